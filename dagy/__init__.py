@@ -1,0 +1,79 @@
+"""Pipelines written once: in notebook cells, run live, shipped as they are.
+
+The public names, each loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from dagy.version import __version__
+
+if TYPE_CHECKING:
+    from dagy.engine import RunHandle, RunResult, TaskRun
+    from dagy.errors import DagyError, TaskFailedError
+    from dagy.flows import Flow, flow
+    from dagy.hooks import Hook, RunContext
+    from dagy.parameters import Static
+    from dagy.spec import FlowSpec
+    from dagy.states import State, StateType, completed, failed, running
+    from dagy.tasks import Task, TaskOutput, task
+
+_HOMES = {
+    "DagyError": "dagy.errors",
+    "Flow": "dagy.flows",
+    "FlowSpec": "dagy.spec",
+    "Hook": "dagy.hooks",
+    "RunContext": "dagy.hooks",
+    "RunHandle": "dagy.engine",
+    "RunResult": "dagy.engine",
+    "State": "dagy.states",
+    "StateType": "dagy.states",
+    "Static": "dagy.parameters",
+    "Task": "dagy.tasks",
+    "TaskFailedError": "dagy.errors",
+    "TaskOutput": "dagy.tasks",
+    "TaskRun": "dagy.engine",
+    "completed": "dagy.states",
+    "failed": "dagy.states",
+    "flow": "dagy.flows",
+    "running": "dagy.states",
+    "task": "dagy.tasks",
+}
+
+__all__ = [
+    "DagyError",
+    "Flow",
+    "FlowSpec",
+    "Hook",
+    "RunContext",
+    "RunHandle",
+    "RunResult",
+    "State",
+    "StateType",
+    "Static",
+    "Task",
+    "TaskFailedError",
+    "TaskOutput",
+    "TaskRun",
+    "__version__",
+    "completed",
+    "failed",
+    "flow",
+    "running",
+    "task",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dagy' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

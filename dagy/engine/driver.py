@@ -1,0 +1,388 @@
+"""Performs what the state machine commands and feeds back what happens; decides nothing itself.
+
+There is no thread that drives: whoever has news (a worker whose attempt ended, a timer, somebody who cancels) feeds it to
+the machine under the run's lock and performs the commands. A worker that ends an attempt goes on with one that became
+ready, so a chain of tasks never hops between threads.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from dagy.engine.events import (
+    AttemptStopped,
+    CallHooks,
+    CancelAsked,
+    Finish,
+    HookFailed,
+    Record,
+    RunChanged,
+    RunStarted,
+    SetTimer,
+    StartAttempt,
+    Stimulus,
+    StopAttempt,
+    TaskChanged,
+    TaskRaised,
+    TaskReturned,
+    Timer,
+    TimerFired,
+)
+from dagy.engine.log import EventLog
+from dagy.engine.machine import RunMachine, step
+from dagy.engine.output import CAPTURE, set_sink
+from dagy.engine.result import RunResult, TaskRun
+from dagy.engine.timers import ThreadTimers, Timers
+from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Worker
+from dagy.hooks import Hook, RunContext
+from dagy.program import Program, resolve
+from dagy.states import State, StateType, running
+
+logger = logging.getLogger(__name__)
+
+
+class Driver:
+    """One run of `program`. `start` begins it; `done` is set when it has ended and `result` may be asked."""
+
+    def __init__(
+        self,
+        program: Program,
+        parameters: Mapping[str, Any],
+        *,
+        run_id: str,
+        max_workers: int,
+        fail_fast: bool,
+        capture: bool = False,
+        inline: bool = False,
+        timers: Timers | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.program = program
+        self.parameters = parameters
+        self.run_id = run_id
+        self.done = threading.Event()
+        self._lock = threading.RLock()
+        self.log = EventLog(self._lock)
+        self._machine = RunMachine(program, max_workers=max_workers, fail_fast=fail_fast)
+        self._capture = capture
+        self._clock = clock
+        self._chance = chance
+        self._timers = timers or ThreadTimers(f"dagy-{run_id}-timers")
+        self.inline = InlineWorker(self._run_attempt) if inline else None
+        self._worker: Worker = self.inline or ThreadWorker(self._run_attempt, f"dagy-{run_id}")
+        self._loop_worker = LoopWorker(self._run_coroutine, f"dagy-{run_id}-loop")
+        self._context = contextvars.copy_context()
+        self._attempts: dict[str, Attempt] = {}  # the newest of each task
+        self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
+        self._values: dict[str, Any] = {}
+        self._errors: dict[str, BaseException] = {}
+        self._started: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._hooks_at_work = 0
+        self._end_state: State | None = None
+        self._on_done: list[Callable[[], object]] = []
+        self._result: RunResult | None = None
+        self.current_inline: Attempt | None = None
+        self.was_interrupted = False
+
+    @property
+    def state(self) -> State:
+        """The state of the run now; final only once everything about the run is."""
+        return self._machine.state if self.done.is_set() or not self._machine.state.is_final else running()
+
+    def states(self) -> Mapping[str, State]:
+        """The state of each task now, by id."""
+        with self._lock:
+            return self._machine.states()
+
+    def start(self) -> None:
+        """Begin; returns as soon as the first tasks are on their way."""
+        if self._capture:
+            CAPTURE.acquire()
+        self._started[""] = self._clock()
+        with self._lock:
+            self.log.append(RunChanged(len(self.log), self._started[""], running()))
+        self._call_flow_hooks(running())
+        self._feed(RunStarted())
+
+    def cancel(self, reason: str) -> None:
+        """Start nothing more and stop what runs; may be called at any time, from any thread, more than once."""
+        self._feed(CancelAsked(reason))
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the run has ended, at once if it has; from whichever thread ends it."""
+        with self._lock:
+            if not self.done.is_set():
+                self._on_done.append(callback)
+                return
+        callback()
+
+    @property
+    def result(self) -> RunResult:
+        """What the run left; ask only when it is `done`."""
+        if self._result is None:
+            raise RuntimeError("the run has not ended yet")
+        return self._result
+
+    # ---- what workers do
+
+    def _run_attempt(self, attempt: Attempt) -> Attempt | None:
+        """Run the attempt here; the attempt that this thread should go on with."""
+        return self._feed(self._context.copy().run(self._outcome, attempt), keep_one=True)
+
+    def _outcome(self, attempt: Attempt) -> Stimulus:
+        task, number = attempt.task, attempt.number
+        set_sink(attempt.sink)
+        if self.inline:
+            self.current_inline = attempt
+        outcome: Stimulus = AttemptStopped(task, number)
+        try:
+            try:
+                if attempt.open():
+                    code = self.program.code[task]
+                    if StateType.RUNNING in code.hooks:
+                        self._call_hooks(CallHooks(task, number, running()))
+                    outcome = TaskReturned(task, number, code.parameters.call(code.function, self._inputs(task)))
+            except Stopped:
+                pass
+            except KeyboardInterrupt as error:
+                if self.inline:
+                    self.was_interrupted = True
+                else:
+                    outcome = TaskRaised(task, number, _without_our_frames(error), self._chance())
+            except BaseException as error:  # noqa: BLE001 (user code may raise anything)
+                outcome = TaskRaised(task, number, _without_our_frames(error), self._chance())
+            counts = attempt.close()
+        except Stopped:  # it came between the code's end and `close`
+            attempt.close()
+            counts = False
+        attempt.has_ended = True
+        if self.was_interrupted:
+            self.cancel("interrupted")
+        return outcome if counts else AttemptStopped(task, number)
+
+    async def _run_coroutine(self, attempt: Attempt) -> None:
+        from asyncio import CancelledError
+
+        task, number = attempt.task, attempt.number
+        outcome: Stimulus
+        try:
+            code = self.program.code[task]
+            if StateType.RUNNING in code.hooks:
+                self._call_hooks(CallHooks(task, number, running()))
+            outcome = TaskReturned(task, number, await code.parameters.call(code.function, self._inputs(task)))
+        except CancelledError as error:
+            outcome = TaskRaised(task, number, error, 0.0)
+        except BaseException as error:  # noqa: BLE001 (user code may raise anything)
+            outcome = TaskRaised(task, number, _without_our_frames(error), self._chance())
+        attempt.has_ended = True
+        self._feed(AttemptStopped(task, number) if attempt.stop_asked else outcome)
+
+    def _inputs(self, task: str) -> dict[str, Any]:
+        values = {
+            name: resolve(source, self._values, self.parameters) for name, source in self.program.inputs[task].items()
+        }
+        if self._machine.tasks[task].options.validate_parameters:
+            return self.program.code[task].parameters.check(values)
+        return values
+
+    # ---- what follows
+
+    def _feed(self, stimulus: Stimulus, *, keep_one: bool = False) -> Attempt | None:
+        """Let it happen, and perform what is commanded. With `keep_one` one attempt to start is returned instead."""
+        to_start: list[Attempt] = []
+        hooks: list[CallHooks] = []
+        with self._lock:
+            for command in step(self._machine, stimulus):
+                kind = type(command)
+                if kind is Record:
+                    self._record(command, stimulus)  # type: ignore[arg-type]  # the checker does not narrow by type()
+                elif kind is StartAttempt:
+                    to_start.append(self._attempt(command.task, command.attempt))  # type: ignore[union-attr]
+                elif kind is CallHooks:
+                    hooks.append(command)  # type: ignore[arg-type]
+                elif kind is SetTimer:
+                    self._timers.set(command.seconds, lambda timer=command.timer: self._fire(timer))  # type: ignore[union-attr, misc]
+                elif kind is StopAttempt:
+                    self._stop(self._attempts[command.task])  # type: ignore[union-attr]
+                elif kind is Finish:
+                    self._end_state = command.state  # type: ignore[union-attr]
+            if hooks:
+                self._hooks_at_work += 1
+        mine: Attempt | None = None
+        for attempt in to_start:
+            if self.program.code[attempt.task].is_async:
+                self._loop_worker.start(attempt)
+            elif keep_one and mine is None and not hooks:
+                mine = attempt
+            else:
+                self._worker.start(attempt)
+        if hooks and isinstance(stimulus, TimerFired):  # a slow hook must not hold up the timers
+            threading.Thread(target=self._follow_up, args=(hooks,), name=f"dagy-{self.run_id}-hooks", daemon=True).start()
+        else:
+            self._follow_up(hooks)
+        return mine
+
+    def _record(self, record: Record, stimulus: Stimulus) -> None:
+        task, attempt, state, error = record
+        at = self._clock()
+        self.log.append(TaskChanged(len(self.log), at, task, attempt, state))
+        if state.type is StateType.RUNNING:
+            if attempt == 1:
+                self._started[task] = at
+        elif state.is_final:
+            self._ended[task] = at
+            if type(stimulus) is TaskReturned and stimulus.task == task:
+                self._values[task] = stimulus.value
+        if error is not None:
+            self._errors[task] = error
+
+    def _attempt(self, task: str, number: int) -> Attempt:
+        sink = TaskSink(self.log, self._clock, task, number) if self._capture else None
+        attempt = self._attempts[task] = Attempt(task, number, sink)
+        return attempt
+
+    def _stop(self, attempt: Attempt) -> None:
+        self._given_up.append(attempt)
+        worker = self._loop_worker if self.program.code[attempt.task].is_async else self._worker
+        worker.stop(attempt)
+
+    def _fire(self, timer: Timer) -> None:
+        self._feed(TimerFired(timer, self._chance()))
+
+    def _follow_up(self, hooks: list[CallHooks]) -> None:
+        """Call the hooks; whoever is the last to have called some when the run has finished ends it."""
+        if hooks:
+            for each in hooks:
+                self._call_hooks(each)
+            with self._lock:
+                self._hooks_at_work -= 1
+        with self._lock:
+            if self._end_state is None or self._hooks_at_work:
+                return
+            state, self._end_state = self._end_state, None
+        self._end(state)
+
+    def _call_hooks(self, command: CallHooks) -> None:
+        task, attempt, state = command
+        spec = self.program.spec
+        code = self.program.code[task]
+        sink = self._attempts[task].sink if task in self._attempts else None
+        inputs = self.program.inputs[task]
+        parameters = {
+            name: resolve(source, self._values, self.parameters)
+            for name, source in inputs.items()
+            if state.type is not StateType.SKIPPED
+        }
+        context = RunContext(
+            name=self._machine.tasks[task].name, run_id=self.run_id, flow_name=spec.name,
+            attempt=attempt, parameters=parameters, task_id=task,
+        )  # fmt: skip
+        calling = self._context.copy()
+        calling.run(set_sink, sink)
+        for hook in code.hooks[state.type]:
+            calling.run(self._call_hook, hook, context, state)
+
+    def _call_flow_hooks(self, state: State) -> None:
+        context = RunContext(
+            name=self.program.spec.name, run_id=self.run_id, flow_name=self.program.spec.name,
+            parameters=self.parameters,
+        )  # fmt: skip
+        for hook in self.program.hooks.get(state.type, ()):
+            self._context.copy().run(self._call_hook, hook, context, state)
+
+    def _call_hook(self, hook: Hook, context: RunContext, state: State) -> None:
+        try:
+            hook(context, state)
+        except Exception as error:  # noqa: BLE001 (user code: a hook changes nothing)
+            name = getattr(hook, "__qualname__", None) or type(hook).__qualname__
+            logger.warning("hook %s of %r raised %r in state %s", name, context.name, error, state.type,
+                           extra={"run_id": self.run_id, "task_id": context.task_id})  # fmt: skip
+            with self._lock:
+                self.log.append(HookFailed(len(self.log), self._clock(), context.task_id, name, error))
+
+    def _end(self, state: State) -> None:
+        self._call_flow_hooks(state)
+        ended = self._clock()
+        self._timers.close()
+        self._worker.close()
+        self._loop_worker.close()
+        if self._capture:
+            CAPTURE.release()
+        self._result = self._summed_up(state, ended)
+        with self._lock:
+            self.log.append(RunChanged(len(self.log), ended, state))
+            self.log.close()
+            self.done.set()
+            callbacks, self._on_done = self._on_done, []
+        for callback in callbacks:
+            callback()
+
+    def _summed_up(self, state: State, ended: int) -> RunResult:
+        spec = self.program.spec
+        outputs = self.log.outputs()
+        task_runs: dict[str, TaskRun] = {}
+        for line in self._machine.tasks.values():
+            started = self._started.get(line.id)
+            task_runs[line.id] = TaskRun(
+                id=line.id,
+                name=line.name,
+                state=line.state,
+                attempt=line.attempt,
+                started_at=None if started is None else started / 1e9,
+                ended_at=None if started is None else self._ended[line.id] / 1e9,
+                error=None if line.state.is_completed else self._errors.get(line.id),
+                value=self._values.get(line.id),
+                output=outputs.get(line.id, ""),
+            )
+        value = None
+        if state.is_completed and self.program.result is not None:
+            value = resolve(self.program.result, self._values, self.parameters)
+        return RunResult(
+            run_id=self.run_id,
+            spec=spec,
+            state=state,
+            value=value,
+            task_runs=task_runs,
+            parameters=self.parameters,
+            started_at=self._started[""] / 1e9,
+            ended_at=ended / 1e9,
+            still_running=tuple(dict.fromkeys(each.task for each in self._given_up if not each.has_ended)),
+        )
+
+
+class TaskSink:
+    """Where the output of one attempt goes: into the run's log."""
+
+    __slots__ = ("_attempt", "_clock", "_log", "_task")
+
+    def __init__(self, log: EventLog, clock: Callable[[], int], task: str, attempt: int) -> None:
+        self._log = log
+        self._clock = clock
+        self._task = task
+        self._attempt = attempt
+
+    def write(self, stream: str, text: str) -> None:
+        """Add text to the log."""
+        if text:
+            self._log.write(self._clock(), self._task, self._attempt, stream, text)
+
+    def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
+        """Add a rich display to the log."""
+        self._log.show(self._clock(), self._task, self._attempt, data, metadata)
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """`error` with a traceback that begins in the user's code."""
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("dagy."):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)

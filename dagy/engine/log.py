@@ -1,0 +1,122 @@
+"""The ordered stream of a run's events, which any number of readers follow at their own pace.
+
+A writer appends under the run's lock; a reader asks for what came since the last time, so a slow reader never slows the
+run. What a task wrote is bounded: past `OUTPUT_LIMIT` characters a task, its oldest text is let go.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from dagy.engine.events import Event, TaskShowed, TaskWrote
+
+OUTPUT_LIMIT = 1_000_000  # characters of output that are kept for each task
+_MERGE_LIMIT = 4_096  # characters up to which writes are merged into one event
+
+
+class EventLog:
+    """The events of one run, oldest first; `log[seq]` is the event with that number."""
+
+    def __init__(self, lock: threading.RLock) -> None:  # type: ignore[valid-type]  # a type in stubs only from 3.13
+        self._lock = lock
+        self._grown = threading.Condition(lock)  # type: ignore[arg-type]
+        self._events: list[Event] = []
+        self._followers = 0
+        self._handed_out = 0  # events below this number have been read, and must not change
+        self._kept: dict[str, deque[int]] = {}  # by task, the numbers of its events that still hold text
+        self._size: dict[str, int] = {}
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def append(self, event: Event) -> None:
+        """Add an event whose `seq` is `len(log)`; the caller holds the lock."""
+        self._events.append(event)
+        if self._followers:
+            self._grown.notify_all()
+
+    def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
+        """Add text that a task wrote, merged with what it wrote just before."""
+        with self._lock:  # type: ignore[attr-defined]
+            last = self._events[-1] if len(self._events) > self._handed_out else None
+            if (
+                type(last) is TaskWrote
+                and last.task == task
+                and last.attempt == attempt
+                and last.stream == stream
+                and len(last.text) + len(text) <= _MERGE_LIMIT
+            ):
+                self._events[-1] = last._replace(text=last.text + text)
+            else:
+                self._kept.setdefault(task, deque()).append(len(self._events))
+                self.append(TaskWrote(len(self._events), at, task, attempt, stream, text))
+            self._size[task] = self._size.get(task, 0) + len(text)
+            if self._size[task] > OUTPUT_LIMIT:
+                self._let_go(task)
+
+    def show(
+        self, at: int, task: str, attempt: int, data: Mapping[str, object], metadata: Mapping[str, object]
+    ) -> None:
+        """Add what a task displayed."""
+        with self._lock:  # type: ignore[attr-defined]
+            self.append(TaskShowed(len(self._events), at, task, attempt, data, metadata))
+
+    def since(self, seq: int) -> list[Event]:
+        """The events from number `seq` on, at once; maybe none."""
+        with self._lock:  # type: ignore[attr-defined]
+            self._handed_out = len(self._events)
+            return self._events[seq:]
+
+    def follow(self, seq: int = 0) -> Iterator[Event]:
+        """The events from number `seq` on, waiting for more until the run has ended."""
+        while True:
+            with self._grown:
+                self._followers += 1
+                try:
+                    self._grown.wait_for(lambda: len(self._events) > seq or self._is_closed)
+                finally:
+                    self._followers -= 1
+                batch = self.since(seq)
+            if not batch:
+                return
+            yield from batch
+            seq += len(batch)
+
+    def close(self) -> None:
+        """No event will follow."""
+        with self._grown:
+            self._is_closed = True
+            self._grown.notify_all()
+
+    def outputs(self) -> Mapping[str, str]:
+        """For each task that wrote something what is kept of it, whole lines of all its streams in order."""
+        with self._lock:  # type: ignore[attr-defined]
+            return {task: "".join(self._text(number) for number in numbers) for task, numbers in self._kept.items()}
+
+    def _text(self, number: int) -> str:
+        event = self._events[number]
+        if type(event) is not TaskWrote:
+            return ""
+        return f"[{event.dropped} characters dropped]\n{event.text}" if event.dropped else event.text
+
+    def _let_go(self, task: str) -> None:
+        """Drop the oldest text of `task`, and leave on the oldest event that is kept how much is gone."""
+        numbers = self._kept[task]
+        dropped = 0
+        while self._size[task] > OUTPUT_LIMIT and len(numbers) > 1:
+            event = self._events[numbers.popleft()]
+            if type(event) is TaskWrote:
+                self._size[task] -= len(event.text)
+                dropped += len(event.text) + event.dropped
+                self._events[event.seq] = event._replace(text="", dropped=0)
+        oldest = self._events[numbers[0]]
+        if type(oldest) is not TaskWrote:
+            return
+        if self._size[task] > OUTPUT_LIMIT:  # one write larger than all that may be kept
+            surplus = len(oldest.text) - OUTPUT_LIMIT
+            oldest = oldest._replace(text=oldest.text[surplus:], dropped=oldest.dropped + surplus)
+            self._size[task] = OUTPUT_LIMIT
+        self._events[oldest.seq] = oldest._replace(dropped=oldest.dropped + dropped)

@@ -1,0 +1,162 @@
+"""What a task prints, logs or shows goes to that task, whichever thread or event loop it runs on.
+
+A context variable names the attempt that runs in the calling context. While a run captures, `sys.stdout`, `sys.stderr`
+and the root logger are wrapped: what is written inside a task goes to the task, everything else passes straight through.
+The wrapping is counted, so that runs may overlap, and is gone when the last of them has ended.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol, TextIO
+
+
+class Sink(Protocol):
+    """Where the output of one attempt goes."""
+
+    def write(self, stream: str, text: str) -> None:
+        """Take text; `stream` is "stdout", "stderr" or "log"."""
+
+    def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
+        """Take a rich display: a MIME bundle."""
+
+
+_SINK: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("dagy_sink", default=None)
+
+
+def current_sink() -> Sink | None:
+    """Where the output of the calling code goes, when it runs inside a task whose run captures; else None."""
+    return _SINK.get()
+
+
+def set_sink(sink: Sink | None) -> None:
+    """From here on, in this context, output goes to `sink`."""
+    _SINK.set(sink)
+
+
+class Capture:
+    """Counts the runs that capture; the first one wraps the streams, the last one unwraps them."""
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._lock = threading.Lock()
+        self._undo: list[Callable[[], None]] = []
+
+    def acquire(self) -> None:
+        """One more run captures."""
+        with self._lock:
+            self._runs += 1
+            if self._runs == 1:
+                self._wrap_streams()
+                self._wrap_logging()
+
+    def release(self) -> None:
+        """One run less captures."""
+        with self._lock:
+            self._runs -= 1
+            while not self._runs and self._undo:
+                self._undo.pop()()
+
+    def _wrap_streams(self) -> None:
+        for name in ("stdout", "stderr"):
+            base = getattr(sys, name)
+            proxy = _StreamProxy(base, name)
+            setattr(sys, name, proxy)
+            self._undo.append(lambda name=name, base=base, proxy=proxy: _restore(name, base, proxy))  # type: ignore[misc]
+
+    def _wrap_logging(self) -> None:
+        root = logging.getLogger()
+        to_task = _ToTask()
+        root.addHandler(to_task)
+        elsewhere = _Elsewhere()
+        shown_by = [each for each in _stream_handlers() if each is not to_task]
+        for handler in shown_by:
+            handler.addFilter(elsewhere)
+
+        def undo() -> None:
+            root.removeHandler(to_task)
+            for handler in shown_by:
+                handler.removeFilter(elsewhere)
+
+        self._undo.append(undo)
+
+
+CAPTURE = Capture()
+
+
+class _StreamProxy(io.TextIOBase):
+    """A text stream that writes to the calling task's sink, and outside tasks to `base`."""
+
+    def __init__(self, base: TextIO, name: str) -> None:
+        self._base = base
+        self._name = name
+
+    def write(self, text: str) -> int:
+        sink = _SINK.get()
+        if sink is None:
+            return self._base.write(text)
+        sink.write(self._name, text)
+        return len(text)
+
+    def flush(self) -> None:
+        if _SINK.get() is None:
+            self._base.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return _SINK.get() is None and self._base.isatty()
+
+    def fileno(self) -> int:
+        return self._base.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._base, "encoding", None) or "utf-8"
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return getattr(self._base, "errors", None)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._base, name)
+
+
+class _ToTask(logging.Handler):
+    """Gives a record that is made inside a task to the task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sink = _SINK.get()
+        if sink is not None:
+            sink.write("log", self.format(record) + "\n")
+
+
+class _Elsewhere(logging.Filter):
+    """Keeps records that are made inside a task off the handlers that would print them a second time."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _SINK.get() is None
+
+
+def _stream_handlers() -> list[logging.Handler]:
+    loggers = [logging.getLogger()]
+    loggers += [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    found: list[logging.Handler] = [h for each in loggers for h in each.handlers if type(h) is logging.StreamHandler]
+    if logging.lastResort is not None:
+        found.append(logging.lastResort)
+    return found
+
+
+def _restore(name: str, base: TextIO, proxy: _StreamProxy) -> None:
+    if getattr(sys, name) is proxy:  # else somebody has wrapped it since, and will put it back
+        setattr(sys, name, base)

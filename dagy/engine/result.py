@@ -1,0 +1,148 @@
+"""What a run leaves: its state, its value, and a line for each task."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagy.drawing import RunStill, TaskStill, run_html, text_tree
+from dagy.errors import TaskFailedError, UnknownTaskError, shown
+from dagy.spec import FlowSpec
+from dagy.states import State, StateType
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """How one task of a run went. Times are seconds since the epoch, and None where the task never started."""
+
+    id: str
+    name: str
+    state: State
+    attempt: int = 0  # the number of the last attempt; 0: it never started
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: BaseException | None = None
+    value: Any = field(default=None, repr=False)
+    output: str = field(default="", repr=False)  # what it wrote, when the run captured it
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, all attempts and waits included; None when it never started."""
+        return None if self.started_at is None or self.ended_at is None else self.ended_at - self.started_at
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run went. `print(result)` sums it up.
+
+    `still_running` names the tasks that were given up but whose threads are still at work: a thread can't be killed.
+    """
+
+    run_id: str
+    spec: FlowSpec
+    state: State
+    value: Any = field(repr=False)
+    task_runs: Mapping[str, TaskRun] = field(repr=False)
+    parameters: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    still_running: tuple[str, ...] = ()
+
+    @property
+    def flow_name(self) -> str:
+        """The name of the flow."""
+        return self.spec.name
+
+    @property
+    def status(self) -> StateType:
+        """The type of the state the run ended in."""
+        return self.state.type
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took."""
+        return self.ended_at - self.started_at
+
+    def task_run(self, name: str) -> TaskRun:
+        """The task with that id, or with that name if just one has it; `UnknownTaskError` otherwise."""
+        if name in self.task_runs:
+            return self.task_runs[name]
+        named = [each for each in self.task_runs.values() if each.name == name]
+        if len(named) != 1:
+            raise UnknownTaskError(name, self.task_runs, where=f"flow {self.flow_name!r}")
+        return named[0]
+
+    def result_of(self, name: str) -> Any:
+        """What the task returned; `TaskFailedError` when it did not complete."""
+        found = self.task_run(name)
+        if not found.state.is_completed:
+            raise TaskFailedError(f"task {found.id!r} has no result: it is {found.state}", self) from found.error
+        return found.value
+
+    def __getitem__(self, name: str) -> Any:
+        return self.result_of(name)
+
+    def __str__(self) -> str:
+        lines = [f"{self.flow_name}: {self.state} in {seconds_text(self.seconds)} (run {self.run_id})"]
+        states = {each.id: each.state for each in self.task_runs.values()}
+        lines.append(text_tree(self.spec, states, details=self._details()))
+        lines += [f"{each.id}: {each.state.message}" for each in self.task_runs.values() if each.error is not None]
+        if self.still_running:
+            lines.append(f"still at work, because a thread can't be killed: {', '.join(self.still_running)}")
+        if self.state.is_completed and self.spec.result is not None:
+            lines.append(f"value: {shown(self.value)}")
+        return "\n".join(lines)
+
+    def still(self, previews: Mapping[str, str] | None = None) -> RunStill:
+        """What a still picture of the run shows; `previews` holds HTML by task id."""
+        previews = previews or {}
+        return RunStill(
+            spec=self.spec,
+            run_id=self.run_id,
+            state=self.state,
+            seconds=self.seconds,
+            tasks=tuple(
+                TaskStill(
+                    id=each.id,
+                    name=each.name,
+                    state=each.state,
+                    attempt=each.attempt,
+                    seconds=each.seconds,
+                    output=each.output,
+                    error=error_text(each.error),
+                    preview_html=previews.get(each.id, ""),
+                )
+                for each in self.task_runs.values()
+            ),
+            note=f"Still at work: {', '.join(self.still_running)}" if self.still_running else "",
+        )
+
+    def _details(self) -> dict[str, str]:
+        return {each.id: seconds_text(each.seconds) for each in self.task_runs.values() if each.seconds is not None}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/html": run_html(self.still()), "text/plain": str(self)}
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration for people: `0.4 ms`, `1.25 s`, `3 min 20 s`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def error_text(error: BaseException | None) -> str:
+    """The traceback of `error` through the user's own frames; empty for None."""
+    if error is None:
+        return ""
+    try:
+        text = "".join(traceback.format_exception(error, limit=-30))
+    except Exception:  # noqa: BLE001 (the exception's own __str__)
+        return f"{type(error).__name__} (its message can't be shown)"
+    return text if len(text) <= 20_000 else f"{text[:2_000]}\n...\n{text[-18_000:]}"

@@ -1,0 +1,214 @@
+"""Running a `Program`: `start` returns a handle at once, `run` waits. Both work where an event loop already runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from dagy.engine.driver import Driver
+from dagy.engine.events import Event
+from dagy.engine.result import RunResult
+from dagy.errors import DefinitionError, RunCancelledError, TaskFailedError
+from dagy.program import Program
+from dagy.spec import FlowSpec
+from dagy.states import State, StateType
+
+MAX_WORKERS = 16  # how many tasks run at once unless the caller says otherwise
+
+
+class RunHandle:
+    """A run under way. All its methods may be called from any thread, at any time."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    @property
+    def run_id(self) -> str:
+        """What names the run."""
+        return self._driver.run_id
+
+    @property
+    def spec(self) -> FlowSpec:
+        """The flow that runs."""
+        return self._driver.program.spec
+
+    @property
+    def state(self) -> State:
+        """The state of the run now."""
+        return self._driver.state
+
+    @property
+    def status(self) -> StateType:
+        """The type of the state of the run now."""
+        return self.state.type
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self._driver.done.is_set()
+
+    def states(self) -> Mapping[str, State]:
+        """The state of each task now, by id."""
+        return self._driver.states()
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """Start nothing more and stop what runs; returns at once. Of a run that has ended, nothing."""
+        self._driver.cancel(reason)
+
+    def wait(self, timeout: float | None = None) -> RunResult:
+        """The result, once the run has ended; however it ended. `TimeoutError` after `timeout` seconds without an end."""
+        if not self._driver.done.wait(timeout):
+            raise TimeoutError(f"run {self.run_id!r} has not ended within {timeout:g} s")
+        return self._driver.result
+
+    def events(self, *, since: int = 0, follow: bool = True) -> Iterator[Event]:
+        """The run's events from number `since` on, in order; with `follow` until the run has ended."""
+        return self._driver.log.follow(since) if follow else iter(self._driver.log.since(since))
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        return self._wait_in_loop().__await__()
+
+    async def _wait_in_loop(self) -> RunResult:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        self._driver.add_done_callback(wake)
+        await ended.wait()
+        return self._driver.result
+
+    def __getitem__(self, task: str) -> Any:
+        """What the task returned, once the run has ended."""
+        return self.wait()[task]
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.run_id} {self.state}>"
+
+
+def start(
+    program: Program,
+    parameters: Mapping[str, Any],
+    *,
+    max_workers: int | None = None,
+    fail_fast: bool = True,
+    capture: bool = False,
+) -> RunHandle:
+    """Begin to run `program` in threads of its own.
+
+    `capture` takes what tasks print, log and show away from the terminal and into the run's events.
+    """
+    driver = Driver(
+        program,
+        parameters,
+        run_id=new_run_id(program.spec.name),
+        max_workers=_checked(max_workers),
+        fail_fast=fail_fast,
+        capture=capture,
+    )
+    driver.start()
+    return RunHandle(driver)
+
+
+def run(
+    program: Program,
+    parameters: Mapping[str, Any],
+    *,
+    max_workers: int | None = None,
+    fail_fast: bool = True,
+    capture: bool = False,
+) -> RunResult:
+    """Run `program` and wait for its end.
+
+    With `max_workers=1` tasks run in the calling thread, so that a debugger stops where one expects. With `fail_fast` a
+    failure raises `TaskFailedError`. Ctrl-C stops the run, then raises `KeyboardInterrupt`.
+    """
+    workers = _checked(max_workers)
+    driver = Driver(
+        program,
+        parameters,
+        run_id=new_run_id(program.spec.name),
+        max_workers=workers,
+        fail_fast=fail_fast,
+        capture=capture,
+        inline=workers == 1,
+    )
+    if driver.inline is not None:
+        with _interrupts_of(driver):
+            driver.start()
+            driver.inline.serve()
+    else:
+        driver.start()
+        try:
+            driver.done.wait()
+        except KeyboardInterrupt:
+            driver.was_interrupted = True
+            driver.cancel("interrupted")
+            driver.done.wait()
+    driver.done.wait()
+    if driver.was_interrupted:
+        raise KeyboardInterrupt(f"run {driver.run_id} was interrupted")
+    return checked_result(driver.result) if fail_fast else driver.result
+
+
+def checked_result(result: RunResult) -> RunResult:
+    """`result` if the run completed; else `TaskFailedError` or `RunCancelledError`, caused by the task's own error."""
+    if result.state.is_completed:
+        return result
+    if result.status is StateType.CANCELLED:
+        raise RunCancelledError(f"run {result.run_id!r} of flow {result.flow_name!r} was cancelled", result)
+    failed = min(
+        (each for each in result.task_runs.values() if each.error is not None and each.state.is_final),
+        key=lambda each: each.ended_at or 0,
+    )
+    raise TaskFailedError(f"task {failed.id!r} of flow {result.flow_name!r}: {failed.state}", result) from failed.error
+
+
+def new_run_id(flow_name: str) -> str:
+    """A name for a run that sorts by time and reads well: `web-scraper-20260131-142500-3fa9c1`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", flow_name.lower()).strip("-")[:40] or "run"
+    return f"{slug}-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+
+
+def _checked(max_workers: int | None) -> int:
+    if max_workers is None:
+        return MAX_WORKERS
+    if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
+        raise DefinitionError(f"max_workers must be a whole number, 1 or more, not {max_workers!r}")
+    return max_workers
+
+
+@contextlib.contextmanager
+def _interrupts_of(driver: Driver) -> Iterator[None]:
+    """Let Ctrl-C interrupt a task's code, and nothing else: the run's own book-keeping must not be torn."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        attempt = driver.current_inline
+        if attempt is not None and attempt.is_open:
+            raise KeyboardInterrupt
+        driver.was_interrupted = True
+        assert driver.inline is not None
+        driver.inline.call(lambda: driver.cancel("interrupted"))
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,165 @@
+"""Every exception that Dagy raises on purpose.
+
+    DagyError
+    ├── DefinitionError (ValueError)      a task, a flow or an option is written wrong
+    │   ├── GraphError                    the graph can't be drawn as the code stands
+    │   │   ├── ValueNeededError          code needs a task's value while the graph is drawn
+    │   │   └── CycleError                the graph goes in a circle
+    │   └── SpecError                     a flow's JSON is not one this version can read
+    ├── ParameterError (TypeError)        a value given to a flow or a task does not fit
+    ├── UnknownFlowError (LookupError)    there is no flow of that name
+    ├── UnknownTaskError (LookupError)    there is no task of that name
+    ├── IllegalTransitionError            a state can't follow another (a defect in Dagy)
+    ├── RunError                          a run did not complete
+    │   ├── TaskFailedError               a task failed, and with it the run
+    │   └── RunCancelledError             somebody cancelled the run
+    ├── TaskTimeoutError (TimeoutError)   an attempt of a task ran out of time
+    ├── SourceError                       a file does not hold code that can be read
+    │   └── NotebookError                 a notebook does not hold cells that can be read
+    ├── ExportError                       a notebook can't become a module as it stands
+    ├── ArtifactError                     an artifact can't be built, or is not to be trusted
+    └── MissingExtraError (ImportError)   an optional package is not installed
+
+A message states the fact, shows the value, and gives the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagy.engine.result import RunResult
+
+
+class DagyError(Exception):
+    """The root of every exception that Dagy raises on purpose."""
+
+
+class DefinitionError(DagyError, ValueError):
+    """A task, a flow or an option is written wrong."""
+
+
+class GraphError(DefinitionError):
+    """The graph can't be drawn as the code stands."""
+
+
+class ValueNeededError(GraphError, TypeError, AttributeError):
+    """Code needs a task's value while the graph is drawn, before anything ran.
+
+    It is a `TypeError` and an `AttributeError` too, because that is what Python's own protocols
+    (`copy`, `hasattr`, displays) expect of an object that lacks an operation.
+    """
+
+
+class CycleError(GraphError):
+    """The graph goes in a circle; `cycle` holds its names, the first one again at the end."""
+
+    def __init__(self, flow: str, cycle: Sequence[str]) -> None:
+        self.flow = flow
+        self.cycle = tuple(cycle)
+        super().__init__(f"flow {flow!r} goes in a circle: {' -> '.join(self.cycle)}")
+
+
+class SpecError(DefinitionError):
+    """A flow's JSON is not one that this version of Dagy can read."""
+
+
+class ParameterError(DagyError, TypeError):
+    """A value given to a flow or a task does not fit its parameter."""
+
+
+class UnknownFlowError(DagyError, LookupError):
+    """There is no flow of that name; `known` holds the names there are."""
+
+    def __init__(self, name: str, known: Iterable[str], *, where: str = "") -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(_unknown("flow", name, self.known, where))
+
+
+class UnknownTaskError(DagyError, LookupError):
+    """There is no task of that name; `known` holds the names there are."""
+
+    def __init__(self, name: str, known: Iterable[str], *, where: str = "") -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(_unknown("task", name, self.known, where))
+
+
+class IllegalTransitionError(DagyError):
+    """A state can't follow another: a defect in Dagy, never a user's mistake."""
+
+
+class RunError(DagyError, RuntimeError):
+    """A run did not complete; `result` holds all that is known of it."""
+
+    def __init__(self, message: str, result: RunResult) -> None:
+        self.result = result
+        super().__init__(message)
+
+
+class TaskFailedError(RunError):
+    """A task failed, and with it the run. The task's own exception is the `__cause__`."""
+
+
+class RunCancelledError(RunError):
+    """Somebody cancelled the run."""
+
+
+class TaskTimeoutError(DagyError, TimeoutError):
+    """An attempt of a task ran out of time."""
+
+
+class SourceError(DagyError):
+    """A file does not hold code that can be read."""
+
+
+class NotebookError(SourceError):
+    """A notebook does not hold cells that can be read."""
+
+
+class ExportError(DagyError):
+    """A notebook can't become a module as it stands; `problems` holds a sentence for each reason."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([message, *(f"  - {each}" for each in self.problems)]))
+
+
+class ArtifactError(DagyError):
+    """An artifact can't be built, or is not to be trusted."""
+
+
+class MissingExtraError(DagyError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package!r}; install it with: pip install 'dagy[{extra}]'")
+
+
+def shown(value: object) -> str:
+    """`repr(value)` for a message: never longer than about 80 characters, and it never raises."""
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 60
+    try:
+        return short.repr(value)
+    except Exception:  # noqa: BLE001 (the value's own __repr__)
+        return f"<{type(value).__name__}>"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of a message: `; did you mean 'data'?`, or nothing when no known name is close."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _unknown(kind: str, name: str, known: Sequence[str], where: str) -> str:
+    hint = did_you_mean(name, known)
+    if not hint:
+        hint = f"; known: {', '.join(map(repr, known))}" if known else f"; no {kind} is defined yet"
+    return f"there is no {kind} {name!r}{where and f' in {where}'}{hint}"

@@ -1,0 +1,218 @@
+"""`@flow`: a function that draws a graph by calling tasks.
+
+The function runs each time the graph is needed, to draw it, and never to do the work: its parameters are then references,
+and the tasks it calls are recorded. What comes out is a `Program`, which the engine runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from dagy.drawing import dot, flow_html, svg, text_tree
+from dagy.engine import RunHandle, RunResult, run, start
+from dagy.errors import DefinitionError, GraphError, ParameterError, shown
+from dagy.hooks import Hook, hooks_by_state
+from dagy.parameters import Parameters, is_json
+from dagy.program import Program
+from dagy.spec import FlowSpec, FromParameter
+from dagy.tasks import TRACE, FlowParameter, Reference, Trace, checked_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RESERVED = ("fail_fast", "max_workers")  # what run_local takes itself
+
+
+class Flow(Generic[P, R]):
+    """A function that draws a graph of tasks. Made by `@flow`.
+
+    Called outside a flow it runs locally and returns its value. Called inside another flow its tasks become a named
+    group of that flow.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        version: str = "latest",
+        description: str | None = None,
+        validate_parameters: bool = True,
+        on_running: Sequence[Hook] | None = None,
+        on_completion: Sequence[Hook] | None = None,
+        on_failure: Sequence[Hook] | None = None,
+    ) -> None:
+        if not callable(function):
+            raise DefinitionError(f"@flow goes above a function, not above {shown(function)}")
+        self.name = checked_name("flow", name, function)
+        of = f"flow {self.name!r}"
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise DefinitionError(
+                f"{of}: its function only draws the graph, so it can't be async or a generator; "
+                "write it with a plain def (its tasks may be async)"
+            )
+        if not isinstance(version, str) or not version.strip():
+            raise DefinitionError(f"{of}: version must be a text, not {version!r}")
+        self.version = version
+        self.function = function
+        self.description = inspect.cleandoc(description or inspect.getdoc(function) or "")
+        self.validate_parameters = validate_parameters
+        self.parameters = Parameters(function, of=of)
+        for each in self.parameters.signature.parameters.values():
+            if each.name in _RESERVED:
+                raise DefinitionError(f"{of}: run_local takes {each.name!r} itself; rename the parameter")
+            if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
+                raise DefinitionError(f"{of}: its parameters are given by name, so {str(each)!r} can't be one of them")
+        self.hooks = hooks_by_state(of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure)
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        trace = TRACE.get()
+        values = self.parameters.bind(args, kwargs)
+        if trace is not None:
+            return self._as_group(trace, values)
+        value: R = self.run_local(**values).value
+        return value
+
+    @property
+    def spec(self) -> FlowSpec:
+        """The flow as data. Draws the graph anew and runs no task.
+
+        `ParameterError` when a `Static` parameter has no default: then ask `program(...)`, with a value for it.
+        """
+        return self.program().spec
+
+    def program(self, **static: Any) -> Program:
+        """The flow, ready for the engine. `static` gives the values of its `Static` parameters; others are ignored."""
+        if TRACE.get() is not None:
+            raise GraphError(f"flow {self.name!r} can't be drawn or run while another flow is drawn; call it instead")
+        trace = Trace(self.name)
+        arguments: dict[str, Any] = {}
+        shaping: dict[str, Any] = {}
+        for name in self.parameters:
+            if self.parameters.is_static(name):
+                arguments[name] = shaping[name] = self._static_value(name, static)
+            else:
+                arguments[name] = FlowParameter(trace, FromParameter(name))
+        token = TRACE.set(trace)
+        try:
+            returned = self.function(**arguments)  # type: ignore[call-arg]
+            result, source = (None, None) if returned is None else trace.bind(returned)
+        finally:
+            TRACE.reset(token)
+        spec = FlowSpec(
+            name=self.name,
+            version=self.version,
+            description=self.description,
+            parameters=self.parameters.specs(),
+            tasks=tuple(trace.tasks),
+            result=result,
+            static={name: value if is_json(value) else shown(value) for name, value in shaping.items()},
+        )
+        return Program(spec, trace.code, trace.inputs, source, self.hooks)
+
+    def prepare(self, **parameters: Any) -> tuple[Program, dict[str, Any]]:
+        """The program and all its parameters' values, checked, for the engine's `start` and `run`.
+
+        Raises `ParameterError` for a value that is missing, unknown or of the wrong type.
+        """
+        values = self.parameters.bind((), parameters)
+        if self.validate_parameters:
+            values = self.parameters.check(values)
+        for name in self.parameters:
+            if name not in values:
+                values[name] = self.parameters.default(name)
+        return self.program(**values), values
+
+    def run_local(self, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunResult:
+        """Run the flow here and wait for it; parameters of the flow are given by name.
+
+        At most `max_workers` tasks run at once (default 16); with 1 they run in the calling thread. With `fail_fast` the
+        first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and the
+        result says FAILED. `ParameterError` names a parameter that is missing, unknown or of the wrong type.
+        """
+        program, values = self.prepare(**parameters)
+        return run(program, values, max_workers=max_workers, fail_fast=fail_fast)
+
+    def start_local(self, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunHandle:
+        """Begin to run the flow in threads of its own and return at once; `handle.wait()` or `await handle` for the end."""
+        program, values = self.prepare(**parameters)
+        return start(program, values, max_workers=max_workers, fail_fast=fail_fast)
+
+    def to_svg(self) -> str:
+        """The graph as an SVG picture."""
+        return svg(self.spec)
+
+    def to_text(self) -> str:
+        """The graph as a tree of text."""
+        return text_tree(self.spec)
+
+    def to_dot(self) -> str:
+        """The graph as source for Graphviz."""
+        return dot(self.spec)
+
+    def _static_value(self, name: str, given: dict[str, Any]) -> Any:
+        if name in given:
+            return given[name]
+        try:
+            return self.parameters.default(name)
+        except KeyError:
+            raise ParameterError(
+                f"flow {self.name!r}: {name!r} shapes the graph and has no default; "
+                f"give it a value: program({name}=...), or run_local({name}=...)"
+            ) from None
+
+    def _as_group(self, trace: Trace, values: dict[str, Any]) -> R:
+        for name in self.parameters:
+            if self.parameters.is_static(name) and isinstance(values.get(name), Reference):
+                raise GraphError(
+                    f"flow {self.name!r}: {name!r} shapes the graph, so it can't be the output of a task; "
+                    "give it a plain value or a Static parameter"
+                )
+        before, trace.group = trace.group, (*trace.group, self.name)
+        try:
+            return self.function(**values)  # type: ignore[call-arg]
+        finally:
+            trace.group = before
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        try:
+            spec = self.spec
+        except ParameterError as error:  # it can't be drawn without a value
+            return {"text/plain": f"{self!r}: {error}"}
+        return {"text/html": flow_html(spec), "text/plain": text_tree(spec)}
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.name!r} {self.parameters.signature}>"
+
+
+@overload
+def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
+@overload
+def flow(
+    *,
+    name: str | None = None,
+    version: str = "latest",
+    description: str | None = None,
+    validate_parameters: bool = True,
+    on_running: Sequence[Hook] | None = None,
+    on_completion: Sequence[Hook] | None = None,
+    on_failure: Sequence[Hook] | None = None,
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(function: Callable[P, R] | None = None, /, **options: Any) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
+    """Make a function a flow: `@flow`, or `@flow(name="etl", version="1.0.0")`.
+
+    `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
+    given against the annotations. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with a
+    `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
+    """
+    if function is not None:
+        return Flow(function, **options)
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        return Flow(function, **options)
+
+    return decorate

@@ -1,0 +1,363 @@
+"""`@task`: a function that becomes a node of a graph when a flow calls it.
+
+While a flow is drawn a `Trace` is active, and calling a task records a node and returns a `TaskOutput`, which stands for
+the value that will be there when the flow runs. Outside a flow a task is its plain function.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import functools
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+
+from dagy.errors import DefinitionError, GraphError, ValueNeededError, shown
+from dagy.hooks import Hook, hooks_by_state
+from dagy.parameters import Parameters, is_json
+from dagy.program import Actual, Source, TaskCode
+from dagy.retry import RetryCondition, RetryDelay, retry_policy
+from dagy.spec import Binding, Constant, DictOf, FromParameter, FromTask, Held, ListOf, TaskOptions, TaskSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXECUTORS = ("lambda", "step-functions", "ecs")
+
+_SCALARS = frozenset({type(None), bool, int, str})
+_CONTAINERS = frozenset({list, tuple, set, dict})
+
+
+class Reference:
+    """Stands, while a flow is drawn, for a value that is there when it runs. `ref["key"]` stands for a part of it."""
+
+    __slots__ = ("_binding", "_trace")
+
+    def __init__(self, trace: Trace, binding: FromTask | FromParameter) -> None:
+        self._trace = trace
+        self._binding = binding
+
+    def __getitem__(self, key: str | int) -> Any:
+        if type(key) not in (str, int):
+            raise ValueNeededError(f"{self._what()} can be taken apart by a text or a number, not by {shown(key)}")
+        kind = type(self._binding)
+        name = self._binding.task if isinstance(self._binding, FromTask) else self._binding.name
+        return type(self)(self._trace, kind(name, (*self._binding.path, key)))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):  # what Python, IPython and others look for in any object
+            raise AttributeError(name)
+        self._refuse(f"its attribute {name!r}")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._what()}>"
+
+    def _what(self) -> str:
+        part = "".join(f"[{each!r}]" for each in self._binding.path)
+        match self._binding:
+            case FromTask(task=task):
+                return f"task {task!r}{part}"
+            case FromParameter(name=name):
+                return f"parameter {name!r}{part}"
+
+    def _refuse(self, need: str) -> NoReturn:
+        way_out = "move what needs it into a task"
+        if isinstance(self._binding, FromParameter):
+            way_out += f", or annotate the parameter Static[...] if it shapes the graph: {self._binding.name}: Static[int]"
+        raise ValueNeededError(
+            f"{self._what()} has no value yet, and {_user_line()} asks for {need}: "
+            f"the flow is only being drawn, and its tasks run later; {way_out}"
+        )
+
+
+class TaskOutput(Reference):
+    """What a task returns, while the flow is drawn: pass it to other tasks, whole or in part (`out["key"]`, `out[0]`)."""
+
+    __slots__ = ()
+
+
+class FlowParameter(Reference):
+    """What the run will be given for a parameter of the flow, while the flow is drawn."""
+
+    __slots__ = ()
+
+
+def _refusing(need: str) -> Callable[..., NoReturn]:
+    def refuse(self: Reference, *_: object) -> NoReturn:
+        self._refuse(need)
+
+    return refuse
+
+
+for _need, _names in {
+    "its truth": "bool",
+    "its length": "len",
+    "its items": "iter next reversed contains",
+    "its text": "str format bytes fspath",
+    "a comparison with it": "eq ne lt le gt ge",
+    "its number": "int float complex index round trunc floor ceil",
+    "a calculation with it": "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul "
+    "rmatmul and rand or ror xor rxor lshift rlshift rshift rrshift neg pos abs invert divmod rdivmod",
+    "a change of it": "setitem delitem",
+    "a call of it": "call",
+    "its context": "enter exit aenter aexit await aiter anext",
+}.items():
+    for _name in _names.split():
+        setattr(Reference, f"__{_name}__", _refusing(_need))
+
+
+class Trace:
+    """A flow while it is drawn: the nodes that task calls have recorded so far."""
+
+    def __init__(self, flow_name: str) -> None:
+        self.flow_name = flow_name
+        self.tasks: list[TaskSpec] = []
+        self.code: dict[str, TaskCode] = {}
+        self.inputs: dict[str, dict[str, Source]] = {}
+        self.group: tuple[str, ...] = ()
+        self._used: dict[str, int] = {}
+
+    def add(self, task: Task[..., Any], values: dict[str, Any]) -> TaskOutput:
+        """Record a call of `task` with `values` by parameter name."""
+        task_id = self._new_id(task.name)
+        bindings: dict[str, Binding] = {}
+        sources: dict[str, Source] = {}
+        for name, value in values.items():
+            bindings[name], sources[name] = self.bind(value)
+        after = tuple(dict.fromkeys(self._upstream(task, each) for each in task.waits_for))
+        self.tasks.append(
+            TaskSpec(task_id, task.name, task.location, bindings, after, self.group, task.description, task.options)
+        )
+        self.code[task_id] = task.code
+        self.inputs[task_id] = sources
+        return TaskOutput(self, FromTask(task_id))
+
+    def bind(self, value: Any) -> tuple[Binding, Source]:
+        """Where `value` comes from, as data and as this process holds it."""
+        kind = type(value)
+        if kind in _SCALARS:
+            constant = Constant(value)
+            return constant, constant
+        if kind is TaskOutput or kind is FlowParameter:
+            binding = self._own(value)
+            return binding, binding
+        if kind in _CONTAINERS:
+            return self._bind_container(value)
+        if is_json(value):  # a float
+            return Constant(value), Constant(value)
+        return Held(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")), Actual(value)
+
+    def _bind_container(self, value: Any) -> tuple[Binding, Source]:
+        pairs: list[tuple[Binding, Source]]
+        if type(value) is dict:
+            pairs = [self.bind(each) for each in value.values()]
+            if any(isinstance(key, Reference) for key in value):
+                raise GraphError(f"a key of a dict can't be the output of a task, in {_user_line()}")
+            keys = list(value)
+            if not all(type(key) in _SCALARS for key in keys):
+                return (Held("dict"), Actual(value)) if _are_plain(pairs) else self._odd_keys(keys)
+            binding: Binding = DictOf(tuple((key, each) for key, (each, _) in zip(keys, pairs, strict=True)))
+            source: Source = DictOf(tuple((key, each) for key, (_, each) in zip(keys, pairs, strict=True)))  # type: ignore[misc]
+        else:
+            pairs = [self.bind(each) for each in value]
+            form = type(value).__name__
+            binding = ListOf(tuple(each for each, _ in pairs), form)
+            source = ListOf(tuple(each for _, each in pairs), form)  # type: ignore[misc]
+        if not _are_plain(pairs):
+            return binding, source
+        if is_json(value):
+            return Constant(copy.deepcopy(value)), Actual(value)
+        return binding, Actual(value)
+
+    def _odd_keys(self, keys: list[Any]) -> NoReturn:
+        odd = next(key for key in keys if type(key) not in _SCALARS)
+        raise GraphError(
+            f"{_user_line()} puts the output of a task into a dict with the key {shown(odd)}; "
+            "beside outputs of tasks, keys must be texts or numbers"
+        )
+
+    def _own(self, reference: Reference) -> FromTask | FromParameter:
+        if reference._trace is not self:
+            raise GraphError(
+                f"{_user_line()} uses {reference._what()} of another drawing of a flow; "
+                "an output can only be used in the flow, and in the run, that made it"
+            )
+        return reference._binding
+
+    def _upstream(self, task: Task[..., Any], reference: object) -> str:
+        binding = self._own(reference) if isinstance(reference, TaskOutput) else None
+        if not isinstance(binding, FromTask):
+            raise GraphError(f"{task.name}.after(...) takes outputs of tasks, not {shown(reference)}")
+        return binding.task
+
+    def _new_id(self, name: str) -> str:
+        count = self._used.get(name, 0) + 1
+        self._used[name] = count
+        if count == 1 and name not in self.code:
+            return name
+        while (task_id := f"{name}-{count}") in self.code:
+            count += 1
+        self._used[name] = count
+        return task_id
+
+
+def _are_plain(pairs: list[tuple[Binding, Source]]) -> bool:
+    """Whether there is no reference among them, however deep: what is bound is then the object itself."""
+    return all(type(source) is Actual or type(source) is Constant for _, source in pairs)
+
+
+# The flow that is being drawn in this context, if one is.
+TRACE: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("dagy_trace", default=None)
+
+
+class Task(Generic[P, R]):
+    """A function with the wishes of how to run it. Made by `@task`.
+
+    Called outside a flow it is its plain function; while a flow is drawn a call records a node and returns a
+    `TaskOutput`, which type checkers see as the function's own return type.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        executor: str | None = None,
+        retries: int = 0,
+        retry_delay_seconds: RetryDelay | None = None,
+        retry_jitter_factor: float | None = None,
+        timeout_seconds: float | None = None,
+        concurrency_limit: int | None = None,
+        validate_parameters: bool = True,
+        on_running: Sequence[Hook] | None = None,
+        on_completion: Sequence[Hook] | None = None,
+        on_failure: Sequence[Hook] | None = None,
+        on_retry: Sequence[Hook] | None = None,
+        retry_condition_fn: RetryCondition | None = None,
+    ) -> None:
+        if not callable(function):
+            raise DefinitionError(f"@task goes above a function, not above {shown(function)}")
+        self.name = checked_name("task", name, function)
+        of = f"task {self.name!r}"
+        if inspect.isasyncgenfunction(function):
+            raise DefinitionError(f"{of} is an async generator, which has no one result; return a list instead")
+        policy = retry_policy(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn, of=of)
+        if timeout_seconds is not None and not _is_positive(timeout_seconds):
+            raise DefinitionError(f"{of}: timeout_seconds must be more than 0 seconds, not {timeout_seconds!r}")
+        if concurrency_limit is not None and (type(concurrency_limit) is not int or concurrency_limit < 1):
+            raise DefinitionError(f"{of}: concurrency_limit must be a whole number, 1 or more, not {concurrency_limit!r}")
+        if executor is not None and executor not in EXECUTORS:
+            raise DefinitionError(f"{of}: executor must be one of {', '.join(map(repr, EXECUTORS))}, not {executor!r}")
+        self.function = function
+        self.description = inspect.cleandoc(description or inspect.getdoc(function) or "")
+        self.location = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', self.name)}"
+        self.parameters = Parameters(function, of=of)
+        self.options = TaskOptions(
+            retries=policy.retries,
+            retry_delays=policy.delays,
+            retry_jitter_factor=policy.jitter,
+            timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
+            concurrency_limit=concurrency_limit,
+            executor=executor,
+            validate_parameters=bool(validate_parameters),
+        )
+        hooks = hooks_by_state(
+            of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure, on_retry=on_retry
+        )
+        self.code = TaskCode(function, self.parameters, inspect.iscoroutinefunction(function), policy, hooks)
+        self.waits_for: tuple[object, ...] = ()
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        trace = TRACE.get()
+        if trace is None:
+            return self.function(*args, **kwargs)
+        output: Any = trace.add(self, self.parameters.bind(args, kwargs))
+        return output  # type: ignore[no-any-return]  # a TaskOutput, which stands for an R
+
+    def after(self, *outputs: object) -> Task[P, R]:
+        """This task, to be called so that it also waits for `outputs` without taking them: `load.after(checked)(rows)`."""
+        waiting = copy.copy(self)
+        waiting.waits_for = (*self.waits_for, *outputs)
+        return waiting
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r} {self.parameters.signature}>"
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    executor: str | None = None,
+    retries: int = 0,
+    retry_delay_seconds: RetryDelay | None = None,
+    retry_jitter_factor: float | None = None,
+    timeout_seconds: float | None = None,
+    concurrency_limit: int | None = None,
+    validate_parameters: bool = True,
+    on_running: Sequence[Hook] | None = None,
+    on_completion: Sequence[Hook] | None = None,
+    on_failure: Sequence[Hook] | None = None,
+    on_retry: Sequence[Hook] | None = None,
+    retry_condition_fn: RetryCondition | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[P, R] | None = None, /, **options: Any) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task: `@task`, or `@task(retries=3, ...)`.
+
+    `name` defaults to the function's name and `description` to its docstring. `executor` is the backend it prefers
+    ("lambda", "step-functions", "ecs"). After a failure it is tried `retries` times more, waiting
+    `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the number
+    of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that share, and
+    `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each attempt; in a
+    thread the bound is soft: the run goes on, and the result says that the thread still runs. `concurrency_limit` bounds
+    how many instances run at once. `validate_parameters` checks inputs against the annotations. The hooks `on_running`
+    (each attempt), `on_completion`, `on_failure` (after the last try) and `on_retry` are called with a `RunContext` and a
+    `State`.
+
+    Raises `DefinitionError` when an option has no meaning.
+    """
+    if function is not None:
+        return Task(function, **options)
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        return Task(function, **options)
+
+    return decorate
+
+
+def checked_name(kind: str, name: str | None, function: Callable[..., Any]) -> str:
+    """The name given, else the function's; `DefinitionError` when that is no name."""
+    found = getattr(function, "__name__", "") if name is None else name
+    if not isinstance(found, str) or not found.strip() or found == "<lambda>":
+        raise DefinitionError(f"a {kind} needs a name, and {found!r} is none; write @{kind}(name='...')")
+    return found
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+_OWN_FILES = os.path.dirname(__file__) + os.sep  # noqa: PTH120 (compared with text, for each frame)
+
+
+def _user_line() -> str:
+    """Where the user's code is now: `line 12 of flows.py`."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN_FILES):
+        frame = frame.f_back
+    if frame is None:
+        return "the code"
+    return f"line {frame.f_lineno} of {os.path.basename(frame.f_code.co_filename)}"  # noqa: PTH119

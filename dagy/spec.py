@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
+EXECUTORS = ("lambda", "step-functions", "ecs")  # the backends that a task may ask for
 
 Json: TypeAlias = Any  # None, bool, int, float, str, or lists and string-keyed dicts of these
 Path: TypeAlias = tuple[str | int, ...]  # ("rows", 0): the keys and indices that lead to a part of a value
@@ -87,7 +88,7 @@ class TaskOptions:
     retry_jitter_factor: float = 0.0  # each wait grows by up to this share of itself, at random
     timeout_seconds: float | None = None
     concurrency_limit: int | None = None  # how many instances of the task may run at once
-    executor: str | None = None  # "lambda", "step-functions" or "ecs"; None: whatever suits
+    executor: str | None = None  # one of EXECUTORS; None: whatever suits
     validate_parameters: bool = True
 
 

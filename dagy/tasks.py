@@ -22,12 +22,10 @@ from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Actual, Source, TaskCode
 from dagy.retry import RetryCondition, RetryDelay, retry_policy
-from dagy.spec import Binding, Constant, DictOf, FromParameter, FromTask, Held, ListOf, TaskOptions, TaskSpec
+from dagy.spec import EXECUTORS, Binding, Constant, DictOf, FromParameter, FromTask, Held, ListOf, TaskOptions, TaskSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-EXECUTORS = ("lambda", "step-functions", "ecs")
 
 _SCALARS = frozenset({type(None), bool, int, str})
 _CONTAINERS = frozenset({list, tuple, set, dict})

@@ -125,6 +125,22 @@ class Driver:
                 return
         callback()
 
+    def task_run(self, task_id: str, output: str = "") -> TaskRun:
+        """Where the task stands now; `KeyError` when there is none of that id."""
+        line = self._machine.tasks[task_id]
+        started, ended = self._started.get(task_id), self._ended.get(task_id)
+        return TaskRun(
+            id=task_id,
+            name=line.name,
+            state=line.state,
+            attempt=line.attempt,
+            started_at=None if started is None else started / 1e9,
+            ended_at=None if started is None or ended is None else ended / 1e9,
+            error=None if line.state.is_completed else self._errors.get(task_id),
+            value=self._values.get(task_id),
+            output=output,
+        )
+
     @property
     def result(self) -> RunResult:
         """What the run left; ask only when it is `done`."""
@@ -329,20 +345,7 @@ class Driver:
     def _summed_up(self, state: State, ended: int) -> RunResult:
         spec = self.program.spec
         outputs = self.log.outputs()
-        task_runs: dict[str, TaskRun] = {}
-        for line in self._machine.tasks.values():
-            started = self._started.get(line.id)
-            task_runs[line.id] = TaskRun(
-                id=line.id,
-                name=line.name,
-                state=line.state,
-                attempt=line.attempt,
-                started_at=None if started is None else started / 1e9,
-                ended_at=None if started is None else self._ended[line.id] / 1e9,
-                error=None if line.state.is_completed else self._errors.get(line.id),
-                value=self._values.get(line.id),
-                output=outputs.get(line.id, ""),
-            )
+        task_runs = {task_id: self.task_run(task_id, outputs.get(task_id, "")) for task_id in self._machine.tasks}
         value = None
         if state.is_completed and self.program.result is not None:
             value = resolve(self.program.result, self._values, self.parameters)

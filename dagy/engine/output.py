@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import io
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -37,6 +38,17 @@ def current_sink() -> Sink | None:
 def set_sink(sink: Sink | None) -> None:
     """From here on, in this context, output goes to `sink`."""
     _SINK.set(sink)
+
+
+def terminal_text(text: str) -> str:
+    """What a terminal would show of `text`: a line drawn over itself is its last version, colours are left out."""
+    plain = _ESCAPES.sub("", text)
+    if "\r" not in plain:
+        return plain
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in plain.split("\n"))
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Capture:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagy.drawing import RunStill, TaskStill, run_html, text_tree
+from dagy.engine.output import terminal_text
 from dagy.errors import TaskFailedError, UnknownTaskError, shown
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
@@ -95,9 +96,15 @@ class RunResult:
             lines.append(f"value: {shown(self.value)}")
         return "\n".join(lines)
 
-    def still(self, previews: Mapping[str, str] | None = None) -> RunStill:
-        """What a still picture of the run shows; `previews` holds HTML by task id."""
+    def still(
+        self,
+        previews: Mapping[str, str] | None = None,
+        *,
+        error: Callable[[BaseException | None], str] | None = None,
+    ) -> RunStill:
+        """What a still picture of the run shows; `previews` holds HTML by task id, `error` makes text of an error."""
         previews = previews or {}
+        error = error or error_text
         return RunStill(
             spec=self.spec,
             run_id=self.run_id,
@@ -110,8 +117,8 @@ class RunResult:
                     state=each.state,
                     attempt=each.attempt,
                     seconds=each.seconds,
-                    output=each.output,
-                    error=error_text(each.error),
+                    output=terminal_text(each.output),
+                    error=error(each.error),
                     preview_html=previews.get(each.id, ""),
                 )
                 for each in self.task_runs.values()

@@ -14,8 +14,8 @@ from typing import Any
 
 from dagy.engine.driver import Driver
 from dagy.engine.events import Event
-from dagy.engine.result import RunResult
-from dagy.errors import DefinitionError, RunCancelledError, TaskFailedError
+from dagy.engine.result import RunResult, TaskRun
+from dagy.errors import DefinitionError, RunCancelledError, TaskFailedError, UnknownTaskError
 from dagy.program import Program
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
@@ -57,6 +57,13 @@ class RunHandle:
     def states(self) -> Mapping[str, State]:
         """The state of each task now, by id."""
         return self._driver.states()
+
+    def task_run(self, task_id: str) -> TaskRun:
+        """Where the task stands now, without its output; `UnknownTaskError` when there is none of that id."""
+        try:
+            return self._driver.task_run(task_id)
+        except KeyError:
+            raise UnknownTaskError(task_id, self.states(), where=f"flow {self.spec.name!r}") from None
 
     def cancel(self, reason: str = "cancelled") -> None:
         """Start nothing more and stop what runs; returns at once. Of a run that has ended, nothing."""

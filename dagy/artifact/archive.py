@@ -1,0 +1,283 @@
+"""The ZIP file of an artifact: written so that the same content is the same bytes, read as if a stranger had sent it.
+
+Entries are stored, not compressed: what a compressor gives depends on its version, and code is small. Reading accepts
+deflated entries too. Nothing of an archive is executed here, and nothing is written before every name is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import tempfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from dagy.artifact.manifest import MANIFEST_NAME, FileEntry, Manifest
+from dagy.artifact.source import RESERVED_MODULES
+from dagy.errors import ArtifactError
+
+MAX_FILES = 50_000
+MAX_TOTAL_BYTES = 1 << 30
+MAX_FILE_BYTES = 256 << 20
+MAX_RATIO = 200  # bytes of a file for each byte it takes in the archive
+MAX_MANIFEST_BYTES = 32 << 20
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a ZIP can tell
+_MODE = stat.S_IFREG | 0o644
+_END = struct.Struct("<4s4H2LH")  # the last record of a ZIP, without a comment
+_LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each file
+_MAX_DIRECTORY_BYTES = 32 << 20
+_HARMLESS_FLAGS = 0x0806  # names in UTF-8; how hard the compressor tried
+_CHUNK = 1 << 16
+
+
+class MissingArtifactError(ArtifactError, FileNotFoundError):
+    """The artifact's file is not there."""
+
+
+def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> int:
+    """Write the archive to `path`, whole or not at all, and return its size in bytes.
+
+    `contents` holds the bytes of each file in the manifest. A file at `path` with these very bytes is left alone.
+    """
+    data = _encoded({MANIFEST_NAME: manifest.to_json().encode(), **contents})
+    if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+    return len(data)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the artifact at `path`, its names checked and nothing of its code read.
+
+    `MissingArtifactError` when there is no such file, `ArtifactError` when it is not an artifact to trust.
+    """
+    with open_artifact(path) as artifact:
+        return artifact.manifest
+
+
+def safe_extract(path: Path, folder: Path) -> Manifest:
+    """Write the artifact's files under `folder`, which must be empty or not there, and return its manifest.
+
+    Every name and every digest is checked before anything is written; `ArtifactError` says what did not hold.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{str(folder)!r} is not an empty folder; extract into a new one")
+    with open_artifact(path) as artifact:
+        artifact.verify()
+        for entry in artifact.manifest.files:
+            target = folder / entry.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                for chunk in artifact.chunks(entry):
+                    file.write(chunk)
+        return artifact.manifest
+
+
+@contextmanager
+def open_artifact(path: Path) -> Iterator[OpenArtifact]:
+    """The artifact at `path`, open for reading; its structure, names and manifest hold. Errors as `read_manifest`."""
+    if not path.exists():
+        raise MissingArtifactError(f"there is no file {str(path)!r} (looked in {Path.cwd()})")
+    if not path.is_file():
+        raise ArtifactError(f"{str(path)!r} is not a file")
+    with path.open("rb") as stream:
+        with _refusals(path):
+            _check_structure(stream)
+            archive = zipfile.ZipFile(stream)
+            infos = _checked(archive.infolist(), stream)
+            manifest = _manifest(archive, infos)
+        with archive:
+            yield OpenArtifact(path, manifest, archive)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenArtifact:
+    """An artifact whose structure, names and manifest hold; its contents are checked as they are read."""
+
+    path: Path
+    manifest: Manifest
+    archive: zipfile.ZipFile
+
+    def chunks(self, entry: FileEntry) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece; `ArtifactError` at the end when they are not those of the manifest."""
+        digest = hashlib.sha256()
+        with _refusals(self.path):
+            for chunk in _chunks(self.archive, entry.path, entry.size):
+                digest.update(chunk)
+                yield chunk
+            if digest.hexdigest() != entry.sha256:
+                raise ArtifactError(f"{entry.path!r} is not the file that was built: its SHA-256 differs")
+
+    def verify(self) -> None:
+        """Read every file once; `ArtifactError` unless each has the size and the digest of the manifest."""
+        for entry in self.manifest.files:
+            for _ in self.chunks(entry):
+                pass
+
+
+def check_name(name: str) -> None:
+    """Raise `ArtifactError` unless `name` is a path that stays inside whatever folder it is put in."""
+    reason = _fault(name)
+    if reason:
+        raise ArtifactError(f"the name {name[:200]!r} {reason}")
+
+
+def _fault(name: str) -> str | None:
+    parts = name.split("/")
+    if not name or len(name) > 1024 or any(len(part.encode(errors="replace")) > 255 for part in parts):
+        return "is empty or too long"
+    if any(unicodedata.category(each) in {"Cc", "Cf", "Cs"} for each in name):
+        return "holds a character that can't be seen"
+    if "\\" in name or ":" in name:
+        return "holds a backslash or a colon, which some systems take for more than a letter"
+    if any(part in {"", ".", ".."} for part in parts):
+        return "is absolute, names a folder, or leaves the folder"
+    if any(part.rstrip(" .") != part for part in parts):
+        return "has a part that ends in a space or a dot, which some systems drop"
+    module = parts[0].partition(".")[0].lower()
+    if name.lower().endswith(".pth") or (module in RESERVED_MODULES and name != MANIFEST_NAME):
+        return "would hide a module of Python or of Dagy, or be run at start"
+    return None
+
+
+def _encoded(contents: Mapping[str, bytes]) -> bytes:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, strict_timestamps=True) as archive:
+        for name in sorted(contents):
+            check_name(name)
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system = 3  # Unix, whatever builds it
+            info.external_attr = _MODE << 16
+            archive.writestr(info, contents[name])
+    return buffer.getvalue()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=".artifact-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Name the file in every refusal, and make refusals of what a broken ZIP has the standard library raise."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error.__cause__
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, UnicodeError) as error:
+        raise ArtifactError(f"{path}: the ZIP is broken: {error}") from error
+
+
+def _check_structure(stream: BinaryIO) -> None:
+    """Refuse what is not a plain ZIP from its first byte to its last, before its directory is read into memory."""
+    size = stream.seek(0, os.SEEK_END)
+    if size < _END.size:
+        raise ArtifactError("not a ZIP: it is too short")
+    stream.seek(size - _END.size)
+    mark, disk, first_disk, here, count, length, offset, comment = _END.unpack(stream.read(_END.size))
+    if mark != b"PK\x05\x06" or comment:
+        raise ArtifactError("not a ZIP that Dagy wrote: it is cut short, or something stands behind its end")
+    if disk or first_disk or here != count or count > MAX_FILES + 1 or length > _MAX_DIRECTORY_BYTES:
+        raise ArtifactError(f"the ZIP has several parts, or more than {MAX_FILES:,} files")
+    if offset + length + _END.size != size:
+        raise ArtifactError("the ZIP is cut short, or something stands before its start")
+    stream.seek(offset)
+    if stream.read(length).count(b"PK\x01\x02") != count:
+        raise ArtifactError("the ZIP's directory does not hold as many files as it says")
+
+
+def _checked(infos: list[zipfile.ZipInfo], stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
+    for info in infos:
+        _check_entry(info)
+    _check_collisions([info.filename for info in infos])
+    if sum(info.file_size for info in infos) > MAX_TOTAL_BYTES:
+        raise ArtifactError(f"the files are larger than {MAX_TOTAL_BYTES:,} bytes together")
+    _check_places(infos, stream)
+    return {info.filename: info for info in infos}
+
+
+def _check_entry(info: zipfile.ZipInfo) -> None:
+    name = info.orig_filename
+    check_name(name)
+    if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG}:
+        raise ArtifactError(f"{name!r} is a link or a device, not a file")
+    if info.flag_bits & ~_HARMLESS_FLAGS or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise ArtifactError(f"{name!r} is encrypted, or packed in a way that Dagy does not use")
+    if info.file_size > (MAX_MANIFEST_BYTES if name == MANIFEST_NAME else MAX_FILE_BYTES):
+        raise ArtifactError(f"{name!r} is too large ({info.file_size:,} bytes)")
+    if info.file_size > MAX_RATIO * info.compress_size:
+        raise ArtifactError(f"{name!r} unpacks to more than {MAX_RATIO} times its size in the archive")
+
+
+def _check_collisions(names: list[str]) -> None:
+    """Refuse names that are one file on some system, and a file that is another's folder."""
+    seen: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        if key in seen:
+            raise ArtifactError(f"the names {seen[key]!r} and {name!r} are the same on some systems")
+        seen[key] = name
+        while "/" in key:
+            key = key.rpartition("/")[0]
+            folders[key] = name
+    for key in seen.keys() & folders.keys():
+        raise ArtifactError(f"{seen[key]!r} is both a file and the folder of {folders[key]!r}")
+
+
+def _check_places(infos: list[zipfile.ZipInfo], stream: BinaryIO) -> None:
+    """Refuse files that overlap, and bytes that belong to no file."""
+    position = 0
+    for info in sorted(infos, key=lambda each: each.header_offset):
+        stream.seek(position)
+        header = stream.read(_LOCAL.size)
+        if info.header_offset != position or len(header) < _LOCAL.size:
+            raise ArtifactError(f"{info.filename!r} overlaps another file, or there is a gap before it")
+        name_length, extra_length = _LOCAL.unpack(header)[-2:]
+        position += _LOCAL.size + name_length + extra_length + info.compress_size
+
+
+def _manifest(archive: zipfile.ZipFile, infos: Mapping[str, zipfile.ZipInfo]) -> Manifest:
+    if MANIFEST_NAME not in infos:
+        raise ArtifactError(f"not an artifact: it holds no {MANIFEST_NAME}")
+    size = infos[MANIFEST_NAME].file_size
+    manifest = Manifest.from_json(b"".join(_chunks(archive, MANIFEST_NAME, size)))
+    listed = {entry.path: entry.size for entry in manifest.files}
+    held = {name: info.file_size for name, info in infos.items() if name != MANIFEST_NAME}
+    for name in sorted(listed.keys() ^ held.keys()):
+        raise ArtifactError(f"{name!r} is {'listed and not there' if name in listed else 'there and not listed'}")
+    for name in sorted(name for name in listed if listed[name] != held[name]):
+        raise ArtifactError(f"{name!r} has not the size that the manifest says")
+    return manifest
+
+
+def _chunks(archive: zipfile.ZipFile, name: str, size: int) -> Iterator[bytes]:
+    """The bytes really read, refused as soon as they are more than `size`, or fewer at the end."""
+    left = size
+    with archive.open(name) as file:
+        while chunk := file.read(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+    if left:
+        raise ArtifactError(f"{name!r} does not hold the {size:,} bytes that it says")

@@ -1,0 +1,64 @@
+"""From a flow's source to its artifact: which files, which requirements, one archive."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagy.artifact.archive import write_artifact
+from dagy.artifact.dependencies import requirements
+from dagy.artifact.files import module_files
+from dagy.artifact.manifest import FileEntry, Manifest
+from dagy.artifact.source import Source, variable_of
+from dagy.errors import ArtifactError
+from dagy.flows import Flow
+from dagy.version import __version__
+
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A built artifact: where it is, what it holds, and its size in bytes."""
+
+    path: Path
+    manifest: Manifest
+    size: int
+
+
+def build(source: Source, flow: Flow[..., Any], output_dir: Path) -> Artifact:
+    """Write `<output_dir>/<flow>/<build_id>/artifact.zip` and return it.
+
+    `flow` is what `load_flow(source)` gave. The same code, dependencies and Python version give the same path and the
+    same bytes, wherever and whenever it is built. `ArtifactError` names what can't go in.
+    """
+    variable = variable_of(flow)
+    if variable is None or flow.function.__module__ != source.module:
+        raise ArtifactError(
+            f"flow {flow.name!r} is not a name at the top level of {source.path}, so it can't be found there again; "
+            "define it at the top level with @flow"
+        )
+    files = module_files(source)
+    manifest = Manifest(
+        spec=flow.spec,
+        entry_point=f"{source.module}:{variable}",
+        python_version=PYTHON_VERSION,
+        requirements=requirements(files),
+        files=tuple(_entry(file.path, file.content) for file in files),
+        dagy_version=__version__,
+    )
+    path = output_dir / folder_name(flow.name) / manifest.build_id / "artifact.zip"
+    return Artifact(path, manifest, write_artifact(path, manifest, {file.path: file.content for file in files}))
+
+
+def folder_name(flow: str) -> str:
+    """The flow's name as the name of a folder: what a path gives a meaning to becomes `_`."""
+    return re.sub(r"[^\w.-]", "_", flow)[:100].strip(".") or "flow"
+
+
+def _entry(path: str, content: bytes) -> FileEntry:
+    return FileEntry(path, len(content), hashlib.sha256(content).hexdigest())

@@ -1,0 +1,194 @@
+"""What an artifact says of itself: `dagy.json`.
+
+A `Manifest` is a value; its `code_hash` follows from the rest of it, so two artifacts with the same hash hold the same
+code, spec, requirements and Python version, and behave the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from dagy.errors import ArtifactError, SpecError
+from dagy.spec import FlowSpec, Json
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+MANIFEST_NAME = "dagy.json"
+SCHEMA_VERSION = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ENTRY_POINT = re.compile(r"(?P<module>[^\W\d]\w*):(?P<variable>[^\W\d]\w*)")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_PYTHON_VERSION = re.compile(r"3\.\d{1,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of an artifact."""
+
+    path: str  # with forward slashes
+    size: int  # in bytes
+    sha256: str  # 64 lower-case hex digits
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an artifact holds and how it is run."""
+
+    spec: FlowSpec
+    entry_point: str  # "module:variable", where the `Flow` is
+    python_version: str  # "3.11"
+    requirements: tuple[str, ...]  # "name==version", sorted
+    files: tuple[FileEntry, ...]  # sorted by path; the manifest itself is not among them
+    dagy_version: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def flow_name(self) -> str:
+        """The name of the flow."""
+        return self.spec.name
+
+    @property
+    def flow_version(self) -> str:
+        """The version that the flow's author gave it."""
+        return self.spec.version
+
+    @property
+    def module(self) -> str:
+        """The module that defines the flow."""
+        return self.entry_point.partition(":")[0]
+
+    @property
+    def code_hash(self) -> str:
+        """SHA-256, in hex, of all that changes what the flow does; not of the archive's bytes."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def build_id(self) -> str:
+        """The first 12 hex digits of the `code_hash`."""
+        return self.code_hash[:12]
+
+    def to_json(self) -> str:
+        """The text of `dagy.json`; the same manifest gives the same text."""
+        derived = {
+            "flow_name": self.flow_name,
+            "flow_version": self.flow_version,
+            "build_id": self.build_id,
+            "code_hash": self.code_hash,
+        }
+        return json.dumps(derived | self._content(), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """The manifest that `text` holds; `ArtifactError` says what is wrong with it."""
+        data = _parsed(text)
+        version = data.get("schema_version")
+        if type(version) is int and version > SCHEMA_VERSION:
+            raise ArtifactError(
+                f"the manifest's schema_version is {version}, and this Dagy reads {SCHEMA_VERSION}; upgrade dagy"
+            )
+        document = _document(text)
+        try:
+            spec = FlowSpec.model_validate(document.spec)
+        except SpecError as error:
+            raise ArtifactError(f"the manifest's spec is broken: {error}") from error
+        manifest = cls(
+            spec, document.entry_point, document.python_version, document.requirements, document.files,
+            document.dagy_version,
+        )  # fmt: skip
+        _check(manifest, document)
+        return manifest
+
+    def _content(self) -> dict[str, Json]:
+        return {
+            "schema_version": self.schema_version,
+            "dagy_version": self.dagy_version,
+            "python_version": self.python_version,
+            "entry_point": self.entry_point,
+            "requirements": list(self.requirements),
+            "files": [asdict(file) for file in self.files],
+            "spec": self.spec.model_dump(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The JSON document, every field of it required."""
+
+    flow_name: str
+    flow_version: str
+    build_id: str
+    code_hash: str
+    schema_version: Literal[1]
+    dagy_version: str
+    python_version: str
+    entry_point: str
+    requirements: tuple[str, ...]
+    files: tuple[FileEntry, ...]
+    spec: dict[str, Any]
+
+
+def _parsed(text: str | bytes) -> Mapping[str, Json]:
+    try:
+        data = json.loads(text, object_pairs_hook=_no_key_twice)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"the manifest is not JSON that can be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ArtifactError("the manifest is not a JSON object")
+    return data
+
+
+def _no_key_twice(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return data
+
+
+def _document(text: str | bytes) -> _Document:
+    from pydantic import ValidationError
+
+    try:
+        return _adapter().validate_json(text, strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the document"
+        raise ArtifactError(f"the manifest is broken: {where}: {fault['msg']}") from error
+
+
+@cache
+def _adapter() -> TypeAdapter[_Document]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    for each in (FileEntry, _Document):
+        each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]  # pydantic reads it there
+    return TypeAdapter(_Document)
+
+
+def _check(manifest: Manifest, document: _Document) -> None:
+    """Refuse what is well formed and yet can't be an artifact that Dagy built."""
+    match = _ENTRY_POINT.fullmatch(manifest.entry_point)
+    paths = [file.path for file in manifest.files]
+    if not match or f"{match['module']}.py" not in paths:
+        raise ArtifactError(f"the entry point {manifest.entry_point!r} is not in a module of the artifact")
+    if paths != sorted(set(paths)) or MANIFEST_NAME in paths:
+        raise ArtifactError("the manifest's files are not in order, or one is listed twice")
+    for file in manifest.files:
+        if not _SHA256.fullmatch(file.sha256) or file.size < 0:
+            raise ArtifactError(f"the manifest's entry for {file.path!r} has no proper size and SHA-256")
+    for requirement in manifest.requirements:
+        if not _REQUIREMENT.fullmatch(requirement):
+            raise ArtifactError(f"the requirement {requirement!r} is not of the form name==version")
+    if not _PYTHON_VERSION.fullmatch(manifest.python_version):
+        raise ArtifactError(f"the manifest's python_version {manifest.python_version!r} is not of the form 3.11")
+    for name in ("flow_name", "flow_version", "build_id", "code_hash"):
+        if getattr(document, name) != getattr(manifest, name):
+            raise ArtifactError(f"the manifest's {name} does not fit the rest of it: it was changed after the build")

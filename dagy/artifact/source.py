@@ -1,0 +1,244 @@
+"""`FILE[:FLOW]` -> code -> the flow that it defines.
+
+Reading and loading are two steps: `read_source` only reads, so that showing and exporting a file runs nothing of it;
+`load_flow` runs the module's text, because a flow is what that text makes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import linecache
+import re
+import sys
+import tokenize
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import ExecutionLoader
+from importlib.util import decode_source, module_from_spec, spec_from_loader
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dagy.errors import DagyError, SourceError, UnknownFlowError
+from dagy.flows import Flow
+
+READERS = "dagy.readers"  # the entry-point group of functions that turn another kind of file into a module's text
+
+# What a user's file can't be imported as: code that is loaded already would be hidden by it.
+RESERVED_MODULES = sys.stdlib_module_names | {"__main__", "dagy", "dagy_nb", "sitecustomize", "usercustomize"}
+
+_TARGET = re.compile(r"(?P<path>.+?\.\w+):(?P<flow>[^/\\]*)")
+
+
+class MissingSourceError(SourceError, FileNotFoundError):
+    """The file is not there."""
+
+
+class SeveralFlowsError(SourceError):
+    """A file defines several flows and none was named; `known` holds their names."""
+
+    def __init__(self, path: Path, known: tuple[str, ...]) -> None:
+        self.known = known
+        choices = "\n".join(f"  {path}:{name}" for name in known)
+        super().__init__(f"{path} defines {len(known)} flows; say which one you mean:\n{choices}")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What `FILE[:FLOW]` says: a file, and a flow in it or None for the only one there is."""
+
+    path: Path
+    flow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Code as text: the file it was read from, the name to import it under, and the text of the module."""
+
+    path: Path  # absolute
+    module: str
+    text: str
+
+
+def parse_target(text: str) -> Target:
+    """The parts of `FILE[:FLOW]`, such as `my_flows.py:web_scraper`; `SourceError` when one of them is empty."""
+    match = _TARGET.fullmatch(text)
+    if match and not match["flow"]:
+        raise SourceError(f"{text!r} names no flow after the colon; leave the colon out, or name the flow")
+    if not text:
+        raise SourceError("the target is empty; give a file, such as my_flows.py or my_flows.py:my_flow")
+    return Target(Path(match["path"]), match["flow"]) if match else Target(Path(text))
+
+
+def read_source(path: Path) -> Source:
+    """The code in the file at `path`, none of it executed.
+
+    A `.py` file is decoded as Python decodes it; another suffix is read by the entry point of that name in the group
+    `dagy.readers`. `MissingSourceError` when there is no such file; `SourceError` when it can't be read as code.
+    """
+    if not path.exists():
+        raise MissingSourceError(f"there is no file {str(path)!r} (looked in {Path.cwd()})")
+    if path.is_dir():
+        raise SourceError(f"{str(path)!r} is a folder; name the file in it that defines the flow")
+    if not path.is_file():
+        raise SourceError(f"{str(path)!r} is not a regular file")
+    absolute = path.absolute()
+    text = read_python(absolute) if path.suffix == ".py" else _reader(path)(absolute)
+    return Source(absolute, module_name(path), text)
+
+
+def source_from_text(text: str, *, name: str, folder: Path) -> Source:
+    """Code that is in no file yet, such as a notebook's cells, as if it came from the file `name` in `folder`."""
+    path = folder.absolute() / name
+    return Source(path, module_name(path), text)
+
+
+def read_python(path: Path) -> str:
+    """The text of a Python file, its encoding found as Python finds it, its line ends made `\\n`."""
+    try:
+        return decode_source(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"{str(path)!r} can't be read: {error.strerror or error}") from error
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise SourceError(
+            f"{str(path)!r} is not text that Python can read ({error}); save it as UTF-8, or declare its encoding"
+        ) from error
+
+
+def encode_python(text: str) -> bytes:
+    """The bytes of a module's text, in the encoding that the text itself declares."""
+    encoding, _ = tokenize.detect_encoding(BytesIO(text.encode(errors="replace")).readline)
+    return text.encode(encoding)
+
+
+def module_name(path: Path) -> str:
+    """The name to import the file's code under: its own as far as Python allows it."""
+    name = re.sub(r"\W", "_", path.stem)
+    if not name.isidentifier():
+        name = f"flow_{name}"
+    return f"{name}_flow" if name in RESERVED_MODULES or keyword.iskeyword(name) else name
+
+
+def load_flow(source: Source, name: str | None = None) -> Flow[..., Any]:
+    """Run the module's text and return the flow it defines: the only one, or the one called `name`.
+
+    The module stays in `sys.modules`, and the file's folder stays first in `sys.path`, because tasks import what they
+    need when they run. `SourceError` when the text can't be run or defines no flow (what the text raised is the
+    `__cause__`), `SeveralFlowsError` when there is a choice to make, `UnknownFlowError` when `name` is not there.
+    """
+    flows = _flows_in(_load(source))
+    if not flows:
+        raise SourceError(f"{source.path} defines no flow; decorate a function with @flow")
+    by_name = {flow.name: flow for flow in flows.values()}
+    if name is None:
+        if len(flows) > 1:
+            raise SeveralFlowsError(source.path, tuple(sorted(by_name)))
+        return next(iter(flows.values()))
+    found = by_name.get(name) or flows.get(name)
+    if found is None:
+        raise UnknownFlowError(name, sorted(by_name), where=str(source.path))
+    return found
+
+
+def variable_of(flow: Flow[..., Any]) -> str | None:
+    """The name that holds `flow` at the top level of its module; None when no name does."""
+    top_level = getattr(inspect.unwrap(flow.function), "__globals__", {})
+    return next((name for name, value in top_level.items() if value is flow), None)
+
+
+class _TextLoader(ExecutionLoader):
+    """Imports a module from the text of a `Source`."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def get_source(self, fullname: str) -> str:
+        return self._source.text
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._source.path)
+
+
+def _load(source: Source) -> ModuleType:
+    existing = sys.modules.get(source.module)
+    if existing is not None and not _may_replace(existing, source):
+        raise SourceError(
+            f"{source.path.name!r} has the name of the module {source.module!r}, which is in use; rename the file"
+        )
+    spec = spec_from_loader(source.module, _TextLoader(source))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    filename = str(source.path)
+    # Without a time of change the entry is never compared with the file, which may hold a notebook or a later edit.
+    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
+    folder = str(source.path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    with _put_back_on_failure(source.module, module):
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # whatever the user's code raises
+            raise SourceError(_failure(source, error)) from error
+    return module
+
+
+def _may_replace(module: ModuleType, source: Source) -> bool:
+    return isinstance(module.__loader__, _TextLoader) or getattr(module, "__file__", None) == str(source.path)
+
+
+@contextmanager
+def _put_back_on_failure(name: str, module: ModuleType) -> Iterator[None]:
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        yield
+    except BaseException:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+        raise
+
+
+def _failure(source: Source, error: BaseException) -> str:
+    what = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError) and error.filename == str(source.path):
+        return f"{source.path}, line {error.lineno}: {what}"
+    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(source.path)]
+    where = f"{source.path}, line {lines[-1]}" if lines else str(source.path)
+    return f"{where}: could not be loaded: {what}"
+
+
+def _flows_in(module: ModuleType) -> dict[str, Flow[..., Any]]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, Flow) and value.function.__module__ == module.__name__
+    }
+
+
+def _reader(path: Path) -> Callable[[Path], str]:
+    from importlib.metadata import entry_points
+
+    suffix = path.suffix.lower()
+    found = entry_points(group=READERS, name=suffix)
+    if not found:
+        known = ", ".join(sorted({".py", *entry_points(group=READERS).names}))
+        remedy = "install it with: pip install 'dagy[notebook]'" if suffix == ".ipynb" else f"what can be read: {known}"
+        raise SourceError(f"nothing here reads {suffix or 'files without a suffix'!r} ({str(path)!r}); {remedy}")
+    entry = next(iter(found))
+
+    def read(file: Path) -> str:
+        try:
+            reader: Callable[[Path], str] = entry.load()
+            return reader(file)
+        except DagyError:
+            raise
+        except Exception as error:  # a plug-in's code
+            raise SourceError(f"{str(file)!r} can't be read by {entry.value}: {error}") from error
+
+    return read

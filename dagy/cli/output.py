@@ -1,0 +1,97 @@
+"""All that the program prints: results on stdout, everything about them on stderr.
+
+Text can't move the cursor or hide what it says, a terminal that can't show a character gets an escape for it, and a
+reader that went away ends the program quietly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback as tracebacks
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from dagy.drawing.escape import plain_lines
+
+_OURS = str(Path(__file__).parent.parent) + os.sep
+
+
+def prepare_streams() -> None:
+    """Let stdout and stderr escape what their encoding can't hold."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    _write(plain_lines(text), to=sys.stdout)
+
+
+def hand_over(text: str) -> None:
+    """Print a file's text: exactly as it is when it goes into a file or a program, made safe for a terminal."""
+    _write(plain_lines(text) if sys.stdout.isatty() else text, to=sys.stdout)
+
+
+def note(text: str, *, color: str | None = None) -> None:
+    """Print something about the result."""
+    _write(plain_lines(text), to=sys.stderr, color=color)
+
+
+def problem(text: str) -> None:
+    """Print what went wrong."""
+    note(f"error: {text}", color="red")
+
+
+def traceback(error: BaseException) -> None:
+    """Print the traceback of what the user's code raised, without the frames that are not the user's."""
+    told = tracebacks.TracebackException.from_exception(error)
+    _keep_users_frames(told)
+    note("".join(told.format()).rstrip())
+
+
+def can_show(text: str) -> bool:
+    """Whether stderr's encoding has the characters of `text`."""
+    try:
+        text.encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def flush() -> None:
+    """Hand over what is printed, so that a reader that went away is noticed here and not when Python ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def abandon_streams() -> None:
+    """Print nothing more: nobody reads it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+
+
+def _write(text: str, *, to: TextIO, color: str | None = None) -> None:
+    if color is not None and to.isatty() and not os.environ.get("NO_COLOR"):  # https://no-color.org
+        text = click.style(text, fg=color)
+    to.write(text + "\n")
+    to.flush()
+
+
+def _keep_users_frames(told: tracebacks.TracebackException) -> None:
+    todo = [told]
+    seen: set[int] = set()
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.stack = tracebacks.StackSummary.from_list(
+            [frame for frame in each.stack if not frame.filename.startswith((_OURS, "<frozen "))]
+        )
+        todo += [other for other in (each.__cause__, each.__context__, *(each.exceptions or ())) if other is not None]

@@ -1,0 +1,133 @@
+"""`dagy run`: a flow runs here, task by task on stderr, its result on stdout."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import click
+
+from dagy.cli import output
+from dagy.cli.targets import opened_flow
+from dagy.drawing.style import PALETTE
+from dagy.engine import RunHandle, RunResult, TaskChanged, checked_result, seconds_text
+from dagy.errors import ParameterError
+from dagy.flows import Flow
+from dagy.states import StateType
+
+_ASCII = {StateType.RUNNING: ">", StateType.COMPLETED: "+", StateType.RETRYING: "~", StateType.SKIPPED: "-"}
+_COLORS = {StateType.COMPLETED: "green", StateType.RETRYING: "yellow", StateType.RUNNING: None, StateType.SKIPPED: None}
+_SILENT = {StateType.PENDING, StateType.QUEUED}
+
+
+@click.command("run", short_help="Run a flow here.")
+@click.argument("target")
+@click.option("--param", "given", metavar="NAME=VALUE", multiple=True, help="A parameter of the flow. Once for each.")
+@click.option("--max-workers", type=click.IntRange(min=1), help="How many tasks run at once.")
+@click.option(
+    "--fail-fast/--no-fail-fast", default=True, show_default=True, help="Stop at the first task that fails, or go on."
+)
+def command(target: str, given: Sequence[str], max_workers: int | None, fail_fast: bool) -> None:
+    """Run a flow here and print how it went. A notebook's flow runs in the notebook's folder.
+
+    Ctrl-C cancels the run, and a second Ctrl-C leaves at once.
+
+    \b
+    Examples:
+      dagy run my_flows.py:web_scraper --param url=https://example.com
+      dagy run scraper.ipynb --param pages=3 --max-workers 4
+      dagy run dist/web_scraper/0123456789ab/artifact.zip --no-fail-fast
+    """
+    texts = _pairs(given)
+    with opened_flow(target) as flow:
+        values = _values(flow, texts)
+        result = _watched(lambda: flow.start_local(max_workers=max_workers, fail_fast=fail_fast, **values))
+        output.say(str(result))
+        checked_result(result)
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    """The texts by parameter name; a usage error names the one that is not of the form NAME=VALUE, or comes twice."""
+    texts: dict[str, str] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--param {each!r} is not of the form NAME=VALUE, such as --param url=example.com")
+        if name in texts:
+            raise click.UsageError(f"--param {name!r} is given twice")
+        texts[name] = text
+    return texts
+
+
+def _values(flow: Flow[..., Any], texts: Mapping[str, str]) -> dict[str, object]:
+    values = {name: flow.parameters.parse_text(name, text) for name, text in texts.items()}
+    missing = [each.name for each in flow.parameters.specs() if each.required and each.name not in values]
+    if missing:
+        options = " ".join(f"--param {name}=..." for name in missing)
+        raise ParameterError(f"flow {flow.name!r} needs {', '.join(map(repr, missing))}; add {options}")
+    return values
+
+
+def _watched(start: Callable[[], RunHandle]) -> RunResult:
+    """The result of what `start` starts, after a line for each change; Ctrl-C cancels it, a second one leaves."""
+    interrupts: SimpleQueue[bool] = SimpleQueue()  # True for each Ctrl-C, False at the end
+    with _interrupts_go_to(interrupts):
+        handle = start()
+        threads = [Thread(target=_show_progress, args=(handle,)), Thread(target=_obey, args=(interrupts, handle))]
+        for each in threads:
+            each.start()
+        result = handle.wait()
+        interrupts.put(False)
+        for each in threads:
+            each.join()
+    return result
+
+
+@contextmanager
+def _interrupts_go_to(interrupts: SimpleQueue[bool]) -> Iterator[None]:
+    """Count each Ctrl-C instead of raising `KeyboardInterrupt` wherever the program happens to be."""
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):  # whoever started us does not want to be asked
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda _number, _frame: interrupts.put(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _obey(interrupts: SimpleQueue[bool], handle: RunHandle) -> None:
+    if interrupts.get():
+        output.note("cancelling; press Ctrl-C again to leave without waiting", color="yellow")
+        handle.cancel("interrupted")
+        if interrupts.get():
+            os._exit(130)  # what does not stop would hold up a polite exit
+
+
+def _show_progress(handle: RunHandle) -> None:
+    started: dict[str, int] = {}
+    for event in handle.events():
+        if isinstance(event, TaskChanged) and event.state.type not in _SILENT:
+            begin = started.setdefault(event.task, event.at)
+            took = seconds_text((event.at - begin) / 1e9) if event.state.is_final and event.attempt else ""
+            output.note(_line(event, took), color=_COLORS.get(event.state.type, "red"))
+
+
+def _line(event: TaskChanged, took: str) -> str:
+    state = event.state.type
+    sign = PALETTE[state].sign
+    if not output.can_show(sign):
+        sign = _ASCII.get(state, "x")
+    words = [sign, event.task]
+    if state is StateType.RUNNING and event.attempt > 1:
+        words.append(f"attempt {event.attempt}")
+    if state not in {StateType.RUNNING, StateType.COMPLETED}:
+        words.append(str(event.state))
+    return " ".join([*words, took]).rstrip()

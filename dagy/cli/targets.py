@@ -1,0 +1,78 @@
+"""What `TARGET` names: a flow in a Python file, in a notebook, or in an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dagy.artifact import (
+    MissingSourceError,
+    SeveralFlowsError,
+    Source,
+    differences,
+    load_flow,
+    parse_target,
+    read_manifest,
+    read_source,
+    unpacked_flow,
+)
+from dagy.cli import output
+from dagy.errors import SourceError
+from dagy.flows import Flow
+from dagy.spec import FlowSpec
+
+
+@contextmanager
+def opened_flow(target: str) -> Iterator[Flow[..., Any]]:
+    """The flow that `target` names, ready to run inside the `with` block."""
+    if not is_artifact(target):
+        with opened_source(target) as (_, flow):
+            yield flow
+        return
+    path = Path(target)
+    for each in differences(read_manifest(path)):
+        output.note(f"note: {target} was {each}", color="yellow")
+    with unpacked_flow(path) as flow:
+        yield flow
+
+
+@contextmanager
+def opened_source(target: str) -> Iterator[tuple[Source, Flow[..., Any]]]:
+    """The code that `FILE[:FLOW]` names, and its flow.
+
+    A notebook's code is loaded, and its flow run, in the notebook's folder, as Jupyter does; a module's where the
+    caller is.
+    """
+    try:
+        wanted = parse_target(target)
+    except SourceError as error:
+        raise click.UsageError(str(error)) from error
+    if not wanted.path.exists() and not wanted.path.suffix:
+        raise MissingSourceError(
+            f"there is no file {target!r}; a target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or ARTIFACT.zip"
+        )
+    source = read_source(wanted.path)
+    with chdir(source.path.parent) if source.path.suffix != ".py" else nullcontext():
+        try:
+            flow = load_flow(source, wanted.flow)
+        except SeveralFlowsError as error:
+            choices = "\n".join(f"  {wanted.path}:{name}" for name in error.known)
+            raise click.UsageError(f"{wanted.path} defines {len(error.known)} flows; name one:\n{choices}") from error
+        yield source, flow
+
+
+def spec_of(target: str) -> FlowSpec:
+    """The graph of the flow that `target` names; of an artifact nothing is executed to know it."""
+    if is_artifact(target):
+        return read_manifest(Path(target)).spec
+    with opened_source(target) as (_, flow):
+        return flow.spec
+
+
+def is_artifact(target: str) -> bool:
+    """Whether `target` names an artifact."""
+    return target.endswith(".zip")

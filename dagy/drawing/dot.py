@@ -1,0 +1,59 @@
+"""A flow as source for Graphviz, to be drawn by `dot` or kept: no binary is needed to write it."""
+
+from __future__ import annotations
+
+from dagy.drawing.escape import dot_line, plain_line
+from dagy.drawing.labels import States, elided, kinds, names
+from dagy.drawing.layout import Group
+from dagy.drawing.style import NO_STATE, PALETTE
+from dagy.graph import ordered
+from dagy.spec import FlowSpec
+from dagy.states import StateType
+
+
+def dot(spec: FlowSpec, states: States | None = None) -> str:
+    """DOT source of the flow, with the state of each task when `states` are given; tasks not named are pending.
+
+    Nodes are called `t0`, `t1`, ... in the order of the tasks, so that no name can break the source. Raises
+    `CycleError` when the tasks need each other in a circle.
+    """
+    import graphviz  # type: ignore[import-untyped]  # it carries no types
+
+    def label(*lines: str) -> str:
+        return str(graphviz.nohtml("\\n".join(map(dot_line, lines))))
+
+    ordered(spec.needs, flow=spec.name)
+    graph = graphviz.Digraph(
+        name="flow",
+        graph_attr={"rankdir": "LR", "bgcolor": "transparent", "fontname": "Helvetica", "compound": "true"},
+        node_attr={"shape": "box", "style": "rounded,filled", "fontname": "Helvetica", "fontsize": "11"},
+        edge_attr={"color": "#8e99ab", "arrowsize": "0.7"},
+    )
+    nodes = {task.id: f"t{index}" for index, task in enumerate(spec.tasks)}
+    known = None if states is None else kinds(states)
+    shown = {task_id: elided(plain_line(name), 60) for task_id, name in names(spec).items()}
+    inside: dict[Group, list[str]] = {(): []}
+    for task in spec.tasks:
+        for depth in range(len(task.group)):
+            inside.setdefault(task.group[: depth + 1], [])
+        inside[task.group].append(task.id)
+    bodies = {
+        group: graph if not group else graphviz.Digraph(name=f"cluster_{place}") for place, group in enumerate(inside)
+    }
+    for group, task_ids in inside.items():
+        for task_id in task_ids:
+            look, lines = NO_STATE, [shown[task_id]]
+            if known is not None:
+                look = PALETTE[known.get(task_id, StateType.PENDING)]
+                lines.append(f"{look.sign} {look.label}")
+            bodies[group].node(
+                nodes[task_id], label(*lines), fillcolor=look.fill, color=look.stroke, fontcolor=look.text
+            )
+    for group in sorted(filter(None, inside), key=len, reverse=True):
+        frame = bodies[group]
+        frame.attr(label=label(elided(plain_line(group[-1]))), color="#8e99ab", fontcolor="#6b7689", style="rounded")
+        bodies[group[:-1]].subgraph(frame)
+    for source, target in spec.edges:
+        if source in nodes:
+            graph.edge(nodes[source], nodes[target])
+    return str(graph.source)

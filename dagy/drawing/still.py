@@ -1,0 +1,242 @@
+"""A flow or a run as a still picture in HTML, the same for every reader: notebook, web page, converted document.
+
+No script, no style sheet, nothing to fetch, and nothing that needs a kernel: the picture is an `<img>` with its data in
+it, and all it says stands in a table too, for readers that drop pictures. It takes the page's own colours, so that it
+reads on a light page and on a dark one. What it shows is bounded, and what it leaves out it counts.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dagy.drawing.escape import markup_line, markup_lines, plain_line
+from dagy.drawing.labels import counted, duration, elided, names, summary, tally
+from dagy.drawing.style import PALETTE
+from dagy.drawing.svg import FITTING_WIDTH, picture
+from dagy.spec import FlowSpec, TaskSpec
+from dagy.states import State, StateType
+
+MOST_ROWS = 300  # of a table
+MOST_TASKS, MOST_EDGES = 2_000, 6_000  # in a picture: above that it can't be read, and weighs megabytes
+MOST_TEXT = 20_000  # characters of one output or error
+MOST_TEXT_IN_ALL = 400_000
+
+_URGENT = (
+    StateType.FAILED,
+    StateType.CRASHED,
+    StateType.TIMED_OUT,
+    StateType.RUNNING,
+    StateType.RETRYING,
+)
+_BAD = frozenset(_URGENT[:3])
+
+_LINE = "1px solid rgba(127,127,127,0.3)"
+_CELL = f"text-align:left;vertical-align:top;padding:3px 14px 3px 0;border:0;border-bottom:{_LINE};color:inherit"
+_TABLE = "border-collapse:collapse;border:0;margin:6px 0;color:inherit;background:transparent;font-size:13px"
+_QUIET = "opacity:0.75"
+_PRE = (
+    f"margin:4px 0 10px 0;padding:8px 10px;border:{_LINE};border-radius:6px;overflow:auto;max-height:360px;"
+    "white-space:pre-wrap;color:inherit;background:rgba(127,127,127,0.08);font-size:12px;line-height:1.4"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStill:
+    """What a still shows of one task. All text is the user's own and is shown as it is, without being understood."""
+
+    id: str
+    name: str
+    state: State
+    attempt: int  # the number of the last attempt; 0: it never started
+    seconds: float | None  # how long it took; None: it never started, or has not ended
+    output: str
+    error: str
+    preview_html: str  # HTML of the task's result, put in as it is
+
+
+@dataclass(frozen=True, slots=True)
+class RunStill:
+    """What a still shows of a run."""
+
+    spec: FlowSpec
+    run_id: str
+    state: State
+    seconds: float | None  # None: it has not ended
+    tasks: tuple[TaskStill, ...]
+    note: str = ""  # a line for the reader, under the heading
+
+
+def flow_html(spec: FlowSpec) -> str:
+    """The flow as HTML: its picture and a table of its tasks. Raises `CycleError` when they go in a circle."""
+    label = names(spec)
+    heading = f"<strong>{markup_line(spec.name)}</strong> {_quiet(counted(len(spec.tasks), 'task'))}"
+    rows = [
+        (
+            f"<strong>{_short(label[task.id])}</strong>",
+            _some([label.get(each, each) for each in task.needs]),
+            markup_line(_options(task)),
+            _short(task.description.strip().partition("\n")[0], 120),
+        )
+        for task in spec.tasks[:MOST_ROWS]
+    ]
+    parts = [_paragraph(heading)]
+    if spec.description.strip():
+        parts.append(_paragraph(_short(spec.description.strip().partition("\n")[0], 200)))
+    parts.append(_image(spec, None, None))
+    parts.append(_table(("Task", "Needs", "Options", "Description"), rows))
+    if len(spec.tasks) > MOST_ROWS:
+        parts.append(_paragraph(_quiet(f"{counted(len(spec.tasks) - MOST_ROWS, 'more task')} not listed.")))
+    return _whole(parts)
+
+
+def run_html(run: RunStill) -> str:
+    """The run as HTML: how it went, its picture, a table of its tasks, and what they wrote, failed ones first."""
+    states = {task.id: task.state for task in run.tasks}
+    details = {task.id: _detail(task) for task in run.tasks}
+    label = names(run.spec)
+    heading = [_pill(run.state.type), f"<strong>{markup_line(run.spec.name)}</strong>"]
+    if run.seconds is not None:
+        heading.append(duration(run.seconds))
+    counts = tally({task.id: task.state.type for task in run.tasks})
+    heading.append(_quiet(f"{counted(len(run.tasks), 'task')}{counts and ': '}{counts}"))
+    heading.append(_quiet(f"run {run.run_id}"))
+    parts = [_paragraph(" &nbsp;".join(heading))]
+    parts += [_paragraph(markup_line(each)) for each in (run.state.message, run.note) if each]
+    parts.append(_image(run.spec, states, details))
+
+    urgent = [task for kind in _URGENT for task in run.tasks if task.state.type is kind]
+    listed: Sequence[TaskStill] = run.tasks
+    if len(run.tasks) > MOST_ROWS:
+        rest = [task for task in run.tasks if task.state.type not in _URGENT]
+        listed = [*urgent, *rest][:MOST_ROWS]
+    rows = [
+        (
+            f"<strong>{_short(label.get(task.id, task.name))}</strong>",
+            _pill(task.state.type) + (f" {_short(task.state.message, 160)}" if task.state.message else ""),
+            str(task.attempt) if task.attempt else "",
+            duration(task.seconds) if task.seconds is not None else "",
+        )
+        for task in listed
+    ]
+    parts.append(_table(("Task", "State", "Attempts", "Time"), rows))
+    if len(listed) < len(run.tasks):
+        shown = {task.id for task in listed}
+        left = {task.id: task.state.type for task in run.tasks if task.id not in shown}
+        parts.append(_paragraph(_quiet(f"{counted(len(left), 'more task')} not listed: {tally(left)}.")))
+    first = [task for task in listed if task.state.type in _BAD]
+    parts += _written([*first, *(task for task in listed if task.state.type not in _BAD)], label)
+    return _whole(parts)
+
+
+def _written(tasks: Iterable[TaskStill], label: Mapping[str, str]) -> list[str]:
+    """What each task wrote, raised and returned, to be opened; open already where it failed."""
+    parts = []
+    left = MOST_TEXT_IN_ALL
+    unsaid = 0
+    for task in tasks:
+        if not (task.output or task.error or task.preview_html):
+            continue
+        if left <= 0:
+            unsaid += 1
+            continue
+        body = [task.preview_html]
+        for text in (task.error, task.output):
+            if text:
+                shown = text[-MOST_TEXT:]
+                left -= len(shown)
+                cut = len(text) - len(shown)
+                body.append(_paragraph(_quiet(f"… {counted(cut, 'character')} before this left out")) if cut else "")
+                body.append(f'<pre style="{_PRE}">{markup_lines(shown)}</pre>')
+        holds = [word for word, is_there in (("error", task.error), ("output", task.output)) if is_there]
+        holds += ["result"] if task.preview_html else []
+        is_open = " open" if task.state.type in _BAD else ""
+        parts.append(
+            f'<details{is_open} style="margin:4px 0;color:inherit"><summary style="cursor:pointer">'
+            f"{_pill(task.state.type)} <strong>{_short(label.get(task.id, task.name))}</strong>"
+            f" {_quiet(', '.join(holds))}</summary>{''.join(body)}</details>"
+        )
+    if unsaid:
+        parts.append(_paragraph(_quiet(f"The output of {counted(unsaid, 'more task')} is left out here.")))
+    return parts
+
+
+def _image(spec: FlowSpec, states: Mapping[str, State] | None, details: Mapping[str, str] | None) -> str:
+    edges = len(spec.edges)
+    if len(spec.tasks) > MOST_TASKS or edges > MOST_EDGES:
+        size = f"{counted(len(spec.tasks), 'task')} and {counted(edges, 'edge')}"
+        return _paragraph(_quiet(f"No picture: {size} are too many to be read in one."))
+    if not spec.tasks:
+        return ""
+    drawn = picture(spec, states, details=details)
+    data = base64.b64encode(drawn.svg.encode()).decode()
+    fits = drawn.width <= FITTING_WIDTH * 1.25
+    shape = "max-width:100%;height:auto" if fits else "max-width:none"
+    image = f'<img alt="{markup_line(summary(spec, states))}" src="data:image/svg+xml;base64,{data}" style="{shape}">'
+    return f'<div style="overflow:auto;max-height:900px;margin:6px 0">{image}</div>'
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table without the columns that are empty in every row."""
+    used = [index for index in range(len(headings)) if any(row[index] for row in rows)]
+    if not used:
+        return ""
+    head = "".join([f'<th style="{_CELL};font-weight:600">{headings[index]}</th>' for index in used])
+    body = "".join(
+        ["<tr>" + "".join([f'<td style="{_CELL}">{row[index]}</td>' for index in used]) + "</tr>" for row in rows]
+    )
+    return (
+        f'<table style="{_TABLE}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _detail(task: TaskStill) -> str:
+    words = [f"attempt {task.attempt}"] if task.attempt > 1 else []
+    if task.seconds is not None and task.state.type is not StateType.SKIPPED:
+        words.append(duration(task.seconds))
+    return " · ".join(words)
+
+
+def _options(task: TaskSpec) -> str:
+    options = task.options
+    words = []
+    if options.retries:
+        words.append("1 retry" if options.retries == 1 else f"{options.retries:,} retries")
+    if options.timeout_seconds is not None:
+        words.append(f"timeout {duration(options.timeout_seconds)}")
+    if options.concurrency_limit is not None:
+        words.append(f"at most {options.concurrency_limit} at once")
+    if options.executor:
+        words.append(f"on {options.executor}")
+    return ", ".join(words)
+
+
+def _pill(kind: StateType) -> str:
+    look = PALETTE[kind]
+    return (
+        f'<span style="background:{look.fill};color:{look.text};border:1px solid {look.stroke};border-radius:9px;'
+        f'padding:0 8px;font-size:12px;white-space:nowrap">{look.sign} {look.label}</span>'
+    )
+
+
+def _some(texts: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join([elided(plain_line(each), 40) for each in texts[:most]])
+    return markup_line(shown + (f" and {len(texts) - most:,} more" if len(texts) > most else ""))
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return markup_line(elided(plain_line(text), limit))
+
+
+def _quiet(text: str) -> str:
+    return f'<span style="{_QUIET}">{markup_line(text)}</span>'
+
+
+def _paragraph(markup: str) -> str:
+    return f'<div style="margin:4px 0;color:inherit">{markup}</div>'
+
+
+def _whole(parts: Sequence[str]) -> str:
+    return f'<div style="color:inherit;font-size:13px;line-height:1.5">{"".join(parts)}</div>'

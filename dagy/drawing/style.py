@@ -1,0 +1,96 @@
+"""How each state looks: its colours, its icon, its sign in plain text and its word. One table, for every picture.
+
+A state is never told by colour alone. The colours are pastel cards with dark text, so that they read on white pages and
+on black ones, and each can be overruled by the page, as the CSS variable `--dagy-STATE-PART`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dagy.states import StateType
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one state looks. Colours are `#rrggbb`."""
+
+    fill: str  # the card
+    stroke: str  # the card's border
+    text: str  # on the card; contrast 4.5 or more
+    badge: str  # the disc behind the icon, which is white; contrast 3 or more
+    sign: str  # one character, for plain text
+    label: str  # the state's word
+
+
+PALETTE: dict[StateType, Look] = {
+    StateType.PENDING: Look("#f3f5f8", "#d3d9e2", "#465062", "#848fa1", "○", "pending"),
+    StateType.QUEUED: Look("#eeecfd", "#cbc5f7", "#42369a", "#7b6eea", "◔", "queued"),
+    StateType.RUNNING: Look("#e2efff", "#6aaafc", "#15407f", "#2b7bf0", "▶", "running"),
+    StateType.RETRYING: Look("#fff4d6", "#f0cb6e", "#654706", "#b07c08", "↻", "retrying"),
+    StateType.COMPLETED: Look("#e3f6ea", "#9ddab4", "#145232", "#1c9a54", "✓", "completed"),
+    StateType.FAILED: Look("#fee7e5", "#f3a59e", "#7f1d15", "#d8372b", "✗", "failed"),
+    StateType.TIMED_OUT: Look("#ffebdc", "#f4b98d", "#78380a", "#d26312", "◷", "timed out"),
+    StateType.CANCELLED: Look("#efebf1", "#cfc5d4", "#4f4456", "#80708a", "■", "cancelled"),
+    StateType.SKIPPED: Look("#f5f4f0", "#cbc8bc", "#57544a", "#8a8679", "»", "skipped"),
+    StateType.CRASHED: Look("#fbe3f1", "#e8a3cd", "#711551", "#b72684", "↯", "crashed"),
+}
+
+# A task in a picture that is of no run.
+NO_STATE = Look("#f4f6fb", "#ccd5e6", "#27344d", "#5b74a8", "•", "")
+
+# Path data in a square of 16, to be stroked in white on the badge, with round caps.
+ICONS: dict[StateType, str] = {
+    StateType.PENDING: "M4.6 8h.01M8 8h.01M11.4 8h.01",
+    StateType.QUEUED: "M5.4 4.6h5.2L5.4 11.4h5.2z",
+    StateType.RUNNING: "M8 4a4 4 0 1 1-4 4",
+    StateType.RETRYING: "M11.2 9.6A3.6 3.6 0 1 1 10.9 5.9M11.3 3.7V6.1H8.9",
+    StateType.COMPLETED: "M4.7 8.3 7 10.6 11.4 5.8",
+    StateType.FAILED: "M5.3 5.3 10.7 10.7M10.7 5.3 5.3 10.7",
+    StateType.TIMED_OUT: "M8 4.3V8L10.5 9.6",
+    StateType.CANCELLED: "M5.7 5.7H10.3V10.3H5.7Z",
+    StateType.SKIPPED: "M4.8 5.2 7.6 8 4.8 10.8M8.6 5.2 11.4 8 8.6 10.8",
+    StateType.CRASHED: "M8.8 3.8 6 8.3H10L7.2 12.2",
+}
+
+PLAIN_ICON = "M8 8h.01"  # in a picture that is of no run
+
+
+def css() -> str:
+    """The style of a picture, for the inside of its `<style>`. Every rule is held to `.dagy-graph`."""
+    rules = [_BASE, _colours("", "task", NO_STATE)]
+    for state, look in PALETTE.items():
+        name = state.value.lower().replace("_", "-")
+        rules.append(_colours(f'[data-state="{state.value}"]', name, look))
+    return "".join(rules)
+
+
+_FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
+
+_BASE = (
+    f".dagy-graph text{{font-family:var(--dagy-font,{_FONT})}}"
+    ".dagy-graph .dagy-card{stroke-width:1.25}"
+    ".dagy-graph .dagy-name{font-size:13px;font-weight:600}"
+    ".dagy-graph .dagy-detail{font-size:11px;opacity:.85}"
+    ".dagy-graph .dagy-icon{fill:none;stroke:var(--dagy-icon,#fff);stroke-width:1.8;"
+    "stroke-linecap:round;stroke-linejoin:round}"
+    ".dagy-graph .dagy-edge{fill:none;stroke:var(--dagy-edge,#8e99ab);stroke-width:1.4;"
+    "stroke-linecap:round;stroke-linejoin:round}"
+    ".dagy-graph .dagy-frame{fill:var(--dagy-frame-fill,#7f8ea8);fill-opacity:.09;"
+    "stroke:var(--dagy-frame-stroke,#8e99ab);stroke-opacity:.55}"
+    ".dagy-graph .dagy-label{fill:var(--dagy-label-fill,#dfe4ee)}"
+    ".dagy-graph .dagy-group-name{fill:var(--dagy-label-text,#3a4660);font-size:11px;font-weight:600}"
+    '.dagy-graph .dagy-node[data-state="PENDING"] .dagy-icon{stroke-width:2.2}'
+    '.dagy-graph .dagy-node[data-state=""] .dagy-icon{stroke-width:6}'
+    '.dagy-graph .dagy-node[data-state="SKIPPED"] .dagy-card{stroke-dasharray:4 3}'
+    '.dagy-graph .dagy-node[data-state="RUNNING"] .dagy-card{stroke-width:1.75}'
+)
+
+
+def _colours(which: str, name: str, look: Look) -> str:
+    node = f".dagy-graph .dagy-node{which}"
+    return (
+        f"{node} .dagy-card{{fill:var(--dagy-{name}-fill,{look.fill});stroke:var(--dagy-{name}-stroke,{look.stroke})}}"
+        f"{node} text{{fill:var(--dagy-{name}-text,{look.text})}}"
+        f"{node} .dagy-badge{{fill:var(--dagy-{name}-badge,{look.badge})}}"
+    )

@@ -1,0 +1,186 @@
+"""A flow as an SVG picture: cards with icons, joined by lines, with the state of each task.
+
+The picture stands alone in an `<img>`, on a white page or a black one, and can stand in a page too, which may then
+recolour it through CSS variables and move it on: to change a task's state, a script sets `data-state` on its
+`.dagy-node`, puts the `ICONS` entry of the state into the `d` of its `.dagy-icon`, and writes its `.dagy-detail`.
+Nothing in it has an id, so that any number of pictures can share a page. The same input gives the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dagy.drawing.escape import markup_line, plain_line
+from dagy.drawing.labels import States, elided, kinds, names, summary, width
+from dagy.drawing.layout import SPACING, Box, Direction, Group, Layout, Point, layout
+from dagy.drawing.style import ICONS, PALETTE, PLAIN_ICON, css
+from dagy.graph import ordered
+from dagy.spec import FlowSpec
+from dagy.states import StateType
+
+FITTING_WIDTH = 960.0  # pixels: what a page is sure to have
+
+_BADGE_AT = 21  # of its centre, from the card's left edge
+_TEXT_AT = 37
+_NARROWEST = 92.0
+_LOW, _HIGH = 36.0, 46.0  # a card with one line, and with two
+
+
+def svg(
+    spec: FlowSpec,
+    states: States | None = None,
+    *,
+    direction: Literal["auto", "right", "down"] = "auto",
+    details: Mapping[str, str] | None = None,
+) -> str:
+    """The picture of `spec` as SVG text.
+
+    With `states` it is the picture of a run, in which tasks not named are pending; without, it is of no run. A card has
+    a second line when there are `states` or `details`: the task's detail, such as "1.2 s", or else its state's word.
+    The direction "auto" goes to the right where that is at most 960 pixels wide, and else down. Raises `CycleError`
+    when the tasks need each other in a circle.
+    """
+    return picture(spec, states, direction=direction, details=details).svg
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG picture and its size in pixels."""
+
+    svg: str
+    width: float
+    height: float
+
+
+def picture(
+    spec: FlowSpec,
+    states: States | None = None,
+    *,
+    direction: Literal["auto", "right", "down"] = "auto",
+    details: Mapping[str, str] | None = None,
+) -> Picture:
+    """The same picture as `svg` gives, with its size."""
+    cards = _Cards(spec, states, details)
+    placed = _placed(spec, cards, direction)
+    label = markup_line(summary(spec, states))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dagy-graph" data-direction="{placed.direction}" role="img"'
+        f' aria-label="{label}" width="{_number(placed.width)}" height="{_number(placed.height)}"'
+        f' viewBox="0 0 {_number(placed.width)} {_number(placed.height)}"><style>{css()}</style>'
+    ]
+    parts += [_frame(group, box) for group, box in placed.frames.items()]
+    marked = {task.id: markup_line(task.id) for task in spec.tasks}
+    down = placed.direction == "down"
+    for (source, target), points in placed.paths.items():
+        parts.append(
+            f'<path class="dagy-edge" data-from="{marked[source]}" data-to="{marked[target]}"'
+            f' d="{smooth(points, down=down)}"/>'
+        )
+    parts += [cards.drawn(task_id, marked[task_id], box) for task_id, box in placed.boxes.items()]
+    parts.append("</svg>\n")
+    return Picture("".join(parts), placed.width, placed.height)
+
+
+def smooth(points: tuple[Point, ...], *, down: bool) -> str:
+    """SVG path data of a line through `points`, with an arrowhead at its end, in one stroke."""
+    x, y = points[0]
+    path = [f"M{_number(x)} {_number(y)}"]
+    for x_next, y_next in points[1:]:
+        if (y == y_next) if not down else (x == x_next):
+            path.append(f"L{_number(x_next)} {_number(y_next)}")
+        elif down:
+            middle = _number((y + y_next) / 2)
+            path.append(f"C{_number(x)} {middle} {_number(x_next)} {middle} {_number(x_next)} {_number(y_next)}")
+        else:
+            middle = _number((x + x_next) / 2)
+            path.append(f"C{middle} {_number(y)} {middle} {_number(y_next)} {_number(x_next)} {_number(y_next)}")
+        x, y = x_next, y_next
+    path.append("m-4-5.5l4 5.5l4-5.5" if down else "m-5.5-4l5.5 4l-5.5 4")
+    return "".join(path)
+
+
+class _Cards:
+    """What is on the cards, and how large they are."""
+
+    def __init__(self, spec: FlowSpec, states: States | None, details: Mapping[str, str] | None) -> None:
+        self.states = None if states is None else kinds(states)
+        self.details = details or {}
+        self.height = _LOW if states is None and details is None else _HIGH
+        self.full = {task_id: plain_line(name) for task_id, name in names(spec).items()}
+        self.short = {task_id: elided(name) for task_id, name in self.full.items()}
+
+    def size(self, task_id: str) -> tuple[float, float]:
+        """The (width, height) of the card, with room for whatever state the task will come to."""
+        text = width(self.short[task_id], 15)  # of 13, but bold, and fonts differ
+        if self.height == _HIGH:
+            text = max(text, width(self._detail(task_id), 11), 62)
+        return max(_NARROWEST, round(_TEXT_AT + text + 14)), self.height
+
+    def drawn(self, task_id: str, marked: str, box: Box) -> str:
+        """The card's SVG; `marked` is the task's id, escaped."""
+        state = "" if self.states is None else self.states.get(task_id, StateType.PENDING)
+        icon = ICONS[state] if isinstance(state, StateType) else PLAIN_ICON
+        middle = box.height / 2
+        two = self.height == _HIGH
+        parts = [
+            f'<g class="dagy-node" data-task="{marked}" data-state="{state}"'
+            f' transform="translate({_number(box.x)} {_number(box.y)})">',
+            f"<title>{markup_line(self.full[task_id])}</title>",
+            f'<rect class="dagy-card" width="{_number(box.width)}" height="{_number(box.height)}" rx="10"/>',
+            f'<circle class="dagy-badge" cx="{_BADGE_AT}" cy="{_number(middle)}" r="9"/>',
+            f'<path class="dagy-icon" transform="translate({_BADGE_AT - 8} {_number(middle - 8)})" d="{icon}"/>',
+            f'<text class="dagy-name" x="{_TEXT_AT}" y="{_number(middle + (-2.5 if two else 4.5))}">',
+            f"{markup_line(self.short[task_id])}</text>",
+        ]
+        if two:
+            parts.append(f'<text class="dagy-detail" x="{_TEXT_AT}" y="{_number(middle + 12.5)}">')
+            parts.append(f"{markup_line(self._detail(task_id))}</text>")
+        parts.append("</g>")
+        return "".join(parts)
+
+    def _detail(self, task_id: str) -> str:
+        detail = self.details.get(task_id, "")
+        if not detail and self.states is not None:
+            detail = PALETTE[self.states.get(task_id, StateType.PENDING)].label
+        return elided(plain_line(detail), 34)
+
+
+def _placed(spec: FlowSpec, cards: _Cards, direction: Literal["auto", "right", "down"]) -> Layout:
+    needs = spec.needs
+    sizes = {task.id: cards.size(task.id) for task in spec.tasks}
+    groups = {task.id: task.group for task in spec.tasks if task.group}
+
+    def towards(way: Direction) -> Layout:
+        return layout(needs, sizes, direction=way, groups=groups, flow=spec.name)
+
+    if direction != "auto":
+        return towards(direction)
+    least: dict[str, float] = {}  # how far to the right each task reaches at least
+    for task_id in ordered(needs, flow=spec.name):
+        before = max([least.get(each, 0.0) + SPACING["right"].columns for each in needs[task_id]], default=0.0)
+        least[task_id] = before + sizes[task_id][0]
+    if max(least.values(), default=0.0) > FITTING_WIDTH:
+        return towards("down")
+    placed = towards("right")
+    return placed if placed.width <= FITTING_WIDTH else towards("down")
+
+
+def _frame(group: Group, box: Box) -> str:
+    label = elided(plain_line(group[-1]))
+    path = markup_line("/".join(group))
+    return (
+        f'<g class="dagy-group" data-group="{path}"><title>{path}</title>'
+        f'<rect class="dagy-frame" x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}"'
+        f' height="{_number(box.height)}" rx="14"/>'
+        f'<rect class="dagy-label" x="{_number(box.x + 8)}" y="{_number(box.y + 7)}"'
+        f' width="{round(width(label, 12.5)) + 16}" height="18" rx="9"/>'
+        f'<text class="dagy-group-name" x="{_number(box.x + 16)}" y="{_number(box.y + 20)}">'
+        f"{markup_line(label)}</text></g>"
+    )
+
+
+def _number(value: float) -> str:
+    """As short as can be, to a tenth of a pixel."""
+    return f"{value:.1f}".removesuffix(".0")

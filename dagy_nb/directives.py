@@ -1,0 +1,233 @@
+"""The first line of a cell: `%%dagy_task NAME --retries 2` and its two other spellings.
+
+    %%dagy_task NAME [options]     the cell magic
+    %dagy_task NAME [options]      the line magic as the first line, which linters and formatters read as a cell of code
+    #| dagy_task NAME [options]    a comment, which leaves the cell plain Python
+
+The same holds for `dagy_flow`. Words are split as a shell would, and ` # a comment` may end the line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn, TypeAlias
+
+from dagy.errors import DefinitionError, did_you_mean
+from dagy.spec import EXECUTORS
+
+_FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)(?!\w)(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDirective:
+    """What a task cell's first line says; `options` are keyword arguments of `@task`, only those that were given."""
+
+    name: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    help_wanted: bool = False  # `-h` was given: nothing is to be defined
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDirective:
+    """What a flow cell's first line says; `options` are keyword arguments of `@flow`, only those that were given."""
+
+    name: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    help_wanted: bool = False  # `-h` was given: nothing is to be defined
+
+
+Directive: TypeAlias = TaskDirective | FlowDirective
+
+
+def find_directive(source: str) -> tuple[Directive, int] | None:
+    """The directive that a cell's source starts with and the index of its line (blank lines may come first).
+
+    None when the cell has no directive. Raises `DefinitionError` for one that is written wrong.
+    """
+    for index, line in enumerate(source.splitlines()):
+        if line.strip():
+            found = _FIRST_LINE.match(line)
+            if found is None:
+                return None
+            kind, rest = found.groups()
+            return (parse_task(rest) if kind == "task" else parse_flow(rest)), index
+    return None
+
+
+def parse_task(line: str) -> TaskDirective:
+    """What follows `%%dagy_task` on its line. Raises `DefinitionError` for an unknown option or a bad value."""
+    name, options, help_wanted = _parse(_task_parser(), line)
+    return TaskDirective(name, options, help_wanted)
+
+
+def parse_flow(line: str) -> FlowDirective:
+    """What follows `%%dagy_flow` on its line. Raises `DefinitionError` for an unknown option or a bad value."""
+    name, options, help_wanted = _parse(_flow_parser(), line)
+    return FlowDirective(name, options, help_wanted)
+
+
+def task_help() -> str:
+    """How `%%dagy_task` is used, as `-h` and the magic's docstring show it."""
+    return _task_parser().format_help()
+
+
+def flow_help() -> str:
+    """How `%%dagy_flow` is used, as `-h` and the magic's docstring show it."""
+    return _flow_parser().format_help()
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises our error, never exits, and looks the same on every terminal."""
+
+    def __init__(self, directive: str, description: str) -> None:
+        super().__init__(
+            prog=directive,
+            description=description,
+            add_help=False,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+            formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=100, max_help_position=36),
+        )
+        self.color = False  # Python 3.14 colours help by what the terminal can do
+
+    def error(self, message: str) -> NoReturn:
+        raise DefinitionError(f"{self.prog}: {message}")
+
+    @property
+    def option_names(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+
+@functools.cache
+def _task_parser() -> _Parser:
+    parser = _Parser("%%dagy_task", _TASK_DESCRIPTION)
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="the task's name; else the function's, or the last name the cell binds")
+    add("--retries", type=_whole(0), metavar="N", help="try up to N more times when it fails")
+    add(
+        "--retry-delay",
+        dest="retry_delay_seconds",
+        type=_delays,
+        metavar="SECONDS[,SECONDS...]",
+        help="wait this long before another try; of several the last one repeats",
+    )
+    add(
+        "--retry-jitter",
+        dest="retry_jitter_factor",
+        type=_share,
+        metavar="F",
+        help="lengthen each wait by a random share of itself, up to F (0 to 1)",
+    )
+    add(
+        "--timeout", dest="timeout_seconds", type=_duration, metavar="SECONDS", help="stop an attempt that takes longer"
+    )
+    add("--concurrency", dest="concurrency_limit", type=_whole(1), metavar="N", help="run at most N of them at once")
+    add("--executor", choices=EXECUTORS, metavar="NAME", help=f"where a deployed task runs: {', '.join(EXECUTORS)}")
+    add("--description", metavar="TEXT", help="what the task does, in quotes")
+    add("--no-validate", dest="validate_parameters", action="store_false", help="do not check the inputs' types")
+    add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")
+    return parser
+
+
+@functools.cache
+def _flow_parser() -> _Parser:
+    parser = _Parser("%%dagy_flow", _FLOW_DESCRIPTION)
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="the flow's name; else the function's, or the notebook's")
+    add("--version", metavar="V", help="the flow's version, such as 1.2.0")
+    add("--description", metavar="TEXT", help="what the flow does, in quotes")
+    add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")
+    return parser
+
+
+def _parse(parser: _Parser, line: str) -> tuple[str | None, dict[str, object], bool]:
+    try:
+        words = split_line(line)
+    except ValueError as error:
+        raise DefinitionError(f"{parser.prog}: can't read {line.strip()!r}: {error}".lower()) from error
+    known = parser.option_names
+    for word in words:
+        option = word.partition("=")[0]
+        if word.startswith("--") and option not in known:
+            options = ", ".join(each for each in known if each.startswith("--"))
+            raise DefinitionError(
+                f"{parser.prog} has no option {option!r}{did_you_mean(option, known)}; its options: {options}"
+            )
+    given, extra = parser.parse_known_args(words)
+    if extra:
+        raise DefinitionError(
+            f"{parser.prog} takes one NAME and options, and can't place {extra[0]!r}; put a text with spaces in quotes"
+        )
+    values = vars(given)
+    name = values.pop("name", None)
+    help_wanted = values.pop("help_wanted", False)
+    return name, values, help_wanted
+
+
+def split_line(line: str) -> list[str]:
+    """The words of a line as a shell splits them, without ` # a comment` at its end."""
+    for mark in re.finditer(r"(?:^|(?<=\s))#", line):
+        try:
+            return shlex.split(line[: mark.start()])
+        except ValueError:  # the mark is inside quotes
+            continue
+    return shlex.split(line)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return whole
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return int(value) if value.is_integer() else value
+
+
+def _duration(text: str) -> float:
+    value = _seconds(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def _delays(text: str) -> float | list[float]:
+    values = [_seconds(each.strip()) for each in text.split(",")]
+    return values if len(values) > 1 else values[0]
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+_TASK_DESCRIPTION = """\
+Make this cell a task.
+
+The cell holds one function, which becomes the task and whose parameters are filled by the tasks of these names,
+or plain statements: what they read from other task cells comes in, what others read of theirs goes out."""
+
+_FLOW_DESCRIPTION = """\
+Make this cell a flow: one function, or plain statements, that call tasks.
+
+A notebook with task cells and no flow needs none: the task cells joined by their names are the flow."""

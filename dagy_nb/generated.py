@@ -1,0 +1,306 @@
+"""Functions made from cells: as syntax trees for the live notebook, as text for the exported module.
+
+Both come from one plan of the function's body, so a cell means the same in the notebook and in the module. The trees
+hold the cell's own nodes with their own line numbers, so that a traceback points at the cell's lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from dagy_nb.cells import FlowCell, Statement
+from dagy_nb.joining import JoinedTask, Wire, flow_parameters
+from dagy_nb.names import identifier, unused
+
+INDENT = "    "
+
+
+def task_function_ast(joined: JoinedTask) -> ast.Module:
+    """A module that defines the task's function (named `joined.function`), to be compiled and executed.
+
+    For a function cell the cell's imports come first. Execute it in a namespace that has the notebook's names.
+    """
+    if joined.cell.form == "function":
+        kept = [each.node for each in joined.cell.statements if not each.is_docstring]
+        return ast.Module(body=copy.deepcopy(kept), type_ignores=[])
+    return _function_ast(_task_plan(joined, ()), joined.cell.statements)
+
+
+def task_function_source(joined: JoinedTask, *, without: Collection[Statement] = ()) -> str:
+    """The task's function as text, comments and blank lines kept, `without` some of the cell's statements.
+
+    A function cell's text has no imports; those of statements stay in the body, unless they are in `without`.
+    """
+    if joined.cell.form == "function":
+        return joined.cell.function.source + "\n"
+    return _function_source(_task_plan(joined, without))
+
+
+def flow_function_ast(flow: FlowCell, name: str) -> ast.Module:
+    """A module that defines the flow cell's function, to be compiled and executed; `name` serves plain statements."""
+    if flow.form == "function":
+        kept = [each.node for each in flow.statements if not each.is_docstring]
+        return ast.Module(body=copy.deepcopy(kept), type_ignores=[])
+    return _function_ast(_flow_plan(flow, name, ()), flow.statements)
+
+
+def flow_function_source(flow: FlowCell, name: str, *, without: Collection[Statement] = ()) -> str:
+    """The flow cell's function as text, `without` some of the cell's statements; `name` serves plain statements."""
+    if flow.form == "function":
+        return flow.function.source + "\n"
+    return _function_source(_flow_plan(flow, name, without))
+
+
+def flow_source(joined: Sequence[JoinedTask], name: str) -> str:
+    """The function, as text, that calls the joined tasks (each after those it needs) and returns what nobody takes.
+
+    `name` must not be the name of a task's function. One such value is returned as it is, several as a dict.
+    """
+    parameters = flow_parameters(joined)
+    taken = {name, *(each.function for each in joined), *(each.name for each in parameters)}
+    variables: dict[str, str] = {}
+    for task in joined:
+        variables[task.name] = unused(_product(task), taken, suffix="_output")
+        taken.add(variables[task.name])
+    needed = {each for task in joined for each in task.needs}
+    lines = []
+    for task in joined:
+        arguments = ", ".join(_argument(task, each, variables) for each in task.wires)
+        lines.append(f"{variables[task.name]} = {task.function}({arguments})")
+    final = [task for task in joined if task.name not in needed]
+    if len(final) == 1:
+        lines.append(f"return {variables[final[0].name]}")
+    elif final:
+        keys = [_product(task) for task in final]
+        pairs = [
+            (key if keys.count(key) == 1 else variables[task.name], variables[task.name])
+            for key, task in zip(keys, final, strict=True)
+        ]
+        lines.append(f"return {{{', '.join(f'{_quoted(key)}: {variable}' for key, variable in pairs)}}}")
+    signature = ", ".join(
+        each.name
+        + (f": {each.annotation}" if each.annotation else "")
+        + ("" if each.default is None else f" = {each.default}" if each.annotation else f"={each.default}")
+        for each in parameters
+    )
+    return f"def {name}({signature}):\n" + "".join(f"{INDENT}{line}\n" for line in lines or ["pass"])
+
+
+def arguments_source(options: dict[str, object]) -> str:
+    """Keyword arguments as text, such as `retries=2, timeout_seconds=60`."""
+    return ", ".join(
+        f"{key}={_quoted(value) if isinstance(value, str) else repr(value)}" for key, value in options.items()
+    )
+
+
+def _quoted(text: str) -> str:
+    """A string literal in double quotes where that needs no escapes."""
+    plain = repr(text)
+    return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in plain else plain
+
+
+def _product(task: JoinedTask) -> str:
+    """What a variable that holds the task's value is called."""
+    if task.cell.form == "function":
+        return task.function
+    if len(task.outputs) == 1:
+        return task.outputs[0]
+    if task.outputs:
+        return f"{task.function}_parts"
+    ending = _unread_ending(task)
+    return ending.names[0] if ending.names else identifier(task.name, default=task.function)
+
+
+def _argument(task: JoinedTask, wire: Wire, variables: dict[str, str]) -> str:
+    value = wire.parameter if wire.task is None else variables[wire.task]
+    if wire.part is not None:
+        value = f"{value}[{_quoted(wire.part)}]"
+    by_keyword = any(each.name == wire.parameter and each.keyword_only for each in task.cell.parameters)
+    return f"{wire.parameter}={value}" if by_keyword else value
+
+
+# -- the plan of a body -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a function ends: with its last statement's value, with one name, or with a dict of names."""
+
+    names: tuple[str, ...] = ()
+    last_value: bool = False  # the last statement is an expression: return it
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A function whose body is statements."""
+
+    name: str
+    parameters: tuple[str, ...]
+    docstring: Statement | None
+    captured: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    ending: _Ending
+    is_async: bool = False
+
+    @property
+    def prologue(self) -> list[str]:
+        """Lines that make locals of the module's names that the body reads before it binds them."""
+        return [
+            f"from builtins import {name}" if hasattr(builtins, name) else f'{name} = globals()["{name}"]'
+            for name in self.captured
+        ]
+
+    @property
+    def last_line(self) -> str:
+        """The line that returns names, or nothing."""
+        match self.ending.names:
+            case ():
+                return ""
+            case (name,):
+                return f"return {name}"
+            case names:
+                return f"return {{{', '.join(f'{_quoted(name)}: {name}' for name in names)}}}"
+
+
+def _task_plan(joined: JoinedTask, without: Collection[Statement]) -> _Plan:
+    ending = _Ending(joined.outputs) if joined.outputs else _unread_ending(joined, without)
+    return _plan(
+        joined.function,
+        tuple(each.parameter for each in joined.wires),
+        joined.cell.statements,
+        without,
+        joined.captured,
+        ending,
+        is_async=joined.cell.is_async,
+    )
+
+
+def _flow_plan(flow: FlowCell, name: str, without: Collection[Statement]) -> _Plan:
+    kept = [each for each in flow.statements if each not in without]
+    own = {name for each in flow.statements for name in each.names.binds}
+    ending = _Ending(last_value=True) if _has_value(kept) else _Ending(tuple(flow.bound[-1:]))
+    return _plan(name, (), flow.statements, without, tuple(sorted(flow.needs & own)), ending)
+
+
+def _plan(
+    name: str,
+    parameters: tuple[str, ...],
+    statements: Sequence[Statement],
+    without: Collection[Statement],
+    captured: tuple[str, ...],
+    ending: _Ending,
+    *,
+    is_async: bool = False,
+) -> _Plan:
+    kept = [each for each in statements if each not in without and not _is_future(each)]
+    docstring = kept.pop(0) if kept and kept[0] is statements[0] and kept[0].is_docstring and len(kept) > 1 else None
+    if kept and not ending.last_value and _only_shows(kept[-1]):
+        kept.pop()
+    return _Plan(name, parameters, docstring, captured, tuple(kept), ending, is_async)
+
+
+def _unread_ending(joined: JoinedTask, without: Collection[Statement] = ()) -> _Ending:
+    """The ending of a cell from which nobody takes a name: its final expression, else the last name it surely binds."""
+    if _has_value([each for each in joined.cell.statements if each not in without]):
+        return _Ending(last_value=True)
+    given = {each.parameter for each in joined.wires}
+    changed = [name for name in joined.cell.reads if name in joined.cell.mutates & given]
+    bound = [name for name in joined.cell.bound if name in joined.cell.surely]
+    return _Ending(tuple([*changed, *bound][-1:]))
+
+
+def _has_value(statements: Sequence[Statement]) -> bool:
+    """Is the last statement an expression with a value worth returning: not a mere `print` or `display`?"""
+    last = statements[-1].node if statements else None
+    if not isinstance(last, ast.Expr) or statements[-1].is_docstring:
+        return False
+    called = last.value.func if isinstance(last.value, ast.Call) else None
+    if isinstance(called, ast.Attribute):
+        return called.attr not in statements[-1].names.mutates and not statements[-1].names.mutates
+    return not (isinstance(called, ast.Name) and called.id in ("print", "display"))
+
+
+def _only_shows(statement: Statement) -> bool:
+    """Does the statement nothing but name values, for the notebook to show?"""
+    if not isinstance(statement.node, ast.Expr):
+        return False
+    value = statement.node.value
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return all(isinstance(each, ast.Name) for each in parts)
+
+
+def _is_future(statement: Statement) -> bool:
+    return isinstance(statement.node, ast.ImportFrom) and statement.node.module == "__future__"
+
+
+# -- the plan as a tree -----------------------------------------------------------------------------------------------
+
+
+def _function_ast(plan: _Plan, statements: Sequence[Statement]) -> ast.Module:
+    nodes = [each.node for each in plan.statements]
+    start, end = statements[0].node, statements[-1].node
+    if plan.ending.last_value:
+        last = nodes.pop()
+        assert isinstance(last, ast.Expr)
+        nodes.append(ast.copy_location(ast.Return(value=last.value), last))
+    body: list[ast.stmt] = [plan.docstring.node] if plan.docstring else []
+    body += [_moved(each, start) for line in plan.prologue for each in ast.parse(line).body]
+    body += nodes
+    body += [_moved(each, end) for each in ast.parse(plan.last_line).body]
+    blank = "async def f(): pass" if plan.is_async else "def f(): pass"
+    function = ast.parse(blank).body[0]
+    assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+    function.name = plan.name
+    function.args.args = [ast.arg(arg=name) for name in plan.parameters]
+    function.body = body or function.body
+    function.end_lineno, function.end_col_offset = end.end_lineno, end.end_col_offset
+    futures = [each.node for each in statements if _is_future(each)]
+    return ast.fix_missing_locations(ast.Module(body=[*futures, function], type_ignores=[]))
+
+
+def _moved(node: ast.stmt, place: ast.stmt) -> ast.stmt:
+    """`node`, and all inside it, at the place of another."""
+    for each in ast.walk(node):
+        if isinstance(each, (ast.stmt, ast.expr, ast.alias)):
+            ast.copy_location(each, place)
+    return node
+
+
+# -- the plan as text -------------------------------------------------------------------------------------------------
+
+
+def _function_source(plan: _Plan) -> str:
+    lines = [f"{'async ' if plan.is_async else ''}def {plan.name}({', '.join(plan.parameters)}):"]
+    if plan.docstring:
+        lines += _indented(plan.docstring)
+    lines += [INDENT + line for line in plan.prologue]
+    for index, each in enumerate(plan.statements):
+        above = [line for line in each.above if line.strip() or index]
+        lines += [INDENT + line if line.strip() else "" for line in above]
+        returned = plan.ending.last_value and index == len(plan.statements) - 1
+        lines += _indented(each, "return " if returned else "")
+    if plan.last_line:
+        lines.append(INDENT + plan.last_line)
+    elif not plan.statements and not plan.docstring:
+        lines.append(INDENT + "pass")
+    return "\n".join(lines) + "\n"
+
+
+def _indented(statement: Statement, before: str = "") -> list[str]:
+    """The statement's lines in a function's body; lines inside a string stay where they are, so its value does too."""
+    inside: set[int] = set()
+    for each in ast.walk(statement.node):
+        text = isinstance(each, ast.JoinedStr) or (
+            isinstance(each, ast.Constant) and isinstance(each.value, (str, bytes))
+        )
+        if text and (each.end_lineno or 0) > each.lineno:  # type: ignore[attr-defined]  # both have lines
+            inside.update(range(each.lineno + 1, (each.end_lineno or 0) + 1))  # type: ignore[attr-defined]
+    lines = statement.source.split("\n")
+    return [
+        line if number in inside or not line.strip() else INDENT + (before if not index else "") + line
+        for index, (number, line) in enumerate(enumerate(lines, statement.line))
+    ]

@@ -1,0 +1,317 @@
+"""Task cells -> a graph: each input of a task is joined by its name to the task cell that makes it.
+
+- A statements cell makes the names it binds, and those that it is given and changes in place (`df["x"] = 1`).
+  A function cell makes one value, under the function's name and the task's.
+- A statements cell takes in what it reads before binding it, a function cell what its parameters name.
+- Of several makers the reader takes the latest above it, in notebook order. When there is none above, the one below.
+- A statement that does nothing with a function cell's name but call it, calls the plain function and takes no value.
+- Parameters that nobody makes are the flow's. Names that no task cell makes are the module's.
+"""
+
+from __future__ import annotations
+
+import builtins
+from bisect import insort
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dagy.errors import DefinitionError
+from dagy.graph import ordered
+from dagy_nb.cells import Parameter, TaskCell
+from dagy_nb.names import identifier, unused
+
+RESERVED = frozenset({"dagy", "flow", "task"})  # what a generated module imports
+HIDING = ("eval", "exec", "globals", "locals", "vars")  # calls that read names nobody can see in the text
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where one input of a task comes from: a task's value, its part `part`, or the flow's parameter of that name."""
+
+    parameter: str
+    task: str | None = None  # the name of the task that makes it; None: the flow's parameter
+    part: str | None = None  # the key in what the task returns, when it returns several names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedTask:
+    """A task cell with its place in the graph."""
+
+    cell: TaskCell
+    name: str  # the task's, unique among the joined
+    function: str  # the Python name of its function, unique too
+    wires: tuple[Wire, ...]  # one a parameter of the function, in its order
+    outputs: tuple[str, ...] = ()  # what others take from it; several: it returns them as a dict
+    captured: tuple[str, ...] = ()  # names of the module that the statements read and then bind themselves
+    problems: tuple[str, ...] = ()  # sentences: what works but may not mean what was meant
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The keyword arguments of `@task`."""
+        return {**({"name": self.name} if self.name != self.function else {}), **self.cell.directive.options}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the tasks whose values it takes, each once."""
+        return tuple(dict.fromkeys(each.task for each in self.wires if each.task is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class FlowParameter:
+    """A parameter of the joined flow, and the label of the cell whose task asks for it first."""
+
+    name: str
+    annotation: str
+    default: str | None
+    label: str
+
+
+def join(tasks: Sequence[TaskCell], *, flow: str, defined: Collection[str] = ()) -> tuple[JoinedTask, ...]:
+    """The task cells (given in notebook order) as the flow named `flow`, each task after those it needs.
+
+    `defined` are the names that ordinary cells bind. Raises what `wire` raises, `CycleError` for a circle, and
+    `DefinitionError` for two parameters of one name that differ.
+    """
+    wired = wire(tasks, defined=defined)
+    order = ordered({each.name: each.needs for each in wired}, flow=flow)
+    flow_parameters(wired)
+    seen: set[str] = set()
+    for each in wired:
+        if not seen.issuperset(each.needs):
+            by_name = {each.name: each for each in wired}
+            return tuple(by_name[name] for name in order)
+        seen.add(each.name)
+    return wired
+
+
+def wire(tasks: Sequence[TaskCell], *, defined: Collection[str] = ()) -> tuple[JoinedTask, ...]:
+    """The task cells in the order given, wired by names; what only matters to a joined flow is not checked.
+
+    Raises `DefinitionError` for two tasks of one name, and for an input that several cells make, all below its reader.
+    """
+    names, functions = _named(tasks, defined)
+    makers = _makers(tasks)
+    wires: list[dict[str, int | None]] = [{} for _ in tasks]
+    wanted: list[set[str]] = [set() for _ in tasks]  # what others take from each
+    for index in reversed(range(len(tasks))):
+        reader = tasks[index]
+        # A name that others take, and that this cell binds on some path only, may come from above.
+        inputs = dict.fromkeys([*reader.inputs, *(sorted(wanted[index] - reader.surely))])
+        if reader.form == "function":
+            inputs = dict.fromkeys(reader.inputs)
+        for name in inputs:
+            maker = _maker_of(name, index, tasks, makers, defined)
+            if maker is not None:
+                wires[index][name] = maker
+                if tasks[maker].form == "statements":
+                    wanted[maker].add(name)
+            elif reader.form == "function":
+                wires[index][name] = None
+    read = {maker for each in wires for maker in each.values() if maker is not None}
+    outputs = [
+        tuple(name for name in [*task.bound, *sorted(wanted[index] - set(task.bound))] if name in wanted[index])
+        for index, task in enumerate(tasks)
+    ]
+    joined = [
+        JoinedTask(
+            cell=task,
+            name=names[index],
+            function=functions[index],
+            wires=tuple(
+                Wire(name) if maker is None else Wire(name, names[maker], name if len(outputs[maker]) > 1 else None)
+                for name, maker in wires[index].items()
+            ),
+            outputs=outputs[index] if index in read else (),
+            captured=_captured(task, wires[index], outputs[index], defined),
+            problems=_hidden_reads(task, names[index], index, tasks, makers, defined),
+        )
+        for index, task in enumerate(tasks)
+    ]
+    return _with_races(joined, wires)
+
+
+def flow_parameters(joined: Sequence[JoinedTask]) -> tuple[FlowParameter, ...]:
+    """The parameters of the joined flow, those without a default first.
+
+    Raises `DefinitionError` for one that two tasks give different defaults, and for one named as a task's function.
+    """
+    found: dict[str, FlowParameter] = {}
+    functions = {each.function: each for each in joined}
+    for task in joined:
+        by_name = {each.name: each for each in task.cell.parameters}
+        for wire in task.wires:
+            if wire.task is not None:
+                continue
+            own = by_name[wire.parameter]
+            label = task.cell.cell.label
+            if own.name in functions:
+                raise DefinitionError(
+                    f"{label}: the parameter {own.name!r} of task {task.name!r} has the name of the task function in "
+                    f"{functions[own.name].cell.cell.label}, but is not made by it; rename the parameter"
+                )
+            found[own.name] = _merged(found.get(own.name), own, label)
+    return tuple(sorted(found.values(), key=lambda each: each.default is not None))
+
+
+def _merged(first: FlowParameter | None, own: Parameter, label: str) -> FlowParameter:
+    if first is None:
+        return FlowParameter(own.name, own.annotation, own.default, label)
+    if first.default is not None and own.default is not None and first.default != own.default:
+        raise DefinitionError(
+            f"the parameter {own.name!r} has the default {first.default} in {first.label} and {own.default} "
+            f"in {label}, and is one parameter of the flow; give both the same default, or rename one"
+        )
+    return FlowParameter(
+        own.name,
+        first.annotation or own.annotation,
+        first.default if first.default is not None else own.default,
+        first.label,
+    )
+
+
+def _named(tasks: Sequence[TaskCell], defined: Collection[str]) -> tuple[list[str], list[str]]:
+    """For each task its unique name and the unique Python name of its function."""
+    fixed: dict[str, TaskCell] = {}
+    functions: set[str] = set()
+    for task in tasks:
+        if task.form == "function" or task.directive.name:
+            other = fixed.setdefault(task.name, task)
+            if other is not task:
+                raise DefinitionError(
+                    f"{other.cell.label} and {task.cell.label} both define the task {task.name!r}; "
+                    "rename one, or delete the cell that is out of date"
+                )
+        if task.form == "function":
+            functions.add(task.bound[0])
+    taken, reserved = set(fixed), RESERVED | set(defined) | set(dir(builtins))
+    names: list[str] = []
+    python: list[str] = []
+    for task in tasks:
+        if task.form == "function":
+            names.append(task.name)
+            python.append(task.bound[0])
+            continue
+        name = task.name if task.directive.name else unused(task.name, taken)
+        function = identifier(name, default="unnamed")
+        if function in reserved or function in functions:
+            function = unused(f"{function}_task", reserved | functions)
+        taken.add(name)
+        functions.add(function)
+        names.append(name)
+        python.append(function)
+    return names, python
+
+
+def _makers(tasks: Sequence[TaskCell]) -> dict[str, list[int]]:
+    """For each name the positions of the cells that make it, in notebook order."""
+    makers: dict[str, list[int]] = {}
+    for index, task in enumerate(tasks):
+        for name in dict.fromkeys([*task.bound, task.name] if task.form == "function" else task.bound):
+            makers.setdefault(name, []).append(index)
+    for index, task in enumerate(tasks):
+        for name in sorted(task.mutates - set(task.bound)):
+            if name in task.inputs and makers.get(name, [index])[0] < index and not _only_calls(task, name):
+                insort(makers[name], index)
+    return makers
+
+
+def _maker_of(
+    name: str, index: int, tasks: Sequence[TaskCell], makers: Mapping[str, Sequence[int]], defined: Collection[str]
+) -> int | None:
+    """The position of the cell that makes `name` for the reader at `index`; None when it is not a task's."""
+    reader = tasks[index]
+    found = [each for each in makers.get(name, ()) if each != index]
+    if reader.form == "statements" and _only_calls(reader, name):
+        found = [each for each in found if tasks[each].form == "statements"]
+    above = [each for each in found if each < index]
+    if above:
+        return above[-1]
+    if reader.form == "statements" and (name in defined or name not in reader.needs):
+        return None
+    if len(found) > 1:
+        raise DefinitionError(
+            f"{reader.cell.label} reads {name!r}, which {' and '.join(tasks[each].cell.label for each in found)} make, "
+            "all below it; move the one it should read above it"
+        )
+    return found[0] if found else None
+
+
+def _only_calls(reader: TaskCell, name: str) -> bool:
+    return reader.reads.get(name, False)
+
+
+def _captured(
+    task: TaskCell, wires: Mapping[str, int | None], outputs: Sequence[str], defined: Collection[str]
+) -> tuple[str, ...]:
+    """The module's names that a body reads and also binds, which would make them unbound locals in a function."""
+    if task.form == "function":
+        return ()
+    own = {name for each in task.statements for name in each.names.binds | each.names.deletes}
+    known = set(defined) & (task.may_need | (set(outputs) - task.surely))
+    return tuple(sorted(((task.needs | known) & own) - set(wires)))
+
+
+def _hidden_reads(
+    task: TaskCell,
+    name: str,
+    index: int,
+    tasks: Sequence[TaskCell],
+    makers: Mapping[str, Sequence[int]],
+    defined: Collection[str],
+) -> tuple[str, ...]:
+    """What a task reads past its inputs."""
+    label = task.cell.label
+    problems = []
+    if task.form == "function":
+        parameters = {each.name for each in task.parameters}
+        for read in sorted((task.needs | task.may_need) - parameters - set(defined)):
+            found = [each for each in makers.get(read, ()) if each != index and tasks[each].form == "statements"]
+            if found:
+                problems.append(
+                    f"{label}: task {name!r} reads {read!r}, which {tasks[found[-1]].cell.label} makes, past its "
+                    f"parameters; add {read!r} as a parameter so that the graph knows"
+                )
+    problems.extend(
+        f"{label}: task {name!r} calls {call}(), whose names Dagy can't follow" for call in HIDING if call in task.needs
+    )
+    return tuple(problems)
+
+
+def _with_races(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int | None]]) -> tuple[JoinedTask, ...]:
+    """The tasks, with a problem on each that changes a value in place which another may read at the same time."""
+    downstream: dict[int, set[int]] = {index: set() for index in range(len(joined))}
+    for index, given in enumerate(wires):
+        for maker in given.values():
+            if maker is not None:
+                downstream[maker].add(index)
+    found = list(joined)
+    for index, task in enumerate(joined):
+        for name in sorted(task.cell.mutates & set(wires[index])):
+            maker = wires[index][name]
+            readers = {
+                each
+                for each, given in enumerate(wires)
+                if maker is not None and each != index and name in given and given[name] == maker
+            }
+            if readers:
+                readers -= _reached(downstream, index)
+                readers = {each for each in readers if index not in _reached(downstream, each)}
+            for each in sorted(readers):
+                problem = (
+                    f"{task.cell.cell.label}: task {task.name!r} changes {name!r} in place while task "
+                    f"{joined[each].name!r} ({joined[each].cell.cell.label}) may read it; "
+                    f"begin the cell with `{name} = {name}.copy()`"
+                )
+                found[index] = replace(found[index], problems=(*found[index].problems, problem))
+    return tuple(found)
+
+
+def _reached(downstream: Mapping[int, Collection[int]], start: int) -> set[int]:
+    seen: set[int] = set()
+    todo = [start]
+    while todo:
+        for each in downstream[todo.pop()]:
+            if each not in seen:
+                seen.add(each)
+                todo.append(each)
+    return seen

@@ -1,0 +1,381 @@
+"""The magics: parse the line, call, display; nothing else. The only module that knows IPython.
+
+`%%dagy_task` is an input transformer, not a cell magic: it turns the cell's first line into the line magic of the same
+name, and the rest runs as an ordinary cell, so that line numbers, tracebacks, completion and the debugger stay right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import io
+import linecache
+import os
+import re
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.getipython import get_ipython
+from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand, output_can_be_silenced
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+
+from dagy import Flow
+from dagy.artifact import Artifact
+from dagy.engine import current_sink
+from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
+from dagy_nb.cells import Cell
+from dagy_nb.directives import find_directive, flow_help, split_line, task_help
+from dagy_nb.notebook import Notebook
+from dagy_nb.running import NotebookRun
+from dagy_nb.session import Session
+
+T = TypeVar("T")
+
+_DIRECTIVE_LINE = re.compile(r"(?:%%|#\|[ \t]*)(dagy_(?:task|flow))(?!\w)(.*)")
+
+
+class IPythonScreen:
+    """Shows things in the cell that runs, through IPython."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._capturing = 0
+        self.kernel_id = _kernel_id(shell)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody may be looking at a page that draws widgets: not in a terminal, nbclient or papermill."""
+        if os.environ.get("DAGY_NONINTERACTIVE", "").lower() in ("1", "true", "yes", "on"):
+            return False
+        return bool(self.kernel_id) and (
+            "JPY_SESSION_NAME" in os.environ
+            or "__vsc_ipynb_file__" in self._shell.user_ns
+            or "google.colab" in sys.modules
+        )
+
+    @property
+    def moment(self) -> object:
+        """The number of the cell that runs."""
+        return self._shell.execution_count
+
+    def show(self, bundle: Mapping[str, object]) -> None:
+        """Show a MIME bundle as output of the running cell."""
+        display(dict(bundle), raw=True)
+
+    def show_replaceable(self, bundle: Mapping[str, object]) -> str:
+        """Show it so that it can be replaced. A terminal can't take back what it printed: there it waits for the end."""
+        display_id = uuid.uuid4().hex
+        if self.kernel_id:
+            display(dict(bundle), raw=True, display_id=display_id)
+        return display_id
+
+    def replace(self, display_id: str, bundle: Mapping[str, object]) -> None:
+        """Replace what is shown under that id, wherever it is."""
+        if self.kernel_id:
+            display(dict(bundle), raw=True, display_id=display_id, update=True)
+        else:
+            self.show(bundle)
+
+    def bundle_of(self, value: object) -> Mapping[str, object]:
+        """How the notebook would display `value`; a matplotlib figure as an image even where pyplot is not loaded."""
+        data: dict[str, object] = self._shell.display_formatter.format(value)[0]
+        save = getattr(value, "savefig", None)
+        if "image/png" not in data and callable(save):
+            picture = io.BytesIO()
+            save(picture, format="png", bbox_inches="tight")
+            data = {**data, "image/png": picture.getvalue()}
+        return data
+
+    def capture_displays(self) -> Callable[[], None]:
+        """From now on give what tasks display to the tasks; call what is returned to end that."""
+        publisher = self._shell.display_pub
+        self._capturing += 1
+        if self._capturing == 1:
+            publish = publisher.publish
+
+            def publish_or_capture(data: Mapping[str, object], metadata: Any = None, *args: Any, **rest: Any) -> None:
+                sink = current_sink()
+                if sink is None:
+                    publish(data, metadata, *args, **rest)
+                else:
+                    sink.show(data, metadata or {})
+
+            publisher.publish = publish_or_capture
+
+        def release() -> None:
+            self._capturing -= 1
+            if not self._capturing:
+                publisher.__dict__.pop("publish", None)
+
+        return release
+
+
+@magics_class
+class DagyMagics(Magics):
+    """Everything that `%load_ext dagy_nb` adds."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.notebook = Notebook(shell.user_ns, name=_notebook_name())
+        self.session = Session(self.notebook, IPythonScreen(shell))
+        self._running: ExecutionInfo | None = None
+
+    # ---- what the kernel tells
+
+    def transform(self, lines: list[str]) -> list[str]:
+        """The cell's lines, the directive's line made the line magic of its name."""
+        first = next((index for index, line in enumerate(lines) if line.strip()), None)
+        found = None if first is None else _DIRECTIVE_LINE.match(lines[first])
+        if first is None or found is None:
+            return lines
+        magic = f"%{found[1]}{found[2]}\n"
+        if self._is_only_kept("".join(lines)):
+            return [*lines[:first], magic]
+        return [*lines[:first], magic, *lines[first + 1 :]]
+
+    def before_cell(self, info: ExecutionInfo) -> None:
+        """A cell is about to run."""
+        self._running = info
+
+    def after_cell(self, result: ExecutionResult) -> None:
+        """A cell has run: keep it, if it ran well."""
+        info = result.info
+        if not result.success or info is None or info.silent or not info.store_history:
+            return
+        cell, filename = self._cell(info, result.execution_count), self._filename(info, result)
+        try:
+            waits_for = self.notebook.waits_for(self.notebook.check(cell))
+            defined = self.notebook.keep(cell, filename)
+        except DagyError:  # a cell that IPython can run and Dagy can't read, which no flow can need
+            return
+        if waits_for:  # IPython has only seen its first line: tracebacks need the others
+            lines = [f"{line}\n" for line in info.raw_cell.splitlines()]
+            linecache.cache[filename] = (len(info.raw_cell), None, lines, filename)
+        if defined is not None:
+            self.session.screen.show(_lines(self.session.card(defined, waits_for)))
+
+    def adopt_history(self) -> None:
+        """Keep the cells that ran before the extension was loaded: the imports are often among them."""
+        history = self.shell.history_manager.input_hist_raw
+        for number in range(1, min(len(history), self.shell.execution_count - 1)):
+            try:
+                if find_directive(history[number]) is None:
+                    self.notebook.keep(Cell("", history[number], f"cell [{number}]"), "")
+            except DagyError:
+                continue  # no flow can need what can't be read
+
+    # ---- magics
+
+    @no_var_expand
+    @line_magic
+    def dagy_task(self, line: str) -> None:
+        """Make a cell a task."""
+        self._check_running_cell("dagy_task", task_help)
+
+    @no_var_expand
+    @line_magic
+    def dagy_flow(self, line: str) -> None:
+        """Make a cell a flow."""
+        self._check_running_cell("dagy_flow", flow_help)
+
+    @magic_arguments()
+    @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
+    @output_can_be_silenced
+    @line_magic
+    def dagy_dag(self, line: str) -> Flow[..., Any]:
+        """Draw a flow, without running any of its tasks."""
+        arguments = _parsed(self.dagy_dag, line)
+        return _answered(lambda: _drawable(self.session.flow(arguments.flow)))
+
+    @magic_arguments()
+    @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
+    @argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a value for a parameter")
+    @argument("--max-workers", type=int, default=None, metavar="N", help="how many tasks may run at once")
+    @argument("--no-fail-fast", action="store_true", help="go on with what does not need a task that failed")
+    @argument("-b", "--background", action="store_true", help="return at once, while the run goes on")
+    @argument("--no-raise", action="store_true", help="let the cell succeed even if the run does not complete")
+    @output_can_be_silenced
+    @line_magic
+    def dagy_run(self, line: str) -> NotebookRun:
+        """Run a flow and show every task live. Waits for the end, unless --background is given.
+
+        `run = %dagy_run` gives the run: `run["task"]` is what a task returned, `run.cancel()` stops it.
+        """
+        arguments = _parsed(self.dagy_run, line)
+
+        def run() -> NotebookRun:
+            flow = self.session.flow(arguments.flow)
+            return self.session.run(
+                flow,
+                max_workers=arguments.max_workers,
+                fail_fast=not arguments.no_fail_fast,
+                background=arguments.background,
+                must_complete=not arguments.no_raise,
+                **_parameters(flow, arguments.param),
+            )
+
+        return _answered(run)
+
+    @magic_arguments()
+    @argument("file", nargs="?", help="the module to write, such as flow.py; without it the text is shown")
+    @argument("-f", "--force", action="store_true", help="replace a file that is there")
+    @line_magic
+    def dagy_export(self, line: str) -> None:
+        """Write the notebook's flows, and all they need, as a Python module."""
+        arguments = _parsed(self.dagy_export, line)
+        export = _answered(lambda: self.session.export(arguments.file, force=arguments.force))
+        if arguments.file is None:
+            self.session.screen.show({"text/plain": export.text, "text/html": f"<pre>{html.escape(export.text)}</pre>"})
+            return
+        left_out = [f"left out of it: {each.label}, {each.reason}" for each in export.left_out]
+        written = f"wrote {arguments.file} with {', '.join(export.flows)}"
+        self.session.screen.show(_lines([written, *left_out, *export.warnings]))
+
+    @magic_arguments()
+    @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
+    @argument("-o", "--output-dir", default="dist", metavar="DIR", help="the folder to write to (default: dist)")
+    @output_can_be_silenced
+    @line_magic
+    def dagy_build(self, line: str) -> Artifact:
+        """Build a flow's artifact: a ZIP with the same bytes whenever the same cells are built."""
+        arguments = _parsed(self.dagy_build, line)
+        return _answered(lambda: self.session.build(arguments.flow, output_dir=arguments.output_dir))
+
+    @line_magic
+    def dagy_reset(self, line: str) -> None:
+        """Forget every task and flow of this notebook; variables and functions stay."""
+        self.notebook.forget()
+
+    # ---- parts of the above
+
+    def _check_running_cell(self, magic: str, help_text: Callable[[], str]) -> None:
+        info = self._running
+        found = None if info is None else _answered(lambda: find_directive(info.raw_cell))
+        if info is None or found is None:
+            raise UsageError(f"%%{magic} must be the first line of its cell; move what stands above into its own cell")
+        if found[0].help_wanted:
+            self.session.screen.show({"text/plain": help_text()})
+            return
+        _answered(lambda: self.notebook.check(self._cell(info, self.shell.execution_count - 1)))
+
+    def _is_only_kept(self, source: str) -> bool:
+        """Whether the cell can't run on its own: it is kept then, and runs with its flow."""
+        try:
+            return bool(self.notebook.waits_for(self.notebook.check(Cell("", source, "this cell"))))
+        except DagyError:
+            return False  # the magic will say what is wrong
+
+    def _cell(self, info: ExecutionInfo, number: int | None) -> Cell:
+        return Cell(info.cell_id or "", info.raw_cell, f"cell [{number}]")
+
+    def _filename(self, info: ExecutionInfo, result: ExecutionResult) -> str:
+        transformed = getattr(info, "transformed_cell", None) or self.shell.transform_cell(info.raw_cell)
+        name: str = self.shell.compile.get_code_name(info.raw_cell, transformed, result.execution_count)
+        return name
+
+
+DagyMagics.dagy_task.__doc__ = task_help()
+DagyMagics.dagy_flow.__doc__ = flow_help()
+
+
+def load(shell: InteractiveShell) -> None:
+    """Add the magics to `shell`, and forget those of an earlier loading."""
+    unload(shell)
+    magics = DagyMagics(shell)
+    magics.adopt_history()
+    shell.register_magics(magics)
+    shell.events.register("pre_run_cell", magics.before_cell)
+    shell.events.register("post_run_cell", magics.after_cell)
+    shell.input_transformer_manager.cleanup_transforms.append(magics.transform)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics away from `shell` again, if they are there."""
+    magics = shell.magics_manager.registry.pop(DagyMagics.__name__, None)
+    if magics is None:
+        return
+    for name in DagyMagics.magics["line"]:
+        shell.magics_manager.magics["line"].pop(name, None)
+    shell.events.unregister("pre_run_cell", magics.before_cell)
+    shell.events.unregister("post_run_cell", magics.after_cell)
+    shell.input_transformer_manager.cleanup_transforms.remove(magics.transform)
+
+
+def current_session() -> Session:
+    """The session of the running notebook; `DefinitionError` when the extension is not loaded."""
+    shell = get_ipython()
+    magics = None if shell is None else shell.magics_manager.registry.get(DagyMagics.__name__)
+    if magics is None:
+        raise DefinitionError("no notebook is at hand; run %load_ext dagy_nb in one first")
+    session: Session = magics.session
+    return session
+
+
+def _answered(action: Callable[[], T]) -> T:
+    """What `action` returns; a user's mistake becomes IPython's `UsageError`, which shows no traceback."""
+    try:
+        return action()
+    except RunError:
+        raise
+    except DagyError as error:
+        raise UsageError(str(error)) from None
+
+
+def _parsed(magic: Any, line: str) -> argparse.Namespace:
+    try:
+        arguments: argparse.Namespace = magic.parser.parse_args(split_line(line))
+    except UsageError as error:
+        options = [each for action in magic.parser._actions for each in action.option_strings]
+        wrong = next((each.split("=")[0] for each in line.split() if each.startswith("-")), "")
+        hint = did_you_mean(wrong, options) if "unrecognized" in str(error) else ""
+        raise UsageError(f"{error}{hint}; %{magic.__name__}? shows the options") from None
+    except ValueError as error:
+        raise UsageError(f"%{magic.__name__} {line}: {error}") from None
+    return arguments
+
+
+def _parameters(flow: Flow[..., Any], given: list[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for each in given:
+        name, sign, text = each.partition("=")
+        if not sign:
+            raise DefinitionError(f"--param takes NAME=VALUE, not {each!r}")
+        if name in values:
+            raise DefinitionError(f"--param gives {name!r} twice")
+        values[name] = flow.parameters.parse_text(name, text)
+    return values
+
+
+def _drawable(flow: Flow[..., Any]) -> Flow[..., Any]:
+    """`flow`, drawn once, so that what stops it from being drawn is said here."""
+    _ = flow.spec
+    return flow
+
+
+def _lines(lines: list[str]) -> dict[str, object]:
+    first, *rest = map(html.escape, lines)
+    return {
+        "text/plain": "\n".join(lines),
+        "text/html": f'<div style="font-size:12px;opacity:.75">{first}'
+        + "".join(f"<br/>⚠ {each}" for each in rest)
+        + "</div>",
+    }
+
+
+def _kernel_id(shell: InteractiveShell) -> str:
+    """What the Jupyter server knows the kernel by: its connection file is `kernel-ID.json`. Empty outside Jupyter."""
+    kernel = getattr(shell, "kernel", None)
+    config = getattr(kernel, "config", {}) or {}
+    path = str(config.get("IPKernelApp", {}).get("connection_file", ""))
+    return Path(path).stem.removeprefix("kernel-") if kernel is not None else ""
+
+
+def _notebook_name() -> str:
+    """The notebook's file name without its suffix, as far as the kernel can know it."""
+    return Path(os.environ.get("JPY_SESSION_NAME", "")).stem or "notebook"

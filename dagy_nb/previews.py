@@ -1,0 +1,65 @@
+"""From a MIME bundle, as Jupyter has it, to what a view and a still picture show of it. Pure, and bounded."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_LARGEST_IMAGE = 2_000_000  # characters of base64
+_LARGEST_HTML = 100_000
+_LONGEST_TEXT = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A value as a view shows it. `content` is a data URI for an image, else HTML or plain text."""
+
+    kind: Literal["image", "html", "text"]
+    content: str
+
+    def as_json(self) -> dict[str, str]:
+        """The preview for a message."""
+        return {"kind": self.kind, "content": self.content}
+
+
+def preview_of(bundle: Mapping[str, object]) -> Preview | None:
+    """The richest part of `bundle` that every reader can show and that is not too large; None when there is none."""
+    for kind in _IMAGES:
+        image = bundle.get(kind)
+        data = base64.b64encode(image).decode() if isinstance(image, bytes) else image
+        if isinstance(data, str) and len(data) <= _LARGEST_IMAGE:
+            return Preview("image", f"data:{kind};base64,{''.join(data.split())}")
+    drawing = _text(bundle.get("image/svg+xml"))
+    if drawing and len(drawing) <= _LARGEST_IMAGE:
+        return Preview("image", f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}")
+    markup = _text(bundle.get("text/html"))
+    if markup and len(markup) <= _LARGEST_HTML:
+        return Preview("html", markup)
+    plain = _text(bundle.get("text/plain"))
+    if not plain:
+        return None
+    return Preview("text", plain if len(plain) <= _LONGEST_TEXT else plain[:_LONGEST_TEXT] + "\n...")
+
+
+def still_html(previews: Sequence[Preview]) -> str:
+    """The previews as HTML for a still picture."""
+    return "".join(map(_still, previews))
+
+
+def _still(preview: Preview) -> str:
+    match preview.kind:
+        case "image":
+            return f'<img src="{preview.content}" alt="shown by the task" style="max-width:100%;background:#fff"/>'
+        case "html":
+            return f'<div style="overflow:auto">{preview.content}</div>'
+        case "text":
+            return f'<pre style="white-space:pre-wrap">{html.escape(preview.content)}</pre>'
+
+
+def _text(part: object) -> str:
+    """Jupyter gives a text as a string or as a list of lines."""
+    return "".join(map(str, part)) if isinstance(part, list | tuple) else part if isinstance(part, str) else ""

@@ -1,0 +1,278 @@
+"""A run that a notebook started: the engine runs it in threads of its own, a view follows it, a still picture stays.
+
+The page gets what changed ten times a second, however much happens. When the run has ended the same output is replaced
+by a picture that needs no kernel, no widget and no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from dagy import Flow, RunHandle, RunResult
+from dagy.drawing import run_html, svg, text_tree
+from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, start
+from dagy.errors import MissingExtraError, RunError
+from dagy.states import State, StateType
+from dagy_nb.live import LiveRun
+from dagy_nb.previews import Preview, preview_of, still_html
+from dagy_nb.widgets.run_view import RunView, run_view
+
+UPDATE_SECONDS = 0.1  # between two updates of a page
+
+CellOf: TypeAlias = Callable[[str], str | None]  # the name of a code's file -> what messages call its cell
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Screen(Protocol):
+    """Where a notebook shows things; the only part of this that knows IPython."""
+
+    @property
+    def kernel_id(self) -> str:
+        """What the Jupyter server knows the kernel by; empty outside Jupyter."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody may be looking at a page that draws widgets."""
+
+    @property
+    def moment(self) -> object:
+        """Changes with every cell that runs."""
+
+    def show(self, bundle: Mapping[str, object]) -> None:
+        """Show a MIME bundle as output of the running cell."""
+
+    def show_replaceable(self, bundle: Mapping[str, object]) -> str:
+        """Show it so that it can be replaced, by the id that is returned."""
+
+    def replace(self, display_id: str, bundle: Mapping[str, object]) -> None:
+        """Replace what is shown under that id, wherever it is."""
+
+    def bundle_of(self, value: object) -> Mapping[str, object]:
+        """How the notebook would display `value`."""
+
+    def capture_displays(self) -> Callable[[], None]:
+        """From now on give what tasks display to the tasks; call what is returned to end that."""
+
+
+class NotebookRun:
+    """A run started from a notebook.
+
+    `run.wait()` and `await run` give the `RunResult`, `run["task"]` gives what a task returned, `run.cancel()` stops it.
+    """
+
+    def __init__(
+        self,
+        handle: RunHandle,
+        screen: Screen,
+        cell_of: CellOf,
+        view: RunView | None,
+        live: LiveRun,
+        *,
+        waits: bool,
+    ) -> None:
+        self._handle = handle
+        self._screen = screen
+        self._cell_of = cell_of
+        self._begun_at = screen.moment
+        self._view = view
+        self._live = live
+        self._lock = threading.Lock()
+        self._followed = threading.Event()  # the view has everything
+        self._is_waited_for = waits
+        self._is_frozen = False
+        self._display_id = ""
+        self._release: Callable[[], None] = lambda: None
+
+    @property
+    def run_id(self) -> str:
+        """What names the run."""
+        return self._handle.run_id
+
+    @property
+    def state(self) -> State:
+        """The state of the run now."""
+        return self._handle.state
+
+    @property
+    def status(self) -> StateType:
+        """The type of the state of the run now."""
+        return self._handle.status
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self._handle.done
+
+    def cancel(self) -> None:
+        """Start nothing more and stop what runs; returns at once."""
+        self._handle.cancel()
+
+    def wait(self, timeout: float | None = None) -> RunResult:
+        """The result, once the run has ended; however it ended. `TimeoutError` after `timeout` seconds without an end."""
+        return self._handle.wait(timeout)
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        return self._handle.__await__()
+
+    def __getitem__(self, task: str) -> Any:
+        """What the task returned, once the run has ended; `TaskFailedError` when it did not complete."""
+        return self._handle[task]
+
+    def __repr__(self) -> str:
+        return f"<NotebookRun {self.run_id} {self.state}>"
+
+    def _ipython_display_(self) -> None:
+        if self._screen.moment != self._begun_at:  # else it is shown by the same cell already
+            self._screen.show(self._bundle() if self.done else {"text/plain": repr(self)})
+
+    def wait_in_cell(self) -> RunResult:
+        """Wait, in the cell that started the run with `waits`. The first interrupt cancels the run, the second one stops waiting."""
+        interrupts = 0
+        while True:
+            try:
+                while not self._followed.wait(UPDATE_SECONDS):
+                    pass
+                break
+            except KeyboardInterrupt:
+                interrupts += 1
+                if interrupts > 1:
+                    self._is_waited_for = False
+                    raise
+                self._handle.cancel("interrupted")
+        self._freeze()
+        return self._handle.wait()
+
+    def _follow(self) -> None:
+        """Feed the view until the run has ended."""
+        seen = 0
+        while True:
+            has_ended = self._handle.done
+            events = list(self._handle.events(since=seen, follow=False))
+            seen += len(events)
+            for event in events:
+                if isinstance(event, TaskShowed):
+                    shown = preview_of(event.data)
+                    if shown is not None:
+                        self._live.show(event.task, shown)
+            for change in self._live.apply(events):
+                self._finish_task(change)
+            delta = self._live.delta()
+            if delta is not None and self._view is not None:
+                self._view.send({**delta, "now": time.time_ns() // 1_000_000})
+            if has_ended:
+                break
+            with contextlib.suppress(TimeoutError):
+                self._handle.wait(UPDATE_SECONDS)
+        self._followed.set()
+        if not self._is_waited_for:
+            self._freeze()
+
+    def _finish_task(self, change: TaskChanged) -> None:
+        task = self._handle.task_run(change.task)
+        preview = None
+        if task.value is not None:
+            preview = preview_of(self._screen.bundle_of(task.value))
+        self._live.finish(change.task, preview=preview, error=self._error_text(task.error))
+
+    def _error_text(self, error: BaseException | None) -> str:
+        return with_cells(error_text(error), self._cell_of)
+
+    def _freeze(self) -> None:
+        with self._lock:
+            if self._is_frozen:
+                return
+            self._is_frozen = True
+        self._release()
+        self._screen.replace(self._display_id, self._bundle())
+        if self._view is not None:
+            self._view.close()
+
+    def _bundle(self) -> dict[str, object]:
+        result = self._handle.wait()
+        previews = {task: still_html(shown) for task, shown in self._live.previews().items()}
+        still = result.still(previews, error=self._error_text)
+        return {"text/html": run_html(still), "text/plain": str(result)}
+
+    def _begin(self, display_id: str, release: Callable[[], None]) -> None:
+        self._display_id = display_id
+        self._release = release
+        threading.Thread(target=self._follow, name=f"dagy-{self.run_id}-view", daemon=True).start()
+
+
+def start_run(
+    flow: Flow[..., Any],
+    parameters: Mapping[str, Any],
+    *,
+    screen: Screen,
+    cell_of: CellOf,
+    max_workers: int | None = None,
+    fail_fast: bool = True,
+    waits: bool = True,
+) -> NotebookRun:
+    """Begin to run `flow`, and show it as output of the running cell. `waits`: the cell is going to wait for the run."""
+    program, values = flow.prepare(**parameters)
+    live = LiveRun(program.spec)
+    release = screen.capture_displays()
+    handle = start(program, values, max_workers=max_workers, fail_fast=fail_fast, capture=True)
+    picture = svg(program.spec, {})
+    view = _view(screen, handle, picture, live, waits=waits)
+    run = NotebookRun(handle, screen, cell_of, view, live, waits=waits)
+    bundle: dict[str, object] = {"text/plain": f"{flow.name}: running\n{text_tree(program.spec)}"}
+    if view is not None:
+        bundle[WIDGET] = {"model_id": view.model_id, "version_major": 2, "version_minor": 0}
+    run._begin(screen.show_replaceable(bundle), release)
+    return run
+
+
+class RunStoppedError(RunError):
+    """A run that a cell waited for did not complete. Notebooks show it without a frame of Dagy's."""
+
+    def __init__(self, message: str, result: RunResult, traceback: str) -> None:
+        super().__init__(message, result)
+        self.traceback = traceback
+
+    def _render_traceback_(self) -> list[str]:
+        return [*([self.traceback.rstrip(), ""] if self.traceback else []), str(self)]
+
+
+def completed_result(run: NotebookRun, cell_of: CellOf) -> RunResult:
+    """The result of a run that has ended; `RunStoppedError`, caused by the task's own error, when it did not complete."""
+    try:
+        return checked_result(run.wait())
+    except RunError as error:
+        text = with_cells(error_text(error.__cause__), cell_of)
+        raise RunStoppedError(str(error), error.result, text) from error.__cause__
+
+
+def with_cells(text: str, cell_of: CellOf) -> str:
+    """A traceback's text in which files that are cells are called as the notebook calls them."""
+
+    def renamed(match: re.Match[str]) -> str:
+        label = cell_of(match["file"])
+        return f"{label.capitalize()}, line {match['line']}" if label else match[0]
+
+    return re.sub(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)', renamed, text)
+
+
+def _view(screen: Screen, handle: RunHandle, picture: str, live: LiveRun, *, waits: bool) -> RunView | None:
+    """The live view, where there is a page to show it and the widgets are installed."""
+    if not screen.is_live:
+        return None
+    try:
+        return run_view(
+            flow_name=handle.spec.name,
+            run_id=handle.run_id,
+            picture=picture,
+            kernel_id=screen.kernel_id,
+            blocking=waits,
+            snapshot=live.snapshot,
+            on_cancel=handle.cancel,
+        )
+    except MissingExtraError:
+        return None

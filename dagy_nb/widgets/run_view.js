@@ -1,0 +1,356 @@
+// The browser half of the live view of a run. No dependency, no network.
+//
+// `initialize` runs once for the model and keeps what is known of the run; `render` draws it, once for each place where
+// the output is shown. Messages may come in any order: a task's state never goes back.
+
+const FINAL = new Set(["COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED", "CRASHED"]);
+const RANK = { PENDING: 0, QUEUED: 1, RUNNING: 2, RETRYING: 3 };
+const BAD = new Set(["FAILED", "TIMED_OUT", "CRASHED"]);
+const LOG_LIMIT = 20000; // characters of a task's output that are kept
+const ANSWER_MS = 800; // how long the kernel may take to answer a cancel
+const COUNT_ORDER = [
+  "COMPLETED", "RUNNING", "RETRYING", "FAILED", "TIMED_OUT", "CRASHED", "CANCELLED", "SKIPPED", "QUEUED", "PENDING",
+];
+
+const stores = new WeakMap();
+
+function newer(task, head) {
+  if (FINAL.has(task.state)) return FINAL.has(head.state);
+  if (FINAL.has(head.state) || head.attempt !== task.attempt) return FINAL.has(head.state) || head.attempt > task.attempt;
+  return RANK[head.state] >= RANK[task.state];
+}
+
+function storeOf(model) {
+  let store = stores.get(model);
+  if (store) return store;
+  store = { run: {}, tasks: {}, number: 0, skew: 0, views: new Set(), cancelling: false, answered: false };
+  stores.set(model, store);
+
+  const tell = (changed) => store.views.forEach((view) => view(changed));
+  const load = () => {
+    const snapshot = model.get("snapshot");
+    if (!snapshot || !snapshot.tasks || snapshot.number < store.number) return;
+    store.run = snapshot.run;
+    store.tasks = structuredClone(snapshot.tasks);
+    store.number = snapshot.number;
+    tell(null);
+  };
+  load();
+  model.on("change:snapshot", load);
+  model.on("msg:custom", (message) => {
+    if (message.op === "acknowledged") store.answered = true;
+    if (message.op !== "delta" || message.number <= store.number) return;
+    store.number = message.number;
+    store.skew = Date.now() - message.now;
+    store.run = message.run;
+    const changed = new Set(Object.keys(message.tasks));
+    for (const [id, head] of Object.entries(message.tasks)) {
+      if (newer(store.tasks[id], head)) Object.assign(store.tasks[id], head);
+    }
+    for (const [id, stream, text] of message.written) {
+      const log = store.tasks[id].log;
+      log.push([stream, text]);
+      let size = log.reduce((sum, [, each]) => sum + each.length, 0);
+      while (size > LOG_LIMIT && log.length > 1) size -= log.shift()[1].length;
+      changed.add(id);
+    }
+    for (const [id, preview] of message.shown) {
+      store.tasks[id].shown.push(preview);
+      changed.add(id);
+    }
+    tell(changed);
+  });
+  return store;
+}
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function icon(path) {
+  const holder = make("span", "dagy-badge-icon");
+  holder.setAttribute("aria-hidden", "true");
+  holder.innerHTML = '<svg viewBox="0 0 16 16" width="16" height="16"><path fill="none" stroke="currentColor" ' +
+    'stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"/></svg>';
+  holder.querySelector("path").setAttribute("d", path || "");
+  return holder;
+}
+
+function duration(milliseconds) {
+  const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  const whole = Math.round(seconds);
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor((whole % 3600) / 60);
+  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${whole % 60} s`;
+}
+
+// What a terminal would show of it: a line drawn over itself is its last version, colours are left out.
+function folded(text) {
+  return text
+    .replace(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, "")
+    .split("\n")
+    .map((line) => line.replace(/\r+$/, "").split("\r").pop())
+    .join("\n");
+}
+
+function lastLine(task) {
+  let text = "";
+  for (let i = task.log.length - 1; i >= 0 && text.trim().indexOf("\n") < 0 && text.length < 2000; i--) {
+    text = task.log[i][1] + text;
+  }
+  return folded(text).trim().split("\n").pop();
+}
+
+// Rich output is the user's own, but it may quote data from anywhere: it is shown where no script runs and nothing loads.
+function preview({ kind, content }) {
+  if (kind === "image") {
+    const image = make("img", "dagy-image");
+    image.src = content;
+    image.alt = "image shown by the task";
+    return image;
+  }
+  if (kind === "text") return make("pre", "dagy-text", content);
+  const frame = make("iframe", "dagy-frame-html");
+  frame.setAttribute("sandbox", "allow-same-origin");
+  frame.title = "output of the task";
+  const style = getComputedStyle(document.body);
+  const colour = style.getPropertyValue("--jp-content-font-color1") || "inherit";
+  frame.srcdoc =
+    `<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; ` +
+    `style-src 'unsafe-inline'"><style>body{margin:0;font:13px system-ui,sans-serif;color:${colour};` +
+    `background:transparent}table{border-collapse:collapse}td,th{padding:3px 8px;text-align:right;` +
+    `border-bottom:1px solid rgba(127,127,127,.3)}</style>${content}`;
+  frame.addEventListener("load", () => {
+    const body = frame.contentDocument?.body;
+    if (body) frame.style.height = `${Math.min(420, body.scrollHeight + 4)}px`;
+  });
+  return frame;
+}
+
+// The kernel did not answer although its cell waits for this very run: let the Jupyter server interrupt it.
+async function interrupt(kernelId) {
+  const config = document.getElementById("jupyter-config-data");
+  if (!config || !kernelId) return;
+  const { baseUrl = "/", token } = JSON.parse(config.textContent);
+  const headers = {};
+  const xsrf = document.cookie.match(/\b_xsrf=([^;]*)/);
+  if (xsrf) headers["X-XSRFToken"] = xsrf[1];
+  if (token) headers.Authorization = `token ${token}`;
+  await fetch(`${baseUrl}api/kernels/${encodeURIComponent(kernelId)}/interrupt`, { method: "POST", headers });
+}
+
+function render({ model, el }) {
+  const store = storeOf(model);
+  const looks = model.get("looks");
+  const ids = Object.keys(store.tasks);
+  el.classList.add("dagy-run");
+
+  const header = make("div", "dagy-header");
+  const badge = make("span", "dagy-run-badge");
+  const title = make("strong", "dagy-title", model.get("flow_name"));
+  const status = make("span", "dagy-status");
+  const elapsed = make("span", "dagy-elapsed");
+  const counts = make("span", "dagy-counts");
+  const cancel = make("button", "dagy-cancel", "Cancel");
+  cancel.type = "button";
+  cancel.title = "Stop this run";
+  header.append(badge, title, status, elapsed, counts, cancel);
+
+  const progress = make("div", "dagy-progress");
+  progress.setAttribute("role", "progressbar");
+  progress.setAttribute("aria-label", "tasks that have ended");
+  progress.setAttribute("aria-valuemin", "0");
+  progress.setAttribute("aria-valuemax", String(ids.length));
+  const spoken = make("div", "dagy-spoken");
+  spoken.setAttribute("aria-live", "polite");
+
+  const graph = make("div", "dagy-picture");
+  graph.innerHTML = model.get("picture"); // made by Dagy, every text in it escaped
+  const nodes = new Map();
+  for (const node of graph.querySelectorAll(".dagy-node")) {
+    node.setAttribute("tabindex", "0");
+    node.setAttribute("role", "button");
+    nodes.set(node.dataset.task, node);
+  }
+  const svg = graph.querySelector("svg");
+  if (svg) svg.style.minWidth = `${Math.round(0.6 * Number(svg.getAttribute("width")))}px`;
+
+  const list = make("div", "dagy-tasks");
+  list.setAttribute("role", "group");
+  list.setAttribute("aria-label", "tasks");
+  const rows = new Map();
+  for (const id of ids) {
+    const row = make("details", "dagy-task");
+    row.dataset.task = id;
+    const summary = make("summary");
+    const name = make("span", "dagy-task-name", id);
+    name.title = id;
+    const parts = {
+      row,
+      badge: make("span", "dagy-task-badge"),
+      state: make("span", "dagy-task-state"),
+      time: make("span", "dagy-task-time"),
+      line: make("span", "dagy-task-line"),
+      body: make("div", "dagy-task-body"),
+      touched: false, // whether the user has opened or closed it
+    };
+    summary.append(parts.badge, name, parts.state, parts.time, parts.line);
+    row.append(summary, parts.body);
+    summary.addEventListener("click", () => { parts.touched = true; });
+    row.addEventListener("toggle", () => { if (row.open) drawBody(id); });
+    rows.set(id, parts);
+    list.append(row);
+  }
+  el.append(header, progress, graph, list, spoken);
+
+  // Keys pressed in the view are not commands to the notebook.
+  el.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") event.stopPropagation();
+    const node = event.target.closest?.(".dagy-node");
+    if (node && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      select(node.dataset.task);
+    }
+  });
+  graph.addEventListener("click", (event) => {
+    const node = event.target.closest(".dagy-node");
+    if (node) select(node.dataset.task);
+  });
+  cancel.addEventListener("click", () => {
+    store.cancelling = true;
+    model.send({ op: "cancel" });
+    drawHeader();
+    setTimeout(() => {
+      if (!store.answered && model.get("blocking") && !FINAL.has(store.run.state)) interrupt(model.get("kernel_id"));
+    }, ANSWER_MS);
+  });
+
+  function select(id) {
+    const { row } = rows.get(id);
+    rows.get(id).touched = true;
+    row.open = true;
+    row.scrollIntoView({ block: "nearest" });
+    row.querySelector("summary").focus({ preventScroll: true });
+  }
+
+  function now() {
+    return Date.now() - store.skew;
+  }
+
+  function timeOf(thing) {
+    return thing.started ? duration((thing.ended || now()) - thing.started) : "";
+  }
+
+  function drawBadge(holder, state) {
+    if (holder.dataset.state === state) return;
+    holder.dataset.state = state;
+    holder.replaceChildren(icon(looks[state].icon));
+  }
+
+  function drawHeader() {
+    const state = store.run.state || "PENDING";
+    el.dataset.state = state;
+    drawBadge(badge, state);
+    status.textContent = looks[state].label;
+    status.title = store.run.message || "";
+    elapsed.textContent = timeOf(store.run);
+    const total = {};
+    for (const id of ids) total[store.tasks[id].state] = (total[store.tasks[id].state] || 0) + 1;
+    const present = COUNT_ORDER.filter((each) => total[each]);
+    counts.textContent = present.map((each) => `${looks[each].sign} ${total[each]} ${looks[each].label}`).join("   ");
+    const ended = ids.filter((id) => FINAL.has(store.tasks[id].state)).length;
+    progress.setAttribute("aria-valuenow", String(ended));
+    progress.replaceChildren(...present.map((each) => {
+      const part = make("span", "dagy-part");
+      part.dataset.state = each;
+      part.style.flexGrow = total[each];
+      return part;
+    }));
+    cancel.disabled = store.cancelling || FINAL.has(state);
+    cancel.hidden = FINAL.has(state);
+    cancel.textContent = store.cancelling ? "Cancelling…" : "Cancel";
+  }
+
+  function drawTask(id) {
+    const task = store.tasks[id];
+    const parts = rows.get(id);
+    const before = parts.row.dataset.state;
+    parts.row.dataset.state = task.state;
+    drawBadge(parts.badge, task.state);
+    parts.state.textContent = looks[task.state].label + (task.attempt > 1 ? `, attempt ${task.attempt}` : "");
+    parts.time.textContent = timeOf(task);
+    parts.line.textContent = (task.state !== "RUNNING" && task.message) || lastLine(task);
+    parts.line.title = parts.line.textContent;
+    if (BAD.has(task.state) && before !== task.state && !parts.touched) parts.row.open = true;
+    if (parts.row.open) drawBody(id);
+    const node = nodes.get(id);
+    if (!node) return;
+    node.dataset.state = task.state;
+    node.querySelector(".dagy-icon")?.setAttribute("d", looks[task.state].icon);
+    node.setAttribute("aria-label", `${id}: ${looks[task.state].label}`);
+    const detail = node.querySelector(".dagy-detail");
+    const text = [task.attempt > 1 ? `try ${task.attempt}` : "", timeOf(task)].filter(Boolean).join(" · ");
+    if (detail) detail.textContent = FINAL.has(task.state) && text ? text : looks[task.state].label;
+  }
+
+  function drawBody(id) {
+    const task = store.tasks[id];
+    const body = rows.get(id).body;
+    const key = JSON.stringify([task.log.length, task.log.at(-1), task.shown.length, task.error, task.state]);
+    if (body.dataset.key === key) return;
+    body.dataset.key = key;
+    const content = [];
+    if (task.message) content.push(make("div", "dagy-message", task.message));
+    if (task.log.length) {
+      const log = make("pre", "dagy-log");
+      log.setAttribute("aria-label", `output of ${id}`);
+      log.tabIndex = 0;
+      for (const [stream, text] of joined(task.log)) log.append(make("span", `dagy-${stream}`, folded(text)));
+      content.push(log);
+    }
+    content.push(...task.shown.map(preview));
+    if (task.error) content.push(make("pre", "dagy-error", task.error));
+    if (task.preview) {
+      content.push(make("div", "dagy-caption", "result"), preview(task.preview));
+    }
+    if (!content.length) content.push(make("div", "dagy-nothing", FINAL.has(task.state) ? "no output" : "no output yet"));
+    body.replaceChildren(...content);
+    const log = body.querySelector(".dagy-log");
+    if (log) log.scrollTop = log.scrollHeight;
+  }
+
+  function joined(log) {
+    const found = [];
+    for (const [stream, text] of log) {
+      if (found.length && found.at(-1)[0] === stream) found.at(-1)[1] += text;
+      else found.push([stream, text]);
+    }
+    return found;
+  }
+
+  function draw(changed) {
+    (changed || ids).forEach(drawTask);
+    const before = el.dataset.state;
+    drawHeader();
+    if (before !== el.dataset.state) spoken.textContent = `${model.get("flow_name")}: ${looks[el.dataset.state].label}`;
+  }
+
+  store.views.add(draw);
+  draw(null);
+  const clock = setInterval(() => {
+    if (FINAL.has(store.run.state)) return;
+    elapsed.textContent = timeOf(store.run);
+    for (const id of ids) if (store.tasks[id].state === "RUNNING") rows.get(id).time.textContent = timeOf(store.tasks[id]);
+  }, 200);
+  return () => {
+    store.views.delete(draw);
+    clearInterval(clock);
+  };
+}
+
+export default { initialize: ({ model }) => { storeOf(model); }, render };

@@ -1,0 +1,29 @@
+"""What every test gets: its own local state, and examples that are the same on every run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def _local_dirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Paths that do not exist yet, one a test: most tests keep nothing, and a folder costs time."""
+    base = tmp_path_factory.mktemp("dagy-local")
+    return (base / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def _own_local_state(_local_dirs: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the developer's own ~/.dagy, nor is moved by their DAGY_ variables."""
+    for name in [each for each in os.environ if each.startswith("DAGY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DAGY_LOCAL_DIR", str(next(_local_dirs)))

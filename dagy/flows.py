@@ -202,7 +202,9 @@ def flow(
     on_completion: Sequence[Hook] | None = None,
     on_failure: Sequence[Hook] | None = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-def flow(function: Callable[P, R] | None = None, /, **options: Any) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
+def flow(
+    function: Callable[P, R] | None = None, /, **options: Any
+) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
     """Make a function a flow: `@flow`, or `@flow(name="etl", version="1.0.0")`.
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is

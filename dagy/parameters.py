@@ -9,7 +9,16 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from dagy.errors import DefinitionError, ParameterError, did_you_mean, shown
@@ -154,7 +163,9 @@ class Parameters:
     def unknown(self, name: str) -> ParameterError:
         """The error that there is no parameter `name`."""
         known = list(self.signature.parameters)
-        hint = did_you_mean(name, known) or (f"; it takes {', '.join(map(repr, known))}" if known else "; it takes none")
+        hint = did_you_mean(name, known) or (
+            f"; it takes {', '.join(map(repr, known))}" if known else "; it takes none"
+        )
         return ParameterError(f"{self.of} has no input {name!r}{hint}")
 
     def _missing(self, values: Mapping[str, Any]) -> ParameterError:

@@ -69,7 +69,9 @@ class Reference:
     def _refuse(self, need: str) -> NoReturn:
         way_out = "move what needs it into a task"
         if isinstance(self._binding, FromParameter):
-            way_out += f", or annotate the parameter Static[...] if it shapes the graph: {self._binding.name}: Static[int]"
+            way_out += (
+                f", or annotate the parameter Static[...] if it shapes the graph: {self._binding.name}: Static[int]"
+            )
         raise ValueNeededError(
             f"{self._what()} has no value yet, and {_user_line()} asks for {need}: "
             f"the flow is only being drawn, and its tasks run later; {way_out}"
@@ -252,7 +254,9 @@ class Task(Generic[P, R]):
         if timeout_seconds is not None and not _is_positive(timeout_seconds):
             raise DefinitionError(f"{of}: timeout_seconds must be more than 0 seconds, not {timeout_seconds!r}")
         if concurrency_limit is not None and (type(concurrency_limit) is not int or concurrency_limit < 1):
-            raise DefinitionError(f"{of}: concurrency_limit must be a whole number, 1 or more, not {concurrency_limit!r}")
+            raise DefinitionError(
+                f"{of}: concurrency_limit must be a whole number, 1 or more, not {concurrency_limit!r}"
+            )
         if executor is not None and executor not in EXECUTORS:
             raise DefinitionError(f"{of}: executor must be one of {', '.join(map(repr, EXECUTORS))}, not {executor!r}")
         self.function = function
@@ -312,7 +316,9 @@ def task(
     on_retry: Sequence[Hook] | None = None,
     retry_condition_fn: RetryCondition | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def task(function: Callable[P, R] | None = None, /, **options: Any) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+def task(
+    function: Callable[P, R] | None = None, /, **options: Any
+) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task: `@task`, or `@task(retries=3, ...)`.
 
     `name` defaults to the function's name and `description` to its docstring. `executor` is the backend it prefers

@@ -24,7 +24,18 @@ Form: TypeAlias = Literal["function", "statements"]
 
 PLAIN_MAGICS = frozenset({"%%time", "%%capture"})  # cell magics whose body runs as an ordinary cell's
 NOTEBOOK_NAMES = frozenset(
-    {"In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "display", "exit", "get_ipython", "quit"}
+    {
+        "In",
+        "Out",
+        "_",
+        "__",
+        "___",
+        "_i",
+        "_ii",
+        "_iii",
+        "display",
+        "get_ipython",
+    }
 )
 
 
@@ -240,7 +251,11 @@ def _statements(cell: Cell, text: str, as_typed: Sequence[str]) -> tuple[Stateme
         if not index:
             above = tuple(_without_blank_start(above))
         typed = as_typed[first - 1].strip() if first <= len(as_typed) else ""
-        statement = Statement(node, names_of(node, source), source, above, typed)
+        try:
+            names = names_of(node, source)
+        except SyntaxError as error:  # what only Python's scoping finds, such as two parameters of one name
+            raise DefinitionError(f"{cell.label}, line {first}: {error.msg}: {typed!r}") from error
+        statement = Statement(node, names, source, above, typed)
         if statement.needs_ipython and re.search(r"magic\('%?%?dagy_(task|flow)'", source):
             raise DefinitionError(
                 f"{cell.label}, line {first}: %%dagy_task and %%dagy_flow must be the first line of their cell; "

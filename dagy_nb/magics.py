@@ -69,7 +69,7 @@ class IPythonScreen:
         display(dict(bundle), raw=True)
 
     def show_replaceable(self, bundle: Mapping[str, object]) -> str:
-        """Show it so that it can be replaced. A terminal can't take back what it printed: there it waits for the end."""
+        """Show it so that it can be replaced. A terminal can't take back what it printed: it gets the end alone."""
         display_id = uuid.uuid4().hex
         if self.kernel_id:
             display(dict(bundle), raw=True, display_id=display_id)
@@ -84,7 +84,9 @@ class IPythonScreen:
 
     def bundle_of(self, value: object) -> Mapping[str, object]:
         """How the notebook would display `value`; a matplotlib figure as an image even where pyplot is not loaded."""
-        data: dict[str, object] = self._shell.display_formatter.format(value)[0]
+        formatter = self._shell.display_formatter
+        assert formatter is not None  # every shell has one
+        data: dict[str, object] = formatter.format(value)[0]
         save = getattr(value, "savefig", None)
         if "image/png" not in data and callable(save):
             picture = io.BytesIO()
@@ -106,7 +108,7 @@ class IPythonScreen:
                 else:
                     sink.show(data, metadata or {})
 
-            publisher.publish = publish_or_capture
+            publisher.publish = publish_or_capture  # type: ignore[method-assign]  # taken back by `release`
 
         def release() -> None:
             self._capturing -= 1
@@ -119,6 +121,8 @@ class IPythonScreen:
 @magics_class
 class DagyMagics(Magics):
     """Everything that `%load_ext dagy_nb` adds."""
+
+    shell: InteractiveShell
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -162,7 +166,8 @@ class DagyMagics(Magics):
 
     def adopt_history(self) -> None:
         """Keep the cells that ran before the extension was loaded: the imports are often among them."""
-        history = self.shell.history_manager.input_hist_raw
+        manager = self.shell.history_manager
+        history: list[str] = [] if manager is None else manager.input_hist_raw
         for number in range(1, min(len(history), self.shell.execution_count - 1)):
             try:
                 if find_directive(history[number]) is None:
@@ -256,7 +261,7 @@ class DagyMagics(Magics):
 
     def _check_running_cell(self, magic: str, help_text: Callable[[], str]) -> None:
         info = self._running
-        found = None if info is None else _answered(lambda: find_directive(info.raw_cell))
+        found = None if info is None else _answered(lambda: find_directive(info.raw_cell or ""))
         if info is None or found is None:
             raise UsageError(f"%%{magic} must be the first line of its cell; move what stands above into its own cell")
         if found[0].help_wanted:
@@ -272,12 +277,12 @@ class DagyMagics(Magics):
             return False  # the magic will say what is wrong
 
     def _cell(self, info: ExecutionInfo, number: int | None) -> Cell:
-        return Cell(info.cell_id or "", info.raw_cell, f"cell [{number}]")
+        return Cell(info.cell_id or "", info.raw_cell or "", f"cell [{number}]")
 
     def _filename(self, info: ExecutionInfo, result: ExecutionResult) -> str:
-        transformed = getattr(info, "transformed_cell", None) or self.shell.transform_cell(info.raw_cell)
-        name: str = self.shell.compile.get_code_name(info.raw_cell, transformed, result.execution_count)
-        return name
+        source = info.raw_cell or ""
+        transformed = getattr(info, "transformed_cell", None) or self.shell.transform_cell(source)
+        return self.shell.compile.get_code_name(source, transformed, result.execution_count or 0)
 
 
 DagyMagics.dagy_task.__doc__ = task_help()

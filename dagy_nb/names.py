@@ -67,7 +67,7 @@ def names_of(node: ast.stmt, source: str) -> Names:
         binds=binds,
         surely=frozenset(walker.sure),
         eager=frozenset(walker.eager),
-        late=frozenset(walker.late - walker.sure),
+        late=frozenset(walker.late),
         perhaps=frozenset(walker.perhaps - walker.eager - walker.late),
         mutates=frozenset(walker.mutates),
         deletes=frozenset(walker.deletes),
@@ -101,8 +101,14 @@ def first_reads(nodes: Iterable[ast.AST]) -> dict[str, bool]:
     """The names read anywhere in `nodes`, in order of first appearance: `{name: only ever called}`."""
     found: dict[str, bool] = {}
     for node in nodes:
-        callees = {id(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)}
-        places = [each for each in ast.walk(node) if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Store)]
+        inside = list(ast.walk(node))
+        callees = {id(each.func) for each in inside if isinstance(each, ast.Call)}
+        added_to = {id(each.target) for each in inside if isinstance(each, ast.AugAssign)}
+        places = [
+            each
+            for each in inside
+            if isinstance(each, ast.Name) and (not isinstance(each.ctx, ast.Store) or id(each) in added_to)
+        ]
         for each in sorted(places, key=lambda name: (name.lineno, name.col_offset)):
             found[each.id] = found.get(each.id, True) and id(each) in callees
     return found

@@ -1,7 +1,7 @@
 """The kept cells of a notebook, and the flows they make. The owner of all notebook state.
 
-A cell is kept when it has run without an error, under the id the notebook gives it: run again it replaces itself. A flow
-is made anew from the kept cells each time it is asked for, so it is never older than they are.
+A cell is kept when it has run without an error, under the id the notebook gives it: run again it replaces itself.
+A flow is made anew from the kept cells each time it is asked for, so it is never older than they are.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Notebook:
     def flow(self, name: str | None = None) -> Flow[..., Any]:
         """The flow called `name`, or the only one there is.
 
-        A `%%dagy_flow` cell, or a `@flow` of the notebook; where there is neither, the task cells joined by their names.
+        A `%%dagy_flow` cell, or a `@flow` of the notebook; where there is neither, the task cells joined by names.
         Raises `UnknownFlowError`, and `DefinitionError` when there is a choice to make or the cells don't fit.
         """
         written = self._written_flows()
@@ -163,7 +163,8 @@ class Notebook:
         namespace = {**self.namespace, **self._functions(self.tasks())}
         function_name = cell.bound[-1] if cell.form == "function" else identifier(name, default="flow")
         _execute(compile(flow_function_ast(cell, function_name), kept.filename, "exec"), namespace, namespace)
-        return Flow(namespace[function_name], **{"name": name, **cell.directive.options})
+        options: dict[str, Any] = {"name": name, **cell.directive.options}
+        return Flow(namespace[function_name], **options)
 
     def _functions(self, joined: Iterable[JoinedTask]) -> dict[str, Task[..., Any]]:
         """The tasks, by the Python names of their functions."""

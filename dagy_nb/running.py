@@ -19,10 +19,11 @@ from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, sta
 from dagy.errors import MissingExtraError, RunError
 from dagy.states import State, StateType
 from dagy_nb.live import LiveRun
-from dagy_nb.previews import Preview, preview_of, still_html
+from dagy_nb.previews import preview_of, still_html
 from dagy_nb.widgets.run_view import RunView, run_view
 
 UPDATE_SECONDS = 0.1  # between two updates of a page
+SNAPSHOT_SECONDS = 2.0  # between two snapshots that are sent unasked, while something changes
 
 CellOf: TypeAlias = Callable[[str], str | None]  # the name of a code's file -> what messages call its cell
 
@@ -63,7 +64,7 @@ class Screen(Protocol):
 class NotebookRun:
     """A run started from a notebook.
 
-    `run.wait()` and `await run` give the `RunResult`, `run["task"]` gives what a task returned, `run.cancel()` stops it.
+    `run.wait()` and `await run` give the `RunResult`, `run["task"]` what a task returned, `run.cancel()` stops it.
     """
 
     def __init__(
@@ -71,7 +72,6 @@ class NotebookRun:
         handle: RunHandle,
         screen: Screen,
         cell_of: CellOf,
-        view: RunView | None,
         live: LiveRun,
         *,
         waits: bool,
@@ -80,8 +80,9 @@ class NotebookRun:
         self._screen = screen
         self._cell_of = cell_of
         self._begun_at = screen.moment
-        self._view = view
+        self._view: RunView | None = None
         self._live = live
+        self._is_asked_for = threading.Event()  # a page wants a snapshot
         self._lock = threading.Lock()
         self._followed = threading.Event()  # the view has everything
         self._is_waited_for = waits
@@ -114,7 +115,7 @@ class NotebookRun:
         self._handle.cancel()
 
     def wait(self, timeout: float | None = None) -> RunResult:
-        """The result, once the run has ended; however it ended. `TimeoutError` after `timeout` seconds without an end."""
+        """The result, once the run has ended, however it did. `TimeoutError` after `timeout` seconds without an end."""
         return self._handle.wait(timeout)
 
     def __await__(self) -> Generator[Any, None, RunResult]:
@@ -132,7 +133,10 @@ class NotebookRun:
             self._screen.show(self._bundle() if self.done else {"text/plain": repr(self)})
 
     def wait_in_cell(self) -> RunResult:
-        """Wait, in the cell that started the run with `waits`. The first interrupt cancels the run, the second one stops waiting."""
+        """Wait, in the cell that started the run with `waits`.
+
+        The first interrupt cancels the run, the second one stops waiting.
+        """
         interrupts = 0
         while True:
             try:
@@ -151,6 +155,8 @@ class NotebookRun:
     def _follow(self) -> None:
         """Feed the view until the run has ended."""
         seen = 0
+        snapshot_at = time.monotonic()
+        is_newer = False  # than the last snapshot
         while True:
             has_ended = self._handle.done
             events = list(self._handle.events(since=seen, follow=False))
@@ -163,8 +169,14 @@ class NotebookRun:
             for change in self._live.apply(events):
                 self._finish_task(change)
             delta = self._live.delta()
-            if delta is not None and self._view is not None:
-                self._view.send({**delta, "now": time.time_ns() // 1_000_000})
+            if self._view is not None:
+                if delta is not None:
+                    self._view.send({**delta, "now": time.time_ns() // 1_000_000})
+                    is_newer = True
+                if self._is_asked_for.is_set() or (is_newer and time.monotonic() - snapshot_at > SNAPSHOT_SECONDS):
+                    self._is_asked_for.clear()
+                    self._view.send({**self._live.snapshot(), "now": time.time_ns() // 1_000_000})
+                    snapshot_at, is_newer = time.monotonic(), False
             if has_ended:
                 break
             with contextlib.suppress(TimeoutError):
@@ -199,10 +211,34 @@ class NotebookRun:
         still = result.still(previews, error=self._error_text)
         return {"text/html": run_html(still), "text/plain": str(result)}
 
-    def _begin(self, display_id: str, release: Callable[[], None]) -> None:
-        self._display_id = display_id
+    def _begin(self, release: Callable[[], None], *, waits: bool) -> None:
         self._release = release
+        self._view = self._new_view(waits=waits)
+        spec = self._handle.spec
+        bundle: dict[str, object] = {"text/plain": f"{spec.name}: running\n{text_tree(spec)}"}
+        if self._view is not None:
+            bundle[WIDGET] = {"model_id": self._view.model_id, "version_major": 2, "version_minor": 0}
+        self._display_id = self._screen.show_replaceable(bundle)
         threading.Thread(target=self._follow, name=f"dagy-{self.run_id}-view", daemon=True).start()
+
+    def _new_view(self, *, waits: bool) -> RunView | None:
+        """The live view, where there is a page to show it and the widgets are installed."""
+        if not self._screen.is_live:
+            return None
+        spec = self._handle.spec
+        try:
+            return run_view(
+                flow_name=spec.name,
+                run_id=self.run_id,
+                picture=svg(spec, {}),
+                kernel_id=self._screen.kernel_id,
+                blocking=waits,
+                snapshot=self._live.snapshot,
+                on_ready=self._is_asked_for.set,
+                on_cancel=self._handle.cancel,
+            )
+        except MissingExtraError:
+            return None
 
 
 def start_run(
@@ -215,18 +251,13 @@ def start_run(
     fail_fast: bool = True,
     waits: bool = True,
 ) -> NotebookRun:
-    """Begin to run `flow`, and show it as output of the running cell. `waits`: the cell is going to wait for the run."""
+    """Begin to run `flow`, and show it as output of the running cell. `waits`: the cell will wait for the run."""
     program, values = flow.prepare(**parameters)
     live = LiveRun(program.spec)
     release = screen.capture_displays()
     handle = start(program, values, max_workers=max_workers, fail_fast=fail_fast, capture=True)
-    picture = svg(program.spec, {})
-    view = _view(screen, handle, picture, live, waits=waits)
-    run = NotebookRun(handle, screen, cell_of, view, live, waits=waits)
-    bundle: dict[str, object] = {"text/plain": f"{flow.name}: running\n{text_tree(program.spec)}"}
-    if view is not None:
-        bundle[WIDGET] = {"model_id": view.model_id, "version_major": 2, "version_minor": 0}
-    run._begin(screen.show_replaceable(bundle), release)
+    run = NotebookRun(handle, screen, cell_of, live, waits=waits)
+    run._begin(release, waits=waits)
     return run
 
 
@@ -242,7 +273,7 @@ class RunStoppedError(RunError):
 
 
 def completed_result(run: NotebookRun, cell_of: CellOf) -> RunResult:
-    """The result of a run that has ended; `RunStoppedError`, caused by the task's own error, when it did not complete."""
+    """The result of a run that has ended; `RunStoppedError`, caused by the task's error, when it did not complete."""
     try:
         return checked_result(run.wait())
     except RunError as error:
@@ -258,21 +289,3 @@ def with_cells(text: str, cell_of: CellOf) -> str:
         return f"{label.capitalize()}, line {match['line']}" if label else match[0]
 
     return re.sub(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)', renamed, text)
-
-
-def _view(screen: Screen, handle: RunHandle, picture: str, live: LiveRun, *, waits: bool) -> RunView | None:
-    """The live view, where there is a page to show it and the widgets are installed."""
-    if not screen.is_live:
-        return None
-    try:
-        return run_view(
-            flow_name=handle.spec.name,
-            run_id=handle.run_id,
-            picture=picture,
-            kernel_id=screen.kernel_id,
-            blocking=waits,
-            snapshot=live.snapshot,
-            on_cancel=handle.cancel,
-        )
-    except MissingExtraError:
-        return None

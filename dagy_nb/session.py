@@ -37,8 +37,8 @@ class Session:
     ) -> NotebookRun:
         """Run a flow and show every task live; `parameters` are the flow's.
 
-        Waits for the end, unless `background`. Raises `RunStoppedError` when the run that it waited for did not complete,
-        unless `must_complete` is off.
+        Waits for the end, unless `background`. Raises `RunStoppedError` when the run that it waited for did not
+        complete, unless `must_complete` is off.
         """
         run = start_run(
             self.flow(flow),

@@ -54,7 +54,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.cli": frozenset({"click", "importlib.metadata"}),
     "dagy_nb.cells": frozenset({"IPython"}),
     "dagy_nb.magics": frozenset({"IPython"}),
-    "dagy_nb.export": frozenset({"nbformat"}),
+    "dagy_nb.export": frozenset({"nbformat", "ruff"}),
     "dagy_nb.widgets": frozenset({"anywidget", "ipywidgets", "traitlets"}),
 }
 
@@ -213,6 +213,12 @@ def test_importing_flow_and_task_loads_nothing_heavy() -> None:
                 "dagy_nb/live.py:3: dagy.engine.machine is not a public module",
             ],
             id="private-module",
+        ),
+        pytest.param(
+            {"dagy/drawing/__init__.py": "__all__ = ['svg']", "dagy/drawing/svg.py": "", "dagy_nb/live.py":
+             "from dagy.drawing import svg"},
+            [],
+            id="public-name-that-is-a-module-too",
         ),
         pytest.param(
             {"dagy/errors.py": "class DagyError(Exception): ...\n_x = 1\nfrom pathlib import Path",
@@ -414,6 +420,9 @@ def private_names(module: Module, modules: Mapping[str, Module]) -> Iterator[tup
     for each in module.imports:
         if not within(each.target, "dagy"):
             continue
+        package, _, name = each.target.rpartition(".")
+        if package in PUBLIC and package in modules and name in modules[package].public_names:
+            continue  # `from dagy.drawing import svg`: the function, which has the name of its module
         if each.target not in PUBLIC:
             yield each.line, f"{each.target} is not a public module"
         elif each.name and each.target in modules and each.name not in modules[each.target].public_names:

@@ -17,10 +17,11 @@ def dot(spec: FlowSpec, states: States | None = None) -> str:
     Nodes are called `t0`, `t1`, ... in the order of the tasks, so that no name can break the source. Raises
     `CycleError` when the tasks need each other in a circle.
     """
-    import graphviz  # type: ignore[import-untyped]  # it carries no types
+    import graphviz
 
     def label(*lines: str) -> str:
-        return str(graphviz.nohtml("\\n".join(map(dot_line, lines))))
+        marked: str = graphviz.nohtml("\\n".join(map(dot_line, lines)))  # a str of its own kind, which `str` would undo
+        return marked
 
     ordered(spec.needs, flow=spec.name)
     graph = graphviz.Digraph(

@@ -7,7 +7,6 @@ what is no character at all becomes `�`.
 
 from __future__ import annotations
 
-import html
 import re
 
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
@@ -20,6 +19,10 @@ _SHOWN |= {code: f"[U+{code:04X}]" for code in (*range(0x202A, 0x202F), *range(0
 _SHOWN |= dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "�")
 _SHOWN_IN_LINES = {code: shown for code, shown in _SHOWN.items() if code not in (0x09, 0x0A)}
 
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+_MARKUP = _SHOWN | _ENTITIES
+_MARKUP_IN_LINES = _SHOWN_IN_LINES | _ENTITIES
+
 
 def plain_line(text: str) -> str:
     """`text` as one line, for a terminal or any other place that shows text as it is."""
@@ -28,22 +31,26 @@ def plain_line(text: str) -> str:
 
 def plain_lines(text: str) -> str:
     r"""`text` in its lines, without colour codes, and without what a `\r` overwrote, as a terminal would show it."""
-    text = _TERMINAL_CODES.sub("", text).replace("\r\n", "\n")
-    return _OVERWRITTEN.sub("", text).replace("\r", "").translate(_SHOWN_IN_LINES)
+    return _as_on_a_terminal(text).translate(_SHOWN_IN_LINES)
 
 
 def markup_line(text: str) -> str:
     """`text` as one line of SVG, XML or HTML, for an element's content or for an attribute in either quotes."""
-    return html.escape(plain_line(text))
+    return text if text.isascii() and text.isalnum() else text.translate(_MARKUP)
 
 
 def markup_lines(text: str) -> str:
     """`text` in its lines, for an element's content such as that of `<pre>`."""
-    return html.escape(plain_lines(text))
+    return _as_on_a_terminal(text).translate(_MARKUP_IN_LINES)
 
 
 def dot_line(text: str) -> str:
     """`text` as one line of a Graphviz label: no escape sequence of labels and no entity in it is understood."""
-    import graphviz  # type: ignore[import-untyped]  # it carries no types
+    import graphviz
 
     return str(graphviz.escape(plain_line(text).replace("&", "&amp;")))
+
+
+def _as_on_a_terminal(text: str) -> str:
+    text = _TERMINAL_CODES.sub("", text).replace("\r\n", "\n")
+    return _OVERWRITTEN.sub("", text).replace("\r", "")

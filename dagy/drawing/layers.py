@@ -39,9 +39,9 @@ class Route(NamedTuple):
 class Columns:
     """The vertices in columns, each column in order.
 
-    `before` and `after` hold a vertex's neighbours in the columns next to its own, bends included. A trunk is a string of
-    bends, one a column; `routes` holds for each link that passes columns which part of which trunk it takes. The links
-    in `free` were too many to be given bends.
+    `before` and `after` hold a vertex's neighbours in the columns next to its own, bends included. A trunk is a string
+    of bends, one a column; `routes` holds for each link that passes columns which part of which trunk it takes. The
+    links in `free` were too many to be given bends.
     """
 
     count: int

@@ -153,7 +153,7 @@ class _Container:
         before, after, low, high = _padding(bool(self.path), spacing, direction)
         centres = aligned(columns, reach)
         least = min([centre - each for centre, each in zip(centres, half, strict=True)], default=0.0)
-        self.across = [centre - least + low for centre in centres]
+        self.across = [_quartered(centre - least + low) for centre in centres]
         most = max([centre + each for centre, each in zip(self.across, half, strict=True)], default=low)
         if columns.free:
             self.lane = most + 2 * spacing.lines
@@ -170,7 +170,9 @@ class _Container:
             if link.end == OUTSIDE:
                 route, key = columns.routes.get(link), keys[link.start]
                 inner = containers[key].exits[link.source] - half[link.start] if isinstance(key, tuple) else 0.0
-                self.exits[link.source] = self.across[columns.trunks[route.trunk][route.final]] if route else self.across[link.start] + inner
+                self.exits[link.source] = (
+                    self.across[columns.trunks[route.trunk][route.final]] if route else self.across[link.start] + inner
+                )
         label = 7.5 * min(len(self.path[-1]), 28) + 36 if self.path else 0.0
         long, wide = along + after, most + high
         self.size = (max(long, label), wide) if direction == "right" else (long, max(wide, label))
@@ -198,7 +200,12 @@ class _Container:
         columns, across = self.columns, self.across
         row = columns.order[index]
         swing = max([abs(across[each] - across[v]) for v in row for each in columns.after[v]], default=0.0)
-        return spacing.columns + min(0.1 * swing, 1.5 * spacing.columns)
+        return spacing.columns + _quartered(min(0.1 * swing, 1.5 * spacing.columns))
+
+
+def _quartered(pixels: float) -> float:
+    """To a quarter of a pixel: sums of quarters are exact, so that what is in line stays in line."""
+    return round(pixels * 4) / 4
 
 
 def _containers(home: Mapping[str, Group], edges: Sequence[tuple[str, str]]) -> dict[Group, _Container]:
@@ -247,7 +254,8 @@ def _arrange(
     held_back: set[Group] = set()
     for path in sorted(containers, key=len, reverse=True):
         container = containers[path]
-        container.sort_links(containers)
+        if not held_back:
+            container.sort_links(containers)
         columns = arranged(len(container.members), container.links)
         if not isinstance(columns, Columns):
             stuck = [key for key, vertex in container.members.items() if vertex in columns]

@@ -186,10 +186,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     body = "".join(
         ["<tr>" + "".join([f'<td style="{_CELL}">{row[index]}</td>' for index in used]) + "</tr>" for row in rows]
     )
-    return (
-        f'<table style="{_TABLE}">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    return f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _detail(task: TaskStill) -> str:

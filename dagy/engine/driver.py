@@ -242,7 +242,9 @@ class Driver:
             else:
                 self._worker.start(attempt)
         if hooks and isinstance(stimulus, TimerFired):  # a slow hook must not hold up the timers
-            threading.Thread(target=self._follow_up, args=(hooks,), name=f"dagy-{self.run_id}-hooks", daemon=True).start()
+            threading.Thread(
+                target=self._follow_up, args=(hooks,), name=f"dagy-{self.run_id}-hooks", daemon=True
+            ).start()
         else:
             self._follow_up(hooks)
         return mine

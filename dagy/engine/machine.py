@@ -44,7 +44,19 @@ _PENDING, _RUNNING, _COMPLETED = pending(), running(), completed()
 class TaskLine:
     """Where one task of a run stands."""
 
-    __slots__ = ("attempt", "downstream", "failures", "hooks", "id", "limit", "name", "options", "retry", "state", "waiting")
+    __slots__ = (
+        "attempt",
+        "downstream",
+        "failures",
+        "hooks",
+        "id",
+        "limit",
+        "name",
+        "options",
+        "retry",
+        "state",
+        "waiting",
+    )
 
     def __init__(self, task: TaskSpec, retry: RetryPolicy, hooks: Hooks) -> None:
         self.id = task.id

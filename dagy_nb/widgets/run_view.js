@@ -1,7 +1,8 @@
 // The browser half of the live view of a run. No dependency, no network.
 //
 // `initialize` runs once for the model and keeps what is known of the run; `render` draws it, once for each place where
-// the output is shown. Messages may come in any order: a task's state never goes back.
+// the output is shown. What the kernel sent before the page was ready is lost, so the page asks for a snapshot then, and
+// whenever it finds a gap; the kernel sends one now and then unasked, for pages it can't hear. A state never goes back.
 
 const FINAL = new Set(["COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED", "CRASHED"]);
 const RANK = { PENDING: 0, QUEUED: 1, RUNNING: 2, RETRYING: 3 };
@@ -27,21 +28,21 @@ function storeOf(model) {
   stores.set(model, store);
 
   const tell = (changed) => store.views.forEach((view) => view(changed));
-  const load = () => {
-    const snapshot = model.get("snapshot");
-    if (!snapshot || !snapshot.tasks || snapshot.number < store.number) return;
+  const load = (snapshot) => {
+    if (!snapshot.tasks || snapshot.number < store.number) return;
     store.run = snapshot.run;
     store.tasks = structuredClone(snapshot.tasks);
     store.number = snapshot.number;
     tell(null);
   };
-  load();
-  model.on("change:snapshot", load);
+  load(model.get("snapshot"));
   model.on("msg:custom", (message) => {
     if (message.op === "acknowledged") store.answered = true;
+    if (message.now) store.skew = Date.now() - message.now;
+    if (message.op === "snapshot") load(message);
     if (message.op !== "delta" || message.number <= store.number) return;
+    if (message.number > store.number + 1) model.send({ op: "ready" });
     store.number = message.number;
-    store.skew = Date.now() - message.now;
     store.run = message.run;
     const changed = new Set(Object.keys(message.tasks));
     for (const [id, head] of Object.entries(message.tasks)) {
@@ -60,6 +61,7 @@ function storeOf(model) {
     }
     tell(changed);
   });
+  model.send({ op: "ready" });
   return store;
 }
 
@@ -82,7 +84,7 @@ function icon(path) {
 function duration(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const hours = Math.floor(whole / 3600);
   const minutes = Math.floor((whole % 3600) / 60);
@@ -294,7 +296,7 @@ function render({ model, el }) {
     node.querySelector(".dagy-icon")?.setAttribute("d", looks[task.state].icon);
     node.setAttribute("aria-label", `${id}: ${looks[task.state].label}`);
     const detail = node.querySelector(".dagy-detail");
-    const text = [task.attempt > 1 ? `try ${task.attempt}` : "", timeOf(task)].filter(Boolean).join(" · ");
+    const text = [timeOf(task), task.attempt > 1 ? `×${task.attempt}` : ""].filter(Boolean).join(" ");
     if (detail) detail.textContent = FINAL.has(task.state) && text ? text : looks[task.state].label;
   }
 

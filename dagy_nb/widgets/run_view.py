@@ -40,11 +40,13 @@ def run_view(
     kernel_id: str,
     blocking: bool,
     snapshot: Callable[[], Mapping[str, Any]],
+    on_ready: Callable[[], object],
     on_cancel: Callable[[], object],
 ) -> RunView:
     """A new view. `picture` is the graph as SVG; `snapshot` is asked whenever a page draws the view anew.
 
-    `on_cancel` is called when the user presses Cancel, maybe in another thread; it should only set a flag.
+    `on_ready` is called when a page wants a snapshot sent, `on_cancel` when the user presses Cancel; both maybe in
+    another thread, so they should only set a flag.
     Raises `MissingExtraError` when widgets are not installed.
     """
     view: RunView = _view_class()(
@@ -54,6 +56,7 @@ def run_view(
         kernel_id=kernel_id,
         blocking=blocking,
         snapshot=snapshot,
+        on_ready=on_ready,
         on_cancel=on_cancel,
     )
     return view
@@ -86,10 +89,12 @@ def _view_class() -> Any:
             self,
             *,
             snapshot: Callable[[], Mapping[str, Any]],
+            on_ready: Callable[[], object],
             on_cancel: Callable[[], object],
             **values: Any,
         ) -> None:
             self._make_snapshot = snapshot
+            self._on_ready = on_ready
             self._on_cancel = on_cancel
             looks = {
                 state.value: {"icon": ICONS[state], "label": look.label, "sign": look.sign}
@@ -107,7 +112,9 @@ def _view_class() -> Any:
             return state
 
         def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
-            if content.get("op") == "cancel":
+            if content.get("op") == "ready":
+                self._on_ready()
+            elif content.get("op") == "cancel":
                 self._on_cancel()
                 self.send({"op": "acknowledged"})
 

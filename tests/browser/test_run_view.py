@@ -1,0 +1,180 @@
+"""A run, as its user sees it in JupyterLab: live, cancelled, reloaded, in light and in dark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from .conftest import SCREENSHOTS
+from .lab import Browser, LabServer, NotebookPage, OpenNotebook, Theme
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+LOAD = "%load_ext dagy_nb\nimport time\nfrom pathlib import Path"
+
+# Runs until the test lets it go on, by making the file.
+WAITING = """\
+%%dagy_task
+def waiting(first):
+    print("waiting for the gate")
+    while not Path({gate!r}).exists():
+        time.sleep(0.01)
+    print("the gate is open")
+    return first + 1"""
+
+FIRST = """\
+%%dagy_task
+def first():
+    print("hello from <b>first</b>")
+    return 41"""
+
+LAST = """\
+%%dagy_task
+def last(waiting):
+    return waiting"""
+
+
+def node(page: NotebookPage, cell: int, task: str, state: str) -> Locator:
+    """The task's node in the live graph, once it is in that state."""
+    return page.output(cell).locator(f'.dagy-picture .dagy-node[data-task="{task}"][data-state="{state}"]')
+
+
+def panel(page: NotebookPage, cell: int, task: str) -> Locator:
+    return page.output(cell).locator(f'.dagy-task[data-task="{task}"]')
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_quickstart_runs_and_keeps_its_picture(
+    lab: LabServer, browser: Browser, screenshot_name: str, theme: Theme
+) -> None:
+    name = f"{screenshot_name}/01_quickstart.ipynb"
+    shutil.copytree(NOTEBOOKS, lab.root / screenshot_name, ignore=shutil.ignore_patterns("build", "dist"))
+    cells = [each["id"] for each in json.loads((lab.root / name).read_text("utf-8"))["cells"]]
+    dag, run, chart = cells.index("dag"), cells.index("run"), cells.index("run-chart")
+    page = browser.open(lab, name, theme=theme)
+    try:
+        page.run_all()
+        page.wait_until_idle()
+        assert "9 tasks: 9 completed" in page.output_text(run)
+        for each in (dag, run, chart):
+            expect(page.output(each).locator("img").first).to_be_visible()
+            page.screenshot(SCREENSHOTS / f"{screenshot_name}-{cells[each]}.png", cell=each)
+        page.save()
+        page.reload()
+        assert "9 tasks: 9 completed" in page.output_text(run)
+        picture = page.output(run).locator("img").first
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.naturalWidth") > 100
+        page.screenshot(SCREENSHOTS / f"{screenshot_name}-reloaded.png", cell=run)
+    finally:
+        page.close()
+    assert browser.outside == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_states_change_while_it_runs_and_each_task_has_its_own_output(
+    open_notebook: OpenNotebook, tmp_path: Path, screenshot_name: str, theme: Theme
+) -> None:
+    gate = tmp_path / "gate"
+    page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(gate)), LAST, "run = %dagy_run", "run['last']"], theme=theme)
+    page.run_all()
+    expect(node(page, 4, "first", "COMPLETED")).to_be_visible()
+    expect(node(page, 4, "waiting", "RUNNING")).to_be_visible()
+    expect(node(page, 4, "last", "PENDING")).to_be_visible()
+
+    node(page, 4, "waiting", "RUNNING").click()
+    expect(panel(page, 4, "waiting").locator(".dagy-log")).to_have_text("waiting for the gate\n")
+    panel(page, 4, "first").locator("summary").click()
+    expect(panel(page, 4, "first").locator(".dagy-log")).to_have_text("hello from <b>first</b>\n")
+    expect(page.output(4).get_by_role("progressbar")).to_have_attribute("aria-valuenow", "1")
+    page.screenshot(SCREENSHOTS / f"{screenshot_name}-live.png", cell=4)
+
+    gate.touch()
+    page.wait_until_idle()
+    assert "3 tasks: 3 completed" in page.output_text(4)
+    assert page.outputs(5)[0]["data"]["text/plain"] == "42"
+    assert [sorted(each["data"]) for each in page.outputs(4)] == [["text/html", "text/plain"]]
+    assert not page.output(4).locator(".dagy-run").count()
+
+
+def test_cancel_stops_a_long_run(open_notebook: OpenNotebook, tmp_path: Path, screenshot_name: str) -> None:
+    page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(tmp_path / "never")), LAST, "%dagy_run", "'after'"])
+    page.run_all()
+    expect(node(page, 4, "waiting", "RUNNING")).to_be_visible()
+    page.output(4).get_by_role("button", name="Cancel").click()
+    page.wait_for_output("cancelled")
+    page.wait_until_idle()
+    shown = page.output_text(4)
+    assert "cancelled" in shown
+    assert "1 completed" in shown
+    assert "Traceback" not in shown
+    assert "still at work" not in shown  # the loop in the task has really ended
+    page.screenshot(SCREENSHOTS / f"{screenshot_name}-still.png", cell=4)
+    page.run_cell(5)
+    page.wait_for_output("after")
+
+
+def test_the_stop_button_of_the_notebook_cancels_the_run(open_notebook: OpenNotebook, tmp_path: Path) -> None:
+    page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(tmp_path / "never")), "run = %dagy_run --no-raise", "run.status"])
+    page.run_all()
+    expect(node(page, 3, "waiting", "RUNNING")).to_be_visible()
+    page.interrupt()
+    page.wait_until_idle()
+    assert "interrupted" in page.output_text(3)
+    page.run_cell(4)
+    page.wait_for_output("CANCELLED")
+
+
+def test_a_background_run_lets_other_cells_run(open_notebook: OpenNotebook, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(gate)), "run = %dagy_run --background", "'meanwhile'"])
+    page.run_all()
+    page.wait_until_idle()
+    expect(node(page, 3, "waiting", "RUNNING")).to_be_visible()
+    assert page.outputs(4)[0]["data"]["text/plain"] == "'meanwhile'"
+    gate.touch()
+    expect(page.output(3)).to_contain_text("2 tasks: 2 completed")
+    assert not page.output(3).locator(".dagy-run").count()
+
+
+def test_a_failure_is_shown_with_its_cell_and_without_frames_of_ours(
+    open_notebook: OpenNotebook, screenshot_name: str
+) -> None:
+    broken = "%%dagy_task\nlast = first / 0"
+    page = open_notebook([LOAD, FIRST, broken, "%dagy_run", "'never reached'"])
+    page.run_all()
+    page.wait_until_idle()
+    shown = page.output_text(3)
+    assert "ZeroDivisionError" in shown
+    assert "Cell [3], line 2" in shown
+    assert "dagy/engine" not in shown
+    assert "task 'last' of flow" in shown
+    assert page.outputs(4) == []
+    page.screenshot(SCREENSHOTS / f"{screenshot_name}-still.png", cell=3)
+
+
+def test_what_a_task_shows_can_run_no_script(open_notebook: OpenNotebook, browser: Browser, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    attack = """\
+%%dagy_task
+def first():
+    from IPython.display import HTML, display
+    display(HTML("<p id='shown'>shown</p><img src=x onerror='window.top.hacked = 1'><script>window.top.hacked = 1</script>"))
+    print("<img src=x onerror='window.hacked = 1'>")
+    return 1"""
+    page = open_notebook([LOAD, attack, WAITING.format(gate=str(gate)), "%dagy_run --background"])
+    page.run_all()
+    expect(node(page, 3, "first", "COMPLETED")).to_be_visible()
+    node(page, 3, "first", "COMPLETED").click()
+    frame = panel(page, 3, "first").frame_locator("iframe").first
+    expect(frame.locator("#shown")).to_have_text("shown")
+    assert page.page.evaluate("() => window.hacked === undefined")
+    assert browser.outside == []
+    gate.touch()
+    expect(page.output(3)).to_contain_text("2 completed")

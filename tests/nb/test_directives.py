@@ -1,0 +1,103 @@
+import pytest
+
+from dagy.errors import DefinitionError
+from dagy_nb.directives import (
+    FlowDirective,
+    TaskDirective,
+    find_directive,
+    flow_help,
+    parse_flow,
+    parse_task,
+    task_help,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "options"),
+    [
+        ("", None, {}),
+        ("clean", "clean", {}),
+        ("clean --retries 2", "clean", {"retries": 2}),
+        ("--retries=2 clean", "clean", {"retries": 2}),
+        ("--retry-delay 5", None, {"retry_delay_seconds": 5}),
+        ("--retry-delay 0.5,1,2", None, {"retry_delay_seconds": [0.5, 1, 2]}),
+        ("--retry-jitter 0.5", None, {"retry_jitter_factor": 0.5}),
+        ("--timeout 30", None, {"timeout_seconds": 30}),
+        ("--concurrency 4", None, {"concurrency_limit": 4}),
+        ("--executor step-functions", None, {"executor": "step-functions"}),
+        ("--description 'Reads it # all'", None, {"description": "Reads it # all"}),
+        ("--no-validate", None, {"validate_parameters": False}),
+        ("clean # the second step, isn't it", "clean", {}),
+        ("clean --retries 1 #", "clean", {"retries": 1}),
+        ("issue#5", "issue#5", {}),
+        ('"load data"', "load data", {}),
+    ],
+)
+def test_a_task_line_becomes_arguments_of_task(line: str, name: str | None, options: dict[str, object]) -> None:
+    assert parse_task(line) == TaskDirective(name, options)
+
+
+def test_a_flow_line_becomes_arguments_of_flow() -> None:
+    line = "etl --version 1.2.0 --description 'Every night'"
+
+    assert parse_flow(line) == FlowDirective("etl", {"version": "1.2.0", "description": "Every night"})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--retires 3", "has no option '--retires'; did you mean '--retries'"),
+        ("--cache", "its options: --retries, --retry-delay"),
+        ("--retries two", "'two' is not a whole number from 0 up"),
+        ("--retries -1", "'-1' is not a whole number from 0 up"),
+        ("--concurrency 0", "'0' is not a whole number from 1 up"),
+        ("--timeout 0", "not a number of seconds above 0"),
+        ("--timeout inf", "'inf' is not a number of seconds"),
+        ("--timeout 5m", "'5m' is not a number of seconds"),
+        ("--retry-delay 1,,2", "'' is not a number of seconds"),
+        ("--retry-jitter 2", "'2' is not a number from 0 to 1"),
+        ("--retry-jitter nan", "'nan' is not a number from 0 to 1"),
+        ("--executor ec2", "choose from"),
+        ("--retries", "expected one argument"),
+        ("load data", "can't place 'data'"),
+        ("-x", "can't place '-x'"),
+        ("--description 'open", "no closing quotation"),
+    ],
+)
+def test_a_line_that_is_written_wrong_is_refused_with_the_way_out(line: str, message: str) -> None:
+    with pytest.raises(DefinitionError, match="%%dagy_task") as caught:
+        parse_task(line)
+
+    assert message in str(caught.value)
+
+
+def test_asking_for_help_raises_nothing() -> None:
+    assert parse_task("-h") == TaskDirective(help_wanted=True)
+    assert parse_flow("name --help") == FlowDirective("name", help_wanted=True)
+
+
+def test_the_help_names_every_option_and_no_terminal_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = task_help()
+    monkeypatch.setenv("COLUMNS", "20")
+
+    assert task_help() == text
+    assert max(map(len, text.splitlines())) <= 120
+    for option in ("--retries", "--retry-delay", "--retry-jitter", "--timeout", "--concurrency", "--executor"):
+        assert option in text
+    assert "--version" in flow_help()
+
+
+@pytest.mark.parametrize("line", ["%%dagy_task clean", "%dagy_task clean", "#| dagy_task clean", "#|dagy_task clean"])
+def test_the_three_spellings_mean_the_same(line: str) -> None:
+    assert find_directive(f"{line}\nx = 1") == (TaskDirective("clean"), 0)
+
+
+def test_blank_lines_may_stand_above_the_directive() -> None:
+    assert find_directive("\n  \n%%dagy_flow etl") == (FlowDirective("etl"), 2)
+
+
+@pytest.mark.parametrize(
+    "source", ["", "\n", "x = 1", "%dagy_tasks", "# dagy_task", "x = 1\n%%dagy_task", "%%dagy_taskx"]
+)
+def test_other_cells_have_no_directive(source: str) -> None:
+    assert find_directive(source) is None

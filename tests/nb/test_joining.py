@@ -1,0 +1,181 @@
+import pytest
+
+from dagy.errors import CycleError, DefinitionError
+from dagy_nb.cells import Cell, TaskCell, read_cell, task_cell
+from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
+
+
+def cells(*sources: str) -> list[TaskCell]:
+    return [
+        task_cell(read_cell(Cell(f"id-{number}", f"%%dagy_task {source}", f"cell {number}")))
+        for number, source in enumerate(sources, 1)
+    ]
+
+
+def joined(*sources: str, defined: tuple[str, ...] = ()) -> dict[str, JoinedTask]:
+    return {each.name: each for each in join(cells(*sources), flow="etl", defined=defined)}
+
+
+def wires(task: JoinedTask) -> dict[str, tuple[str | None, str | None]]:
+    return {each.parameter: (each.task, each.part) for each in task.wires}
+
+
+def test_a_statements_cell_takes_what_others_bind() -> None:
+    tasks = joined("load\nraw = [1]", "clean\ncleaned = raw[:]")
+
+    assert wires(tasks["clean"]) == {"raw": ("load", None)}
+    assert tasks["load"].outputs == ("raw",)
+    assert tasks["clean"].outputs == ()
+
+
+def test_of_several_names_each_reader_takes_its_part() -> None:
+    tasks = joined("split\ntrain, test = [1], [2]", "fit\nmodel = train", "score\npoints = model, test")
+
+    assert tasks["split"].outputs == ("train", "test")
+    assert wires(tasks["fit"]) == {"train": ("split", "train")}
+    assert wires(tasks["score"]) == {"model": ("fit", None), "test": ("split", "test")}
+
+
+def test_parameters_of_a_function_are_wired_by_their_names() -> None:
+    tasks = joined("\ndef raw(path): ...", "tidy\ndef clean(raw): ...", "\ndef report(clean, tidy, raw): ...")
+
+    assert wires(tasks["raw"]) == {"path": (None, None)}
+    assert wires(tasks["report"]) == {"clean": ("tidy", None), "tidy": ("tidy", None), "raw": ("raw", None)}
+
+
+def test_the_latest_maker_above_the_reader_counts() -> None:
+    tasks = joined("a\ndf = [1]", "b\ndf = df + [2]", "c\nn = len(df)", "d\ndf = [3]")
+
+    assert wires(tasks["b"]) == {"df": ("a", None)}
+    assert wires(tasks["c"]) == {"df": ("b", None)}
+    assert wires(tasks["d"]) == {}
+
+
+def test_a_maker_below_counts_when_it_is_the_only_one() -> None:
+    tasks = join(cells("report\nn = len(df)", "load\ndf = [1]"), flow="etl")
+
+    assert [each.name for each in tasks] == ["load", "report"]
+    assert wires(tasks[1]) == {"df": ("load", None)}
+
+
+def test_a_name_that_an_ordinary_cell_defines_is_not_taken_from_below() -> None:
+    assert wires(joined("a\nn = n0 + 1", "b\nn0 = n", defined=("n0",))["a"]) == {}
+
+
+def test_several_makers_below_are_a_choice_that_the_user_makes() -> None:
+    with pytest.raises(DefinitionError, match="cell 1 reads 'df', which cell 2 and cell 3 make, all below it"):
+        joined("report\nn = len(df)", "a\ndf = [1]", "b\ndf = [2]")
+
+
+def test_a_circle_names_its_tasks() -> None:
+    with pytest.raises(CycleError, match="flow 'etl' goes in a circle") as caught:
+        joined("a\nx = y", "b\ny = x")
+
+    assert set(caught.value.cycle) == {"a", "b"}
+
+
+def test_a_value_changed_in_place_comes_from_the_cell_that_changed_it() -> None:
+    tasks = joined("load\ndf = {}", "extend\ndf['a'] = 1", "report\nn = len(df)")
+
+    assert tasks["extend"].outputs == ("df",)
+    assert wires(tasks["report"]) == {"df": ("extend", None)}
+    assert not any(each.problems for each in tasks.values())
+
+
+def test_changing_a_value_that_another_task_may_read_is_a_problem() -> None:
+    tasks = joined("load\ndf = {}", "count\nn = len(df)", "extend\ndf['a'] = 1")
+
+    (problem,) = tasks["extend"].problems
+    assert "changes 'df' in place while task 'count' (cell 2) may read it" in problem
+    assert "df = df.copy()" in problem
+
+
+def test_a_name_bound_on_some_path_only_may_come_from_above() -> None:
+    tasks = joined("a\nx = 1", "b\nif n:\n    x = 2", "c\ny = x", defined=("n",))
+
+    assert wires(tasks["b"]) == {"x": ("a", None)}
+    assert wires(tasks["c"]) == {"x": ("b", None)}
+
+
+def test_calling_a_function_cell_is_no_input_but_using_its_value_is() -> None:
+    tasks = joined("\ndef clean(x): return x", "a\ny = clean(3)", "b\nz = clean + 1")
+
+    assert wires(tasks["a"]) == {}
+    assert wires(tasks["b"]) == {"clean": ("clean", None)}
+
+
+def test_imports_and_loop_variables_of_other_cells_are_no_inputs() -> None:
+    tasks = joined("a\nimport math\nx = math.pi\nfor i in [1]: pass", "b\ny = math.e\nfor i in [2]: z = i")
+
+    assert wires(tasks["b"]) == {}
+
+
+def test_a_name_of_the_module_that_is_rebound_is_captured() -> None:
+    tasks = joined("a\nlimit = limit + 1", "b\nfor x in []: found = x\nprint(found)", defined=("limit",))
+
+    assert tasks["a"].captured == ("limit",)
+    assert tasks["b"].captured == ()
+
+
+def test_a_parameter_nobody_makes_belongs_to_the_flow_once() -> None:
+    tasks = join(cells("\ndef a(path: str = 'x', n=None): ...", "\ndef b(path, a, url): ..."), flow="etl")
+
+    assert [(each.name, each.annotation, each.default) for each in flow_parameters(tasks)] == [
+        ("url", "", None),
+        ("path", "str", "'x'"),
+        ("n", "", "None"),
+    ]
+
+
+def test_two_defaults_for_one_parameter_are_refused_with_both_cells() -> None:
+    with pytest.raises(DefinitionError, match=r"default 'x' in cell 1 and 'y' in cell 2"):
+        joined("\ndef a(path='x'): ...", "\ndef b(path='y'): ...")
+
+
+def test_tasks_that_a_flow_calls_itself_may_have_defaults_of_their_own() -> None:
+    assert len(wire(cells("\ndef a(path='x'): ...", "\ndef b(path='y'): ..."))) == 2
+
+
+def test_a_parameter_with_the_name_of_its_own_task_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="rename the parameter"):
+        joined("\ndef path(path): ...")
+
+
+def test_a_function_that_reads_a_tasks_value_past_its_parameters_is_a_problem() -> None:
+    tasks = joined("a\nlimit = 3", "\ndef check(rows): return rows[:limit]")
+
+    assert tasks["check"].problems == (
+        "cell 2: task 'check' reads 'limit', which cell 1 makes, past its parameters; "
+        "add 'limit' as a parameter so that the graph knows",
+    )
+
+
+def test_code_that_hides_its_names_is_a_problem() -> None:
+    assert "exec(), whose names Dagy can't follow" in joined("a\nx = 1\nexec('y = x')")["a"].problems[0]
+
+
+def test_unnamed_cells_that_bind_the_same_name_get_numbers() -> None:
+    tasks = join(cells("\ndf = [1]", "\ndf = df + [2]", "\ndf = df + [3]"), flow="etl")
+
+    assert [(each.name, each.function) for each in tasks] == [("df", "df"), ("df_2", "df_2"), ("df_3", "df_3")]
+
+
+def test_two_tasks_of_one_name_are_refused_with_both_cells() -> None:
+    with pytest.raises(DefinitionError, match="cell 1 and cell 2 both define the task 'clean'"):
+        joined("clean\nx = 1", "\ndef clean(y): ...")
+
+
+def test_a_function_never_takes_the_name_of_a_builtin_or_of_the_module() -> None:
+    tasks = joined("\nmax = 3", "\nmetrics = {}", "load-data\nx = 1", "flow\ny = 1", defined=("metrics",))
+
+    assert [each.function for each in tasks.values()] == ["max_task", "metrics_task", "load_data", "flow_task"]
+    assert [each.options for each in tasks.values()] == [
+        {"name": "max"},
+        {"name": "metrics"},
+        {"name": "load-data"},
+        {"name": "flow"},
+    ]
+
+
+def test_options_of_the_directive_reach_the_task() -> None:
+    assert joined("tidy --retries 2\ndef clean(): ...")["tidy"].options == {"name": "tidy", "retries": 2}

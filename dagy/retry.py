@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dagy.errors import DefinitionError
+from dagy.errors import DefinitionError, shown
 
 # A number of seconds, one for each retry (the last one repeats), or a function that is given the number of retries and
 # returns such a list.
@@ -42,8 +42,8 @@ class RetryPolicy:
             return True
         try:
             return bool(self.condition(error))
-        except Exception as broken:  # noqa: BLE001 (user code: its failure must not hide the task's)
-            error.add_note(f"not retried, because retry_condition_fn raised {broken!r}")
+        except BaseException as broken:  # noqa: BLE001 (user code: its failure must not hide the task's)
+            error.add_note(f"not retried, because retry_condition_fn raised {shown(broken)}")
             return False
 
 

@@ -42,6 +42,8 @@ _FINAL = frozenset(
     }
 )
 
+_FAILURES = frozenset({StateType.FAILED, StateType.TIMED_OUT, StateType.CRASHED})
+
 _MOVES: dict[StateType, frozenset[StateType]] = {
     StateType.PENDING: frozenset({StateType.QUEUED, StateType.RUNNING, StateType.CANCELLED, StateType.SKIPPED}),
     StateType.QUEUED: frozenset({StateType.RUNNING, StateType.CANCELLED, StateType.SKIPPED, StateType.CRASHED}),
@@ -69,6 +71,11 @@ class State:
     def is_completed(self) -> bool:
         """Whether it ended well."""
         return self.type is StateType.COMPLETED
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it ended badly by itself: nobody stopped it, and nothing that it needs was missing."""
+        return self.type in _FAILURES
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else str(self.type)

@@ -1,65 +1,33 @@
 """Dagy in a notebook: `%load_ext dagy_nb`, then `%%dagy_task` makes a cell a task.
 
-Each line magic has a plain function here that does the same: `dag`, `run`, `export`, `build`, `reset`.
+Each line magic has a plain function here that does the same. They are loaded on first use, because a command line that
+only reads a notebook needs no IPython.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from dagy_nb.magics import current_session, load, unload
+import importlib
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
-    from dagy import Flow
-    from dagy.artifact import Artifact
-    from dagy_nb.export import Export
-    from dagy_nb.running import NotebookRun
-
-__all__ = ["build", "dag", "export", "load_ipython_extension", "reset", "run", "unload_ipython_extension"]
-
-
-def load_ipython_extension(shell: InteractiveShell) -> None:
-    """What `%load_ext dagy_nb` calls. Safe to call twice."""
-    load(shell)
-
-
-def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """What `%unload_ext dagy_nb` calls: nothing of the extension stays."""
-    unload(shell)
-
-
-def dag(flow: str | None = None) -> Flow[..., Any]:
-    """The flow of that name, or the only one, as `%dagy_dag` has it; a notebook draws it."""
-    return current_session().flow(flow)
-
-
-def run(
-    flow: str | Flow[..., Any] | None = None,
-    *,
-    max_workers: int | None = None,
-    fail_fast: bool = True,
-    background: bool = False,
-    **parameters: Any,
-) -> NotebookRun:
-    """Run a flow and show every task live, as `%dagy_run` does; here parameters may be any object."""
-    return current_session().run(
-        flow, max_workers=max_workers, fail_fast=fail_fast, background=background, **parameters
+    from dagy_nb.functions import (
+        build,
+        dag,
+        export_notebook,
+        load_ipython_extension,
+        reset,
+        run,
+        unload_ipython_extension,
     )
 
-
-def export(path: str | Path | None = None, *, force: bool = False) -> Export:
-    """The notebook's flows, and all they need, as a module, as `%dagy_export` has it; written to `path` if given."""
-    return current_session().export(path, force=force)
+__all__ = ["build", "dag", "export_notebook", "load_ipython_extension", "reset", "run", "unload_ipython_extension"]
 
 
-def build(flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifact:
-    """Build a flow's artifact, as `%dagy_build` does."""
-    return current_session().build(flow, output_dir=output_dir)
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'dagy_nb' has no attribute {name!r}")
+    return getattr(importlib.import_module("dagy_nb.functions"), name)
 
 
-def reset() -> None:
-    """Forget every task and flow of this notebook, as `%dagy_reset` does."""
-    current_session().notebook.forget()
+def __dir__() -> list[str]:
+    return __all__

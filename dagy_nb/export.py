@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -201,8 +202,6 @@ def _formatted(text: str) -> str:
 
 def _ruff() -> str:
     """Where the `ruff` program is."""
-    import shutil
-
     try:
         from ruff import find_ruff_bin  # type: ignore[import-untyped]
 

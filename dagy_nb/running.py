@@ -112,7 +112,7 @@ class NotebookRun:
 
     def cancel(self) -> None:
         """Start nothing more and stop what runs; returns at once."""
-        self._handle.cancel()
+        self._handle.cancel("cancelled in the notebook")
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """The result, once the run has ended, however it did. `TimeoutError` after `timeout` seconds without an end."""
@@ -235,7 +235,7 @@ class NotebookRun:
                 blocking=waits,
                 snapshot=self._live.snapshot,
                 on_ready=self._is_asked_for.set,
-                on_cancel=self._handle.cancel,
+                on_cancel=self.cancel,
             )
         except MissingExtraError:
             return None

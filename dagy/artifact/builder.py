@@ -29,6 +29,23 @@ class Artifact:
     manifest: Manifest
     size: int
 
+    def __str__(self) -> str:
+        manifest = self.manifest
+        files = [file.path for file in manifest.files]
+        lines = {
+            "build id": manifest.build_id,
+            "code hash": f"sha256:{manifest.code_hash[:16]}",
+            "python": manifest.python_version,
+            "files": f"{len(files)} ({', '.join(files if len(files) <= 5 else [*files[:4], '...'])})",
+            "requirements": ", ".join(manifest.requirements) or "none",
+            "size": f"{self.size:,} bytes",
+        }
+        facts = "\n".join(f"  {label:13} {value}" for label, value in lines.items())
+        return f"built {manifest.flow_name} {manifest.flow_version}\n{facts}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/plain": f"{self}\n{self.path}"}
+
 
 def build(source: Source, flow: Flow[..., Any], output_dir: Path) -> Artifact:
     """Write `<output_dir>/<flow>/<build_id>/artifact.zip` and return it.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dagy.artifact import Artifact, build
+from dagy.artifact import build
 from dagy.cli import output
 from dagy.cli.targets import opened_source
 
@@ -34,23 +34,5 @@ def command(target: str, output_dir: Path) -> None:
     destination = output_dir.absolute()
     with opened_source(target) as (source, flow):
         artifact = build(source, flow, destination)
-    output.say(_summary(artifact))
+    output.say(str(artifact))
     output.say(str(output_dir / artifact.path.relative_to(destination)))
-
-
-def _summary(artifact: Artifact) -> str:
-    manifest = artifact.manifest
-    lines = {
-        "build id": manifest.build_id,
-        "code hash": f"sha256:{manifest.code_hash[:16]}",
-        "python": manifest.python_version,
-        "files": f"{len(manifest.files)} ({', '.join(_few([file.path for file in manifest.files]))})",
-        "requirements": ", ".join(manifest.requirements) or "none",
-        "size": f"{artifact.size:,} bytes",
-    }
-    facts = "\n".join(f"  {label:13} {value}" for label, value in lines.items())
-    return f"built {manifest.flow_name} {manifest.flow_version}\n{facts}"
-
-
-def _few(names: list[str]) -> list[str]:
-    return names if len(names) <= 5 else [*names[:4], "..."]

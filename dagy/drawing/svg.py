@@ -20,7 +20,7 @@ from dagy.graph import ordered
 from dagy.spec import FlowSpec
 from dagy.states import StateType
 
-FITTING_WIDTH = 960.0  # pixels: what a page is sure to have
+FITTING_WIDTH = 1120.0  # pixels: what a page on a laptop has
 
 _BADGE_AT = 21  # of its centre, from the card's left edge
 _TEXT_AT = 37
@@ -39,7 +39,7 @@ def svg(
 
     With `states` it is the picture of a run, in which tasks not named are pending; without, it is of no run. A card has
     a second line when there are `states` or `details`: the task's detail, such as "1.2 s", or else its state's word.
-    The direction "auto" goes to the right where that is at most 960 pixels wide, and else down. Raises `CycleError`
+    The direction "auto" goes to the right where that is at most 1120 pixels wide, and else down. Raises `CycleError`
     when the tasks need each other in a circle.
     """
     return picture(spec, states, direction=direction, details=details).svg

@@ -7,6 +7,7 @@ ready, so a chain of tasks never hops between threads.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import random
@@ -41,9 +42,10 @@ from dagy.engine.output import CAPTURE, set_sink
 from dagy.engine.result import RunResult, TaskRun
 from dagy.engine.timers import ThreadTimers, Timers
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Worker
+from dagy.errors import shown
 from dagy.hooks import Hook, RunContext
 from dagy.program import Program, resolve
-from dagy.states import State, StateType, running
+from dagy.states import State, StateType, failed, running
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +80,8 @@ class Driver:
         self._timers = timers or ThreadTimers(f"dagy-{run_id}-timers")
         self.inline = InlineWorker(self._run_attempt) if inline else None
         self._worker: Worker = self.inline or ThreadWorker(self._run_attempt, f"dagy-{run_id}")
-        self._loop_worker = LoopWorker(self._run_coroutine, f"dagy-{run_id}-loop")
-        self._context = contextvars.copy_context()
+        self._context = contextvars.copy_context()  # the caller's, of which each attempt and each hook gets a copy
+        self._loop_worker = LoopWorker(self._run_coroutine, f"dagy-{run_id}-loop", self._context)
         self._attempts: dict[str, Attempt] = {}  # the newest of each task
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
         self._values: dict[str, Any] = {}
@@ -96,7 +98,9 @@ class Driver:
     @property
     def state(self) -> State:
         """The state of the run now; final only once everything about the run is."""
-        return self._machine.state if self.done.is_set() or not self._machine.state.is_final else running()
+        if self._result is not None:
+            return self._result.state
+        return running() if self._machine.state.is_final else self._machine.state
 
     def states(self) -> Mapping[str, State]:
         """The state of each task now, by id."""
@@ -111,6 +115,8 @@ class Driver:
         with self._lock:
             self.log.append(RunChanged(len(self.log), self._started[""], running()))
         self._call_flow_hooks(running())
+        if self.was_interrupted:
+            self.cancel("interrupted")
         self._feed(RunStarted())
 
     def cancel(self, reason: str) -> None:
@@ -156,7 +162,8 @@ class Driver:
 
     def _outcome(self, attempt: Attempt) -> Stimulus:
         task, number = attempt.task, attempt.number
-        set_sink(attempt.sink)
+        if attempt.sink is not None:  # else what holds for the caller, who may be a task of another run
+            set_sink(attempt.sink)
         if self.inline:
             self.current_inline = attempt
         outcome: Stimulus = AttemptStopped(task, number)
@@ -166,7 +173,8 @@ class Driver:
                     code = self.program.code[task]
                     if StateType.RUNNING in code.hooks:
                         self._call_hooks(CallHooks(task, number, running()))
-                    outcome = TaskReturned(task, number, code.parameters.call(code.function, self._inputs(task)))
+                    if not self.was_interrupted:
+                        outcome = TaskReturned(task, number, code.parameters.call(code.function, self._inputs(task)))
             except Stopped:
                 pass
             except KeyboardInterrupt as error:
@@ -189,12 +197,13 @@ class Driver:
         from asyncio import CancelledError
 
         task, number = attempt.task, attempt.number
-        outcome: Stimulus
+        outcome: Stimulus = AttemptStopped(task, number)
         try:
-            code = self.program.code[task]
-            if StateType.RUNNING in code.hooks:
-                self._call_hooks(CallHooks(task, number, running()))
-            outcome = TaskReturned(task, number, await code.parameters.call(code.function, self._inputs(task)))
+            if not attempt.stop_asked:
+                code = self.program.code[task]
+                if StateType.RUNNING in code.hooks:
+                    self._call_hooks(CallHooks(task, number, running()))
+                outcome = TaskReturned(task, number, await code.parameters.call(code.function, self._inputs(task)))
         except CancelledError as error:
             outcome = TaskRaised(task, number, error, 0.0)
         except BaseException as error:  # noqa: BLE001 (user code may raise anything)
@@ -293,21 +302,24 @@ class Driver:
         task, attempt, state = command
         spec = self.program.spec
         code = self.program.code[task]
-        sink = self._attempts[task].sink if task in self._attempts else None
-        inputs = self.program.inputs[task]
-        parameters = {
-            name: resolve(source, self._values, self.parameters)
-            for name, source in inputs.items()
-            if state.type is not StateType.SKIPPED
-        }
         context = RunContext(
             name=self._machine.tasks[task].name, run_id=self.run_id, flow_name=spec.name,
-            attempt=attempt, parameters=parameters, task_id=task,
+            attempt=attempt, parameters=self._known_inputs(task), task_id=task,
         )  # fmt: skip
         calling = self._context.copy()
-        calling.run(set_sink, sink)
+        sink = self._attempts[task].sink
+        if sink is not None:
+            calling.run(set_sink, sink)
         for hook in code.hooks[state.type]:
             calling.run(self._call_hook, hook, context, state)
+
+    def _known_inputs(self, task: str) -> dict[str, Any]:
+        """The inputs for a hook to look at, without the one whose missing part made the task fail."""
+        known = {}
+        for name, source in self.program.inputs[task].items():
+            with contextlib.suppress(Exception):
+                known[name] = resolve(source, self._values, self.parameters)
+        return known
 
     def _call_flow_hooks(self, state: State) -> None:
         context = RunContext(
@@ -320,14 +332,24 @@ class Driver:
     def _call_hook(self, hook: Hook, context: RunContext, state: State) -> None:
         try:
             hook(context, state)
-        except Exception as error:  # noqa: BLE001 (user code: a hook changes nothing)
+        except Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001 (user code: a hook changes nothing)
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                self.was_interrupted = True
             name = getattr(hook, "__qualname__", None) or type(hook).__qualname__
-            logger.warning("hook %s of %r raised %r in state %s", name, context.name, error, state.type,
+            logger.warning("hook %s of %r raised %s in state %s", name, context.name, shown(error), state.type,
                            extra={"run_id": self.run_id, "task_id": context.task_id})  # fmt: skip
             with self._lock:
                 self.log.append(HookFailed(len(self.log), self._clock(), context.task_id, name, error))
 
     def _end(self, state: State) -> None:
+        value, error = None, None
+        if state.is_completed and self.program.result is not None:
+            try:
+                value = resolve(self.program.result, self._values, self.parameters)
+            except Exception as missing:  # noqa: BLE001 (a part is missing, or the user's own __getitem__ raised)
+                state, error = failed(f"what the flow returns is not there: {missing}"), missing
         self._call_flow_hooks(state)
         ended = self._clock()
         self._timers.close()
@@ -335,7 +357,7 @@ class Driver:
         self._loop_worker.close()
         if self._capture:
             CAPTURE.release()
-        self._result = self._summed_up(state, ended)
+        self._result = self._summed_up(state, ended, value, error)
         with self._lock:
             self.log.append(RunChanged(len(self.log), ended, state))
             self.log.close()
@@ -344,18 +366,15 @@ class Driver:
         for callback in callbacks:
             callback()
 
-    def _summed_up(self, state: State, ended: int) -> RunResult:
-        spec = self.program.spec
+    def _summed_up(self, state: State, ended: int, value: object, error: Exception | None) -> RunResult:
         outputs = self.log.outputs()
         task_runs = {task_id: self.task_run(task_id, outputs.get(task_id, "")) for task_id in self._machine.tasks}
-        value = None
-        if state.is_completed and self.program.result is not None:
-            value = resolve(self.program.result, self._values, self.parameters)
         return RunResult(
             run_id=self.run_id,
-            spec=spec,
+            spec=self.program.spec,
             state=state,
             value=value,
+            error=error,
             task_runs=task_runs,
             parameters=self.parameters,
             started_at=self._started[""] / 1e9,

@@ -41,6 +41,8 @@ class EventLog:
     def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
         """Add text that a task wrote, merged with what it wrote just before."""
         with self._lock:  # type: ignore[attr-defined]
+            if self._is_closed:  # a thread that was given up still writes
+                return
             last = self._events[-1] if len(self._events) > self._handed_out else None
             if (
                 type(last) is TaskWrote
@@ -62,7 +64,8 @@ class EventLog:
     ) -> None:
         """Add what a task displayed."""
         with self._lock:  # type: ignore[attr-defined]
-            self.append(TaskShowed(len(self._events), at, task, attempt, data, metadata))
+            if not self._is_closed:
+                self.append(TaskShowed(len(self._events), at, task, attempt, data, metadata))
 
     def since(self, seq: int) -> list[Event]:
         """The events from number `seq` on, at once; maybe none."""

@@ -302,6 +302,6 @@ def _sentence(error: BaseException) -> str:
     name = type(error).__name__
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 (user code: the exception's own __str__)
+    except BaseException:  # noqa: BLE001 (user code: the exception's own __str__)
         return f"{name} (its message can't be shown)"
     return f"{name}: {text[:500]}{'...' if len(text) > 500 else ''}" if text else name

@@ -14,7 +14,10 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Sink(Protocol):
@@ -129,6 +132,11 @@ class _StreamProxy(io.TextIOBase):
         return self._base.fileno()
 
     @property
+    def buffer(self) -> BinaryIO:
+        sink = _SINK.get()
+        return self._base.buffer if sink is None else cast(BinaryIO, _BytesToTask(sink, self._name))
+
+    @property
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._base, "encoding", None) or "utf-8"
 
@@ -138,6 +146,22 @@ class _StreamProxy(io.TextIOBase):
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._base, name)
+
+
+class _BytesToTask(io.RawIOBase):
+    """A binary stream that writes to a task's sink."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self._sink = sink
+        self._name = name
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        content = bytes(data)
+        self._sink.write(self._name, content.decode("utf-8", "backslashreplace"))
+        return len(content)
 
 
 class _ToTask(logging.Handler):
@@ -151,6 +175,16 @@ class _ToTask(logging.Handler):
         sink = _SINK.get()
         if sink is not None:
             sink.write("log", self.format(record) + "\n")
+        elif logging.lastResort is not None and self._is_the_only_handler(record):
+            logging.lastResort.handle(record)
+
+    def _is_the_only_handler(self, record: logging.LogRecord) -> bool:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if any(each is not self for each in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return record.levelno >= logging.WARNING
 
 
 class _Elsewhere(logging.Filter):

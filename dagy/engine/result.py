@@ -50,6 +50,7 @@ class RunResult:
     started_at: float = 0.0
     ended_at: float = 0.0
     still_running: tuple[str, ...] = ()
+    error: BaseException | None = None  # why the run failed although its tasks did not
 
     @property
     def flow_name(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from dagy.engine.driver import Driver
 from dagy.engine.events import Event
 from dagy.engine.result import RunResult, TaskRun
-from dagy.errors import DefinitionError, RunCancelledError, TaskFailedError, UnknownTaskError
+from dagy.errors import DefinitionError, RunCancelledError, RunError, TaskFailedError, UnknownTaskError
 from dagy.program import Program
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
@@ -151,19 +151,18 @@ def run(
         capture=capture,
         inline=workers == 1,
     )
-    if driver.inline is not None:
+    try:
         with _interrupts_of(driver):
             driver.start()
-            driver.inline.serve()
-    else:
-        driver.start()
-        try:
-            driver.done.wait()
-        except KeyboardInterrupt:
-            driver.was_interrupted = True
+            if driver.inline is not None:
+                driver.inline.serve()
+        if driver.was_interrupted:
             driver.cancel("interrupted")
-            driver.done.wait()
-    driver.done.wait()
+        driver.done.wait()
+    except KeyboardInterrupt:
+        driver.was_interrupted = True
+        driver.cancel("interrupted")
+        driver.done.wait()
     if driver.was_interrupted:
         raise KeyboardInterrupt(f"run {driver.run_id} was interrupted")
     return checked_result(driver.result) if fail_fast else driver.result
@@ -175,8 +174,10 @@ def checked_result(result: RunResult) -> RunResult:
         return result
     if result.status is StateType.CANCELLED:
         raise RunCancelledError(f"run {result.run_id!r} of flow {result.flow_name!r} was cancelled", result)
+    if result.error is not None:
+        raise RunError(f"run {result.run_id!r} of flow {result.flow_name!r}: {result.state}", result) from result.error
     failed = min(
-        (each for each in result.task_runs.values() if each.error is not None and each.state.is_final),
+        (each for each in result.task_runs.values() if each.state.is_failure),
         key=lambda each: each.ended_at or 0,
     )
     raise TaskFailedError(f"task {failed.id!r} of flow {result.flow_name!r}: {failed.state}", result) from failed.error
@@ -198,7 +199,10 @@ def _checked(max_workers: int | None) -> int:
 
 @contextlib.contextmanager
 def _interrupts_of(driver: Driver) -> Iterator[None]:
-    """Let Ctrl-C interrupt a task's code, and nothing else: the run's own book-keeping must not be torn."""
+    """Let Ctrl-C interrupt a task's code, and nothing else: the run's own book-keeping must not be torn.
+
+    A second Ctrl-C interrupts whatever is at work.
+    """
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
@@ -208,11 +212,11 @@ def _interrupts_of(driver: Driver) -> Iterator[None]:
 
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         attempt = driver.current_inline
-        if attempt is not None and attempt.is_open:
+        if driver.was_interrupted or (attempt is not None and attempt.is_open):
             raise KeyboardInterrupt
         driver.was_interrupted = True
-        assert driver.inline is not None
-        driver.inline.call(lambda: driver.cancel("interrupted"))
+        if driver.inline is not None:
+            driver.inline.call(lambda: driver.cancel("interrupted"))
 
     signal.signal(signal.SIGINT, interrupted)
     try:

@@ -182,9 +182,10 @@ class InlineWorker:
 class LoopWorker:
     """Runs attempts of `async def` tasks on one event loop, in a thread of its own that starts with the first one."""
 
-    def __init__(self, run_coroutine: RunCoroutine, name: str) -> None:
+    def __init__(self, run_coroutine: RunCoroutine, name: str, context: contextvars.Context) -> None:
         self._run_coroutine = run_coroutine
         self._name = name
+        self._context = context
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -196,8 +197,9 @@ class LoopWorker:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._serve, args=(self._loop,), name=self._name, daemon=True).start()
-        context = contextvars.copy_context()
-        context.run(set_sink, attempt.sink)
+        context = self._context.copy()
+        if attempt.sink is not None:
+            context.run(set_sink, attempt.sink)
         self._loop.call_soon_threadsafe(self._spawn, attempt, context)
 
     def stop(self, attempt: Attempt) -> None:
@@ -214,7 +216,14 @@ class LoopWorker:
 
     def _spawn(self, attempt: Attempt, context: contextvars.Context) -> None:
         assert self._loop is not None
-        attempt.asyncio_task = self._loop.create_task(self._run_coroutine(attempt), context=context)
+        self._loop.create_task(self._begin(attempt), context=context)
+
+    async def _begin(self, attempt: Attempt) -> None:
+        import asyncio
+
+        # From here on it can be cancelled; before, cancelling would end it unheard.
+        attempt.asyncio_task = asyncio.current_task()
+        await self._run_coroutine(attempt)
 
     def _stop_when_idle(self) -> None:
         import asyncio

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from .conftest import SCREENSHOTS
-from .lab import Browser, LabServer, NotebookPage, OpenNotebook, Theme
+from .lab import Browser, LabServer, NotebookPage, OpenNotebook, Theme, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -118,6 +118,28 @@ def test_cancel_stops_a_long_run(open_notebook: OpenNotebook, tmp_path: Path, sc
     page.screenshot(SCREENSHOTS / f"{screenshot_name}-still.png", cell=4)
     page.run_cell(5)
     page.wait_for_output("after")
+
+
+def test_cancel_works_where_the_page_can_reach_only_a_kernel_that_is_idle(
+    browser: Browser, tmp_path: Path, screenshot_name: str
+) -> None:
+    """Front ends without subshells: the kernel can't hear the button, so the page has the server interrupt it."""
+    settings = {"@jupyterlab/apputils-extension:kernels-settings": {"commsOverSubshells": "disabled"}}
+    cells = [LOAD, FIRST, WAITING.format(gate=str(tmp_path / "never")), "run = %dagy_run --no-raise", "run.status"]
+    root = tmp_path / "notebooks"
+    root.mkdir()
+    write_notebook(root / "cancel.ipynb", cells)
+    with LabServer(root, settings=settings) as server:
+        page = browser.open(server, "cancel.ipynb")
+        try:
+            page.run_all()
+            expect(node(page, 3, "waiting", "RUNNING")).to_be_visible()
+            page.output(3).get_by_role("button", name="Cancel").click()
+            page.wait_until_idle()
+            assert "interrupted" in page.output_text(3)
+            assert "CANCELLED" in page.outputs(4)[0]["data"]["text/plain"]
+        finally:
+            page.close()
 
 
 def test_the_stop_button_of_the_notebook_cancels_the_run(open_notebook: OpenNotebook, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_flow_goes_to_the_right_only_where_that_fits_a_page(length, direction)
     picture = svg(flow({f"t{i}": [f"t{i - 1}"] if i else [] for i in range(length)}))
     root = ElementTree.fromstring(picture)
     assert root.get("data-direction") == direction
-    assert float(root.get("width", "")) <= 960
+    assert float(root.get("width", "")) <= 1120
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

@@ -1,0 +1,40 @@
+"""Runs whose time stands still until the test lets it pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dagy import Flow
+from dagy.engine import RunHandle
+from dagy.engine.driver import Driver
+from dagy.testing import ManualClock, ManualTimers
+
+
+@dataclass
+class Bench:
+    """Starts runs on timers and a clock that the test moves."""
+
+    timers: ManualTimers = field(default_factory=ManualTimers)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(1_000.0))
+    chance: Callable[[], float] = lambda: 0.0
+
+    def start(
+        self, flow: Flow[..., Any], /, *, max_workers: int = 4, fail_fast: bool = True, capture: bool = False,
+        **parameters: Any,
+    ) -> RunHandle:  # fmt: skip
+        program, values = flow.prepare(**parameters)
+        driver = Driver(
+            program, values, run_id="run-1", max_workers=max_workers, fail_fast=fail_fast, capture=capture,
+            timers=self.timers, clock=self.clock, chance=self.chance,
+        )  # fmt: skip
+        driver.start()
+        return RunHandle(driver)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()

@@ -1,0 +1,98 @@
+"""Every block of the README does what the README says it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGE = "<html>a page of our own</html>"
+
+
+def blocks(language: str) -> list[str]:
+    """The README's blocks of that language, top to bottom."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for named, text in found if named == language]
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """The address of a web server that serves one page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(PAGE.encode())
+
+        def log_message(self, format: str, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """A fresh IPython, whose working folder is empty."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.chdir(tmp_path)
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def test_the_python_blocks_run(site: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {"__name__": "readme"}
+    for block in blocks("python"):
+        exec(block.replace("https://example.com", site), names)
+    shown = capsys.readouterr().out
+    assert "web_scraper: COMPLETED" in shown
+    assert f"'length': {len(PAGE)}" in shown
+
+
+def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> None:
+    (tmp_path / "prices.csv").write_text("price,count\n2,3\n,4\n5,6\n", "utf-8")
+    cells = [each for each in blocks("") if each.startswith(("%", "run = "))]
+    assert len(cells) == 4
+    for cell in ["import pandas as pd", *cells]:
+        assert shell.run_cell(cell, store_history=True).success
+    result = shell.user_ns["run"].wait()
+    assert list(result["clean"]["total"]) == [6.0, 30.0]
+
+
+def test_the_command_lines_run(site: str, tmp_path: Path) -> None:
+    (tmp_path / "my_flows.py").write_text(blocks("python")[0], "utf-8")
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("dagy ")]
+    assert len(lines) == 6
+    for line in lines:
+        if "<build_id>" in line:
+            (artifact,) = (tmp_path / "dist").glob("web_scraper/*/artifact.zip")
+            line = line.replace("<build_id>", artifact.parent.name)
+        words = shlex.split(line.replace("https://example.com", site))
+        command = [sys.executable, "-m", "dagy", *words[1:]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert "def standardised(" in (tmp_path / "quickstart.py").read_text("utf-8")
+
+
+def test_the_files_that_it_names_are_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [each for each in links if "://" not in each and not (ROOT / each).exists()] == []

@@ -1,0 +1,122 @@
+"""A notebook in this process: a fresh IPython shell a test, whose cells are run and read as a user would."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+from traitlets.config import Config
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a cell left."""
+
+    result: ExecutionResult
+    out: str
+    err: str
+    shown: list[Mapping[str, Any]]  # MIME bundles, in order
+
+    @property
+    def success(self) -> bool:
+        return bool(self.result.success)
+
+    @property
+    def value(self) -> Any:
+        """The value of the cell's last line."""
+        return self.result.result
+
+    @property
+    def text(self) -> str:
+        """All that a person can read of it."""
+        plain = [str(each.get("text/plain", "")) for each in self.shown]
+        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join([self.out, self.err, *plain]))
+
+    @property
+    def html(self) -> str:
+        return "\n".join(str(each.get("text/html", "")) for each in self.shown)
+
+
+class NotebookShell:
+    """An IPython shell without a terminal or a kernel, driven cell by cell."""
+
+    def __init__(self, shell: InteractiveShell, read_streams: Callable[[], Any]) -> None:
+        self.shell = shell
+        self._read_streams = read_streams
+
+    @property
+    def names(self) -> dict[str, Any]:
+        return dict(self.shell.user_ns)
+
+    @property
+    def session(self) -> Any:
+        return self.shell.magics_manager.registry["DagyMagics"].session
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the tasks that the notebook keeps."""
+        return [each.name for each in self.session.notebook.tasks()]
+
+    def run(self, source: str, cell_id: str | None = None) -> Ran:
+        """Run a cell, maybe to its error."""
+        self._read_streams()
+        publisher = self.shell.display_pub
+        assert isinstance(publisher, CapturingDisplayPublisher)
+        publisher.outputs.clear()
+        result = self.shell.run_cell(source, store_history=True, cell_id=cell_id)
+        out, err = self._read_streams()
+        return Ran(result, out, err, [each["data"] for each in publisher.outputs])
+
+    def ok(self, source: str, cell_id: str | None = None) -> Ran:
+        """Run a cell that must succeed."""
+        ran = self.run(source, cell_id)
+        assert ran.success, ran.text
+        return ran
+
+    def fails(self, source: str, cell_id: str | None = None) -> str:
+        """What a person reads of a cell that must fail."""
+        ran = self.run(source, cell_id)
+        assert not ran.success, ran.text
+        return ran.text
+
+
+def new_shell() -> InteractiveShell:
+    """A shell that keeps no history on disk and prints no colours."""
+    config = Config()
+    config.HistoryManager.hist_file = ":memory:"
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Context"
+    config.InteractiveShell.display_pub_class = CapturingDisplayPublisher
+    InteractiveShell.clear_instance()
+    return InteractiveShell.instance(config=config, user_module=ModuleType("__main__"))
+
+
+@pytest.fixture
+def bare(capsys: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[NotebookShell]:
+    """A fresh shell, in a folder of its own, in which the extension is not loaded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / ".ipython"))
+    before = (sys.stdout, sys.stderr, sys.displayhook, list(logging.getLogger().handlers))
+    shell = new_shell()
+    yield NotebookShell(shell, capsys.readouterr)
+    if "DagyMagics" in shell.magics_manager.registry:
+        shell.run_line_magic("unload_ext", "dagy_nb")
+    assert "publish" not in vars(shell.display_pub), "a run still captures what is displayed"
+    shell.atexit_operations()
+    InteractiveShell.clear_instance()
+    assert (sys.stdout, sys.stderr, sys.displayhook, list(logging.getLogger().handlers)) == before
+
+
+@pytest.fixture
+def notebook(bare: NotebookShell) -> NotebookShell:
+    """A fresh shell with the extension loaded."""
+    bare.ok("%load_ext dagy_nb")
+    return bare

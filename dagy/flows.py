@@ -1,7 +1,7 @@
 """`@flow`: a function that draws a graph by calling tasks.
 
-The function runs each time the graph is needed, to draw it, and never to do the work: its parameters are then references,
-and the tasks it calls are recorded. What comes out is a `Program`, which the engine runs.
+The function runs each time the graph is needed, to draw it, and never to do the work: its parameters are then
+references, and the tasks it calls are recorded. What comes out is a `Program`, which the engine runs.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Flow(Generic[P, R]):
         self.hooks = hooks_by_state(of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure)
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The flow's value, once it has run here; while another flow is drawn, what stands for it."""
         trace = TRACE.get()
         values = self.parameters.bind(args, kwargs)
         if trace is not None:
@@ -85,10 +86,9 @@ class Flow(Generic[P, R]):
         """
         return self.program().spec
 
-    def program(self, **static: Any) -> Program:
+    def program(self, /, **static: Any) -> Program:
         """The flow, ready for the engine. `static` gives the values of its `Static` parameters; others are ignored."""
-        if TRACE.get() is not None:
-            raise GraphError(f"flow {self.name!r} can't be drawn or run while another flow is drawn; call it instead")
+        self._refuse_inside_a_flow()
         trace = Trace(self.name)
         arguments: dict[str, Any] = {}
         shaping: dict[str, Any] = {}
@@ -101,6 +101,11 @@ class Flow(Generic[P, R]):
         try:
             returned = self.function(**arguments)  # type: ignore[call-arg]
             result, source = (None, None) if returned is None else trace.bind(returned)
+        except RecursionError as error:
+            raise GraphError(
+                f"flow {self.name!r} has no end: it calls itself, or a task is given a list or a dict that is nested "
+                "without end"
+            ) from error
         finally:
             TRACE.reset(token)
         spec = FlowSpec(
@@ -114,11 +119,12 @@ class Flow(Generic[P, R]):
         )
         return Program(spec, trace.code, trace.inputs, source, self.hooks)
 
-    def prepare(self, **parameters: Any) -> tuple[Program, dict[str, Any]]:
+    def prepare(self, /, **parameters: Any) -> tuple[Program, dict[str, Any]]:
         """The program and all its parameters' values, checked, for the engine's `start` and `run`.
 
         Raises `ParameterError` for a value that is missing, unknown or of the wrong type.
         """
+        self._refuse_inside_a_flow()
         values = self.parameters.bind((), parameters)
         if self.validate_parameters:
             values = self.parameters.check(values)
@@ -127,18 +133,21 @@ class Flow(Generic[P, R]):
                 values[name] = self.parameters.default(name)
         return self.program(**values), values
 
-    def run_local(self, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunResult:
+    def run_local(self, /, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunResult:
         """Run the flow here and wait for it; parameters of the flow are given by name.
 
-        At most `max_workers` tasks run at once (default 16); with 1 they run in the calling thread. With `fail_fast` the
-        first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and the
-        result says FAILED. `ParameterError` names a parameter that is missing, unknown or of the wrong type.
+        At most `max_workers` tasks run at once (default 16); with 1 they run in the calling thread. With `fail_fast`
+        the first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and
+        the result says FAILED. `ParameterError` names a parameter that is missing, unknown or of the wrong type.
         """
         program, values = self.prepare(**parameters)
         return run(program, values, max_workers=max_workers, fail_fast=fail_fast)
 
-    def start_local(self, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunHandle:
-        """Begin to run the flow in threads of its own and return at once; `handle.wait()` or `await handle` for the end."""
+    def start_local(self, /, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunHandle:
+        """Begin to run the flow in threads of its own and return at once.
+
+        `handle.wait()` or `await handle` for the end.
+        """
         program, values = self.prepare(**parameters)
         return start(program, values, max_workers=max_workers, fail_fast=fail_fast)
 
@@ -153,6 +162,10 @@ class Flow(Generic[P, R]):
     def to_dot(self) -> str:
         """The graph as source for Graphviz."""
         return dot(self.spec)
+
+    def _refuse_inside_a_flow(self) -> None:
+        if TRACE.get() is not None:
+            raise GraphError(f"flow {self.name!r} can't be drawn or run while another flow is drawn; call it instead")
 
     def _static_value(self, name: str, given: dict[str, Any]) -> Any:
         if name in given:
@@ -208,8 +221,8 @@ def flow(
     """Make a function a flow: `@flow`, or `@flow(name="etl", version="1.0.0")`.
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
-    given against the annotations. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with a
-    `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
+    given against the annotations. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with
+    a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
     """
     if function is not None:
         return Flow(function, **options)

@@ -46,11 +46,11 @@ def downstream_of(needs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 def shortest_cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
     """A shortest circle in the direction of the work, its first name again at the end; empty when there is none.
 
-    Past 500 names only the circles through the first ones are compared, so that the answer comes at once.
+    In a large graph only the circles through the first names are compared, so that the answer comes at once.
     """
     downstream = downstream_of(needs)
     best: list[str] = []
-    for start in list(needs)[:500]:
+    for start in list(needs)[: max(1, 300_000 // (len(needs) or 1))]:
         came_from: dict[str, str] = {}
         queue = deque([start])
         while queue and start not in came_from:

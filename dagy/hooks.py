@@ -47,7 +47,7 @@ def hooks_by_state(
     on_failure: Sequence[Hook] | None = None,
     on_retry: Sequence[Hook] | None = None,
 ) -> Hooks:
-    """Which hooks each state calls. `on_failure` is called for every end that is a failure: FAILED, TIMED_OUT, CRASHED."""
+    """Which hooks each state calls; `on_failure` is for every end that is a failure: FAILED, TIMED_OUT, CRASHED."""
     found: dict[StateType, tuple[Hook, ...]] = {}
     for option, hooks, types in (
         ("on_running", on_running, (StateType.RUNNING,)),

@@ -1,4 +1,4 @@
-"""A function's parameters: binding arguments to them, checking values against their annotations, reading them from text.
+"""A function's parameters: binding arguments, checking values against the annotations, reading values from text.
 
 Checking is pydantic's, loaded only when a value is not plainly of the annotated class. A value that fits strictly is
 passed on as it is, never copied; one that pydantic can convert ("5" for an int) is passed on converted.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import typing
 from collections.abc import (
     AsyncGenerator,
@@ -38,6 +39,8 @@ else:
             return Annotated[annotation, Static]
 
 
+_JSON_SCALARS = frozenset({str, int, bool, type(None)})
+_DEEPEST = 150  # levels of lists and dicts; readers of JSON have limits of their own, not far above
 _EMPTY = inspect.Parameter.empty
 _UNKNOWN = object()  # the annotation of a parameter that has none, or one that can't be evaluated
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -84,19 +87,16 @@ class Parameters:
 
     def specs(self) -> tuple[ParameterSpec, ...]:
         """The parameters as data."""
-        found = []
-        for each in self.signature.parameters.values():
-            annotation = "" if each.annotation is _EMPTY else each.annotation
-            found.append(
-                ParameterSpec(
-                    name=each.name,
-                    annotation=annotation if isinstance(annotation, str) else inspect.formatannotation(annotation),
-                    required=each.name in self._required,
-                    default=each.default if each.default is not _EMPTY and is_json(each.default) else None,
-                    static=self.is_static(each.name),
-                )
+        return tuple(
+            ParameterSpec(
+                name=each.name,
+                annotation=_annotation_text(each.annotation),
+                required=each.name in self._required,
+                default=each.default if each.default is not _EMPTY and is_json(each.default) else None,
+                static=self.is_static(each.name),
             )
-        return tuple(found)
+            for each in self.signature.parameters.values()
+        )
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by parameter name, defaults left out; `ParameterError` names what is missing or too much."""
@@ -121,7 +121,7 @@ class Parameters:
         """What `function` returns when called with `values` (by parameter name, as `bind` gives them)."""
         if self._is_plain:
             return function(**values)
-        bound = inspect.BoundArguments(self.signature, values)  # type: ignore[arg-type]  # any ordered mapping will do
+        bound = inspect.BoundArguments(self.signature, values)
         return function(*bound.args, **bound.kwargs)
 
     def check(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -224,28 +224,37 @@ class Parameters:
         return self._adapters[name]
 
 
+def _annotation_text(annotation: Any) -> str:
+    if annotation is _EMPTY:
+        return ""
+    if isinstance(annotation, str):
+        return annotation
+    if Static in getattr(annotation, "__metadata__", ()):
+        return f"Static[{inspect.formatannotation(annotation.__origin__)}]"
+    return inspect.formatannotation(annotation)
+
+
 def is_json(value: object) -> bool:
     """Whether JSON gives `value` back just as it is."""
-    todo = [value]
-    seen = 0
-    while todo:
-        each = todo.pop()
-        kind = type(each)
-        if kind is list:
-            todo.extend(each)  # type: ignore[call-overload]
-        elif kind is dict:
-            if any(type(key) is not str for key in each):  # type: ignore[attr-defined]
-                return False
-            todo.extend(each.values())  # type: ignore[attr-defined]
-        elif kind is float:
-            if each != each or each in (float("inf"), float("-inf")):  # noqa: PLR0124 (nan)
-                return False
-        elif kind not in (str, int, bool, type(None)):
+    level: list[Any] = [[value]]
+    for _ in range(_DEEPEST):
+        deeper: dict[int, Any] = {}  # by identity: a list that holds itself twice would double at each level
+        for container in level:
+            for each in container.values() if type(container) is dict else container:
+                kind = type(each)
+                if kind is list or kind is dict:
+                    deeper[id(each)] = each
+                elif kind is float:
+                    if not math.isfinite(each):
+                        return False
+                elif kind not in _JSON_SCALARS:
+                    return False
+        if not deeper:
+            return True
+        level = list(deeper.values())
+        if not all(type(key) is str for container in level if type(container) is dict for key in container):
             return False
-        seen += 1
-        if seen > 1_000_000:  # a list that holds itself never ends
-            return False
-    return True
+    return False
 
 
 def _is_lazy(annotation: Any) -> bool:

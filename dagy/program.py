@@ -35,7 +35,7 @@ class TaskCode:
     function: Callable[..., Any]
     parameters: Parameters
     is_async: bool = False
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     hooks: Hooks = field(default_factory=dict)
 
 
@@ -52,9 +52,9 @@ class Program:
 
 def resolve(source: Source, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
     """The value that `source` stands for, with the tasks' results by id in `values`."""
-    kind = type(source)
-    if kind is FromTask:
-        return _part(values[source.task], source.path, f"task {source.task!r} returned") if source.path else values[source.task]  # type: ignore[union-attr]  # fmt: skip
+    if type(source) is FromTask:
+        value = values[source.task]
+        return _part(value, source.path, f"task {source.task!r} returned") if source.path else value
     match source:
         case Constant(value=value) | Actual(value=value):
             return value

@@ -75,11 +75,13 @@ def _delays(delay: RetryDelay | None, retries: int, of: str) -> tuple[float, ...
     if callable(delay):
         try:
             given = delay(retries)
-        except Exception as error:  # noqa: BLE001 (user code)
+        except Exception as error:
             raise DefinitionError(f"{of}: retry_delay_seconds({retries}) raised {error!r}") from error
     else:
         given = delay
-    delays: list[object] = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    delays: list[object] = (
+        list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    )
     for each in delays:
         if not _is_seconds(each):
             raise DefinitionError(f"{of}: retry_delay_seconds must be seconds, 0 or more, not {each!r}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
-from dagy.errors import SpecError
+from dagy.errors import SpecError, shown
 from dagy.graph import ordered
 
 if TYPE_CHECKING:
@@ -169,7 +169,12 @@ class FlowSpec:
 
     def model_dump_json(self, *, indent: int | None = None) -> str:
         """The flow as JSON text; the same flow gives the same text."""
-        return _adapter().dump_json(self, indent=indent).decode()
+        from pydantic_core import PydanticSerializationError
+
+        try:
+            return _adapter().dump_json(self, indent=indent).decode()
+        except PydanticSerializationError as error:  # half of a surrogate pair in a text
+            raise SpecError(f"flow {self.name!r} can't be written as JSON: {error}") from error
 
     @classmethod
     def model_validate(cls, data: Json) -> FlowSpec:
@@ -181,6 +186,8 @@ class FlowSpec:
             raise SpecError(
                 f"the flow's schema_version is {version}, and this Dagy reads up to {SCHEMA_VERSION}; upgrade dagy"
             )
+        if version is not None and version != SCHEMA_VERSION:
+            raise SpecError(f"the flow's schema_version is {shown(version)}, which no Dagy has written")
         try:
             spec = _adapter().validate_python(data)
         except ValidationError as error:
@@ -228,7 +235,7 @@ def _adapter() -> TypeAdapter[FlowSpec]:
         from pydantic import ConfigDict, TypeAdapter
 
         for each in (Constant, Held, FromParameter, FromTask, ListOf, DictOf, TaskOptions, TaskSpec, ParameterSpec):
-            each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+            each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
         FlowSpec.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
         _ADAPTERS.append(TypeAdapter(FlowSpec))
     return _ADAPTERS[0]
@@ -241,14 +248,18 @@ def _first_fault(error: Any) -> str:
 
 
 def _checked(spec: FlowSpec) -> FlowSpec:
-    ids = [task.id for task in spec.tasks]
-    twice = sorted({each for each in ids if ids.count(each) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
-        raise SpecError(f"flow {spec.name!r} has more than one task with the id {twice[0]!r}")
+    seen: set[str] = set()
+    for task in spec.tasks:
+        if task.id in seen:
+            raise SpecError(f"flow {spec.name!r} has more than one task with the id {task.id!r}")
+        seen.add(task.id)
     needs = spec.needs
     for task_id, upstream in needs.items():
         for each in upstream:
             if each not in needs:
                 raise SpecError(f"task {task_id!r} of flow {spec.name!r} needs {each!r}, which is not in the flow")
+    for reference in references(spec.result) if spec.result is not None else ():
+        if type(reference) is FromTask and reference.task not in needs:
+            raise SpecError(f"flow {spec.name!r} returns {reference.task!r}, which is not in the flow")
     ordered(needs, flow=spec.name)
     return spec

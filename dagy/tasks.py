@@ -1,7 +1,7 @@
 """`@task`: a function that becomes a node of a graph when a flow calls it.
 
-While a flow is drawn a `Trace` is active, and calling a task records a node and returns a `TaskOutput`, which stands for
-the value that will be there when the flow runs. Outside a flow a task is its plain function.
+While a flow is drawn a `Trace` is active, and calling a task records a node and returns a `TaskOutput`, which stands
+for the value that will be there when the flow runs. Outside a flow a task is its plain function.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import inspect
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from types import FrameType, GeneratorType
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from dagy.errors import DefinitionError, GraphError, ValueNeededError, shown
 from dagy.hooks import Hook, hooks_by_state
@@ -28,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _SCALARS = frozenset({type(None), bool, int, str})
-_CONTAINERS = frozenset({list, tuple, set, dict})
+_FORMS: dict[type, Literal["list", "tuple", "set"]] = {list: "list", tuple: "tuple", set: "set"}
 
 
 class Reference:
@@ -42,7 +43,10 @@ class Reference:
 
     def __getitem__(self, key: str | int) -> Any:
         if type(key) not in (str, int):
-            raise ValueNeededError(f"{self._what()} can be taken apart by a text or a number, not by {shown(key)}")
+            raise ValueNeededError(
+                f"{_user_line()} takes {self._what()} apart by {shown(key)}; while the flow is drawn a part is named "
+                "by a text or a whole number; for anything else, take it apart inside a task"
+            )
         kind = type(self._binding)
         name = self._binding.task if isinstance(self._binding, FromTask) else self._binding.name
         return type(self)(self._trace, kind(name, (*self._binding.path, key)))
@@ -79,7 +83,7 @@ class Reference:
 
 
 class TaskOutput(Reference):
-    """What a task returns, while the flow is drawn: pass it to other tasks, whole or in part (`out["key"]`, `out[0]`)."""
+    """What a task returns, while the flow is drawn: pass it on, whole or in part (`out["key"]`, `out[0]`)."""
 
     __slots__ = ()
 
@@ -143,19 +147,26 @@ class Trace:
     def bind(self, value: Any) -> tuple[Binding, Source]:
         """Where `value` comes from, as data and as this process holds it."""
         kind = type(value)
-        if kind in _SCALARS:
-            constant = Constant(value)
-            return constant, constant
         if kind is TaskOutput or kind is FlowParameter:
             binding = self._own(value)
             return binding, binding
-        if kind in _CONTAINERS:
+        if kind in _SCALARS or (kind is float and math.isfinite(value)):
+            constant = Constant(value)
+            return constant, constant
+        if kind is dict or kind in _FORMS:
             return self._bind_container(value)
-        if is_json(value):  # a float
-            return Constant(value), Constant(value)
+        if kind is GeneratorType:
+            raise GraphError(f"{_user_line()} gives a task a generator, which runs only once; give it a list instead")
+        if _holds_reference(value):
+            raise GraphError(
+                f"{_user_line()} gives a task an output inside an object of type {kind.__qualname__}, where it can't "
+                "be followed; pass it by itself, or in a list, a tuple, a set or a dict"
+            )
         return Held(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")), Actual(value)
 
     def _bind_container(self, value: Any) -> tuple[Binding, Source]:
+        if is_json(value):
+            return Constant(_json_copy(value)), Actual(value)
         pairs: list[tuple[Binding, Source]]
         if type(value) is dict:
             pairs = [self.bind(each) for each in value.values()]
@@ -167,21 +178,17 @@ class Trace:
             binding: Binding = DictOf(tuple((key, each) for key, (each, _) in zip(keys, pairs, strict=True)))
             source: Source = DictOf(tuple((key, each) for key, (_, each) in zip(keys, pairs, strict=True)))  # type: ignore[misc]
         else:
-            pairs = [self.bind(each) for each in value]
-            form = type(value).__name__
+            form = _FORMS[type(value)]
+            pairs = [self.bind(each) for each in (sorted(value, key=repr) if form == "set" else value)]
             binding = ListOf(tuple(each for each, _ in pairs), form)
             source = ListOf(tuple(each for _, each in pairs), form)  # type: ignore[misc]
-        if not _are_plain(pairs):
-            return binding, source
-        if is_json(value):
-            return Constant(copy.deepcopy(value)), Actual(value)
-        return binding, Actual(value)
+        return binding, Actual(value) if _are_plain(pairs) else source
 
     def _odd_keys(self, keys: list[Any]) -> NoReturn:
         odd = next(key for key in keys if type(key) not in _SCALARS)
         raise GraphError(
             f"{_user_line()} puts the output of a task into a dict with the key {shown(odd)}; "
-            "beside outputs of tasks, keys must be texts or numbers"
+            "beside outputs of tasks, keys must be texts or whole numbers"
         )
 
     def _own(self, reference: Reference) -> FromTask | FromParameter:
@@ -201,8 +208,10 @@ class Trace:
     def _new_id(self, name: str) -> str:
         count = self._used.get(name, 0) + 1
         self._used[name] = count
-        if count == 1 and name not in self.code:
-            return name
+        if count == 1:
+            if name not in self.code:
+                return name
+            count = 2
         while (task_id := f"{name}-{count}") in self.code:
             count += 1
         self._used[name] = count
@@ -212,6 +221,37 @@ class Trace:
 def _are_plain(pairs: list[tuple[Binding, Source]]) -> bool:
     """Whether there is no reference among them, however deep: what is bound is then the object itself."""
     return all(type(source) is Actual or type(source) is Constant for _, source in pairs)
+
+
+def _json_copy(value: Any) -> Any:
+    """The same JSON value, so that what the user changes later does not change the spec."""
+    if type(value) is list:
+        return [_json_copy(each) for each in value]
+    if type(value) is dict:
+        return {key: _json_copy(each) for key, each in value.items()}
+    return value
+
+
+def _holds_reference(value: Any) -> bool:
+    """Whether an output hides in an object or a container that is not taken apart, such as a named tuple."""
+    todo = [value]
+    seen: set[int] = set()
+    while todo:
+        each = todo.pop()
+        if isinstance(each, Reference):
+            return True
+        if id(each) in seen or type(each) in _SCALARS:
+            continue
+        seen.add(id(each))
+        if isinstance(each, dict):
+            todo += each.keys()
+            todo += each.values()
+        elif isinstance(each, list | tuple | set | frozenset | deque):
+            todo += each
+        elif each is value:
+            todo += getattr(each, "__dict__", {}).values()
+            todo += [getattr(each, name, None) for name in getattr(type(each), "__slots__", ())]
+    return False
 
 
 # The flow that is being drawn in this context, if one is.
@@ -279,7 +319,8 @@ class Task(Generic[P, R]):
         self.waits_for: tuple[object, ...] = ()
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the function returns; while a flow is drawn, a `TaskOutput` that stands for it."""
         trace = TRACE.get()
         if trace is None:
             return self.function(*args, **kwargs)
@@ -287,7 +328,7 @@ class Task(Generic[P, R]):
         return output  # type: ignore[no-any-return]  # a TaskOutput, which stands for an R
 
     def after(self, *outputs: object) -> Task[P, R]:
-        """This task, to be called so that it also waits for `outputs` without taking them: `load.after(checked)(rows)`."""
+        """This task, as one that also waits for `outputs` without taking them: `load.after(checked)(rows)`."""
         waiting = copy.copy(self)
         waiting.waits_for = (*self.waits_for, *outputs)
         return waiting
@@ -323,13 +364,13 @@ def task(
 
     `name` defaults to the function's name and `description` to its docstring. `executor` is the backend it prefers
     ("lambda", "step-functions", "ecs"). After a failure it is tried `retries` times more, waiting
-    `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the number
-    of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that share, and
-    `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each attempt; in a
-    thread the bound is soft: the run goes on, and the result says that the thread still runs. `concurrency_limit` bounds
-    how many instances run at once. `validate_parameters` checks inputs against the annotations. The hooks `on_running`
-    (each attempt), `on_completion`, `on_failure` (after the last try) and `on_retry` are called with a `RunContext` and a
-    `State`.
+    `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the
+    number of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that
+    share, and `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each
+    attempt; in a thread the bound is soft: the run goes on, and the result says that the thread still runs.
+    `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
+    annotations. The hooks `on_running` (each attempt), `on_completion`, `on_failure` (after the last try) and
+    `on_retry` are called with a `RunContext` and a `State`.
 
     Raises `DefinitionError` when an option has no meaning.
     """

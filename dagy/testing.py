@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 
 class ManualClock:
-    """A clock that stands still until `advance`. Calling it gives nanoseconds since the epoch, as `time.time_ns` does."""
+    """A clock that stands still until `advance`."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._now = round(seconds * 1e9)
 
     def __call__(self) -> int:
+        """Nanoseconds since the epoch, as `time.time_ns` gives them."""
         return self._now
 
     def advance(self, seconds: float) -> None:

@@ -156,7 +156,8 @@ def _body(pieces: Sequence[Piece], *, hidden: bool) -> list[str]:
         if hidden and piece.is_generated:
             text = re.sub(r"(?m)^@(task|flow)\b", r"@dagy.\1", text, count=1)
         if piece.cell != cell:
-            origin = f"# {piece.cell.label} ({piece.cell.id})\n" if piece.cell.id else ""
+            # By its id alone: its number changes when it is run again, and the module must not.
+            origin = f"# cell {piece.cell.id}\n" if piece.cell.id else ""
             text = f"\n\n{origin}{text}"
         cell = piece.cell
         texts.append(text)

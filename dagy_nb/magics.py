@@ -7,12 +7,14 @@ name, and the rest runs as an ordinary cell, so that line numbers, tracebacks, c
 from __future__ import annotations
 
 import argparse
+import contextvars
 import html
 import io
 import linecache
 import os
 import re
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +39,10 @@ from dagy_nb.session import Session
 
 T = TypeVar("T")
 
+# What the value that is being rendered in this context displays by itself.
+_DISPLAYED: contextvars.ContextVar[dict[str, object] | None] = contextvars.ContextVar("dagy_displayed", default=None)
+
+_VARIABLE = re.compile(r"\{([^\W\d]\w*)\}")
 _DIRECTIVE_LINE = re.compile(r"(?:%%|#\|[ \t]*)(dagy_(?:task|flow))(?!\w)(.*)")
 
 
@@ -45,7 +51,9 @@ class IPythonScreen:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._capturing = 0
+        self._lock = threading.Lock()
+        self._capturing = 0  # runs whose tasks' displays are taken
+        self._end_capture: Callable[[], None] = lambda: None
         self.kernel_id = _kernel_id(shell)
 
     @property
@@ -84,38 +92,95 @@ class IPythonScreen:
 
     def bundle_of(self, value: object) -> Mapping[str, object]:
         """How the notebook would display `value`; a matplotlib figure as an image even where pyplot is not loaded."""
-        formatter = self._shell.display_formatter
-        assert formatter is not None  # every shell has one
-        data: dict[str, object] = formatter.format(value)[0]
+        data = contextvars.copy_context().run(self._rendered, value)
         save = getattr(value, "savefig", None)
         if "image/png" not in data and callable(save):
             picture = io.BytesIO()
             save(picture, format="png", bbox_inches="tight")
-            data = {**data, "image/png": picture.getvalue()}
+            data["image/png"] = picture.getvalue()
         return data
 
     def capture_displays(self) -> Callable[[], None]:
         """From now on give what tasks display to the tasks; call what is returned to end that."""
-        publisher = self._shell.display_pub
-        self._capturing += 1
-        if self._capturing == 1:
-            publish = publisher.publish
-
-            def publish_or_capture(data: Mapping[str, object], metadata: Any = None, *args: Any, **rest: Any) -> None:
-                sink = current_sink()
-                if sink is None:
-                    publish(data, metadata, *args, **rest)
-                else:
-                    sink.show(data, metadata or {})
-
-            publisher.publish = publish_or_capture  # type: ignore[method-assign]  # taken back by `release`
+        with self._lock:
+            self._capturing += 1
+            if self._capturing == 1:
+                self._end_capture = _take_displays(self._shell)
 
         def release() -> None:
-            self._capturing -= 1
-            if not self._capturing:
-                publisher.__dict__.pop("publish", None)
+            with self._lock:
+                self._capturing -= 1
+                if not self._capturing:
+                    self._end_capture()
 
         return release
+
+    def _rendered(self, value: object) -> dict[str, object]:
+        """A bundle of `value`, the representations left out that raise; the last error is raised if all do.
+
+        IPython's own `format` would print those errors, on the cell.
+        """
+        formatter = self._shell.display_formatter
+        assert formatter is not None  # every shell has one
+        displayed: dict[str, object] = {}
+        _DISPLAYED.set(displayed)
+        found: dict[str, object] = {}
+        failure: Exception | None = None
+        for kind, part in [
+            ("", formatter.ipython_display_formatter),
+            ("", formatter.mimebundle_formatter),
+            *formatter.formatters.items(),
+        ]:
+            if kind in found:
+                continue
+            try:
+                made = _outcome(part, value)
+            except Exception as error:  # noqa: BLE001 (the value's own code)
+                failure = error
+                continue
+            if made is True:  # it has displayed itself
+                return displayed
+            bare = made[0] if isinstance(made, tuple) else made  # else with metadata
+            if not kind:
+                found.update(bare or {})
+            elif bare is not None:
+                found[kind] = bare
+        if failure is not None and not found:
+            raise failure
+        return found
+
+
+def _take_displays(shell: InteractiveShell) -> Callable[[], None]:
+    """Give what tasks display to the tasks, until what is returned is called."""
+    publisher = shell.display_pub
+    publish, clear_output = publisher.publish, publisher.clear_output
+
+    def publish_or_capture(data: Mapping[str, object], metadata: Any = None, *args: Any, **rest: Any) -> None:
+        displayed, sink = _DISPLAYED.get(), current_sink()
+        if displayed is not None:
+            displayed.update(data)
+        elif sink is not None:
+            sink.show(data, metadata or {})
+        else:
+            publish(data, metadata, *args, **rest)
+
+    def clear_unless_in_a_task(wait: bool = False) -> None:
+        if current_sink() is None:  # else it would clear the run's own view
+            clear_output(wait)
+
+    vars(publisher).update(publish=publish_or_capture, clear_output=clear_unless_in_a_task)
+
+    def end() -> None:
+        for name in ("publish", "clear_output"):
+            vars(publisher).pop(name, None)
+
+    return end
+
+
+def _outcome(formatter: Any, value: object) -> Any:
+    """What an IPython formatter makes of `value`; an error of the value's own code is raised, and not printed."""
+    call = type(formatter).__call__
+    return getattr(call, "__wrapped__", call)(formatter, value)
 
 
 @magics_class
@@ -156,8 +221,11 @@ class DagyMagics(Magics):
         try:
             waits_for = self.notebook.waits_for(self.notebook.check(cell))
             defined = self.notebook.keep(cell, filename)
-        except DagyError:  # a cell that IPython can run and Dagy can't read, which no flow can need
-            return
+        except DagyError as error:
+            if _DIRECTIVE_LINE.match(cell.source.lstrip()):  # its function can't be a task, which only shows now
+                mistake = result.error_in_exec = UsageError(str(error))
+                self.shell.showtraceback((UsageError, mistake, None))
+            return  # else a cell that IPython can run and Dagy can't read, which no flow can need
         if waits_for:  # IPython has only seen its first line: tracebacks need the others
             lines = [f"{line}\n" for line in info.raw_cell.splitlines()]
             linecache.cache[filename] = (len(info.raw_cell), None, lines, filename)
@@ -205,24 +273,27 @@ class DagyMagics(Magics):
     @argument("--no-fail-fast", action="store_true", help="go on with what does not need a task that failed")
     @argument("-b", "--background", action="store_true", help="return at once, while the run goes on")
     @argument("--no-raise", action="store_true", help="let the cell succeed even if the run does not complete")
+    @no_var_expand
     @output_can_be_silenced
     @line_magic
     def dagy_run(self, line: str) -> NotebookRun:
         """Run a flow and show every task live. Waits for the end, unless --background is given.
 
         `run = %dagy_run` gives the run: `run["task"]` is what a task returned, `run.cancel()` stops it.
+        `--param rows={table}` gives the parameter the notebook's variable of that name, whatever it is.
         """
         arguments = _parsed(self.dagy_run, line)
 
         def run() -> NotebookRun:
-            flow = self.session.flow(arguments.flow)
+            name = arguments.flow and str(_filled(arguments.flow, self.shell.user_ns))
+            flow = self.session.flow(name)
             return self.session.run(
                 flow,
                 max_workers=arguments.max_workers,
                 fail_fast=not arguments.no_fail_fast,
                 background=arguments.background,
                 must_complete=not arguments.no_raise,
-                **_parameters(flow, arguments.param),
+                **_parameters(flow, arguments.param, self.shell.user_ns),
             )
 
         return _answered(run)
@@ -310,6 +381,7 @@ def unload(shell: InteractiveShell) -> None:
     shell.events.unregister("pre_run_cell", magics.before_cell)
     shell.events.unregister("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.remove(magics.transform)
+    shell.configurables.remove(magics)
 
 
 def current_session() -> Session:
@@ -334,10 +406,12 @@ def _answered(action: Callable[[], T]) -> T:
 
 def _parsed(magic: Any, line: str) -> argparse.Namespace:
     try:
-        arguments: argparse.Namespace = magic.parser.parse_args(split_line(line))
+        words = split_line(line.rstrip().removesuffix(";"))  # which only silences the output
+        arguments: argparse.Namespace = magic.parser.parse_args(words)
     except UsageError as error:
         options = [each for action in magic.parser._actions for each in action.option_strings]
-        wrong = next((each.split("=")[0] for each in line.split() if each.startswith("-")), "")
+        given = [each.partition("=")[0] for each in line.split() if each.startswith("-")]
+        wrong = next((each for each in given if each not in options), "")
         hint = did_you_mean(wrong, options) if "unrecognized" in str(error) else ""
         raise UsageError(f"{error}{hint}; %{magic.__name__}? shows the options") from None
     except ValueError as error:
@@ -345,7 +419,7 @@ def _parsed(magic: Any, line: str) -> argparse.Namespace:
     return arguments
 
 
-def _parameters(flow: Flow[..., Any], given: list[str]) -> dict[str, object]:
+def _parameters(flow: Flow[..., Any], given: list[str], variables: Mapping[str, object]) -> dict[str, object]:
     values: dict[str, object] = {}
     for each in given:
         name, sign, text = each.partition("=")
@@ -353,8 +427,21 @@ def _parameters(flow: Flow[..., Any], given: list[str]) -> dict[str, object]:
             raise DefinitionError(f"--param takes NAME=VALUE, not {each!r}")
         if name in values:
             raise DefinitionError(f"--param gives {name!r} twice")
-        values[name] = flow.parameters.parse_text(name, text)
+        value = _filled(text, variables)
+        values[name] = value if _VARIABLE.fullmatch(text) else flow.parameters.parse_text(name, str(value))
     return values
+
+
+def _filled(text: str, variables: Mapping[str, object]) -> object:
+    """`text` with the notebook's variables for `{name}`; `{name}` alone is the variable itself. Other braces stay."""
+
+    def value_of(name: str) -> object:
+        if name not in variables:
+            raise DefinitionError(f"{text!r}: the notebook has no variable {name!r}{did_you_mean(name, variables)}")
+        return variables[name]
+
+    alone = _VARIABLE.fullmatch(text)
+    return value_of(alone[1]) if alone else _VARIABLE.sub(lambda each: str(value_of(each[1])), text)
 
 
 def _drawable(flow: Flow[..., Any]) -> Flow[..., Any]:

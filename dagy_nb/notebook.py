@@ -17,7 +17,7 @@ from dagy_nb.cells import Cell, FlowCell, ReadCell, TaskCell, flow_cell, read_ce
 from dagy_nb.directives import FlowDirective, TaskDirective
 from dagy_nb.generated import flow_function_ast, flow_source, task_function_ast
 from dagy_nb.joining import JoinedTask, join, wire
-from dagy_nb.names import identifier
+from dagy_nb.names import identifier, unused
 
 Defined: TypeAlias = TaskCell | FlowCell
 
@@ -79,11 +79,15 @@ class Notebook:
         if isinstance(defined, TaskCell) and defined.form == "function":
             function = self.namespace[defined.bound[0]]
             function = function.function if isinstance(function, Task) else function
-        self._forget_older(defined)
-        self._kept[cell.id or _digest(cell.source)] = KeptCell(read, filename, defined, function)
         if isinstance(defined, TaskCell) and function is not None:
             # Under its name the function is a task from now on, which outside a flow is the function again.
             self.namespace[defined.bound[0]] = _task(function, _options(defined, defined.bound[0]))
+        self._forget_older(defined)
+        key = cell.id or _digest(cell.source)
+        if cell.id:  # it may be known without its id, from before the extension was loaded
+            nameless = _digest(cell.source)
+            self._kept = {key if each == nameless else each: kept for each, kept in self._kept.items()}
+        self._kept[key] = KeptCell(read, filename, defined, function)
         return defined
 
     def tasks(self) -> tuple[JoinedTask, ...]:
@@ -150,18 +154,22 @@ class Notebook:
                 "the notebook has no flow yet; begin a cell with %%dagy_task to make it a task, and run it"
             )
         joined = join(cells, flow=self.name, defined=self._defined_elsewhere())
-        name = self.name
-        while any(name == each.function for each in joined):
-            name += "_flow"
-        namespace = {**self.namespace, **self._functions(joined)}
+        functions = self._functions(joined)
+        name = unused(self.name, functions, suffix="_flow")
+        namespace = {**self.namespace, **functions}
         _execute(compile(flow_source(joined, name), f"<flow {name}>", "exec"), namespace, namespace)
         return Flow(namespace[name], name=self.name)
 
     def _written_flow(self, name: str, kept: KeptCell) -> Flow[..., Any]:
         cell = kept.defined
         assert isinstance(cell, FlowCell)
-        namespace = {**self.namespace, **self._functions(self.tasks())}
-        function_name = cell.bound[-1] if cell.form == "function" else identifier(name, default="flow")
+        functions = self._functions(self.tasks())
+        namespace = {**self.namespace, **functions}
+        function_name = (
+            cell.bound[-1]
+            if cell.form == "function"
+            else unused(identifier(name, default="flow"), functions, suffix="_flow")
+        )
         _execute(compile(flow_function_ast(cell, function_name), kept.filename, "exec"), namespace, namespace)
         options: dict[str, Any] = {"name": name, **cell.directive.options}
         return Flow(namespace[function_name], **options)

@@ -12,6 +12,7 @@ _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _LARGEST_IMAGE = 2_000_000  # characters of base64
 _LARGEST_HTML = 100_000
 _LONGEST_TEXT = 4_000
+_MOST_STILL = 4_000_000  # characters of all previews in one still picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,11 @@ class Preview:
 
     kind: Literal["image", "html", "text"]
     content: str
+
+    @property
+    def size(self) -> int:
+        """Its characters."""
+        return len(self.content)
 
     def as_json(self) -> dict[str, str]:
         """The preview for a message."""
@@ -35,19 +41,37 @@ def preview_of(bundle: Mapping[str, object]) -> Preview | None:
             return Preview("image", f"data:{kind};base64,{''.join(data.split())}")
     drawing = _text(bundle.get("image/svg+xml"))
     if drawing and len(drawing) <= _LARGEST_IMAGE:
-        return Preview("image", f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}")
+        data = base64.b64encode(sendable(drawing).encode()).decode()
+        return Preview("image", f"data:image/svg+xml;base64,{data}")
     markup = _text(bundle.get("text/html"))
     if markup and len(markup) <= _LARGEST_HTML:
-        return Preview("html", markup)
+        return Preview("html", sendable(markup))
     plain = _text(bundle.get("text/plain"))
     if not plain:
         return None
-    return Preview("text", plain if len(plain) <= _LONGEST_TEXT else plain[:_LONGEST_TEXT] + "\n...")
+    return Preview("text", sendable(plain if len(plain) <= _LONGEST_TEXT else plain[:_LONGEST_TEXT] + "\n..."))
 
 
-def still_html(previews: Sequence[Preview]) -> str:
-    """The previews as HTML for a still picture."""
-    return "".join(map(_still, previews))
+def still_previews(previews: Mapping[str, Sequence[Preview]]) -> dict[str, str]:
+    """For each task its previews as HTML for a still picture; what would make the picture too heavy is left out."""
+    left = _MOST_STILL
+    found: dict[str, str] = {}
+    for task, shown in previews.items():
+        parts = []
+        for each in shown:
+            fits = each.size <= left
+            left -= each.size if fits else 0
+            parts.append(
+                _still(each) if fits else f"<p>(one {each.kind} left out here, to keep the notebook small)</p>"
+            )
+        if parts:
+            found[task] = "".join(parts)
+    return found
+
+
+def sendable(text: str) -> str:
+    """`text` with what no message and no file in UTF-8 can hold, halves of surrogate pairs, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _still(preview: Preview) -> str:

@@ -11,21 +11,23 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from dagy import Flow, RunHandle, RunResult
 from dagy.drawing import run_html, svg, text_tree
 from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, start
-from dagy.errors import MissingExtraError, RunError
+from dagy.errors import DagyError, MissingExtraError, RunError, shown
 from dagy.states import State, StateType
 from dagy_nb.live import LiveRun
-from dagy_nb.previews import preview_of, still_html
+from dagy_nb.previews import Preview, preview_of, sendable, still_previews
 from dagy_nb.widgets.run_view import RunView, run_view
 
 UPDATE_SECONDS = 0.1  # between two updates of a page
-SNAPSHOT_SECONDS = 2.0  # between two snapshots that are sent unasked, while something changes
+SNAPSHOT_SECONDS = 2.0  # at least, between two snapshots that are sent unasked, while something changes
+SNAPSHOT_RATE = 500_000  # characters a second that they may take up
 
 CellOf: TypeAlias = Callable[[str], str | None]  # the name of a code's file -> what messages call its cell
+E = TypeVar("E", bound=DagyError)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -55,7 +57,7 @@ class Screen(Protocol):
         """Replace what is shown under that id, wherever it is."""
 
     def bundle_of(self, value: object) -> Mapping[str, object]:
-        """How the notebook would display `value`."""
+        """How the notebook would display `value`; may raise what the value's own code raises."""
 
     def capture_displays(self) -> Callable[[], None]:
         """From now on give what tasks display to the tasks; call what is returned to end that."""
@@ -123,7 +125,10 @@ class NotebookRun:
 
     def __getitem__(self, task: str) -> Any:
         """What the task returned, once the run has ended; `TaskFailedError` when it did not complete."""
-        return self._handle[task]
+        try:
+            return self._handle[task]
+        except DagyError as error:
+            raise without_our_frames(error, self._cell_of) from error.__cause__
 
     def __repr__(self) -> str:
         return f"<NotebookRun {self.run_id} {self.state}>"
@@ -146,14 +151,30 @@ class NotebookRun:
             except KeyboardInterrupt:
                 interrupts += 1
                 if interrupts > 1:
-                    self._is_waited_for = False
+                    self._wait_no_more()
                     raise
                 self._handle.cancel("interrupted")
         self._freeze()
         return self._handle.wait()
 
+    def _wait_no_more(self) -> None:
+        self._is_waited_for = False
+        if self._view is not None:
+            self._view.blocking = False
+        if self._followed.is_set():  # else whoever follows the run will see that nobody waits
+            self._freeze()
+
     def _follow(self) -> None:
-        """Feed the view until the run has ended."""
+        """Feed the view until the run has ended, and have the run's end shown whatever becomes of the view."""
+        try:
+            self._feed_view()
+        finally:
+            self._handle.wait()
+            self._followed.set()
+            if not self._is_waited_for:
+                self._freeze()
+
+    def _feed_view(self) -> None:
         seen = 0
         snapshot_at = time.monotonic()
         is_newer = False  # than the last snapshot
@@ -163,9 +184,9 @@ class NotebookRun:
             seen += len(events)
             for event in events:
                 if isinstance(event, TaskShowed):
-                    shown = preview_of(event.data)
-                    if shown is not None:
-                        self._live.show(event.task, shown)
+                    preview = preview_of(event.data)
+                    if preview is not None:
+                        self._live.show(event.task, preview)
             for change in self._live.apply(events):
                 self._finish_task(change)
             delta = self._live.delta()
@@ -173,7 +194,8 @@ class NotebookRun:
                 if delta is not None:
                     self._view.send({**delta, "now": time.time_ns() // 1_000_000})
                     is_newer = True
-                if self._is_asked_for.is_set() or (is_newer and time.monotonic() - snapshot_at > SNAPSHOT_SECONDS):
+                pause = max(SNAPSHOT_SECONDS, self._live.size / SNAPSHOT_RATE)
+                if self._is_asked_for.is_set() or (is_newer and time.monotonic() - snapshot_at > pause):
                     self._is_asked_for.clear()
                     self._view.send({**self._live.snapshot(), "now": time.time_ns() // 1_000_000})
                     snapshot_at, is_newer = time.monotonic(), False
@@ -181,16 +203,17 @@ class NotebookRun:
                 break
             with contextlib.suppress(TimeoutError):
                 self._handle.wait(UPDATE_SECONDS)
-        self._followed.set()
-        if not self._is_waited_for:
-            self._freeze()
 
     def _finish_task(self, change: TaskChanged) -> None:
         task = self._handle.task_run(change.task)
-        preview = None
-        if task.value is not None:
-            preview = preview_of(self._screen.bundle_of(task.value))
+        preview = None if task.value is None else self._preview_of(task.value)
         self._live.finish(change.task, preview=preview, error=self._error_text(task.error))
+
+    def _preview_of(self, value: object) -> Preview | None:
+        try:
+            return preview_of(self._screen.bundle_of(value))
+        except Exception as error:  # noqa: BLE001 (the value's own code)
+            return Preview("text", sendable(f"a {type(value).__name__} that can't be shown: it raised {shown(error)}"))
 
     def _error_text(self, error: BaseException | None) -> str:
         return with_cells(error_text(error), self._cell_of)
@@ -201,15 +224,16 @@ class NotebookRun:
                 return
             self._is_frozen = True
         self._release()
-        self._screen.replace(self._display_id, self._bundle())
-        if self._view is not None:
-            self._view.close()
+        try:
+            self._screen.replace(self._display_id, self._bundle())
+        finally:
+            if self._view is not None:
+                self._view.close()
 
     def _bundle(self) -> dict[str, object]:
         result = self._handle.wait()
-        previews = {task: still_html(shown) for task, shown in self._live.previews().items()}
-        still = result.still(previews, error=self._error_text)
-        return {"text/html": run_html(still), "text/plain": str(result)}
+        still = result.still(still_previews(self._live.previews()), error=self._error_text)
+        return {"text/html": sendable(run_html(still)), "text/plain": sendable(str(result))}
 
     def _begin(self, release: Callable[[], None], *, waits: bool) -> None:
         self._release = release
@@ -255,30 +279,30 @@ def start_run(
     program, values = flow.prepare(**parameters)
     live = LiveRun(program.spec)
     release = screen.capture_displays()
-    handle = start(program, values, max_workers=max_workers, fail_fast=fail_fast, capture=True)
+    try:
+        handle = start(program, values, max_workers=max_workers, fail_fast=fail_fast, capture=True)
+    except BaseException:
+        release()
+        raise
     run = NotebookRun(handle, screen, cell_of, live, waits=waits)
     run._begin(release, waits=waits)
     return run
 
 
-class RunStoppedError(RunError):
-    """A run that a cell waited for did not complete. Notebooks show it without a frame of Dagy's."""
-
-    def __init__(self, message: str, result: RunResult, traceback: str) -> None:
-        super().__init__(message, result)
-        self.traceback = traceback
-
-    def _render_traceback_(self) -> list[str]:
-        return [*([self.traceback.rstrip(), ""] if self.traceback else []), str(self)]
-
-
 def completed_result(run: NotebookRun, cell_of: CellOf) -> RunResult:
-    """The result of a run that has ended; `RunStoppedError`, caused by the task's error, when it did not complete."""
+    """The result of a run that has ended; `TaskFailedError` or `RunCancelledError` when it did not complete."""
     try:
         return checked_result(run.wait())
     except RunError as error:
-        text = with_cells(error_text(error.__cause__), cell_of)
-        raise RunStoppedError(str(error), error.result, text) from error.__cause__
+        raise without_our_frames(error, cell_of) from error.__cause__
+
+
+def without_our_frames(error: E, cell_of: CellOf) -> E:
+    """`error`, which notebooks from now on show as the task's own traceback and the message: no frame is Dagy's."""
+    cause = with_cells(error_text(error.__cause__), cell_of).rstrip()
+    lines = [sendable(each) for each in (cause, "", f"{type(error).__name__}: {error}")]
+    vars(error)["_render_traceback_"] = lambda: lines if cause else lines[2:]  # what IPython asks an exception for
+    return error
 
 
 def with_cells(text: str, cell_of: CellOf) -> str:

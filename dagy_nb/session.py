@@ -37,8 +37,8 @@ class Session:
     ) -> NotebookRun:
         """Run a flow and show every task live; `parameters` are the flow's.
 
-        Waits for the end, unless `background`. Raises `RunStoppedError` when the run that it waited for did not
-        complete, unless `must_complete` is off.
+        Waits for the end, unless `background`. Raises `TaskFailedError` or `RunCancelledError` when the run that it
+        waited for did not complete, unless `must_complete` is off.
         """
         run = start_run(
             self.flow(flow),
@@ -77,9 +77,10 @@ class Session:
 
     def build(self, flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifact:
         """Build the artifact of a flow from the cells as they last ran, below `output_dir`."""
+        name = self.flow(flow).name
         export = self.export()
         source = Source(Path.cwd() / f"{self.notebook.name}.ipynb", self.notebook.name, export.text)
-        return build(source, load_flow(source, flow), Path(output_dir))
+        return build(source, load_flow(source, name), Path(output_dir))
 
     def card(self, defined: Defined, waits_for: Sequence[str] = ()) -> list[str]:
         """What a cell has become, in a line for people; a further line for each thing that may not be meant.

@@ -48,11 +48,17 @@ def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes]
     """Write the archive to `path`, whole or not at all, and return its size in bytes.
 
     `contents` holds the bytes of each file in the manifest. A file at `path` with these very bytes is left alone.
+    `ArtifactError` when `path` can't be written.
     """
     data = _encoded({MANIFEST_NAME: manifest.to_json().encode(), **contents})
-    if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+    try:
+        if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, data)
+    except OSError as error:
+        raise ArtifactError(
+            f"the artifact can't be written to {str(path)!r}: {error.strerror or error}; choose another output folder"
+        ) from error
     return len(data)
 
 

@@ -1,18 +1,20 @@
 """Performs what the state machine commands and feeds back what happens; decides nothing itself.
 
-There is no thread that drives: whoever has news (a worker whose attempt ended, a timer, somebody who cancels) feeds it to
-the machine under the run's lock and performs the commands. A worker that ends an attempt goes on with one that became
-ready, so a chain of tasks never hops between threads.
+There is no thread that drives: whoever has news (a worker whose attempt ended, a timer, somebody who cancels) feeds it
+to the machine under the run's lock and performs the commands. A worker that ends an attempt goes on with one that
+became ready, so a chain of tasks never hops between threads.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -71,7 +73,9 @@ class Driver:
         self.parameters = parameters
         self.run_id = run_id
         self.done = threading.Event()
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of the log, and of what readers may ask meanwhile
+        self._turn = threading.Lock()  # of the thread that changes the machine now
+        self._inbox: deque[Stimulus] = deque()  # what has happened, and the machine does not know yet
         self.log = EventLog(self._lock)
         self._machine = RunMachine(program, max_workers=max_workers, fail_fast=fail_fast)
         self._capture = capture
@@ -222,41 +226,56 @@ class Driver:
     # ---- what follows
 
     def _feed(self, stimulus: Stimulus, *, keep_one: bool = False) -> Attempt | None:
-        """Let it happen, and perform what is commanded. With `keep_one` one attempt to start is returned instead."""
+        """Let it happen, and perform what is commanded. With `keep_one` an attempt to start may be returned instead.
+
+        Who finds another thread taking its turn leaves the stimulus to that thread: waiting in line for a lock would
+        cost a change of threads for each task.
+        """
+        self._inbox.append(stimulus)
+        mine: Attempt | None = None
+        while self._inbox and self._turn.acquire(blocking=False):
+            try:
+                to_start, hooks = self._take_turn()
+            finally:
+                self._turn.release()
+            for attempt in to_start:
+                if self.program.code[attempt.task].is_async:
+                    self._loop_worker.start(attempt)
+                elif keep_one and mine is None and not hooks:
+                    mine = attempt
+                else:
+                    self._worker.start(attempt)
+            if hooks and not keep_one:  # a slow hook must hold up neither the timers nor whoever cancels
+                name = f"dagy-{self.run_id}-hooks"
+                threading.Thread(target=self._follow_up, args=(hooks,), name=name, daemon=True).start()
+            else:
+                self._follow_up(hooks)
+        return mine
+
+    def _take_turn(self) -> tuple[list[Attempt], list[CallHooks]]:
+        """Let all that waits happen; the attempts to start and the hooks to call, once the turn is over."""
         to_start: list[Attempt] = []
         hooks: list[CallHooks] = []
         with self._lock:
-            for command in step(self._machine, stimulus):
-                kind = type(command)
-                if kind is Record:
-                    self._record(command, stimulus)  # type: ignore[arg-type]  # the checker does not narrow by type()
-                elif kind is StartAttempt:
-                    to_start.append(self._attempt(command.task, command.attempt))  # type: ignore[union-attr]
-                elif kind is CallHooks:
-                    hooks.append(command)  # type: ignore[arg-type]
-                elif kind is SetTimer:
-                    self._timers.set(command.seconds, lambda timer=command.timer: self._fire(timer))  # type: ignore[union-attr, misc]
-                elif kind is StopAttempt:
-                    self._stop(self._attempts[command.task])  # type: ignore[union-attr]
-                elif kind is Finish:
-                    self._end_state = command.state  # type: ignore[union-attr]
+            while self._inbox:
+                stimulus = self._inbox.popleft()
+                for command in step(self._machine, stimulus):
+                    kind = type(command)
+                    if kind is Record:
+                        self._record(command, stimulus)  # type: ignore[arg-type]  # `type()` does not narrow
+                    elif kind is StartAttempt:
+                        to_start.append(self._attempt(command.task, command.attempt))  # type: ignore[union-attr]
+                    elif kind is CallHooks:
+                        hooks.append(command)  # type: ignore[arg-type]
+                    elif kind is SetTimer:
+                        self._timers.set(command.seconds, functools.partial(self._fire, command.timer))  # type: ignore[union-attr]
+                    elif kind is StopAttempt:
+                        self._stop(self._attempts[command.task])  # type: ignore[union-attr]
+                    elif kind is Finish:
+                        self._end_state = command.state  # type: ignore[union-attr]
             if hooks:
                 self._hooks_at_work += 1
-        mine: Attempt | None = None
-        for attempt in to_start:
-            if self.program.code[attempt.task].is_async:
-                self._loop_worker.start(attempt)
-            elif keep_one and mine is None and not hooks:
-                mine = attempt
-            else:
-                self._worker.start(attempt)
-        if hooks and isinstance(stimulus, TimerFired):  # a slow hook must not hold up the timers
-            threading.Thread(
-                target=self._follow_up, args=(hooks,), name=f"dagy-{self.run_id}-hooks", daemon=True
-            ).start()
-        else:
-            self._follow_up(hooks)
-        return mine
+        return to_start, hooks
 
     def _record(self, record: Record, stimulus: Stimulus) -> None:
         task, attempt, state, error = record

@@ -14,14 +14,15 @@ from dagy.engine.events import Event, TaskShowed, TaskWrote
 
 OUTPUT_LIMIT = 1_000_000  # characters of output that are kept for each task
 _MERGE_LIMIT = 4_096  # characters up to which writes are merged into one event
+_PIECE = 65_536  # characters that one event holds at most
 
 
 class EventLog:
     """The events of one run, oldest first; `log[seq]` is the event with that number."""
 
-    def __init__(self, lock: threading.RLock) -> None:  # type: ignore[valid-type]  # a type in stubs only from 3.13
+    def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
-        self._grown = threading.Condition(lock)  # type: ignore[arg-type]
+        self._grown = threading.Condition(lock)
         self._events: list[Event] = []
         self._followers = 0
         self._handed_out = 0  # events below this number have been read, and must not change
@@ -40,36 +41,23 @@ class EventLog:
 
     def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
         """Add text that a task wrote, merged with what it wrote just before."""
-        with self._lock:  # type: ignore[attr-defined]
+        with self._lock:
             if self._is_closed:  # a thread that was given up still writes
                 return
-            last = self._events[-1] if len(self._events) > self._handed_out else None
-            if (
-                type(last) is TaskWrote
-                and last.task == task
-                and last.attempt == attempt
-                and last.stream == stream
-                and len(last.text) + len(text) <= _MERGE_LIMIT
-            ):
-                self._events[-1] = last._replace(text=last.text + text)
-            else:
-                self._kept.setdefault(task, deque()).append(len(self._events))
-                self.append(TaskWrote(len(self._events), at, task, attempt, stream, text))
-            self._size[task] = self._size.get(task, 0) + len(text)
-            if self._size[task] > OUTPUT_LIMIT:
-                self._let_go(task)
+            for start in range(0, len(text), _PIECE):
+                self._write_piece(at, task, attempt, stream, text[start : start + _PIECE])
 
     def show(
         self, at: int, task: str, attempt: int, data: Mapping[str, object], metadata: Mapping[str, object]
     ) -> None:
         """Add what a task displayed."""
-        with self._lock:  # type: ignore[attr-defined]
+        with self._lock:
             if not self._is_closed:
                 self.append(TaskShowed(len(self._events), at, task, attempt, data, metadata))
 
     def since(self, seq: int) -> list[Event]:
         """The events from number `seq` on, at once; maybe none."""
-        with self._lock:  # type: ignore[attr-defined]
+        with self._lock:
             self._handed_out = len(self._events)
             return self._events[seq:]
 
@@ -79,7 +67,8 @@ class EventLog:
             with self._grown:
                 self._followers += 1
                 try:
-                    self._grown.wait_for(lambda: len(self._events) > seq or self._is_closed)
+                    while len(self._events) <= seq and not self._is_closed:
+                        self._grown.wait()
                 finally:
                     self._followers -= 1
                 batch = self.since(seq)
@@ -96,8 +85,25 @@ class EventLog:
 
     def outputs(self) -> Mapping[str, str]:
         """For each task that wrote something what is kept of it, whole lines of all its streams in order."""
-        with self._lock:  # type: ignore[attr-defined]
+        with self._lock:
             return {task: "".join(self._text(number) for number in numbers) for task, numbers in self._kept.items()}
+
+    def _write_piece(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
+        last = self._events[-1] if len(self._events) > self._handed_out else None
+        if (
+            type(last) is TaskWrote
+            and last.task == task
+            and last.attempt == attempt
+            and last.stream == stream
+            and len(last.text) + len(text) <= _MERGE_LIMIT
+        ):
+            self._events[-1] = last._replace(text=last.text + text)
+        else:
+            self._kept.setdefault(task, deque()).append(len(self._events))
+            self.append(TaskWrote(len(self._events), at, task, attempt, stream, text))
+        self._size[task] = self._size.get(task, 0) + len(text)
+        if self._size[task] > OUTPUT_LIMIT:
+            self._let_go(task)
 
     def _text(self, number: int) -> str:
         event = self._events[number]
@@ -109,17 +115,12 @@ class EventLog:
         """Drop the oldest text of `task`, and leave on the oldest event that is kept how much is gone."""
         numbers = self._kept[task]
         dropped = 0
-        while self._size[task] > OUTPUT_LIMIT and len(numbers) > 1:
+        while self._size[task] > OUTPUT_LIMIT:
             event = self._events[numbers.popleft()]
             if type(event) is TaskWrote:
                 self._size[task] -= len(event.text)
                 dropped += len(event.text) + event.dropped
                 self._events[event.seq] = event._replace(text="", dropped=0)
         oldest = self._events[numbers[0]]
-        if type(oldest) is not TaskWrote:
-            return
-        if self._size[task] > OUTPUT_LIMIT:  # one write larger than all that may be kept
-            surplus = len(oldest.text) - OUTPUT_LIMIT
-            oldest = oldest._replace(text=oldest.text[surplus:], dropped=oldest.dropped + surplus)
-            self._size[task] = OUTPUT_LIMIT
-        self._events[oldest.seq] = oldest._replace(dropped=oldest.dropped + dropped)
+        if type(oldest) is TaskWrote:
+            self._events[oldest.seq] = oldest._replace(dropped=oldest.dropped + dropped)

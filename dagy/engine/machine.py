@@ -27,6 +27,7 @@ from dagy.engine.events import (
     StopAttempt,
     TaskRaised,
     TaskReturned,
+    Timer,
     TimerFired,
 )
 from dagy.errors import TaskTimeoutError
@@ -115,6 +116,11 @@ class RunMachine:
         """Whether nothing new is to be started."""
         return self.cancel_reason is not None or (self.fail_fast and self.first_failure is not None)
 
+    @property
+    def stop_reason(self) -> str:
+        """Why what ran was told to stop."""
+        return self.cancel_reason or f"stopped because {self.first_failure!r} failed"
+
     def states(self) -> Mapping[str, State]:
         """The state of each task by id."""
         return {task_id: line.state for task_id, line in self.tasks.items()}
@@ -138,29 +144,13 @@ def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
             if _is_current(line, attempt):
                 _leave(run, line)
                 _failed(run, line, failed(_sentence(error)), error, chance, out)
-        case TimerFired(Deadline(task, attempt), chance):
-            line = run.tasks[task]
-            if _is_current(line, attempt):
-                _leave(run, line)
-                out.append(StopAttempt(task, attempt))
-                seconds = line.options.timeout_seconds
-                message = f"ran out of time after {seconds:g} s; the run goes on, and its thread may still be at work"
-                _failed(run, line, State(StateType.TIMED_OUT, message), TaskTimeoutError(message), chance, out)
-        case TimerFired(RetryDue(task, attempt)):
-            line = run.tasks[task]
-            if line.state.type is StateType.RETRYING and line.attempt == attempt:
-                run.ready.append(line)
-        case TimerFired(GraceOver()):
-            for task in sorted(run.stopping):
-                line = run.tasks[task]
-                reason = run.cancel_reason or f"stopped because {run.first_failure!r} failed"
-                _leave(run, line)
-                _finish_task(run, line, cancelled(f"{reason}; it did not stop, and its thread is still at work"), out)
+        case TimerFired(timer, chance):
+            _time_is_up(run, timer, chance, out)
         case AttemptStopped(task, attempt):
             line = run.tasks[task]
             if _is_current(line, attempt):
                 _leave(run, line)
-                _finish_task(run, line, cancelled(run.cancel_reason or f"stopped because {run.first_failure!r} failed"), out)  # fmt: skip
+                _finish_task(run, line, cancelled(run.stop_reason), out)
         case CancelAsked(reason):
             if not run.state.is_final and run.cancel_reason is None:
                 run.cancel_reason = reason
@@ -176,6 +166,30 @@ def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
         run.state = _end_state(run)
         out.append(Finish(run.state))
     return out
+
+
+def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]) -> None:
+    match timer:
+        case Deadline(task, attempt):
+            line = run.tasks[task]
+            if _is_current(line, attempt):
+                _leave(run, line)
+                out.append(StopAttempt(task, attempt))
+                seconds = line.options.timeout_seconds
+                message = f"ran out of time after {seconds:g} s; the run goes on, and its thread may still be at work"
+                _failed(run, line, State(StateType.TIMED_OUT, message), TaskTimeoutError(message), chance, out)
+        case RetryDue(task, attempt):
+            line = run.tasks[task]
+            if line.state.type is StateType.RETRYING and line.attempt == attempt:
+                run.ready.append(line)
+        case GraceOver():
+            for task in sorted(run.stopping):
+                line = run.tasks[task]
+                _leave(run, line)
+                message = f"{run.stop_reason}; it did not stop, and its thread is still at work"
+                _finish_task(run, line, cancelled(message), out)
+        case _:
+            assert_never(timer)
 
 
 def _is_current(line: TaskLine, attempt: int) -> bool:

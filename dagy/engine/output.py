@@ -1,8 +1,8 @@
 """What a task prints, logs or shows goes to that task, whichever thread or event loop it runs on.
 
 A context variable names the attempt that runs in the calling context. While a run captures, `sys.stdout`, `sys.stderr`
-and the root logger are wrapped: what is written inside a task goes to the task, everything else passes straight through.
-The wrapping is counted, so that runs may overlap, and is gone when the last of them has ended.
+and the root logger are wrapped: what is written inside a task goes to the task, everything else passes straight
+through. The wrapping is counted, so that runs may overlap, and is gone when the last of them has ended.
 """
 
 from __future__ import annotations
@@ -175,16 +175,18 @@ class _ToTask(logging.Handler):
         sink = _SINK.get()
         if sink is not None:
             sink.write("log", self.format(record) + "\n")
-        elif logging.lastResort is not None and self._is_the_only_handler(record):
-            logging.lastResort.handle(record)
+        elif self._is_the_only_handler(record.name):  # without it, logging's last resort would have shown the record
+            last_resort = logging.lastResort
+            if last_resort is not None and record.levelno >= last_resort.level:
+                last_resort.handle(record)
 
-    def _is_the_only_handler(self, record: logging.LogRecord) -> bool:
-        logger: logging.Logger | None = logging.getLogger(record.name)
+    def _is_the_only_handler(self, name: str) -> bool:
+        logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:
             if any(each is not self for each in logger.handlers):
                 return False
             logger = logger.parent if logger.propagate else None
-        return record.levelno >= logging.WARNING
+        return True
 
 
 class _Elsewhere(logging.Filter):

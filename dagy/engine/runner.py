@@ -70,7 +70,7 @@ class RunHandle:
         self._driver.cancel(reason)
 
     def wait(self, timeout: float | None = None) -> RunResult:
-        """The result, once the run has ended; however it ended. `TimeoutError` after `timeout` seconds without an end."""
+        """The result, once the run has ended, however it did. `TimeoutError` after `timeout` seconds without an end."""
         if not self._driver.done.wait(timeout):
             raise TimeoutError(f"run {self.run_id!r} has not ended within {timeout:g} s")
         return self._driver.result

@@ -8,6 +8,8 @@ const FINAL = new Set(["COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED
 const RANK = { PENDING: 0, QUEUED: 1, RUNNING: 2, RETRYING: 3 };
 const BAD = new Set(["FAILED", "TIMED_OUT", "CRASHED"]);
 const LOG_LIMIT = 20000; // characters of a task's output that are kept
+const SHOWN_LIMIT = 20; // displays of a task that are kept
+const SHOWN_SIZE_LIMIT = 4000000; // characters of these displays
 const ANSWER_MS = 800; // how long the kernel may take to answer a cancel
 const COUNT_ORDER = [
   "COMPLETED", "RUNNING", "RETRYING", "FAILED", "TIMED_OUT", "CRASHED", "CANCELLED", "SKIPPED", "QUEUED", "PENDING",
@@ -56,7 +58,10 @@ function storeOf(model) {
       changed.add(id);
     }
     for (const [id, preview] of message.shown) {
-      store.tasks[id].shown.push(preview);
+      const shown = store.tasks[id].shown;
+      shown.push(preview);
+      let size = shown.reduce((sum, each) => sum + each.content.length, 0);
+      while (shown.length > 1 && (shown.length > SHOWN_LIMIT || size > SHOWN_SIZE_LIMIT)) size -= shown.shift().content.length;
       changed.add(id);
     }
     tell(changed);

@@ -111,6 +111,11 @@ def _view_class() -> Any:
                 state["snapshot"] = dict(self._make_snapshot())
             return state
 
+        def close(self) -> None:
+            """Forget the view, and the layout model that every widget brings."""
+            super().close()
+            self.layout.close()
+
         def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
             if content.get("op") == "ready":
                 self._on_ready()

@@ -50,16 +50,17 @@ def machine(
     *,
     max_workers: int = 8,
     fail_fast: bool = True,
-    retry: RetryPolicy | Mapping[str, RetryPolicy] = RetryPolicy(),
+    retry: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
     hooks: Hooks | None = None,
     **options: Any,
 ) -> RunMachine:
     """A run of tasks that need each other so; the tasks `a` and `a-2` are two calls of one task."""
+    names = {each: each.partition("-")[0] for each in needs}
     tasks = tuple(
-        TaskSpec(each, each.partition("-")[0], f"m:{each.partition('-')[0]}", after=tuple(up), options=TaskOptions(**options))
+        TaskSpec(each, names[each], f"m:{names[each]}", after=tuple(up), options=TaskOptions(**options))
         for each, up in needs.items()
-    )  # fmt: skip
-    policies = retry if isinstance(retry, Mapping) else dict.fromkeys(needs, retry)
+    )
+    policies = retry if isinstance(retry, Mapping) else dict.fromkeys(needs, retry or RetryPolicy())
     code = {each: TaskCode(nothing, NOTHING, retry=policies[each], hooks=hooks or {}) for each in needs}
     program = Program(FlowSpec("etl", tasks=tasks), code, {each: {} for each in needs})
     return RunMachine(program, max_workers=max_workers, fail_fast=fail_fast)
@@ -226,7 +227,7 @@ def test_a_failure_says_what_was_raised(error: BaseException, message: str):
     assert run.tasks["a"].state.message == message
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __init__(self, inner: BaseException) -> None:
         self.inner = inner
 
@@ -240,8 +241,8 @@ class Unspeakable(Exception):
 def test_an_exception_that_can_not_be_shown_fails_its_task_all_the_same(inner: BaseException):
     run = machine({"a": []})
     step(run, RunStarted())
-    assert lines(step(run, raised("a", error=Unspeakable(inner))))[0] == (
-        "a#1 FAILED: Unspeakable (its message can't be shown)"
+    assert lines(step(run, raised("a", error=UnspeakableError(inner))))[0] == (
+        "a#1 FAILED: UnspeakableError (its message can't be shown)"
     )
 
 
@@ -297,7 +298,7 @@ def test_a_retry_calls_its_hooks_and_not_those_of_a_failure():
     assert "hooks a#1 RETRYING" in lines(step(run, raised("a")))
 
 
-@pytest.mark.parametrize("broken", [RuntimeError("broken"), SystemExit(1), Unspeakable(ValueError())])
+@pytest.mark.parametrize("broken", [RuntimeError("broken"), SystemExit(1), UnspeakableError(ValueError())])
 def test_a_retry_condition_that_raises_means_no_retry_and_keeps_the_tasks_own_error(broken: BaseException):
     def condition(error: Exception) -> bool:
         raise broken
@@ -490,8 +491,14 @@ def test_an_impossible_move_raises_and_names_both_states():
 
 @pytest.mark.parametrize(
     "late",
-    [TaskReturned("a", 1, None), raised("a"), AttemptStopped("a", 1), TimerFired(Deadline("a", 1), 0.0), CancelAsked("")],
-)  # fmt: skip
+    [
+        TaskReturned("a", 1, None),
+        raised("a"),
+        AttemptStopped("a", 1),
+        TimerFired(Deadline("a", 1), 0.0),
+        CancelAsked(""),
+    ],
+)
 def test_final_stays_final(late: Any):
     run = machine({"a": []}, fail_fast=False)
     step(run, RunStarted())

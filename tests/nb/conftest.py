@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import re
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+from traitlets import Type
 from traitlets.config import Config
 
 
@@ -37,8 +39,8 @@ class Ran:
     @property
     def text(self) -> str:
         """All that a person can read of it."""
-        plain = [str(each.get("text/plain", "")) for each in self.shown]
-        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join([self.out, self.err, *plain]))
+        parts = [self.out, self.err, *(str(each.get("text/plain", "")) for each in self.shown)]
+        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(each.strip() for each in parts if each.strip()))
 
     @property
     def html(self) -> str:
@@ -88,15 +90,18 @@ class NotebookShell:
         return ran.text
 
 
+class RecordingShell(InteractiveShell):
+    display_pub_class = Type(CapturingDisplayPublisher)
+
+
 def new_shell() -> InteractiveShell:
     """A shell that keeps no history on disk and prints no colours."""
     config = Config()
     config.HistoryManager.hist_file = ":memory:"
-    config.InteractiveShell.colors = "nocolor"
-    config.InteractiveShell.xmode = "Context"
-    config.InteractiveShell.display_pub_class = CapturingDisplayPublisher
-    InteractiveShell.clear_instance()
-    return InteractiveShell.instance(config=config, user_module=ModuleType("__main__"))
+    config.RecordingShell.colors = "nocolor"
+    config.RecordingShell.xmode = "Context"
+    RecordingShell.clear_instance()
+    return RecordingShell.instance(config=config, user_module=ModuleType("__main__"))
 
 
 @pytest.fixture
@@ -104,15 +109,16 @@ def bare(capsys: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.
     """A fresh shell, in a folder of its own, in which the extension is not loaded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / ".ipython"))
-    before = (sys.stdout, sys.stderr, sys.displayhook, list(logging.getLogger().handlers))
     shell = new_shell()
     yield NotebookShell(shell, capsys.readouterr)
     if "DagyMagics" in shell.magics_manager.registry:
         shell.run_line_magic("unload_ext", "dagy_nb")
     assert "publish" not in vars(shell.display_pub), "a run still captures what is displayed"
+    atexit.unregister(shell.atexit_operations)
     shell.atexit_operations()
-    InteractiveShell.clear_instance()
-    assert (sys.stdout, sys.stderr, sys.displayhook, list(logging.getLogger().handlers)) == before
+    RecordingShell.clear_instance()
+    left = [sys.stdout, sys.stderr, sys.displayhook, *logging.getLogger().handlers]
+    assert [each for each in left if type(each).__module__.startswith("dagy")] == []
 
 
 @pytest.fixture

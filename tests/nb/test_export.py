@@ -70,25 +70,25 @@ from collections import Counter
 
 from dagy import flow, task
 
-# cell 1 (id-1)
+# cell id-1
 # how much is enough
 LIMIT = 2
 
 
-# cell 2 (id-2)
+# cell id-2
 def enough(count):
     """Is it?"""
     return count >= LIMIT
 
 
-# cell 3 (id-3)
+# cell id-3
 # where it comes from
 @task(retries=2)
 def load(path: str = "a b a"):
     return path.split()
 
 
-# cell 4 (id-4)
+# cell id-4
 @task
 def count(load):
     counts = Counter(load)
@@ -97,14 +97,14 @@ def count(load):
     return {"counts": counts, "total": total}
 
 
-# cell 5 (id-5)
+# cell id-5
 @task
 def frequent(counts):
     frequent = sorted(word for word, n in counts.items() if enough(n))
     return frequent
 
 
-# cell 6 (id-6)
+# cell id-6
 @task(description="What was found")
 def report(frequent, total):
     return f"{frequent} of {total}"

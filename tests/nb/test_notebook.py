@@ -1,0 +1,253 @@
+"""The kept cells of a notebook, and the flows they make, without IPython."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from dagy import Flow, Task
+from dagy.errors import CycleError, DefinitionError, UnknownFlowError
+from dagy_nb.cells import Cell
+from dagy_nb.notebook import Defined, Notebook
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    return Notebook({}, name="etl")
+
+
+def keep(notebook: Notebook, source: str, cell_id: str = "") -> Defined | None:
+    """Run a cell as a kernel would, its magic's line aside, and keep it."""
+    number = len(notebook.cells) + 1
+    cell = Cell(cell_id, source, f"cell {number}")
+    if not notebook.waits_for(notebook.check(cell)):
+        lines = source.split("\n")
+        text = "\n".join(["", *lines[1:]]) if lines[0].startswith("%%") else source
+        exec(compile(text, f"<{number}>", "exec"), notebook.namespace)  # type: ignore[arg-type]
+    return notebook.keep(cell, f"<{number}>")
+
+
+def task_names(notebook: Notebook) -> list[str]:
+    return [each.name for each in notebook.tasks()]
+
+
+def value(flow: Flow[..., Any], **parameters: Any) -> Any:
+    return flow.run_local(**parameters).value
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("etl", "etl"), ("01_quick start", "quick_start"), ("02-web", "web"), ("", "notebook"), ("123", "notebook")],
+)
+def test_a_notebook_is_named_after_its_file(file: str, name: str) -> None:
+    assert Notebook({}, name=file).name == name
+
+
+@given(st.text())
+def test_the_name_of_a_notebook_is_always_a_python_name(file: str) -> None:
+    assert Notebook({}, name=file).name.isidentifier()
+
+
+# ---- keeping
+
+
+def test_an_ordinary_cell_defines_nothing_and_is_kept(notebook: Notebook) -> None:
+    assert keep(notebook, "x = 1") is None
+    assert [each.source for each in notebook.cells] == ["x = 1"]
+
+
+def test_a_function_is_a_task_under_its_name_and_still_callable(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load(n=3):\n    return n")
+    made = notebook.namespace["load"]
+    assert isinstance(made, Task)
+    assert (made.name, made(5)) == ("load", 5)
+
+
+def test_keeping_a_function_twice_does_not_wrap_it_twice(notebook: Notebook) -> None:
+    cell = Cell("a", "%%dagy_task\ndef load():\n    return 1", "cell 1")
+    keep(notebook, cell.source, "a")
+    notebook.keep(cell, "<1>")
+    assert not isinstance(notebook.namespace["load"].function, Task)
+
+
+def test_the_options_of_a_cell_are_those_of_its_task(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task fetch --retries 2 --retry-delay 1,5 --timeout 60\ndef load():\n    return 1")
+    made = notebook.namespace["load"]
+    assert (made.name, made.options.retries, made.options.timeout_seconds) == ("fetch", 2, 60.0)
+    (spec,) = notebook.flow().spec.tasks
+    assert (spec.name, spec.options.retries, tuple(spec.options.retry_delays)) == ("fetch", 2, (1, 5))
+
+
+def test_a_cell_with_an_id_replaces_itself_in_its_place(notebook: Notebook) -> None:
+    keep(notebook, "x = 1", "a")
+    keep(notebook, "y = 2", "b")
+    keep(notebook, "x = 3", "a")
+    assert [each.source for each in notebook.cells] == ["x = 3", "y = 2"]
+
+
+def test_a_cell_that_gets_an_id_later_stays_one_cell_in_its_place(notebook: Notebook) -> None:
+    keep(notebook, "x = 1")
+    keep(notebook, "y = 2")
+    keep(notebook, "x = 1", "a")
+    assert [(each.id, each.source) for each in notebook.cells] == [("a", "x = 1"), ("", "y = 2")]
+
+
+def test_without_ids_a_task_replaces_the_task_of_its_name(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2")
+    keep(notebook, "%%dagy_flow load\nresult = load()")  # a flow of that name is another thing
+    assert task_names(notebook) == ["load"]
+    assert len(notebook.cells) == 2
+    assert notebook.flow().name == "load"
+    assert value(notebook.flow()) == 2
+
+
+def test_two_cells_with_ids_and_one_task_name_are_refused_with_both_cells(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1", "a")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2", "b")
+    with pytest.raises(DefinitionError, match="cell 1 and cell 2 both define the task 'load'; rename one, or delete"):
+        notebook.flow()
+
+
+@pytest.mark.parametrize("source", ["%%dagy_task\nasync def many():\n    yield 1", "%%dagy_task --retries x\nx = 1"])
+def test_a_cell_that_can_not_be_kept_changes_nothing(notebook: Notebook, source: str) -> None:
+    keep(notebook, "%%dagy_task\ndef many():\n    return 1")
+    before = notebook.cells
+    with pytest.raises(DefinitionError):
+        keep(notebook, source)
+    assert notebook.cells == before
+    assert task_names(notebook) == ["many"]
+
+
+def test_forgetting_keeps_the_names(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1")
+    notebook.forget()
+    assert (notebook.cells, task_names(notebook)) == ((), [])
+    assert notebook.namespace["load"]() == 1
+
+
+def test_a_file_is_the_cell_whose_code_it_holds(notebook: Notebook) -> None:
+    keep(notebook, "x = 1")
+    assert notebook.label_of("<1>") == "cell 1"
+    assert notebook.label_of("elsewhere.py") is None
+
+
+# ---- what runs on its own
+
+
+def test_a_cell_waits_for_what_only_a_run_makes(notebook: Notebook) -> None:
+    keep(notebook, "rows = [1]")
+    keep(notebook, "%%dagy_task\ndef load():\n    return [2]")
+
+    def waits_for(source: str) -> tuple[str, ...]:
+        return notebook.waits_for(notebook.check(Cell("", source, "cell 9")))
+
+    assert waits_for("%%dagy_task\nx = len(rows)") == ()
+    assert waits_for("%%dagy_task\nx = len(load)") == ("load",)
+    assert waits_for("%%dagy_task\nx = load()") == ()
+    assert waits_for("%%dagy_task\nx = len(load()) + len(load)") == ("load",)
+    assert waits_for("%%dagy_task\ndef f(load):\n    return load") == ()
+    assert waits_for("%%dagy_task\nx = unheard_of") == ()  # an ordinary NameError when it runs
+    assert waits_for("%%dagy_flow\nload()") == ("etl",)
+    assert waits_for("%%dagy_flow pipe\nload()") == ("pipe",)
+    assert waits_for("%%dagy_flow\ndef pipe():\n    load()") == ()
+    assert waits_for("x = load") == ()
+
+
+# ---- flows
+
+
+def test_task_cells_joined_by_their_names_are_the_flow(notebook: Notebook) -> None:
+    keep(notebook, "FACTOR = 10")
+    keep(notebook, "%%dagy_task\ndef load(n: int = 3):\n    return list(range(n))")
+    keep(notebook, "%%dagy_task\ntotal = sum(load) * FACTOR")
+    keep(notebook, "%%dagy_task\ndef report(total):\n    return f'{total} in all'")
+    flow = notebook.flow()
+    assert (flow.name, value(flow), value(flow, n=2)) == ("etl", "30 in all", "10 in all")
+    assert notebook.flow("etl").spec == flow.spec
+
+
+def test_a_flow_is_never_older_than_its_cells(notebook: Notebook) -> None:
+    keep(notebook, "FACTOR = 10", "a")
+    keep(notebook, "%%dagy_task\nx = FACTOR", "b")
+    assert value(notebook.flow()) == 10
+    keep(notebook, "FACTOR = 20", "a")
+    assert value(notebook.flow()) == 20
+    keep(notebook, "%%dagy_task\nx = FACTOR + 1", "b")
+    assert value(notebook.flow()) == 21
+
+
+def test_a_joined_flow_may_have_the_name_of_a_task(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef etl():\n    return 1")
+    assert (notebook.flow().name, value(notebook.flow())) == ("etl", 1)
+
+
+def test_statements_do_not_change_the_notebooks_names_when_they_run(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\nx = [1]")
+    keep(notebook, "%%dagy_task\ny = x + [2]")
+    notebook.namespace.update(x="untouched", y="untouched")
+    assert value(notebook.flow()) == [1, 2]
+    assert (notebook.namespace["x"], notebook.namespace["y"]) == ("untouched", "untouched")
+
+
+def test_a_written_flow_wins_over_the_joined_one(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load(n=1):\n    return n")
+    keep(notebook, "%%dagy_flow weekly --version 2.0 --description 'Each week'\nresult = load(7)")
+    flow = notebook.flow()
+    assert (flow.name, flow.version, flow.description) == ("weekly", "2.0", "Each week")
+    assert notebook.flow("weekly").spec == flow.spec
+    assert value(notebook.flow("etl")) == 1  # the task cells joined, by the notebook's name
+
+
+def test_a_decorated_flow_is_found_by_either_name(notebook: Notebook) -> None:
+    keep(notebook, "from dagy import flow, task")
+    keep(notebook, "@task\ndef one():\n    return 1\n\n@flow(name='the etl')\ndef pipeline():\n    return one()")
+    keep(notebook, "_hidden = pipeline")
+    assert notebook.flow() is notebook.flow("pipeline")
+    assert notebook.flow("the etl") is notebook.flow("pipeline")
+
+
+def test_a_choice_must_be_made(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1")
+    keep(notebook, "%%dagy_flow a\nload()")
+    keep(notebook, "from dagy import flow\n@flow\ndef b():\n    return load()")
+    with pytest.raises(DefinitionError, match="the notebook has 2 flows; name one of them: a, b"):
+        notebook.flow()
+
+
+def test_what_is_not_there_is_said_with_what_is(notebook: Notebook) -> None:
+    with pytest.raises(DefinitionError, match="begin a cell with %%dagy_task to make it a task, and run it"):
+        notebook.flow()
+    with pytest.raises(UnknownFlowError, match="there is no flow 'x'; no flow is defined yet"):
+        notebook.flow("x")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1")
+    with pytest.raises(UnknownFlowError, match="there is no flow 'elt'; did you mean 'etl'?"):
+        notebook.flow("elt")
+
+
+def test_a_circle_is_named_and_the_cells_stay(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef a(b):\n    return b", "a")
+    keep(notebook, "%%dagy_task\ndef b(a):\n    return a", "b")
+    with pytest.raises(CycleError) as caught:
+        notebook.flow()
+    assert set(caught.value.cycle) == {"a", "b"}
+    keep(notebook, "%%dagy_task\ndef b():\n    return 1", "b")
+    assert value(notebook.flow()) == 1
+
+
+def test_an_error_points_at_the_line_of_the_cell(notebook: Notebook) -> None:
+    keep(notebook, "zero = 1")
+    keep(notebook, "%%dagy_task\nx = 1\n\ny = [\n    1 / zero\n]")
+    notebook.namespace["zero"] = 0
+    result = notebook.flow().run_local(fail_fast=False)
+    error = result.task_run("y").error
+    assert error is not None
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    assert (frame.filename, frame.lineno) == ("<2>", 5)

@@ -1,0 +1,499 @@
+"""A run started from a notebook, followed on a screen that records: what is shown, when, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import comm
+import pytest
+
+from dagy import Flow, StateType, TaskFailedError, flow, task
+from dagy.errors import DefinitionError, ParameterError, RunCancelledError
+from dagy_nb.running import WIDGET, NotebookRun, completed_result, start_run, with_cells
+
+from .test_widgets import RecordingComm, wire_of
+
+Bundle = Mapping[str, Any]
+
+
+class RecordingScreen:
+    """A screen that keeps what it shows."""
+
+    def __init__(self, *, is_live: bool = False) -> None:
+        self.kernel_id = "k1" if is_live else ""
+        self.is_live = is_live
+        self.moment = 1
+        self.shown: list[Bundle] = []
+        self.replaced: list[tuple[str, Bundle]] = []
+        self.capturing = 0
+
+    def show(self, bundle: Bundle) -> None:
+        self.shown.append(dict(bundle))
+
+    def show_replaceable(self, bundle: Bundle) -> str:
+        self.shown.append(dict(bundle))
+        return f"display-{len(self.shown)}"
+
+    def replace(self, display_id: str, bundle: Bundle) -> None:
+        self.replaced.append((display_id, dict(bundle)))
+
+    def bundle_of(self, value: object) -> Bundle:
+        return {"text/plain": repr(value)}
+
+    def capture_displays(self) -> Callable[[], None]:
+        self.capturing += 1
+
+        def release() -> None:
+            self.capturing -= 1
+
+        return release
+
+    @property
+    def still(self) -> Bundle:
+        """What is left of the one run that was shown."""
+        ((_, bundle),) = self.replaced
+        return bundle
+
+
+class Gate:
+    """What a task waits for, and the test opens."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def pass_through(self) -> None:
+        """Called by the task."""
+        self.reached.set()
+        while not self._open.wait(0.01):
+            pass
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.open()
+    join_followers()
+
+
+def join_followers() -> None:
+    """Wait for the threads that feed views."""
+    for each in threading.enumerate():
+        if each.name.endswith("-view"):
+            each.join(60)
+
+
+def no_cell(_filename: str) -> None:
+    return None
+
+
+def started(flow: Flow[..., Any], screen: RecordingScreen, **options: Any) -> NotebookRun:
+    parameters = options.pop("parameters", {})
+    return start_run(flow, parameters, screen=screen, cell_of=no_cell, **options)
+
+
+def finished(flow: Flow[..., Any], screen: RecordingScreen, **options: Any) -> NotebookRun:
+    run = started(flow, screen, **options)
+    run.wait_in_cell()
+    return run
+
+
+def flow_of(*functions: Callable[[], object]) -> Flow[..., Any]:
+    """A flow whose tasks depend on nothing."""
+
+    @flow(name="made")
+    def made() -> None:
+        for each in functions:
+            task(each)()
+
+    return made
+
+
+def one() -> int:
+    return 1
+
+
+# ---- what is shown
+
+
+def test_a_run_is_shown_at_once_and_replaced_by_its_still_at_the_end() -> None:
+    screen = RecordingScreen()
+    run = finished(flow_of(one), screen)
+    assert len(screen.shown) == 1
+    assert screen.shown[0]["text/plain"].startswith("made: running\n")
+    assert [display for display, _ in screen.replaced] == ["display-1"]
+    assert set(screen.still) == {"text/html", "text/plain"}
+    assert "data:image/svg+xml" in screen.still["text/html"]
+    assert screen.still["text/plain"] == str(run.wait())
+    assert screen.capturing == 0
+
+
+def test_a_run_is_not_shown_twice_by_the_cell_that_started_it() -> None:
+    screen = RecordingScreen()
+    run = finished(flow_of(one), screen)
+    run._ipython_display_()
+    assert len(screen.shown) == 1
+    screen.moment += 1
+    run._ipython_display_()
+    assert screen.shown[1] == screen.still
+
+
+def test_a_run_under_way_is_shown_in_a_later_cell_by_a_line(gate: Gate) -> None:
+    screen = RecordingScreen()
+    run = started(flow_of(gate.pass_through), screen, waits=False)
+    screen.moment += 1
+    run._ipython_display_()
+    assert "RUNNING" in screen.shown[1]["text/plain"]
+    assert run.run_id in repr(run)
+
+
+def test_a_background_run_replaces_its_picture_by_itself(gate: Gate) -> None:
+    screen = RecordingScreen()
+    run = started(flow_of(gate.pass_through), screen, waits=False)
+    assert (run.done, run.status, screen.replaced) == (False, StateType.RUNNING, [])
+    gate.open()
+    run.wait(60)
+    join_followers()
+    assert "COMPLETED" in screen.still["text/plain"]
+    assert screen.capturing == 0
+
+
+def test_a_result_can_be_had_in_every_way() -> None:
+    run = finished(flow_of(one), RecordingScreen())
+    assert run["one"] == 1
+    assert run.wait(0)["one"] == 1
+    assert run.state.is_completed
+
+    async def awaited() -> Any:
+        return await run
+
+    assert asyncio.run(awaited())["one"] == 1
+
+
+def test_waiting_has_a_limit(gate: Gate) -> None:
+    run = started(flow_of(gate.pass_through), RecordingScreen(), waits=False)
+    with pytest.raises(TimeoutError, match="has not ended within 0 s"):
+        run.wait(0)
+
+
+# ---- output
+
+
+def test_what_tasks_print_and_log_is_theirs_and_not_the_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    def prints() -> None:
+        print("to stdout")
+        print("to stderr", file=sys.stderr)
+
+    def logs() -> None:
+        logging.getLogger("of.the.user").warning("to the log")
+
+    before = (sys.stdout, sys.stderr, list(logging.getLogger().handlers))
+    run = finished(flow_of(prints, logs), RecordingScreen())
+    tasks = run.wait().task_runs
+    assert tasks["prints"].output == "to stdout\nto stderr\n"
+    assert "WARNING of.the.user: to the log" in tasks["logs"].output
+    assert capsys.readouterr() == ("", "")
+    assert (sys.stdout, sys.stderr, list(logging.getLogger().handlers)) == before
+
+
+def test_a_line_drawn_over_itself_is_in_the_still_as_it_ended() -> None:
+    def progress() -> None:
+        for percent in range(101):
+            print(f"\r{percent} %", end="")
+        print()
+
+    screen = RecordingScreen()
+    finished(flow_of(progress), screen)
+    assert "100 %" in screen.still["text/html"]
+    assert "50 %" not in screen.still["text/html"]
+
+
+def test_a_flood_of_output_leaves_a_small_still() -> None:
+    def flood() -> None:
+        for number in range(100_000):
+            print("line", number)
+
+    screen = RecordingScreen()
+    run = finished(flow_of(flood), screen)
+    assert len(json.dumps(screen.still)) < 100_000
+    assert "line 99999" in screen.still["text/html"]
+    assert len(run.wait().task_runs["flood"].output) < 1_100_000
+
+
+def test_a_result_has_a_preview_in_the_still_and_none_has_none() -> None:
+    def text() -> str:
+        return "<found>"
+
+    def nothing() -> None:
+        return None
+
+    screen = RecordingScreen()
+    finished(flow_of(text, nothing), screen)
+    assert "&#x27;&lt;found&gt;&#x27;" in screen.still["text/html"]
+    assert screen.still["text/html"].count("<details") == 1
+
+
+def test_a_value_that_can_not_be_shown_does_not_hold_up_the_run() -> None:
+    class BrokenScreen(RecordingScreen):
+        def bundle_of(self, value: object) -> Bundle:
+            raise OSError("no ink")
+
+    screen = BrokenScreen()
+    finished(flow_of(one), screen)
+    assert "a int that can&#x27;t be shown: it raised OSError(&#x27;no ink&#x27;)" in screen.still["text/html"]
+
+
+def test_a_run_that_can_not_be_drawn_at_its_end_leaves_nothing_behind(comms: list[RecordingComm]) -> None:
+    class GoneScreen(RecordingScreen):
+        def replace(self, display_id: str, bundle: Bundle) -> None:
+            raise OSError("the page has gone")
+
+    screen = GoneScreen(is_live=True)
+    run = started(flow_of(one), screen)
+    with pytest.raises(OSError, match="the page has gone"):
+        run.wait_in_cell()
+    assert screen.capturing == 0
+    assert run["one"] == 1
+    assert wire_of(comms).sent[-1][0] == "comm_close"
+
+
+# ---- what does not start
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"max_workers": 0}, DefinitionError), ({"parameters": {"x": 1}}, ParameterError)],
+)
+def test_a_run_that_can_not_start_leaves_nothing_behind(options: dict[str, Any], error: type[Exception]) -> None:
+    screen = RecordingScreen()
+    with pytest.raises(error):
+        started(flow_of(one), screen, **options)
+    assert (screen.capturing, screen.shown) == (0, [])
+
+
+# ---- failures and cancels
+
+
+def test_a_failed_run_is_raised_as_its_tasks_failure() -> None:
+    def broken() -> None:
+        raise ValueError("boom")
+
+    screen = RecordingScreen()
+    run = finished(flow_of(broken), screen)
+    with pytest.raises(TaskFailedError) as caught:
+        completed_result(run, no_cell)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.result.status is StateType.FAILED
+    shown = "\n".join(caught.value._render_traceback_())  # type: ignore[attr-defined]  # what IPython shows of it
+    assert "in broken" in shown
+    assert "ValueError: boom" in shown
+    assert "dagy_nb" not in shown
+    assert "ValueError: boom" in screen.still["text/html"]
+
+
+def test_a_cancel_stops_the_run_and_the_cell_says_so(gate: Gate) -> None:
+    screen = RecordingScreen()
+    run = started(flow_of(gate.pass_through), screen)
+    assert gate.reached.wait(60)
+    run.cancel()
+    run.wait_in_cell()
+    with pytest.raises(RunCancelledError, match="was cancelled") as caught:
+        completed_result(run, no_cell)
+    assert caught.value._render_traceback_() == [f"RunCancelledError: {caught.value}"]  # type: ignore[attr-defined]
+    assert "cancelled in the notebook" in screen.still["text/html"]
+
+
+class Interrupts(threading.Event):
+    """An event of which every wait is interrupted, as by the notebook's stop button, `count` times."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._left = count
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._left:
+            self._left -= 1
+            raise KeyboardInterrupt
+        return super().wait(timeout)
+
+
+def test_an_interrupt_cancels_the_run_and_the_cell_goes_on_to_its_end(gate: Gate) -> None:
+    screen = RecordingScreen()
+    run = started(flow_of(gate.pass_through), screen)
+    run._followed = Interrupts(1)
+    run.wait_in_cell()
+    assert run.status is StateType.CANCELLED
+    assert "interrupted" in screen.still["text/plain"]
+
+
+def test_a_second_interrupt_stops_waiting_and_the_still_comes_by_itself(comms: list[RecordingComm], gate: Gate) -> None:
+    def stubborn(_context: object, _state: object) -> None:  # no run ends before its hooks have
+        gate.pass_through()
+
+    @task(on_running=[stubborn])
+    def quick() -> None:
+        return None
+
+    @flow
+    def held() -> None:
+        quick()
+
+    screen = RecordingScreen(is_live=True)
+    run = started(held, screen)
+    run._followed = Interrupts(2)
+    assert gate.reached.wait(60)
+    with pytest.raises(KeyboardInterrupt):
+        run.wait_in_cell()
+    assert screen.replaced == []
+    updates = [data["state"] for _, data in wire_of(comms).sent if data and data.get("method") == "update"]
+    assert updates == [{"blocking": False}]  # the page's cancel must not interrupt another cell
+    gate.open()
+    join_followers()
+    assert run.status is StateType.CANCELLED
+    assert len(screen.replaced) == 1
+    assert screen.capturing == 0
+
+
+# ---- the live view
+
+
+@pytest.fixture
+def comms(monkeypatch: pytest.MonkeyPatch) -> list[RecordingComm]:
+    monkeypatch.setattr(comm, "create_comm", RecordingComm)
+    monkeypatch.setattr(RecordingComm, "opened", [])
+    return RecordingComm.opened
+
+
+def test_a_live_page_gets_a_widget_which_is_gone_when_the_still_is_there(
+    comms: list[RecordingComm], gate: Gate
+) -> None:
+    screen = RecordingScreen(is_live=True)
+    run = started(flow_of(gate.pass_through), screen)
+    wire = wire_of(comms)
+    assert screen.shown[0][WIDGET] == {"model_id": wire.comm_id, "version_major": 2, "version_minor": 0}
+    assert wire.state["blocking"] is True
+    gate.open()
+    run.wait_in_cell()
+    assert WIDGET not in screen.still
+    assert [each.sent[-1][0] for each in comms] == ["comm_close"] * len(comms)
+
+
+def test_the_deltas_tell_the_whole_run(comms: list[RecordingComm]) -> None:
+    def speaks() -> int:
+        print("hello")
+        return 5
+
+    finished(flow_of(speaks), RecordingScreen(is_live=True))
+    wire = wire_of(comms)
+    deltas = [each for each in wire.custom if each["op"] == "delta"]
+    assert [each["number"] for each in deltas] == list(range(1, len(deltas) + 1))
+    last = {
+        **wire.state["snapshot"]["tasks"],
+        **{name: head for each in deltas for name, head in each["tasks"].items()},
+    }
+    assert last["speaks"]["state"] == "COMPLETED"
+    assert last["speaks"]["preview"] == {"kind": "text", "content": "5"}
+    assert "".join(text for each in deltas for _, _, text in each["written"]) == "hello\n"
+    assert deltas[-1]["run"]["state"] == "COMPLETED"
+    assert all(isinstance(each["now"], int) for each in deltas)
+
+
+def test_a_page_that_says_it_is_ready_is_sent_a_snapshot(comms: list[RecordingComm], gate: Gate) -> None:
+    run = started(flow_of(gate.pass_through), RecordingScreen(is_live=True), waits=False)
+    assert gate.reached.wait(60)
+    wire_of(comms).receive({"op": "ready"})
+    gate.open()
+    run.wait(60)
+    join_followers()
+    assert [each["op"] for each in wire_of(comms).custom].count("snapshot") == 1
+
+
+def test_the_cancel_button_cancels(comms: list[RecordingComm], gate: Gate) -> None:
+    screen = RecordingScreen(is_live=True)
+    run = started(flow_of(gate.pass_through), screen, waits=False)
+    assert gate.reached.wait(60)
+    wire = wire_of(comms)
+    wire.receive({"op": "cancel"})
+    assert {"op": "acknowledged"} in wire.custom
+    assert run.wait(60).status is StateType.CANCELLED
+    join_followers()
+    assert "cancelled in the notebook" in screen.still["text/html"]
+
+
+def test_a_page_that_is_lost_does_not_hold_up_the_run(
+    comms: list[RecordingComm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise OSError("the socket is closed")
+
+    raised: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    screen = RecordingScreen(is_live=True)
+    opened = threading.Event()
+
+    def waits() -> int:
+        opened.wait(60)
+        return 1
+
+    run = started(flow_of(waits), screen)
+    monkeypatch.setattr(RecordingComm, "publish_msg", lost)
+    opened.set()
+    with pytest.raises(OSError, match="the socket is closed"):  # the widget can't be closed either
+        run.wait_in_cell()
+    assert run["waits"] == 1
+    assert "COMPLETED" in screen.still["text/plain"]
+    assert screen.capturing == 0
+
+
+def test_a_page_without_widgets_gets_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    from dagy_nb.widgets import run_view
+
+    run_view._view_class.cache_clear()
+    try:
+        screen = RecordingScreen(is_live=True)
+        finished(flow_of(one), screen)
+    finally:
+        run_view._view_class.cache_clear()
+    assert set(screen.shown[0]) == {"text/plain"}
+    assert "data:image/svg+xml" in screen.still["text/html"]
+
+
+def test_runs_may_overlap(gate: Gate, capsys: pytest.CaptureFixture[str]) -> None:
+    def waits() -> None:
+        gate.pass_through()
+        print("of the first")
+
+    def quick() -> None:
+        print("of the second")
+
+    first, second = RecordingScreen(), RecordingScreen()
+    slow = started(flow_of(waits), first)
+    assert gate.reached.wait(60)
+    finished(flow_of(quick), second)
+    print("of the cell")
+    gate.open()
+    slow.wait_in_cell()
+    assert "of the first" in first.still["text/html"]
+    assert "of the second" not in first.still["text/html"]
+    assert "of the second" in second.still["text/html"]
+    assert capsys.readouterr().out == "of the cell\n"
+
+
+# ---- cells by name
+
+
+def test_files_that_are_cells_are_called_as_the_notebook_calls_them() -> None:
+    text = 'Traceback:\n  File "/tmp/x.py", line 3, in f\n    go()\n  File "/lib/y.py", line 7, in go\n'
+    cells = {"/tmp/x.py": "cell [4]"}
+    assert with_cells(text, cells.get) == text.replace('File "/tmp/x.py", line 3', "Cell [4], line 3")

@@ -1,0 +1,152 @@
+"""What the magics do, without IPython: a notebook, a screen, and their session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dagy.errors import DefinitionError, ExportError, TaskFailedError, UnknownFlowError
+from dagy_nb.cells import Cell
+from dagy_nb.notebook import Notebook
+from dagy_nb.session import Session
+
+from .test_running import RecordingScreen
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.chdir(tmp_path)
+    return Session(Notebook({}, name="etl"), RecordingScreen())
+
+
+def run_cell(session: Session, source: str, cell_id: str = "") -> list[str]:
+    """Run a cell as a kernel would; its card."""
+    notebook = session.notebook
+    number = len(notebook.cells) + 1
+    cell = Cell(cell_id, source, f"cell {number}")
+    defined = notebook.check(cell)
+    waits_for = notebook.waits_for(defined)
+    if not waits_for:
+        lines = source.split("\n")
+        text = "\n".join(["", *lines[1:]] if lines[0].startswith("%%") else lines)
+        exec(compile(text, f"<{number}>", "exec"), notebook.namespace)  # type: ignore[arg-type]
+    kept = notebook.keep(cell, f"<{number}>")
+    return [] if kept is None else session.card(kept, waits_for)
+
+
+def test_a_run_is_shown_and_returned(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load(n=3):\n    return n")
+    run = session.run(n=4)
+    assert run["load"] == 4
+    assert isinstance(session.screen, RecordingScreen)
+    assert "etl: COMPLETED" in session.screen.still["text/plain"]
+
+
+def test_a_run_that_failed_is_raised_unless_it_may_fail(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1 / 0")
+    with pytest.raises(TaskFailedError, match="task 'load' of flow 'etl': FAILED"):
+        session.run()
+    assert session.run(must_complete=False).state.is_final
+
+
+def test_a_traceback_calls_cells_as_the_notebook_does(session: Session) -> None:
+    run_cell(session, "x = 1")
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1 / 0")
+    with pytest.raises(TaskFailedError) as caught:
+        session.run()
+    assert "Cell 2, line 3, in load" in "\n".join(caught.value._render_traceback_())  # type: ignore[attr-defined]
+
+
+def test_a_background_run_raises_nothing(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1 / 0")
+    run = session.run(background=True)
+    assert run.wait(60).state.type == "FAILED"
+
+
+def test_a_flow_is_itself_and_a_name_is_looked_up(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1")
+    made = session.flow()
+    assert session.flow(made) is made
+    assert session.flow("etl").name == "etl"
+    with pytest.raises(UnknownFlowError, match="there is no flow 'elt'; did you mean 'etl'?"):
+        session.flow("elt")
+
+
+@pytest.mark.parametrize(
+    ("source", "card"),
+    [
+        ("%%dagy_task\ndef load(n, m=2):\n    return n", ["task 'load' takes n, m"]),
+        ("%%dagy_task\nx = 1", ["task 'x'"]),
+        ("%%dagy_flow\ndef pipe():\n    pass", ["flow 'pipe'"]),
+        ("%%dagy_flow\nx = 1", ["flow 'etl'"]),
+        ("x = 1", []),
+    ],
+)
+def test_a_card_says_what_the_cell_has_become(session: Session, source: str, card: list[str]) -> None:
+    assert run_cell(session, source) == card
+
+
+def test_a_card_says_where_inputs_come_from(session: Session) -> None:
+    run_cell(session, "%%dagy_task make\na, b = 1, 2")
+    assert run_cell(session, "%%dagy_task\nc = a + b") == ["task 'c' takes a from make, b from make"]
+
+
+def test_a_card_warns_of_what_may_not_be_meant(session: Session) -> None:
+    run_cell(session, "%%dagy_task\nlimit = 3")
+    first, *problems = run_cell(session, "%%dagy_task\ndef load():\n    return limit")
+    assert first == "task 'load'"
+    assert problems == [
+        "cell 2: task 'load' reads 'limit', which cell 1 makes, past its parameters; "
+        "add 'limit' as a parameter so that the graph knows"
+    ]
+
+
+def test_a_card_says_that_two_cells_do_not_fit(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1", "a")
+    first, problem = run_cell(session, "%%dagy_task\ndef load():\n    return 2", "b")
+    assert first == "task 'load'"
+    assert "cell 1 and cell 2 both define the task 'load'" in problem
+
+
+def test_an_export_is_the_module_and_may_be_written(session: Session, tmp_path: Path) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1")
+    made = session.export()
+    assert made.flows == ("etl",)
+    assert session.export(tmp_path / "deep" / "er" / "flow.py") == made
+    assert (tmp_path / "deep" / "er" / "flow.py").read_text("utf-8") == made.text
+
+
+def test_an_export_never_writes_over_a_file_unasked(session: Session, tmp_path: Path) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1")
+    path = tmp_path / "flow.py"
+    path.write_text("mine", "utf-8")
+    with pytest.raises(DefinitionError, match="is there already"):
+        session.export(path)
+    with pytest.raises(DefinitionError, match="not the name of a Python module; write for example flow.py"):
+        session.export(tmp_path / "flow.ipynb", force=True)
+    assert path.read_text("utf-8") == "mine"
+    session.export(path, force=True)
+    assert "def load" in path.read_text("utf-8")
+
+
+def test_a_notebook_without_a_flow_has_nothing_to_export(session: Session) -> None:
+    run_cell(session, "x = 1")
+    with pytest.raises(ExportError, match="begin a cell with %%dagy_task"):
+        session.export()
+
+
+def test_a_build_is_named_after_the_flow(session: Session, tmp_path: Path) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1")
+    made = session.build(output_dir=tmp_path / "out")
+    assert made.path.parts[-3] == "etl"
+    assert made.path.is_relative_to(tmp_path / "out")
+
+
+def test_a_build_where_there_is_a_choice_asks_as_a_run_does(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load():\n    return 1", "a")
+    run_cell(session, "%%dagy_flow first\nload()", "b")
+    run_cell(session, "%%dagy_flow second\nload()", "c")
+    with pytest.raises(DefinitionError, match="the notebook has 2 flows; name one of them: first, second"):
+        session.build()
+    assert session.build("second").path.parts[-3] == "second"

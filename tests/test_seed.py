@@ -1,0 +1,246 @@
+"""The public overview of the SDK works as it is written: its Python blocks are run one after another, in one module.
+
+The blocks are the overview's own. What they leave to the reader (a `transform_data`, a server to fetch from) is given
+by the test. The names that come later are listed in `LATER`; a name that has come and is still listed is a fault.
+"""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import dagy
+
+OVERVIEW = '''
+A task is the smallest unit of work in Dagy.
+
+```python
+from dagy import task
+
+@task(retries=3, timeout_seconds=60)
+def extract_data(source_url: str) -> dict:
+    """Fetch data from a source."""
+    import httpx
+    response = httpx.get(source_url)
+    return response.json()
+```
+
+Flows are defined as Python functions that call tasks.
+
+```python
+from dagy import flow
+
+@flow(name="etl_pipeline", version="1.0.0")
+def etl_pipeline(source_url: str, destination: str):
+    """Extract, transform, and load data."""
+    raw = extract_data(source_url)
+    cleaned = transform_data(raw)
+    load_data(cleaned, destination)
+```
+
+When a task is called within a flow context, it returns a TaskOutput object instead of the actual value.
+
+```python in-a-flow
+result = extract_data(source_url)  # Returns TaskOutput, not dict
+transform_data(result)  # Creates dependency edge
+```
+
+The SDK exports these primary symbols:
+
+```python names
+from dagy import (
+    # Decorators
+    flow,           # Define a flow (DAG)
+    task,           # Define a task (node)
+
+    # Core Classes
+    Flow,           # Flow class
+    Task,           # Task class
+    FlowSpec,       # Serialized DAG specification
+    TaskOutput,     # Task output reference
+
+    # Runtime
+    RunContext,      # Runtime context (name, attempt, parameters)
+    Hook,           # Lifecycle hook base class
+    State,          # Task/flow state
+    running,        # Running state factory
+    completed,      # Completed state factory
+    failed,         # Failed state factory
+
+    # Deployment
+    DagyClient,     # API client
+    build_artifact, # Package flow as ZIP
+    deploy_artifact,# Upload to S3 + register
+    LocalArtifact,  # Local artifact for testing
+
+    # Data Models
+    Deployment,     # Deployment metadata
+    Executor,       # Executor configuration
+    Run,            # Run metadata
+)
+```
+
+Create tasks and flows using decorators:
+
+```python
+from dagy import flow, task
+
+@task(retries=2, retry_delay_seconds=5)
+def fetch(url: str) -> str:
+    import httpx
+    return httpx.get(url).text
+
+@task(timeout_seconds=30)
+def parse(html: str) -> dict:
+    return {"title": html[:50], "length": len(html)}
+
+@flow(name="web_scraper", version="1.0.0")
+def web_scraper(url: str):
+    html = fetch(url)
+    return parse(html)
+```
+
+Use run_local() for development and testing:
+
+```python run
+result = web_scraper.run_local(url="https://example.com")
+print(result)
+```
+
+You can override with the executor parameter:
+
+```python
+@task(executor="ecs")
+def train_model(data: dict) -> dict:
+    # Long-running, memory-intensive task
+    ...
+```
+'''
+
+LATER = {"DagyClient", "build_artifact", "deploy_artifact", "LocalArtifact", "Deployment", "Executor", "Run"}
+LATER_MODULES = {"dagy.nodes"}
+
+
+def blocks(kind: str = "") -> list[str]:
+    """The overview's blocks of this kind, in order."""
+    return re.findall(rf"```python{kind and ' ' + kind}\n(.*?)```", OVERVIEW, re.DOTALL)
+
+
+PAGE = b'{"title": "Example Domain"}'
+
+
+class OnePage(http.server.BaseHTTPRequestHandler):
+    """Answers every request with `PAGE`."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(PAGE)))
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server_url() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OnePage) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join(10)
+
+
+@pytest.fixture
+def overview() -> dict[str, Any]:
+    """The module that the overview's definitions make."""
+    space: dict[str, Any] = {"__name__": "overview"}
+    space["loaded"] = []
+
+    @dagy.task
+    def transform_data(raw: dict[str, Any]) -> dict[str, Any]:
+        return {**raw, "clean": True}
+
+    @dagy.task
+    def load_data(cleaned: dict[str, Any], destination: str) -> None:
+        space["loaded"].append((cleaned, destination))
+
+    space.update(transform_data=transform_data, load_data=load_data)
+    for source in blocks():
+        exec(compile(source, "<overview>", "exec"), space)
+    return space
+
+
+def test_every_definition_of_the_overview_works(overview: dict[str, Any]):
+    assert isinstance(overview["extract_data"], dagy.Task)
+    assert overview["extract_data"].description == "Fetch data from a source."
+    assert overview["etl_pipeline"].description == "Extract, transform, and load data."
+    assert isinstance(overview["web_scraper"], dagy.Flow)
+    assert overview["train_model"].options.executor == "ecs"
+
+
+def test_the_graph_of_the_overviews_flow_is_known_before_it_runs(overview: dict[str, Any]):
+    spec = overview["etl_pipeline"].spec
+    assert (spec.name, spec.version) == ("etl_pipeline", "1.0.0")
+    assert spec.edges == (("extract_data", "transform_data"), ("transform_data", "load_data"))
+
+
+def test_the_overviews_flow_runs(overview: dict[str, Any], server_url: str):
+    result = overview["etl_pipeline"].run_local(source_url=server_url, destination="table")
+    assert result.status == "COMPLETED"
+    assert overview["loaded"] == [({"title": "Example Domain", "clean": True}, "table")]
+
+
+def test_in_a_flow_a_task_returns_an_output_and_passing_it_on_makes_an_edge(overview: dict[str, Any]):
+    (source,) = blocks("in-a-flow")
+
+    @dagy.flow
+    def drawn(source_url: str):
+        space = {**overview, "source_url": source_url}
+        exec(source, space)
+        assert isinstance(space["result"], dagy.TaskOutput)
+
+    assert drawn.spec.edges == (("extract_data", "transform_data"),)
+
+
+def test_the_overviews_run_prints_its_result(
+    overview: dict[str, Any], server_url: str, capsys: pytest.CaptureFixture[str]
+):
+    (source,) = blocks("run")
+    exec(source.replace("https://example.com", server_url), overview)
+    assert overview["result"].value == {"title": PAGE.decode(), "length": len(PAGE)}
+    assert overview["result"].run_id
+    assert capsys.readouterr().out.startswith("web_scraper: COMPLETED in ")
+
+
+def test_tasks_of_the_overview_are_plain_functions_outside_a_flow(overview: dict[str, Any], server_url: str):
+    assert overview["parse"]("<html>") == {"title": "<html>", "length": 6}
+    assert overview["extract_data"](server_url) == {"title": "Example Domain"}
+
+
+def exported() -> set[str]:
+    (source,) = blocks("names")
+    return set(re.findall(r"^    (\w+),", source, re.MULTILINE))
+
+
+def test_the_names_of_the_overview_can_be_imported():
+    names = exported() - LATER
+    assert len(names) == 12
+    exec(f"from dagy import {', '.join(sorted(names))}", {})
+
+
+def test_names_that_come_later_are_not_there_yet():
+    assert exported() >= LATER
+    assert not LATER & set(dagy.__all__), "a name has come: take it off LATER"
+
+
+def test_modules_that_come_later_are_not_there_yet():
+    for name in LATER_MODULES:
+        with pytest.raises(ModuleNotFoundError):
+            __import__(name)

@@ -15,7 +15,6 @@ import os
 import re
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,7 +77,7 @@ class IPythonScreen:
 
     def show_replaceable(self, bundle: Mapping[str, object]) -> str:
         """Show it so that it can be replaced. A terminal can't take back what it printed: it gets the end alone."""
-        display_id = uuid.uuid4().hex
+        display_id = os.urandom(16).hex()
         if self.kernel_id:
             display(dict(bundle), raw=True, display_id=display_id)
         return display_id
@@ -98,6 +97,9 @@ class IPythonScreen:
             picture = io.BytesIO()
             save(picture, format="png", bbox_inches="tight")
             data["image/png"] = picture.getvalue()
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if callable(save) and pyplot is not None:
+            pyplot.close(value)  # else the cell's end would show a figure that a task has drawn with pyplot once more
         return data
 
     def capture_displays(self) -> Callable[[], None]:

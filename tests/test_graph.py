@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagy.errors import CycleError
@@ -26,6 +26,7 @@ def test_what_is_needed_from_outside_is_left_out():
     assert ordered({"b": ["elsewhere"]}, flow="etl") == ["b"]
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 25), st.data())
 def test_in_every_graph_each_name_comes_once_and_after_what_it_needs(size: int, data: st.DataObject):
     names = data.draw(st.permutations(range(size)))

@@ -151,7 +151,7 @@ def specs(draw: st.DrawFn) -> FlowSpec:
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(specs())
 def test_every_spec_comes_back_from_its_json(spec: FlowSpec):
     again = FlowSpec.model_validate_json(spec.model_dump_json())

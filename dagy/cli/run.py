@@ -14,8 +14,8 @@ import click
 
 from dagy.cli import output
 from dagy.cli.targets import opened_flow
-from dagy.drawing.style import PALETTE
-from dagy.engine import RunHandle, RunResult, TaskChanged, checked_result, seconds_text
+from dagy.drawing import PALETTE, duration
+from dagy.engine import RunHandle, RunResult, TaskChanged, checked_result
 from dagy.errors import ParameterError
 from dagy.flows import Flow
 from dagy.states import StateType
@@ -116,7 +116,7 @@ def _show_progress(handle: RunHandle) -> None:
     for event in handle.events():
         if isinstance(event, TaskChanged) and event.state.type not in _SILENT:
             begin = started.setdefault(event.task, event.at)
-            took = seconds_text((event.at - begin) / 1e9) if event.state.is_final and event.attempt else ""
+            took = duration((event.at - begin) / 1e9) if event.state.is_final and event.attempt else ""
             output.note(_line(event, took), color=_COLORS.get(event.state.type, "red"))
 
 

@@ -4,9 +4,26 @@ Everything here is a pure function of a `FlowSpec` and the states of its tasks: 
 """
 
 from dagy.drawing.dot import dot
+from dagy.drawing.escape import markup_line, markup_lines, plain_line, plain_lines
+from dagy.drawing.labels import duration
 from dagy.drawing.still import RunStill, TaskStill, flow_html, run_html
 from dagy.drawing.style import ICONS, PALETTE
 from dagy.drawing.svg import svg
 from dagy.drawing.text import text_tree
 
-__all__ = ["ICONS", "PALETTE", "RunStill", "TaskStill", "dot", "flow_html", "run_html", "svg", "text_tree"]
+__all__ = [
+    "ICONS",
+    "PALETTE",
+    "RunStill",
+    "TaskStill",
+    "dot",
+    "duration",
+    "flow_html",
+    "markup_line",
+    "markup_lines",
+    "plain_line",
+    "plain_lines",
+    "run_html",
+    "svg",
+    "text_tree",
+]

@@ -2,7 +2,7 @@
 
 from dagy.engine.events import Event, HookFailed, RunChanged, TaskChanged, TaskShowed, TaskWrote
 from dagy.engine.output import Sink, current_sink
-from dagy.engine.result import RunResult, TaskRun, error_text, seconds_text
+from dagy.engine.result import RunResult, TaskRun, error_text
 from dagy.engine.runner import RunHandle, checked_result, run, start
 
 __all__ = [
@@ -20,6 +20,5 @@ __all__ = [
     "current_sink",
     "error_text",
     "run",
-    "seconds_text",
     "start",
 ]

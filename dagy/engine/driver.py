@@ -23,6 +23,7 @@ from dagy.engine.events import (
     AttemptStopped,
     CallHooks,
     CancelAsked,
+    Deadline,
     Finish,
     HookFailed,
     Record,
@@ -39,7 +40,7 @@ from dagy.engine.events import (
     TimerFired,
 )
 from dagy.engine.log import EventLog
-from dagy.engine.machine import RunMachine, step
+from dagy.engine.machine import RunMachine, sentence, step
 from dagy.engine.output import CAPTURE, set_sink
 from dagy.engine.result import RunResult, TaskRun
 from dagy.engine.timers import ThreadTimers, Timers
@@ -174,6 +175,7 @@ class Driver:
         try:
             try:
                 if attempt.open():
+                    self._set_deadline(attempt)
                     code = self.program.code[task]
                     if StateType.RUNNING in code.hooks:
                         self._call_hooks(CallHooks(task, number, running()))
@@ -198,15 +200,16 @@ class Driver:
         return outcome if counts else AttemptStopped(task, number)
 
     async def _run_coroutine(self, attempt: Attempt) -> None:
-        from asyncio import CancelledError
+        from asyncio import CancelledError, to_thread
 
         task, number = attempt.task, attempt.number
         outcome: Stimulus = AttemptStopped(task, number)
         try:
             if not attempt.stop_asked:
+                self._set_deadline(attempt)
                 code = self.program.code[task]
                 if StateType.RUNNING in code.hooks:
-                    self._call_hooks(CallHooks(task, number, running()))
+                    await to_thread(self._call_hooks, CallHooks(task, number, running()))
                 outcome = TaskReturned(task, number, await code.parameters.call(code.function, self._inputs(task)))
         except CancelledError as error:
             outcome = TaskRaised(task, number, error, 0.0)
@@ -233,23 +236,30 @@ class Driver:
         """
         self._inbox.append(stimulus)
         mine: Attempt | None = None
+        hooks: list[CallHooks] = []
         while self._inbox and self._turn.acquire(blocking=False):
             try:
-                to_start, hooks = self._take_turn()
+                to_start, more_hooks = self._take_turn()
             finally:
                 self._turn.release()
+            hooks += more_hooks
             for attempt in to_start:
                 if self.program.code[attempt.task].is_async:
                     self._loop_worker.start(attempt)
-                elif keep_one and mine is None and not hooks:
+                elif keep_one and mine is None:
                     mine = attempt
                 else:
                     self._worker.start(attempt)
-            if hooks and not keep_one:  # a slow hook must hold up neither the timers nor whoever cancels
-                name = f"dagy-{self.run_id}-hooks"
-                threading.Thread(target=self._follow_up, args=(hooks,), name=name, daemon=True).start()
-            else:
-                self._follow_up(hooks)
+        # Hooks may be slow, so they come when nothing waits for this thread: neither what others left in the inbox,
+        # nor an attempt, nor the timers, nor whoever cancels.
+        if hooks and mine is not None:
+            self._worker.start(mine)
+            mine = None
+        if hooks and not keep_one:
+            name = f"dagy-{self.run_id}-hooks"
+            threading.Thread(target=self._follow_up, args=(hooks,), name=name, daemon=True).start()
+        else:
+            self._follow_up(hooks)
         return mine
 
     def _take_turn(self) -> tuple[list[Attempt], list[CallHooks]]:
@@ -268,13 +278,12 @@ class Driver:
                     elif kind is CallHooks:
                         hooks.append(command)  # type: ignore[arg-type]
                     elif kind is SetTimer:
-                        self._timers.set(command.seconds, functools.partial(self._fire, command.timer))  # type: ignore[union-attr]
+                        self._set_timer(command)  # type: ignore[arg-type]
                     elif kind is StopAttempt:
                         self._stop(self._attempts[command.task])  # type: ignore[union-attr]
                     elif kind is Finish:
                         self._end_state = command.state  # type: ignore[union-attr]
-            if hooks:
-                self._hooks_at_work += 1
+            self._hooks_at_work += len(hooks)
         return to_start, hooks
 
     def _record(self, record: Record, stimulus: Stimulus) -> None:
@@ -296,6 +305,18 @@ class Driver:
         attempt = self._attempts[task] = Attempt(task, number, sink)
         return attempt
 
+    def _set_timer(self, command: SetTimer) -> None:
+        """Set the timer; the deadline of an attempt only once its code begins, which may have to wait for a thread."""
+        timer, seconds = command
+        if isinstance(timer, Deadline):
+            self._attempts[timer.task].seconds = seconds
+        else:
+            self._timers.set(seconds, functools.partial(self._fire, timer))
+
+    def _set_deadline(self, attempt: Attempt) -> None:
+        if attempt.seconds is not None:
+            self._timers.set(attempt.seconds, functools.partial(self._fire, Deadline(attempt.task, attempt.number)))
+
     def _stop(self, attempt: Attempt) -> None:
         self._given_up.append(attempt)
         worker = self._loop_worker if self.program.code[attempt.task].is_async else self._worker
@@ -310,7 +331,7 @@ class Driver:
             for each in hooks:
                 self._call_hooks(each)
             with self._lock:
-                self._hooks_at_work -= 1
+                self._hooks_at_work -= len(hooks)
         with self._lock:
             if self._end_state is None or self._hooks_at_work:
                 return
@@ -368,7 +389,7 @@ class Driver:
             try:
                 value = resolve(self.program.result, self._values, self.parameters)
             except Exception as missing:  # noqa: BLE001 (a part is missing, or the user's own __getitem__ raised)
-                state, error = failed(f"what the flow returns is not there: {missing}"), missing
+                state, error = failed(f"what the flow returns is not there: {sentence(missing)}"), missing
         self._call_flow_hooks(state)
         ended = self._clock()
         self._timers.close()

@@ -1,7 +1,8 @@
 """The ordered stream of a run's events, which any number of readers follow at their own pace.
 
 A writer appends under the run's lock; a reader asks for what came since the last time, so a slow reader never slows the
-run. What a task wrote is bounded: past `OUTPUT_LIMIT` characters a task, its oldest text is let go.
+run. What a task wrote is bounded: past `OUTPUT_LIMIT` characters a task its oldest text is let go, past `SHOWN_LIMIT`
+displays its oldest display. The emptied events stay, so that the numbers do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dagy.engine.events import Event, TaskShowed, TaskWrote
 
 OUTPUT_LIMIT = 1_000_000  # characters of output that are kept for each task
+SHOWN_LIMIT = 50  # displays that are kept for each task
 _MERGE_LIMIT = 4_096  # characters up to which writes are merged into one event
 _PIECE = 65_536  # characters that one event holds at most
 
@@ -25,9 +27,10 @@ class EventLog:
         self._grown = threading.Condition(lock)
         self._events: list[Event] = []
         self._followers = 0
-        self._handed_out = 0  # events below this number have been read, and must not change
+        self._handed_out = 0  # events below this number have been read: nothing is merged into them
         self._kept: dict[str, deque[int]] = {}  # by task, the numbers of its events that still hold text
         self._size: dict[str, int] = {}
+        self._shown: dict[str, deque[int]] = {}  # by task, the numbers of its events that still hold a display
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -52,8 +55,15 @@ class EventLog:
     ) -> None:
         """Add what a task displayed."""
         with self._lock:
-            if not self._is_closed:
-                self.append(TaskShowed(len(self._events), at, task, attempt, data, metadata))
+            if self._is_closed:
+                return
+            shown = self._shown.setdefault(task, deque())
+            shown.append(len(self._events))
+            self.append(TaskShowed(len(self._events), at, task, attempt, data, metadata))
+            if len(shown) > SHOWN_LIMIT:
+                oldest = self._events[shown.popleft()]
+                if type(oldest) is TaskShowed:
+                    self._events[oldest.seq] = oldest._replace(data={}, metadata={})
 
     def since(self, seq: int) -> list[Event]:
         """The events from number `seq` on, at once; maybe none."""

@@ -143,7 +143,7 @@ def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
             line = run.tasks[task]
             if _is_current(line, attempt):
                 _leave(run, line)
-                _failed(run, line, failed(_sentence(error)), error, chance, out)
+                _failed(run, line, failed(sentence(error)), error, chance, out)
         case TimerFired(timer, chance):
             _time_is_up(run, timer, chance, out)
         case AttemptStopped(task, attempt):
@@ -176,7 +176,7 @@ def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]
                 _leave(run, line)
                 out.append(StopAttempt(task, attempt))
                 seconds = line.options.timeout_seconds
-                message = f"ran out of time after {seconds:g} s; the run goes on, and its thread may still be at work"
+                message = f"ran out of time after {seconds:g} s"
                 _failed(run, line, State(StateType.TIMED_OUT, message), TaskTimeoutError(message), chance, out)
         case RetryDue(task, attempt):
             line = run.tasks[task]
@@ -186,7 +186,7 @@ def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]
             for task in sorted(run.stopping):
                 line = run.tasks[task]
                 _leave(run, line)
-                message = f"{run.stop_reason}; it did not stop, and its thread is still at work"
+                message = f"{run.stop_reason}; it did not stop in time"
                 _finish_task(run, line, cancelled(message), out)
         case _:
             assert_never(timer)
@@ -311,7 +311,7 @@ def _end_state(run: RunMachine) -> State:
     return failed(f"{len(bad)} of {len(run.tasks)} tasks failed: {names}")
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """`ValueError: no rows`, bounded, and whatever the exception's own `__str__` does."""
     name = type(error).__name__
     try:

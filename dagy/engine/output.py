@@ -8,9 +8,9 @@ through. The wrapping is counted, so that runs may overlap, and is gone when the
 from __future__ import annotations
 
 import contextvars
+import functools
 import io
 import logging
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -43,17 +43,6 @@ def set_sink(sink: Sink | None) -> None:
     _SINK.set(sink)
 
 
-def terminal_text(text: str) -> str:
-    """What a terminal would show of `text`: a line drawn over itself is its last version, colours are left out."""
-    plain = _ESCAPES.sub("", text)
-    if "\r" not in plain:
-        return plain
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in plain.split("\n"))
-
-
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-
-
 class Capture:
     """Counts the runs that capture; the first one wraps the streams, the last one unwraps them."""
 
@@ -82,21 +71,21 @@ class Capture:
             base = getattr(sys, name)
             proxy = _StreamProxy(base, name)
             setattr(sys, name, proxy)
-            self._undo.append(lambda name=name, base=base, proxy=proxy: _restore(name, base, proxy))  # type: ignore[misc]
+            self._undo.append(functools.partial(_restore, name, base, proxy))
 
     def _wrap_logging(self) -> None:
         root = logging.getLogger()
         to_task = _ToTask()
+        redirection = _Redirection(to_task)
+        printing = _printing_handlers()
         root.addHandler(to_task)
-        elsewhere = _Elsewhere()
-        shown_by = [each for each in _stream_handlers() if each is not to_task]
-        for handler in shown_by:
-            handler.addFilter(elsewhere)
+        for handler in printing:
+            handler.addFilter(redirection)
 
         def undo() -> None:
             root.removeHandler(to_task)
-            for handler in shown_by:
-                handler.removeFilter(elsewhere)
+            for handler in printing:
+                handler.removeFilter(redirection)
 
         self._undo.append(undo)
 
@@ -174,11 +163,23 @@ class _ToTask(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         sink = _SINK.get()
         if sink is not None:
-            sink.write("log", self.format(record) + "\n")
+            self.give(record, sink)
         elif self._is_the_only_handler(record.name):  # without it, logging's last resort would have shown the record
             last_resort = logging.lastResort
             if last_resort is not None and record.levelno >= last_resort.level:
                 last_resort.handle(record)
+
+    def give(self, record: logging.LogRecord, sink: Sink) -> None:
+        """Write the record to the task, unless it was given before on its way up the loggers."""
+        if getattr(record, "dagy_given", False):
+            return
+        record.dagy_given = True
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001 (the user's own arguments don't fit the message)
+            self.handleError(record)
+        else:
+            sink.write("log", text + "\n")
 
     def _is_the_only_handler(self, name: str) -> bool:
         logger: logging.Logger | None = logging.getLogger(name)
@@ -189,20 +190,34 @@ class _ToTask(logging.Handler):
         return True
 
 
-class _Elsewhere(logging.Filter):
-    """Keeps records that are made inside a task off the handlers that would print them a second time."""
+class _Redirection(logging.Filter):
+    """Gives a record that is made inside a task to the task, in place of the handler that would print it."""
+
+    def __init__(self, to_task: _ToTask) -> None:
+        super().__init__()
+        self._to_task = to_task
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _SINK.get() is None
+        sink = _SINK.get()
+        if sink is None:
+            return True
+        self._to_task.give(record, sink)
+        return False
 
 
-def _stream_handlers() -> list[logging.Handler]:
+def _printing_handlers() -> list[logging.Handler]:
+    """The handlers that print where `print` prints; one that writes to a file of the user's is left alone."""
     loggers = [logging.getLogger()]
     loggers += [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
-    found: list[logging.Handler] = [h for each in loggers for h in each.handlers if type(h) is logging.StreamHandler]
-    if logging.lastResort is not None:
-        found.append(logging.lastResort)
-    return found
+    streams = [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
+    streams += [each._base for each in streams if isinstance(each, _StreamProxy)]
+    found = [
+        handler
+        for logger in loggers
+        for handler in logger.handlers
+        if isinstance(handler, logging.StreamHandler) and any(handler.stream is each for each in streams)
+    ]
+    return [*found, *([logging.lastResort] if logging.lastResort is not None else [])]
 
 
 def _restore(name: str, base: TextIO, proxy: _StreamProxy) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagy.drawing import RunStill, TaskStill, run_html, text_tree
-from dagy.engine.output import terminal_text
+from dagy.drawing import RunStill, TaskStill, duration, plain_lines, run_html, text_tree
 from dagy.errors import TaskFailedError, UnknownTaskError, shown
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
@@ -87,15 +86,15 @@ class RunResult:
         return self.result_of(name)
 
     def __str__(self) -> str:
-        lines = [f"{self.flow_name}: {self.state} in {seconds_text(self.seconds)} (run {self.run_id})"]
+        lines = [f"{self.flow_name}: {self.state} in {duration(self.seconds)} (run {self.run_id})"]
         states = {each.id: each.state for each in self.task_runs.values()}
-        lines.append(text_tree(self.spec, states, details=self._details()))
+        lines += _first_lines(text_tree(self.spec, states, details=self._details()))
         lines += [f"{each.id}: {each.state.message}" for each in self.task_runs.values() if each.error is not None]
         if self.still_running:
             lines.append(f"still at work, because a thread can't be killed: {', '.join(self.still_running)}")
         if self.state.is_completed and self.spec.result is not None:
             lines.append(f"value: {shown(self.value)}")
-        return "\n".join(lines)
+        return plain_lines("\n".join(lines))
 
     def still(
         self,
@@ -118,7 +117,7 @@ class RunResult:
                     state=each.state,
                     attempt=each.attempt,
                     seconds=each.seconds,
-                    output=terminal_text(each.output),
+                    output=each.output,
                     error=error(each.error),
                     preview_html=previews.get(each.id, ""),
                 )
@@ -128,21 +127,16 @@ class RunResult:
         )
 
     def _details(self) -> dict[str, str]:
-        return {each.id: seconds_text(each.seconds) for each in self.task_runs.values() if each.seconds is not None}
+        return {each.id: duration(each.seconds) for each in self.task_runs.values() if each.seconds is not None}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": run_html(self.still()), "text/plain": str(self)}
 
 
-def seconds_text(seconds: float) -> str:
-    """A duration for people: `0.4 ms`, `1.25 s`, `3 min 20 s`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.3g} ms"
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+def _first_lines(text: str) -> list[str]:
+    """What of a tree is printed: a page or two, and how much there is beyond."""
+    lines = text.splitlines()
+    return lines if len(lines) <= 300 else [*lines[:300], f"... and {len(lines) - 300:,} lines more"]
 
 
 def error_text(error: BaseException | None) -> str:

@@ -173,7 +173,7 @@ def checked_result(result: RunResult) -> RunResult:
     if result.state.is_completed:
         return result
     if result.status is StateType.CANCELLED:
-        raise RunCancelledError(f"run {result.run_id!r} of flow {result.flow_name!r} was cancelled", result)
+        raise RunCancelledError(f"run {result.run_id!r} of flow {result.flow_name!r}: {result.state}", result)
     if result.error is not None:
         raise RunError(f"run {result.run_id!r} of flow {result.flow_name!r}: {result.state}", result) from result.error
     failed = min(

@@ -28,12 +28,13 @@ class Stopped(BaseException):
 class Attempt:
     """One attempt of a task, as its worker holds it."""
 
-    __slots__ = ("_gate", "_thread_id", "asyncio_task", "has_ended", "number", "sink", "stop_asked", "task")
+    __slots__ = ("_gate", "_thread_id", "asyncio_task", "has_ended", "number", "seconds", "sink", "stop_asked", "task")
 
     def __init__(self, task: str, number: int, sink: Sink | None = None) -> None:
         self.task = task
         self.number = number
         self.sink = sink
+        self.seconds: float | None = None  # how long it may take
         self.stop_asked = False
         self.has_ended = False
         self.asyncio_task: asyncio.Task[None] | None = None
@@ -188,6 +189,8 @@ class LoopWorker:
         self._context = context
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._at_work: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
 
     def start(self, attempt: Attempt) -> None:
         """Make it an asyncio task."""
@@ -209,14 +212,20 @@ class LoopWorker:
             self._loop.call_soon_threadsafe(_cancel, attempt)
 
     def close(self) -> None:
-        """End the loop once its tasks have ended."""
+        """End the loop once the attempts have ended; what their code left behind is cancelled, as by `asyncio.run`."""
         with self._lock:
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._stop_when_idle)
+                self._loop.call_soon_threadsafe(self._spawn_end)
 
     def _spawn(self, attempt: Attempt, context: contextvars.Context) -> None:
         assert self._loop is not None
-        self._loop.create_task(self._begin(attempt), context=context)
+        task = self._loop.create_task(self._begin(attempt), context=context)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    def _spawn_end(self) -> None:
+        assert self._loop is not None
+        self._ending = self._loop.create_task(self._end(self._loop))
 
     async def _begin(self, attempt: Attempt) -> None:
         import asyncio
@@ -225,16 +234,18 @@ class LoopWorker:
         attempt.asyncio_task = asyncio.current_task()
         await self._run_coroutine(attempt)
 
-    def _stop_when_idle(self) -> None:
+    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         import asyncio
 
-        assert self._loop is not None
-        others = asyncio.all_tasks(self._loop)
-        if others:
-            waiter = self._loop.create_task(_until_done(others))
-            waiter.add_done_callback(lambda _: self._stop_when_idle())
-        else:
-            self._loop.stop()
+        while self._at_work:
+            await asyncio.wait(set(self._at_work))
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+        loop.stop()
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -244,16 +255,9 @@ class LoopWorker:
         try:
             loop.run_forever()
         finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
 
 def _cancel(attempt: Attempt) -> None:
     if attempt.asyncio_task is not None:
         attempt.asyncio_task.cancel()
-
-
-async def _until_done(tasks: set[asyncio.Task[Any]]) -> None:
-    import asyncio
-
-    await asyncio.wait(tasks)

@@ -607,7 +607,7 @@ def test_a_blocked_call_is_waited_for_until_the_grace_is_over_and_then_named(ben
     bench.timers.advance(GRACE_SECONDS / 2)
     result = handle.wait(10)
     assert result.still_running == ("blocks",)
-    assert result.task_runs["blocks"].state.message == ("by hand; it did not stop, and its thread is still at work")
+    assert result.task_runs["blocks"].state.message == ("by hand; it did not stop in time")
     release.release()
 
 
@@ -908,6 +908,25 @@ def test_the_run_has_not_ended_before_its_last_hook_has():
     assert in_hook.wait(10)
     assert not handle.done
     assert handle.status is StateType.RUNNING
+    go_on.set()
+    assert handle.wait(10).status is StateType.COMPLETED
+
+
+def test_a_slow_hook_does_not_hold_up_what_else_there_is_to_do():
+    in_hook, go_on, ran = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(context: RunContext, state: State) -> None:
+        in_hook.set()
+        go_on.wait(10)
+
+    @task
+    def tells(value: Any) -> None:
+        assert in_hook.wait(10)
+        ran.set()
+
+    hooked = task(on_completion=[slow])(add.function)
+    handle = small(lambda: tells(hooked(1))).start_local(max_workers=2)
+    assert ran.wait(10)
     go_on.set()
     assert handle.wait(10).status is StateType.COMPLETED
 

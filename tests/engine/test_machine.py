@@ -332,7 +332,7 @@ def test_a_deadline_stops_the_attempt_and_the_task_has_timed_out():
     run = machine({"a": [], "b": ["a"]}, timeout_seconds=30.0)
     step(run, RunStarted())
     commands = step(run, TimerFired(Deadline("a", 1), 0.0))
-    message = "ran out of time after 30 s; the run goes on, and its thread may still be at work"
+    message = "ran out of time after 30 s"
     assert lines(commands) == [
         "stop a#1",
         f"a#1 TIMED_OUT: {message}",
@@ -434,7 +434,7 @@ def test_after_the_grace_the_run_goes_on_without_what_did_not_stop():
     step(run, CancelAsked("by hand"))
     step(run, AttemptStopped("b", 1))
     assert lines(step(run, TimerFired(GraceOver(), 0.0))) == [
-        "a#1 CANCELLED: by hand; it did not stop, and its thread is still at work",
+        "a#1 CANCELLED: by hand; it did not stop in time",
         "finish CANCELLED: by hand",
     ]
     assert step(run, AttemptStopped("a", 1)) == []

@@ -13,7 +13,7 @@ import pytest
 
 from dagy import flow, task
 from dagy.engine import TaskShowed, TaskWrote, current_sink, run, start
-from dagy.engine.output import CAPTURE, terminal_text
+from dagy.engine.output import CAPTURE
 
 Captured = pytest.CaptureFixture[str]
 
@@ -281,16 +281,3 @@ def test_what_a_task_shows_is_an_event_of_its_own():
 
 def test_there_is_no_sink_outside_tasks():
     assert current_sink() is None
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("plain\n", "plain\n"),
-        (" 10 %\r 50 %\r100 %\n", "100 %\n"),
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("windows\r\n", "windows\n"),
-    ],
-)
-def test_terminal_text_is_what_a_terminal_would_show(written: str, shown: str):
-    assert terminal_text(written) == shown

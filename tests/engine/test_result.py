@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dagy import RunResult, StateType, TaskRun, flow, task
-from dagy.engine import error_text, seconds_text
+from dagy.engine import error_text
 from dagy.errors import TaskFailedError, UnknownTaskError
 from dagy.spec import FlowSpec
 from dagy.states import completed, failed
@@ -89,6 +89,12 @@ def test_the_summary_of_a_failed_run_says_why():
     assert "value:" not in text
 
 
+def test_the_summary_of_a_huge_run_is_a_page_or_two():
+    result = flow(name="wide")(lambda: [load(str(each)) for each in range(1_000)]).run_local()
+    assert "lines more" in str(result)
+    assert len(str(result).splitlines()) < 400
+
+
 def test_the_summary_names_what_is_still_at_work():
     result = RunResult("r-1", FlowSpec("etl"), failed("x"), None, {}, still_running=("slow", "slower"))
     assert "still at work, because a thread can't be killed: slow, slower" in str(result)
@@ -103,23 +109,6 @@ def test_a_result_shows_itself_in_a_notebook():
 
 def test_a_task_that_never_started_took_no_time():
     assert TaskRun("a", "a", completed()).seconds is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0 ms"),
-        (0.00042, "0.42 ms"),
-        (0.25, "250 ms"),
-        (0.9999, "1 s"),
-        (1.25, "1.25 s"),
-        (59.96, "60 s"),
-        (200.0, "3 min 20 s"),
-        (7260.0, "2 h 1 min"),
-    ],
-)
-def test_a_duration_is_for_people(seconds: float, text: str):
-    assert seconds_text(seconds) == text
 
 
 def test_the_text_of_no_error_is_empty():

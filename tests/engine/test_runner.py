@@ -172,7 +172,7 @@ def test_a_run_cancelled_from_elsewhere_raises():
     handle = start(program, values)
     handle.cancel()
     cancelled.set()
-    with pytest.raises(RunCancelledError, match="of flow 'held' was cancelled") as caught:
+    with pytest.raises(RunCancelledError, match="of flow 'held': CANCELLED: cancelled") as caught:
         checked_result(handle.wait(10))
     assert caught.value.result.status is StateType.CANCELLED
 
@@ -196,8 +196,8 @@ from dagy.errors import RunError
 
 @task
 def loops():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         while True:
             pass
     finally:

@@ -1,8 +1,12 @@
-"""A notebook in this process: a fresh IPython shell a test, whose cells are run and read as a user would."""
+"""A notebook in this process: a fresh IPython shell a test, whose cells are run and read as a user would.
+
+And for what needs no IPython, a screen and the kernel's end of a page that record.
+"""
 
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import re
 import sys
@@ -11,7 +15,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import comm
 import pytest
+from comm.base_comm import BaseComm
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Type
@@ -126,3 +132,92 @@ def notebook(bare: NotebookShell) -> NotebookShell:
     """A fresh shell with the extension loaded."""
     bare.ok("%load_ext dagy_nb")
     return bare
+
+
+# ---- without IPython: a screen and a page that record
+
+Bundle = Mapping[str, Any]
+
+
+class RecordingScreen:
+    """A screen that keeps what it shows."""
+
+    def __init__(self, *, is_live: bool = False) -> None:
+        self.kernel_id = "k1" if is_live else ""
+        self.is_live = is_live
+        self.moment = 1
+        self.shown: list[Bundle] = []
+        self.replaced: list[tuple[str, Bundle]] = []
+        self.capturing = 0
+
+    def show(self, bundle: Bundle) -> None:
+        self.shown.append(dict(bundle))
+
+    def show_replaceable(self, bundle: Bundle) -> str:
+        self.shown.append(dict(bundle))
+        return f"display-{len(self.shown)}"
+
+    def replace(self, display_id: str, bundle: Bundle) -> None:
+        self.replaced.append((display_id, dict(bundle)))
+
+    def bundle_of(self, value: object) -> Bundle:
+        return {"text/plain": repr(value)}
+
+    def capture_displays(self) -> Callable[[], None]:
+        self.capturing += 1
+
+        def release() -> None:
+            self.capturing -= 1
+
+        return release
+
+    @property
+    def still(self) -> Bundle:
+        """What is left of the one run that was shown."""
+        ((_, bundle),) = self.replaced
+        return bundle
+
+
+class RecordingComm(BaseComm):
+    """The kernel's end of a connection to the page; what is sent is kept, as Bundle, in `sent`."""
+
+    opened: list[RecordingComm] = []  # noqa: RUF012
+
+    def __init__(self, **values: Any) -> None:
+        self.sent: list[tuple[str, Bundle]] = []
+        RecordingComm.opened.append(self)
+        super().__init__(**values)
+
+    def publish_msg(self, msg_type: str, data: Any = None, *_: object, **__: Any) -> None:
+        self.sent.append((msg_type, json.loads(json.dumps(data))))
+
+    @property
+    def state(self) -> Bundle:
+        """What the page got when the model was made."""
+        state: Bundle = self.sent[0][1]["state"]
+        return state
+
+    @property
+    def custom(self) -> list[Bundle]:
+        """The messages that are the view's own."""
+        return [data["content"] for _, data in self.sent if data and data.get("method") == "custom"]
+
+    def receive(self, content: Bundle) -> None:
+        """What a page sends."""
+        data = {"method": "custom", "content": content}
+        self.handle_msg({"content": {"data": data}, "buffers": []})
+
+
+def wire_of(comms: list[RecordingComm]) -> RecordingComm:
+    """The view's own connection; the other one is that of the layout model that ipywidgets adds."""
+    (found,) = [each for each in comms if "flow_name" in each.state]
+    return found
+
+
+@pytest.fixture
+def comms(monkeypatch: pytest.MonkeyPatch) -> list[RecordingComm]:
+    """The connections that widgets open, in order."""
+    pytest.importorskip("anywidget")
+    monkeypatch.setattr(comm, "create_comm", RecordingComm)
+    monkeypatch.setattr(RecordingComm, "opened", [])
+    return RecordingComm.opened

@@ -84,7 +84,7 @@ def test_unloading_leaves_nothing(bare: NotebookShell) -> None:
     bare.ok("del run, _")
 
     assert hooks_of(bare.shell) == before
-    bare.shell.display_pub.outputs.clear()  # type: ignore[attr-defined]
+    bare.shell.display_pub.outputs.clear()
     gc.collect()
     assert magics() is None
     assert "not found" in bare.fails("%%dagy_task\nx = 1")

@@ -228,7 +228,7 @@ def test_what_is_not_there_is_said_with_what_is(notebook: Notebook) -> None:
     with pytest.raises(UnknownFlowError, match="there is no flow 'x'; no flow is defined yet"):
         notebook.flow("x")
     keep(notebook, "%%dagy_task\ndef load():\n    return 1")
-    with pytest.raises(UnknownFlowError, match="there is no flow 'elt'; did you mean 'etl'?"):
+    with pytest.raises(UnknownFlowError, match="there is no flow 'elt'; did you mean 'etl'"):
         notebook.flow("elt")
 
 

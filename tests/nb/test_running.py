@@ -7,58 +7,16 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import comm
 import pytest
 
 from dagy import Flow, StateType, TaskFailedError, flow, task
 from dagy.errors import DefinitionError, ParameterError, RunCancelledError
 from dagy_nb.running import WIDGET, NotebookRun, completed_result, start_run, with_cells
 
-from .test_widgets import RecordingComm, wire_of
-
-Bundle = Mapping[str, Any]
-
-
-class RecordingScreen:
-    """A screen that keeps what it shows."""
-
-    def __init__(self, *, is_live: bool = False) -> None:
-        self.kernel_id = "k1" if is_live else ""
-        self.is_live = is_live
-        self.moment = 1
-        self.shown: list[Bundle] = []
-        self.replaced: list[tuple[str, Bundle]] = []
-        self.capturing = 0
-
-    def show(self, bundle: Bundle) -> None:
-        self.shown.append(dict(bundle))
-
-    def show_replaceable(self, bundle: Bundle) -> str:
-        self.shown.append(dict(bundle))
-        return f"display-{len(self.shown)}"
-
-    def replace(self, display_id: str, bundle: Bundle) -> None:
-        self.replaced.append((display_id, dict(bundle)))
-
-    def bundle_of(self, value: object) -> Bundle:
-        return {"text/plain": repr(value)}
-
-    def capture_displays(self) -> Callable[[], None]:
-        self.capturing += 1
-
-        def release() -> None:
-            self.capturing -= 1
-
-        return release
-
-    @property
-    def still(self) -> Bundle:
-        """What is left of the one run that was shown."""
-        ((_, bundle),) = self.replaced
-        return bundle
+from .conftest import Bundle, RecordingComm, RecordingScreen, wire_of
 
 
 class Gate:
@@ -307,7 +265,7 @@ def test_a_cancel_stops_the_run_and_the_cell_says_so(gate: Gate) -> None:
     assert gate.reached.wait(60)
     run.cancel()
     run.wait_in_cell()
-    with pytest.raises(RunCancelledError, match="was cancelled") as caught:
+    with pytest.raises(RunCancelledError, match="cancelled") as caught:
         completed_result(run, no_cell)
     assert caught.value._render_traceback_() == [f"RunCancelledError: {caught.value}"]  # type: ignore[attr-defined]
     assert "cancelled in the notebook" in screen.still["text/html"]
@@ -365,13 +323,6 @@ def test_a_second_interrupt_stops_waiting_and_the_still_comes_by_itself(comms: l
 
 
 # ---- the live view
-
-
-@pytest.fixture
-def comms(monkeypatch: pytest.MonkeyPatch) -> list[RecordingComm]:
-    monkeypatch.setattr(comm, "create_comm", RecordingComm)
-    monkeypatch.setattr(RecordingComm, "opened", [])
-    return RecordingComm.opened
 
 
 def test_a_live_page_gets_a_widget_which_is_gone_when_the_still_is_there(

@@ -2,69 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import comm
 import pytest
-from comm.base_comm import BaseComm
 
 from dagy.states import StateType
 from dagy_nb.widgets.run_view import RunView, run_view
 
+from .conftest import RecordingComm, wire_of
+
 JSON = Mapping[str, Any]
 
 
-class RecordingComm(BaseComm):  # type: ignore[misc]
-    """The kernel's end of a connection to the page; what is sent is kept, as JSON, in `sent`."""
-
-    opened: list[RecordingComm] = []  # noqa: RUF012
-
-    def __init__(self, **values: Any) -> None:
-        self.sent: list[tuple[str, JSON]] = []
-        RecordingComm.opened.append(self)
-        super().__init__(**values)
-
-    def publish_msg(self, msg_type: str, data: Any = None, **_: Any) -> None:
-        self.sent.append((msg_type, json.loads(json.dumps(data))))
-
-    @property
-    def state(self) -> JSON:
-        """What the page got when the model was made."""
-        state: JSON = self.sent[0][1]["state"]
-        return state
-
-    @property
-    def custom(self) -> list[JSON]:
-        """The messages that are the view's own."""
-        return [data["content"] for _, data in self.sent if data and data.get("method") == "custom"]
-
-    def receive(self, content: JSON) -> None:
-        """What a page sends."""
-        data = {"method": "custom", "content": content}
-        self.handle_msg({"content": {"data": data}, "buffers": []})
-
-
-@pytest.fixture
-def comms(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RecordingComm]]:
-    pytest.importorskip("anywidget")
-    monkeypatch.setattr(comm, "create_comm", RecordingComm)
-    monkeypatch.setattr(RecordingComm, "opened", [])
-    yield RecordingComm.opened
-    for each in RecordingComm.opened:
-        assert each.sent[-1][0] == "comm_close"
-
-
 Asked = list[str]
-
-
-def wire_of(comms: list[RecordingComm]) -> RecordingComm:
-    """The view's own connection; the other one is that of the layout model that ipywidgets adds."""
-    (found,) = [each for each in comms if "flow_name" in each.state]
-    return found
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@
     ├── DefinitionError (ValueError)      a task, a flow or an option is written wrong
     │   ├── GraphError                    the graph can't be drawn as the code stands
     │   │   ├── ValueNeededError          code needs a task's value while the graph is drawn
-    │   │   └── CycleError                the graph goes in a circle
+    │   │   ├── CycleError                the graph goes in a circle
+    │   │   └── DrawingError              the flow's own function raised while the graph was drawn
     │   └── SpecError                     a flow's JSON is not one this version can read
     ├── ParameterError (TypeError)        a value given to a flow or a task does not fit
     ├── UnknownFlowError (LookupError)    there is no flow of that name
@@ -59,6 +60,20 @@ class CycleError(GraphError):
         self.flow = flow
         self.cycle = tuple(cycle)
         super().__init__(f"flow {flow!r} goes in a circle: {' -> '.join(self.cycle)}")
+
+
+class DrawingError(GraphError):
+    """The flow's own function raised while the graph was drawn; what it raised is the `__cause__`.
+
+    `filename` and `line` say where in the user's code.
+    """
+
+    def __init__(self, flow: str, error: BaseException, filename: str, line: int) -> None:
+        self.flow = flow
+        self.filename = filename
+        self.line = line
+        self.fact = f"flow {flow!r} can't be drawn: {sentence(error)}"
+        super().__init__(f"{self.fact} (line {line} of {filename})")
 
 
 class SpecError(DefinitionError):
@@ -148,6 +163,16 @@ def shown(value: object) -> str:
         return short.repr(value)
     except Exception:  # noqa: BLE001 (the value's own __repr__)
         return f"<{type(value).__name__}>"
+
+
+def sentence(error: BaseException) -> str:
+    """`ValueError: no rows`, bounded, and whatever the exception's own `__str__` does."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 (user code: the exception's own __str__)
+        return f"{name} (its message can't be shown)"
+    return f"{name}: {text[:500]}{'...' if len(text) > 500 else ''}" if text else name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from dagy.drawing import dot, flow_html, svg, text_tree
 from dagy.engine import RunHandle, RunResult, run, start
-from dagy.errors import DefinitionError, GraphError, ParameterError, shown
+from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Program
@@ -87,7 +88,10 @@ class Flow(Generic[P, R]):
         return self.program().spec
 
     def program(self, /, **static: Any) -> Program:
-        """The flow, ready for the engine. `static` gives the values of its `Static` parameters; others are ignored."""
+        """The flow, ready for the engine. `static` gives the values of its `Static` parameters; others are ignored.
+
+        Raises `GraphError` when the flow's function can't be drawn; `DrawingError` when it raised an error of its own.
+        """
         self._refuse_inside_a_flow()
         trace = Trace(self.name)
         arguments: dict[str, Any] = {}
@@ -106,6 +110,10 @@ class Flow(Generic[P, R]):
                 f"flow {self.name!r} has no end: it calls itself, or a task is given a list or a dict that is nested "
                 "without end"
             ) from error
+        except DagyError:
+            raise
+        except Exception as error:
+            raise DrawingError(self.name, error, *_place(error)) from error
         finally:
             TRACE.reset(token)
         spec = FlowSpec(
@@ -115,7 +123,7 @@ class Flow(Generic[P, R]):
             parameters=self.parameters.specs(),
             tasks=tuple(trace.tasks),
             result=result,
-            static={name: value if is_json(value) else shown(value) for name, value in shaping.items()},
+            static=shaping,
         )
         return Program(spec, trace.code, trace.inputs, source, self.hooks)
 
@@ -168,15 +176,19 @@ class Flow(Generic[P, R]):
             raise GraphError(f"flow {self.name!r} can't be drawn or run while another flow is drawn; call it instead")
 
     def _static_value(self, name: str, given: dict[str, Any]) -> Any:
-        if name in given:
-            return given[name]
         try:
-            return self.parameters.default(name)
+            value = given[name] if name in given else self.parameters.default(name)
         except KeyError:
             raise ParameterError(
                 f"flow {self.name!r}: {name!r} shapes the graph and has no default; "
                 f"give it a value: program({name}=...), or run_local({name}=...)"
             ) from None
+        if not is_json(value):
+            raise ParameterError(
+                f"flow {self.name!r}: {name!r} shapes the graph and is part of what the flow is, so it must be text, a "
+                f"number, or a list or dict of these, not {shown(value)}"
+            )
+        return value
 
     def _as_group(self, trace: Trace, values: dict[str, Any]) -> R:
         for name in self.parameters:
@@ -231,3 +243,10 @@ def flow(
         return Flow(function, **options)
 
     return decorate
+
+
+def _place(error: BaseException) -> tuple[str, int]:
+    """The file and the line of the flow's function at which `error` was raised, there or in what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = frames[1:] if len(frames) > 1 else frames  # the first is the call of the flow's function
+    return (own[0].filename, own[0].lineno or 0) if own else ("the flow", 0)

@@ -139,6 +139,18 @@ class Parameters:
                 values = {**values, name: checked}
         return values
 
+    def named_texts(self, pairs: Iterable[str]) -> dict[str, str]:
+        """The texts by name of `pairs` such as "url=example.com"; `ParameterError` for what is no pair, or there twice."""
+        texts: dict[str, str] = {}
+        for each in pairs:
+            name, equals, text = each.partition("=")
+            if not equals or not name:
+                raise ParameterError(f"--param {each!r} is not of the form NAME=VALUE, such as --param url=example.com")
+            if name in texts:
+                raise ParameterError(f"--param {name!r} is given twice")
+            texts[name] = text
+        return texts
+
     def parse_text(self, name: str, text: str) -> object:
         """The value that `text`, from a command line or a form, means for the parameter `name`.
 

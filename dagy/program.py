@@ -72,7 +72,7 @@ def _part(value: Any, path: Path, what: str) -> Any:
     for key in path:
         try:
             value = value[key]
-        except (LookupError, TypeError) as error:
+        except (LookupError, TypeError):
             keys = f" with the keys {shown(list(value))}" if isinstance(value, Mapping) else ""
-            raise ParameterError(f"{what} {shown(value)}{keys}, which has no part {key!r}") from error
+            raise ParameterError(f"{what} {shown(value)}{keys}, which has no part {key!r}") from None
     return value

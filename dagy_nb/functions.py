@@ -33,16 +33,18 @@ def dag(flow: str | None = None) -> Flow[..., Any]:
 
 def run(
     flow: str | Flow[..., Any] | None = None,
+    /,
     *,
     max_workers: int | None = None,
     fail_fast: bool = True,
     background: bool = False,
     **parameters: Any,
 ) -> NotebookRun:
-    """Run a flow and show every task live, as `%dagy_run` does; here parameters may be any object."""
-    return current_session().run(
-        flow, max_workers=max_workers, fail_fast=fail_fast, background=background, **parameters
-    )
+    """Run a flow and show every task live, as `%dagy_run` does; here parameters may be any object.
+
+    A parameter of the flow that has the name of an option here can be given to the magic.
+    """
+    return current_session().run(flow, parameters, max_workers=max_workers, fail_fast=fail_fast, background=background)
 
 
 def export_notebook(path: str | Path | None = None, *, force: bool = False) -> Export:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextvars
-import html
 import io
 import linecache
 import os
@@ -28,8 +27,9 @@ from IPython.display import display
 
 from dagy import Flow
 from dagy.artifact import Artifact
+from dagy.drawing import markup_line, markup_lines
 from dagy.engine import current_sink
-from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
+from dagy.errors import DagyError, DefinitionError, DrawingError, RunError, did_you_mean
 from dagy_nb.cells import Cell
 from dagy_nb.directives import find_directive, flow_help, split_line, task_help
 from dagy_nb.notebook import Notebook
@@ -196,6 +196,9 @@ class DagyMagics(Magics):
         self.notebook = Notebook(shell.user_ns, name=_notebook_name())
         self.session = Session(self.notebook, IPythonScreen(shell))
         self._running: ExecutionInfo | None = None
+        self._number = (
+            0  # of the cell that runs; `shell.execution_count` is one ahead, or not yet, as IPython's version has it
+        )
 
     # ---- what the kernel tells
 
@@ -213,6 +216,7 @@ class DagyMagics(Magics):
     def before_cell(self, info: ExecutionInfo) -> None:
         """A cell is about to run."""
         self._running = info
+        self._number = len(self._history())
 
     def after_cell(self, result: ExecutionResult) -> None:
         """A cell has run: keep it, if it ran well."""
@@ -236,9 +240,8 @@ class DagyMagics(Magics):
 
     def adopt_history(self) -> None:
         """Keep the cells that ran before the extension was loaded: the imports are often among them."""
-        manager = self.shell.history_manager
-        history: list[str] = [] if manager is None else manager.input_hist_raw
-        for number in range(1, min(len(history), self.shell.execution_count - 1)):
+        history = self._history()
+        for number in range(1, len(history) - 1):  # the last one is the cell that loads the extension
             try:
                 if find_directive(history[number]) is None:
                     self.notebook.keep(Cell("", history[number], f"cell [{number}]"), "")
@@ -266,7 +269,7 @@ class DagyMagics(Magics):
     def dagy_dag(self, line: str) -> Flow[..., Any]:
         """Draw a flow, without running any of its tasks."""
         arguments = _parsed(self.dagy_dag, line)
-        return _answered(lambda: _drawable(self.session.flow(arguments.flow)))
+        return self._answered(lambda: _drawable(self.session.flow(arguments.flow)))
 
     @magic_arguments()
     @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
@@ -291,14 +294,14 @@ class DagyMagics(Magics):
             flow = self.session.flow(name)
             return self.session.run(
                 flow,
+                _parameters(flow, arguments.param, self.shell.user_ns),
                 max_workers=arguments.max_workers,
                 fail_fast=not arguments.no_fail_fast,
                 background=arguments.background,
                 must_complete=not arguments.no_raise,
-                **_parameters(flow, arguments.param, self.shell.user_ns),
             )
 
-        return _answered(run)
+        return self._answered(run)
 
     @magic_arguments()
     @argument("file", nargs="?", help="the module to write, such as flow.py; without it the text is shown")
@@ -307,9 +310,11 @@ class DagyMagics(Magics):
     def dagy_export(self, line: str) -> None:
         """Write the notebook's flows, and all they need, as a Python module."""
         arguments = _parsed(self.dagy_export, line)
-        export = _answered(lambda: self.session.export(arguments.file, force=arguments.force))
+        export = self._answered(lambda: self.session.export(arguments.file, force=arguments.force))
         if arguments.file is None:
-            self.session.screen.show({"text/plain": export.text, "text/html": f"<pre>{html.escape(export.text)}</pre>"})
+            self.session.screen.show(
+                {"text/plain": export.text, "text/html": f"<pre>{markup_lines(export.text)}</pre>"}
+            )
             return
         left_out = [f"left out of it: {each.label}, {each.reason}" for each in export.left_out]
         written = f"wrote {arguments.file} with {', '.join(export.flows)}"
@@ -323,24 +328,36 @@ class DagyMagics(Magics):
     def dagy_build(self, line: str) -> Artifact:
         """Build a flow's artifact: a ZIP with the same bytes whenever the same cells are built."""
         arguments = _parsed(self.dagy_build, line)
-        return _answered(lambda: self.session.build(arguments.flow, output_dir=arguments.output_dir))
+        return self._answered(lambda: self.session.build(arguments.flow, output_dir=arguments.output_dir))
 
     @line_magic
     def dagy_reset(self, line: str) -> None:
-        """Forget every task and flow of this notebook; variables and functions stay."""
+        """Forget the task cells and flow cells of this notebook; variables and functions stay, a `@flow` among them."""
         self.notebook.forget()
 
     # ---- parts of the above
 
     def _check_running_cell(self, magic: str, help_text: Callable[[], str]) -> None:
         info = self._running
-        found = None if info is None else _answered(lambda: find_directive(info.raw_cell or ""))
+        found = None if info is None else self._answered(lambda: find_directive(info.raw_cell or ""))
         if info is None or found is None:
             raise UsageError(f"%%{magic} must be the first line of its cell; move what stands above into its own cell")
         if found[0].help_wanted:
             self.session.screen.show({"text/plain": help_text()})
             return
-        _answered(lambda: self.notebook.check(self._cell(info, self.shell.execution_count - 1)))
+        self._answered(lambda: self.notebook.check(self._cell(info, self._number)))
+
+    def _answered(self, action: Callable[[], T]) -> T:
+        """What `action` returns; a user's mistake becomes IPython's `UsageError`, which shows no traceback."""
+        try:
+            return action()
+        except RunError:
+            raise
+        except DrawingError as error:
+            cell = self.notebook.label_of(error.filename)
+            raise UsageError(f"{error.fact} ({cell}, line {error.line})" if cell else str(error)) from None
+        except DagyError as error:
+            raise UsageError(str(error)) from None
 
     def _is_only_kept(self, source: str) -> bool:
         """Whether the cell can't run on its own: it is kept then, and runs with its flow."""
@@ -348,6 +365,11 @@ class DagyMagics(Magics):
             return bool(self.notebook.waits_for(self.notebook.check(Cell("", source, "this cell"))))
         except DagyError:
             return False  # the magic will say what is wrong
+
+    def _history(self) -> list[str]:
+        """The cells that ran, as typed, after an empty text; the one that runs is the last, once it has begun."""
+        manager = self.shell.history_manager
+        return [] if manager is None else manager.input_hist_raw
 
     def _cell(self, info: ExecutionInfo, number: int | None) -> Cell:
         return Cell(info.cell_id or "", info.raw_cell or "", f"cell [{number}]")
@@ -396,16 +418,6 @@ def current_session() -> Session:
     return session
 
 
-def _answered(action: Callable[[], T]) -> T:
-    """What `action` returns; a user's mistake becomes IPython's `UsageError`, which shows no traceback."""
-    try:
-        return action()
-    except RunError:
-        raise
-    except DagyError as error:
-        raise UsageError(str(error)) from None
-
-
 def _parsed(magic: Any, line: str) -> argparse.Namespace:
     try:
         words = split_line(line.rstrip().removesuffix(";"))  # which only silences the output
@@ -423,12 +435,7 @@ def _parsed(magic: Any, line: str) -> argparse.Namespace:
 
 def _parameters(flow: Flow[..., Any], given: list[str], variables: Mapping[str, object]) -> dict[str, object]:
     values: dict[str, object] = {}
-    for each in given:
-        name, sign, text = each.partition("=")
-        if not sign:
-            raise DefinitionError(f"--param takes NAME=VALUE, not {each!r}")
-        if name in values:
-            raise DefinitionError(f"--param gives {name!r} twice")
+    for name, text in flow.parameters.named_texts(given).items():
         value = _filled(text, variables)
         values[name] = value if _VARIABLE.fullmatch(text) else flow.parameters.parse_text(name, str(value))
     return values
@@ -453,7 +460,7 @@ def _drawable(flow: Flow[..., Any]) -> Flow[..., Any]:
 
 
 def _lines(lines: list[str]) -> dict[str, object]:
-    first, *rest = map(html.escape, lines)
+    first, *rest = map(markup_line, lines)
     return {
         "text/plain": "\n".join(lines),
         "text/html": f'<div style="font-size:12px;opacity:.75">{first}'

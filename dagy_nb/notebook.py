@@ -7,7 +7,8 @@ A flow is made anew from the kept cells each time it is asked for, so it is neve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, MutableMapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -102,7 +103,7 @@ class Notebook:
         """
         written = self._written_flows()
         decorated = {key: value for key, value in self.namespace.items() if isinstance(value, Flow) and key[0] != "_"}
-        choices = list(dict.fromkeys([*written, *decorated]))
+        choices = list(dict.fromkeys([*written, *self._own(decorated)]))
         if name is None:
             if not choices:
                 return self._joined_flow()
@@ -124,7 +125,7 @@ class Notebook:
 
     def label_of(self, filename: str) -> str | None:
         """What messages call the cell whose code's file is `filename`."""
-        for each in self._kept.values():
+        for each in list(self._kept.values()):  # a cell may run meanwhile, in another thread
             if each.filename == filename:
                 return each.read.cell.label
         return None
@@ -141,6 +142,14 @@ class Notebook:
             for statement in each.read.statements
             for name in statement.names.binds
         }
+
+    def _own(self, decorated: Mapping[str, Flow[..., Any]]) -> list[str]:
+        """The names of the flows that this notebook defines, each once: no imported one, none that it was given."""
+        found: dict[int, str] = {}
+        for key, value in decorated.items():
+            if getattr(inspect.unwrap(value.function), "__globals__", None) is self.namespace:
+                found.setdefault(id(value), key)
+        return list(found.values())
 
     def _written_flows(self) -> dict[str, KeptCell]:
         return {

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dagy.drawing import markup_lines
+from dagy.errors import MissingExtraError
+
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 _LARGEST_IMAGE = 2_000_000  # characters of base64
 _LARGEST_HTML = 100_000
 _LONGEST_TEXT = 4_000
@@ -37,7 +41,7 @@ def preview_of(bundle: Mapping[str, object]) -> Preview | None:
     for kind in _IMAGES:
         image = bundle.get(kind)
         data = base64.b64encode(image).decode() if isinstance(image, bytes) else image
-        if isinstance(data, str) and len(data) <= _LARGEST_IMAGE:
+        if isinstance(data, str) and len(data) <= _LARGEST_IMAGE and _BASE64.fullmatch(data):
             return Preview("image", f"data:{kind};base64,{''.join(data.split())}")
     drawing = _text(bundle.get("image/svg+xml"))
     if drawing and len(drawing) <= _LARGEST_IMAGE:
@@ -45,7 +49,9 @@ def preview_of(bundle: Mapping[str, object]) -> Preview | None:
         return Preview("image", f"data:image/svg+xml;base64,{data}")
     markup = _text(bundle.get("text/html"))
     if markup and len(markup) <= _LARGEST_HTML:
-        return Preview("html", sendable(markup))
+        harmless = _without_scripts(sendable(markup))
+        if harmless.strip():
+            return Preview("html", harmless)
     plain = _text(bundle.get("text/plain"))
     if not plain:
         return None
@@ -74,6 +80,16 @@ def sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _without_scripts(markup: str) -> str:
+    """What of `markup` shows and does not act: no script, no style for the page, every tag closed."""
+    try:
+        import nh3
+    except ImportError as error:
+        raise MissingExtraError("nh3", "notebook", "showing HTML that a task displays") from error
+    attributes = {**nh3.ALLOWED_ATTRIBUTES, "*": {"class", "title"}, "img": {"src", "alt", "width", "height"}}
+    return nh3.clean(markup, attributes=attributes, url_schemes={"data", "http", "https"})
+
+
 def _still(preview: Preview) -> str:
     match preview.kind:
         case "image":
@@ -81,7 +97,7 @@ def _still(preview: Preview) -> str:
         case "html":
             return f'<div style="overflow:auto">{preview.content}</div>'
         case "text":
-            return f'<pre style="white-space:pre-wrap">{html.escape(preview.content)}</pre>'
+            return f'<pre style="white-space:pre-wrap">{markup_lines(preview.content)}</pre>'
 
 
 def _text(part: object) -> str:

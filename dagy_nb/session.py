@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dagy import Flow
-from dagy.artifact import Artifact, Source, build, load_flow
+from dagy.artifact import Artifact, build, load_flow, source_from_text
 from dagy.errors import DefinitionError
 from dagy_nb.export import Export, export_module
 from dagy_nb.notebook import Defined, Notebook
@@ -28,12 +29,12 @@ class Session:
     def run(
         self,
         flow: str | Flow[..., Any] | None = None,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
         *,
         max_workers: int | None = None,
         fail_fast: bool = True,
         background: bool = False,
         must_complete: bool = True,
-        **parameters: Any,
     ) -> NotebookRun:
         """Run a flow and show every task live; `parameters` are the flow's.
 
@@ -79,7 +80,7 @@ class Session:
         """Build the artifact of a flow from the cells as they last ran, below `output_dir`."""
         name = self.flow(flow).name
         export = self.export()
-        source = Source(Path.cwd() / f"{self.notebook.name}.ipynb", self.notebook.name, export.text)
+        source = source_from_text(export.text, name=self.notebook.name, folder=Path.cwd())
         return build(source, load_flow(source, name), Path(output_dir))
 
     def card(self, defined: Defined, waits_for: Sequence[str] = ()) -> list[str]:

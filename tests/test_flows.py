@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagy import Flow, RunContext, State, StateType, Static, TaskOutput, flow, task
-from dagy.errors import DefinitionError, GraphError, ParameterError, TaskFailedError
+from dagy.errors import DefinitionError, DrawingError, GraphError, ParameterError, TaskFailedError
 from dagy.spec import Constant, FromParameter, FromTask, ListOf, ParameterSpec
 
 
@@ -174,13 +174,25 @@ def test_a_flow_may_return_containers_of_outputs():
     assert flow(name="f")(lambda: [load("a"), 1]).spec.result == ListOf((FromTask("load"), Constant(1)))
 
 
-def test_what_the_flows_function_raises_comes_through():
+def test_what_the_flows_function_raises_is_named_with_its_place():
     def broken() -> None:
         raise LookupError("no config")
 
-    with pytest.raises(LookupError, match="no config"):
+    line = inspect.getsourcelines(broken)[1] + 1
+    with pytest.raises(
+        DrawingError, match=rf"flow 'broken' can't be drawn: LookupError: no config \(line {line} of "
+    ) as caught:
         assert flow(broken).spec
-    assert etl.spec.name == "etl"
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+def test_a_flow_that_could_not_be_drawn_leaves_no_trace_behind():
+    def broken() -> None:
+        raise LookupError("no config")
+
+    with pytest.raises(DrawingError):
+        assert flow(broken).spec
+    assert load("x.csv") == [1, 2, 3]
 
 
 def test_a_flow_drawn_in_several_threads_at_once_is_drawn_right_in_each():
@@ -368,6 +380,13 @@ def test_without_a_value_for_a_static_parameter_there_is_no_spec():
         ParameterError, match=r"'count' shapes the graph and has no default; give it a value: program\(count"
     ):
         assert shaped.spec
+
+
+def test_a_static_parameter_must_be_what_json_can_hold():
+    with pytest.raises(
+        ParameterError, match=r"'count' shapes the graph and is part of what the flow is, so it must be"
+    ):
+        shaped.program(count={1, 2})
 
 
 def test_a_flow_that_can_not_be_drawn_says_so_in_a_notebook():

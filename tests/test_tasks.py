@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dagy import FlowSpec, Static, Task, TaskOutput, flow, task
-from dagy.errors import DefinitionError, GraphError, ValueNeededError
+from dagy.errors import DefinitionError, DrawingError, GraphError, ValueNeededError
 from dagy.spec import Constant, DictOf, FromTask, Held, ListOf, TaskOptions
 
 
@@ -431,7 +431,7 @@ def test_an_output_can_be_asked_for_what_python_looks_for_in_any_object():
 
 
 def test_an_output_can_not_be_written_as_json():
-    with pytest.raises(TypeError, match="TaskOutput is not JSON serializable"):
+    with pytest.raises(DrawingError, match="TaskOutput is not JSON serializable"):
         drawn(lambda: json.dumps(one()))
 
 

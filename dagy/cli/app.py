@@ -13,6 +13,7 @@ import click
 from dagy.cli import output
 from dagy.errors import (
     DagyError,
+    DrawingError,
     ParameterError,
     RunCancelledError,
     SourceError,
@@ -135,7 +136,7 @@ def _report(error: Exception) -> ExitCode:
             output.problem(str(error) or "stopped")
             return ExitCode.CANCELLED
         case DagyError():
-            if isinstance(error, SourceError | TaskFailedError) and error.__cause__ is not None:
+            if isinstance(error, SourceError | TaskFailedError | DrawingError) and error.__cause__ is not None:
                 output.traceback(error.__cause__)
             output.problem(str(error))
             return _code(error)

@@ -43,25 +43,11 @@ def command(target: str, given: Sequence[str], max_workers: int | None, fail_fas
       dagy run scraper.ipynb --param pages=3 --max-workers 4
       dagy run dist/web_scraper/0123456789ab/artifact.zip --no-fail-fast
     """
-    texts = _pairs(given)
     with opened_flow(target) as flow:
-        values = _values(flow, texts)
+        values = _values(flow, flow.parameters.named_texts(given))
         result = _watched(lambda: flow.start_local(max_workers=max_workers, fail_fast=fail_fast, **values))
         output.say(str(result))
         checked_result(result)
-
-
-def _pairs(given: Sequence[str]) -> dict[str, str]:
-    """The texts by parameter name; a usage error names the one that is not of the form NAME=VALUE, or comes twice."""
-    texts: dict[str, str] = {}
-    for each in given:
-        name, equals, text = each.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"--param {each!r} is not of the form NAME=VALUE, such as --param url=example.com")
-        if name in texts:
-            raise click.UsageError(f"--param {name!r} is given twice")
-        texts[name] = text
-    return texts
 
 
 def _values(flow: Flow[..., Any], texts: Mapping[str, str]) -> dict[str, object]:

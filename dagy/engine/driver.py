@@ -40,12 +40,12 @@ from dagy.engine.events import (
     TimerFired,
 )
 from dagy.engine.log import EventLog
-from dagy.engine.machine import RunMachine, sentence, step
+from dagy.engine.machine import RunMachine, step
 from dagy.engine.output import CAPTURE, set_sink
 from dagy.engine.result import RunResult, TaskRun
 from dagy.engine.timers import ThreadTimers, Timers
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Worker
-from dagy.errors import shown
+from dagy.errors import sentence, shown
 from dagy.hooks import Hook, RunContext
 from dagy.program import Program, resolve
 from dagy.states import State, StateType, failed, running

@@ -30,7 +30,7 @@ from dagy.engine.events import (
     Timer,
     TimerFired,
 )
-from dagy.errors import TaskTimeoutError
+from dagy.errors import TaskTimeoutError, sentence
 from dagy.hooks import Hooks
 from dagy.program import Program
 from dagy.retry import RetryPolicy
@@ -309,13 +309,3 @@ def _end_state(run: RunMachine) -> State:
         return _COMPLETED
     names = ", ".join(map(repr, bad[:3])) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     return failed(f"{len(bad)} of {len(run.tasks)} tasks failed: {names}")
-
-
-def sentence(error: BaseException) -> str:
-    """`ValueError: no rows`, bounded, and whatever the exception's own `__str__` does."""
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except BaseException:  # noqa: BLE001 (user code: the exception's own __str__)
-        return f"{name} (its message can't be shown)"
-    return f"{name}: {text[:500]}{'...' if len(text) > 500 else ''}" if text else name

@@ -82,7 +82,9 @@ def test_states_change_while_it_runs_and_each_task_has_its_own_output(
     open_notebook: OpenNotebook, tmp_path: Path, screenshot_name: str, theme: Theme
 ) -> None:
     gate = tmp_path / "gate"
-    page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(gate)), LAST, "run = %dagy_run", "run['last']"], theme=theme)
+    page = open_notebook(
+        [LOAD, FIRST, WAITING.format(gate=str(gate)), LAST, "run = %dagy_run", "run['last']"], theme=theme
+    )
     page.run_all()
     expect(node(page, 4, "first", "COMPLETED")).to_be_visible()
     expect(node(page, 4, "waiting", "RUNNING")).to_be_visible()
@@ -143,7 +145,9 @@ def test_cancel_works_where_the_page_can_reach_only_a_kernel_that_is_idle(
 
 
 def test_the_stop_button_of_the_notebook_cancels_the_run(open_notebook: OpenNotebook, tmp_path: Path) -> None:
-    page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(tmp_path / "never")), "run = %dagy_run --no-raise", "run.status"])
+    page = open_notebook(
+        [LOAD, FIRST, WAITING.format(gate=str(tmp_path / "never")), "run = %dagy_run --no-raise", "run.status"]
+    )
     page.run_all()
     expect(node(page, 3, "waiting", "RUNNING")).to_be_visible()
     page.interrupt()

@@ -103,7 +103,7 @@ class RecordingShell(InteractiveShell):
 def new_shell() -> InteractiveShell:
     """A shell that keeps no history on disk and prints no colours."""
     config = Config()
-    config.HistoryManager.hist_file = ":memory:"
+    config.HistoryManager.enabled = False
     config.RecordingShell.colors = "nocolor"
     config.RecordingShell.xmode = "Context"
     RecordingShell.clear_instance()
@@ -120,8 +120,7 @@ def bare(capsys: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.
     if "DagyMagics" in shell.magics_manager.registry:
         shell.run_line_magic("unload_ext", "dagy_nb")
     assert "publish" not in vars(shell.display_pub), "a run still captures what is displayed"
-    atexit.unregister(shell.atexit_operations)
-    shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)  # nothing of it is on disk, and collecting garbage takes a while
     RecordingShell.clear_instance()
     left = [sys.stdout, sys.stderr, sys.displayhook, *logging.getLogger().handlers]
     assert [each for each in left if type(each).__module__.startswith("dagy")] == []

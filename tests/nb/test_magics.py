@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,21 @@ def test_reloading_starts_afresh_and_everything_works_once(notebook: NotebookShe
     assert len(notebook.ok(LOAD).shown) == 1
     assert notebook.ok("run = %dagy_run\nrun['load']").value == [0, 1, 2]
     assert "import math" in [each.source for each in notebook.session.notebook.cells]
+
+
+def test_loading_loads_nothing_heavy() -> None:
+    heavy = ("anywidget", "click", "graphviz", "ipywidgets", "matplotlib", "nbformat", "numpy", "pandas", "pydantic")
+    program = (
+        "import sys\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "before = set(sys.modules)\n"
+        "shell.run_line_magic('load_ext', 'dagy_nb')\n"
+        "assert 'dagy_run' in shell.magics_manager.magics['line']\n"
+        f"print([each for each in {heavy!r} if each in set(sys.modules) - before])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def hooks_of(shell: InteractiveShell) -> list[Any]:
@@ -476,8 +493,8 @@ def test_a_variable_of_the_notebook_is_given_as_it_is(notebook: NotebookShell) -
         ("", "flow 'notebook' needs a value for 'n'"),
         ("--param n=x", "'n' can't be 'x' (str): input should be a valid integer"),
         ("--param m=1 --param n=1", "flow 'notebook' has no input 'm'; it takes 'n'"),
-        ("--param n=1 --param n=2", "--param gives 'n' twice"),
-        ("--param n", "--param takes NAME=VALUE, not 'n'"),
+        ("--param n=1 --param n=2", "--param 'n' is given twice"),
+        ("--param n", "--param 'n' is not of the form NAME=VALUE"),
         ("--param n={nn}", "'{nn}': the notebook has no variable 'nn'"),
         ("--param", "argument -p/--param: expected one argument"),
         ("--max-workers 0 --param n=1", "max_workers must be a whole number, 1 or more, not 0"),

@@ -37,7 +37,7 @@ def run_cell(session: Session, source: str, cell_id: str = "") -> list[str]:
 
 def test_a_run_is_shown_and_returned(session: Session) -> None:
     run_cell(session, "%%dagy_task\ndef load(n=3):\n    return n")
-    run = session.run(n=4)
+    run = session.run(None, {"n": 4})
     assert run["load"] == 4
     assert isinstance(session.screen, RecordingScreen)
     assert "etl: COMPLETED" in session.screen.still["text/plain"]

@@ -5,7 +5,7 @@
     python3 dev.py test [...]       install what is missing, then every check and every test
     python3 dev.py check [--fix]    ruff and mypy
     python3 dev.py bench [...]      the benchmarks
-    python3 dev.py system           only what the system lacks for the tests: Chromium, Graphviz, fonts
+    python3 dev.py system           only what the system lacks for the tests: Chromium, Graphviz, fonts, libatomic
 
 A second run is quick: packages are installed again only when pyproject.toml has changed.
 """
@@ -13,6 +13,7 @@ A second run is quick: packages are installed again only when pyproject.toml has
 from __future__ import annotations
 
 import argparse
+import ctypes.util
 import hashlib
 import importlib.util
 import os
@@ -185,11 +186,12 @@ def have_ensurepip() -> None:
 
 
 def install_on_the_system() -> None:
-    """Have a Chromium, Graphviz and a plain font."""
+    """Have a Chromium, Graphviz, a plain font, and what Playwright's driver links to."""
     wanted = {
         "chromium": find_browser() is not None or is_ubuntu(),
         "graphviz": shutil.which("dot") is not None,
         "fonts-dejavu": FONTS.is_dir() or sys.platform != "linux",
+        "libatomic1": ctypes.util.find_library("atomic") is not None or sys.platform != "linux",  # Playwright's driver
     }
     missing = [package for package, there in wanted.items() if not there]
     if missing:

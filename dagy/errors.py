@@ -16,6 +16,7 @@
     │   └── RunCancelledError             somebody cancelled the run
     ├── TaskTimeoutError (TimeoutError)   an attempt of a task ran out of time
     ├── SourceError                       a file does not hold code that can be read
+    │   ├── CodeFailedError               a file's code raised while it was loaded
     │   └── NotebookError                 a notebook does not hold cells that can be read
     ├── ExportError                       a notebook can't become a module as it stands
     ├── ArtifactError                     an artifact can't be built, or is not to be trusted
@@ -72,8 +73,7 @@ class DrawingError(GraphError):
         self.flow = flow
         self.filename = filename
         self.line = line
-        self.fact = f"flow {flow!r} can't be drawn: {sentence(error)}"
-        super().__init__(f"{self.fact} (line {line} of {filename})")
+        super().__init__(f"flow {flow!r} can't be drawn: {sentence(error)} (line {line} of {filename})")
 
 
 class SpecError(DefinitionError):
@@ -128,6 +128,10 @@ class TaskTimeoutError(DagyError, TimeoutError):
 
 class SourceError(DagyError):
     """A file does not hold code that can be read."""
+
+
+class CodeFailedError(SourceError):
+    """A file's code raised while it was loaded; what it raised is the `__cause__`."""
 
 
 class NotebookError(SourceError):

@@ -19,7 +19,7 @@ from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Program
 from dagy.spec import FlowSpec, FromParameter
-from dagy.tasks import TRACE, FlowParameter, Reference, Trace, checked_name
+from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -236,6 +236,7 @@ def flow(
     given against the annotations. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with
     a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
     """
+    check_options("flow", options, Flow)
     if function is not None:
         return Flow(function, **options)
 

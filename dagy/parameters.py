@@ -140,7 +140,7 @@ class Parameters:
         return values
 
     def named_texts(self, pairs: Iterable[str]) -> dict[str, str]:
-        """The texts by name of `pairs` such as "url=example.com"; `ParameterError` for what is no pair, or there twice."""
+        """The texts by name of `pairs` like "url=example.com"; `ParameterError` for what is no pair, or twice."""
         texts: dict[str, str] = {}
         for each in pairs:
             name, equals, text = each.partition("=")

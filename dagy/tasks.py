@@ -14,11 +14,11 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, GeneratorType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from dagy.errors import DefinitionError, GraphError, ValueNeededError, shown
+from dagy.errors import DefinitionError, GraphError, ValueNeededError, did_you_mean, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Actual, Source, TaskCode
@@ -374,6 +374,7 @@ def task(
 
     Raises `DefinitionError` when an option has no meaning.
     """
+    check_options("task", options, Task)
     if function is not None:
         return Task(function, **options)
 
@@ -381,6 +382,15 @@ def task(
         return Task(function, **options)
 
     return decorate
+
+
+def check_options(kind: str, options: Mapping[str, object], made: type) -> None:
+    """Raise `DefinitionError` for an option that `made`, which the decorator makes, does not take."""
+    known = [each for each in inspect.signature(made).parameters if each != "function"] if options else []
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; its options: {', '.join(known)}"
+            raise DefinitionError(f"@{kind} has no option {name!r}{hint}")
 
 
 def checked_name(kind: str, name: str | None, function: Callable[..., Any]) -> str:

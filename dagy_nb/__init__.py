@@ -1,6 +1,7 @@
 """Dagy in a notebook: `%load_ext dagy_nb`, then `%%dagy_task` makes a cell a task.
 
-Each line magic has a plain function here that does the same. They are loaded on first use, because a command line that
+Each line magic has a plain function here that does the same: `dag`, `run`, `export_notebook`, `build`, `reset`; and
+`last_run`. They are loaded on first use, because a command line that
 only reads a notebook needs no IPython.
 """
 
@@ -14,13 +15,23 @@ if TYPE_CHECKING:
         build,
         dag,
         export_notebook,
+        last_run,
         load_ipython_extension,
         reset,
         run,
         unload_ipython_extension,
     )
 
-__all__ = ["build", "dag", "export_notebook", "load_ipython_extension", "reset", "run", "unload_ipython_extension"]
+__all__ = [
+    "build",
+    "dag",
+    "export_notebook",
+    "last_run",
+    "load_ipython_extension",
+    "reset",
+    "run",
+    "unload_ipython_extension",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -23,6 +23,8 @@ from dagy_nb.following import Needed, follow
 from dagy_nb.names import identifier
 from dagy_nb.pieces import LeftOut, Piece, Pieces, import_text, take_apart
 
+EXPORT_MARK = '"""Made from '  # how every exported module begins
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -96,7 +98,7 @@ def _written(notebook: Pieces, needed: Needed, source_name: str) -> tuple[str, t
     names = sorted((used - {"dagy"}) | (set() if hidden else generated))
     source = source_name.replace("\\", "/").replace('"', "'")
     lines = [
-        f'"""Made from {source} by Dagy.\n\nEdit the notebook and export it again, rather than this file.\n"""\n\n',
+        f'{EXPORT_MARK}{source} by Dagy.\n\nEdit the notebook and export it again, rather than this file.\n"""\n\n',
         *_imports([piece for piece in chosen if piece.hoisted]),
         f"from dagy import {', '.join(names)}\n" if names else "",
         "import dagy\n" if "dagy" in used or (hidden and generated) else "",

@@ -1,11 +1,14 @@
-"""What each line magic does, as a plain function: for scripts, linters and tests."""
+"""What each line magic does, as a plain function: for scripts, linters and tests.
+
+A user's mistake raises IPython's `UsageError`, which notebooks show without a traceback.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagy_nb.magics import current_session, load, unload
+from dagy_nb.magics import current_magics, load, unload
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -28,7 +31,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 def dag(flow: str | None = None) -> Flow[..., Any]:
     """The flow of that name, or the only one, as `%dagy_dag` has it; a notebook draws it."""
-    return current_session().flow(flow)
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.flow(flow))
 
 
 def run(
@@ -44,19 +48,31 @@ def run(
 
     A parameter of the flow that has the name of an option here can be given to the magic.
     """
-    return current_session().run(flow, parameters, max_workers=max_workers, fail_fast=fail_fast, background=background)
+    magics = current_magics()
+    return magics.answered(
+        lambda: magics.session.run(
+            flow, parameters, max_workers=max_workers, fail_fast=fail_fast, background=background
+        )
+    )
+
+
+def last_run() -> NotebookRun | None:
+    """The run that was started last, however it ended: what completed is in it. None before the first one."""
+    return current_magics().session.last_run
 
 
 def export_notebook(path: str | Path | None = None, *, force: bool = False) -> Export:
     """The notebook's flows, and all they need, as a module, as `%dagy_export` has it; written to `path` if given."""
-    return current_session().export(path, force=force)
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.export(path, force=force))
 
 
 def build(flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifact:
     """Build a flow's artifact, as `%dagy_build` does."""
-    return current_session().build(flow, output_dir=output_dir)
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.build(flow, output_dir=output_dir))
 
 
 def reset() -> None:
     """Forget every task and flow of this notebook, as `%dagy_reset` does."""
-    current_session().notebook.forget()
+    current_magics().notebook.forget()

@@ -29,7 +29,7 @@ from dagy import Flow
 from dagy.artifact import Artifact
 from dagy.drawing import markup_line, markup_lines
 from dagy.engine import current_sink
-from dagy.errors import DagyError, DefinitionError, DrawingError, RunError, did_you_mean
+from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
 from dagy_nb.cells import Cell
 from dagy_nb.directives import find_directive, flow_help, split_line, task_help
 from dagy_nb.notebook import Notebook
@@ -193,7 +193,7 @@ class DagyMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.notebook = Notebook(shell.user_ns, name=_notebook_name())
+        self.notebook = Notebook(shell.user_ns, path=_notebook_path())
         self.session = Session(self.notebook, IPythonScreen(shell))
         self._running: ExecutionInfo | None = None
         self._number = (
@@ -269,13 +269,17 @@ class DagyMagics(Magics):
     def dagy_dag(self, line: str) -> Flow[..., Any]:
         """Draw a flow, without running any of its tasks."""
         arguments = _parsed(self.dagy_dag, line)
-        return self._answered(lambda: _drawable(self.session.flow(arguments.flow)))
+        return self.answered(lambda: _drawable(self.session.flow(arguments.flow)))
 
     @magic_arguments()
     @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
     @argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a value for a parameter")
     @argument("--max-workers", type=int, default=None, metavar="N", help="how many tasks may run at once")
-    @argument("--no-fail-fast", action="store_true", help="go on with what does not need a task that failed")
+    @argument(
+        "--no-fail-fast",
+        action="store_true",
+        help="go on with what does not need a task that failed, and let the cell succeed",
+    )
     @argument("-b", "--background", action="store_true", help="return at once, while the run goes on")
     @argument("--no-raise", action="store_true", help="let the cell succeed even if the run does not complete")
     @no_var_expand
@@ -298,10 +302,10 @@ class DagyMagics(Magics):
                 max_workers=arguments.max_workers,
                 fail_fast=not arguments.no_fail_fast,
                 background=arguments.background,
-                must_complete=not arguments.no_raise,
+                must_complete=not (arguments.no_raise or arguments.no_fail_fast),
             )
 
-        return self._answered(run)
+        return self.answered(run)
 
     @magic_arguments()
     @argument("file", nargs="?", help="the module to write, such as flow.py; without it the text is shown")
@@ -310,7 +314,7 @@ class DagyMagics(Magics):
     def dagy_export(self, line: str) -> None:
         """Write the notebook's flows, and all they need, as a Python module."""
         arguments = _parsed(self.dagy_export, line)
-        export = self._answered(lambda: self.session.export(arguments.file, force=arguments.force))
+        export = self.answered(lambda: self.session.export(arguments.file, force=arguments.force))
         if arguments.file is None:
             self.session.screen.show(
                 {"text/plain": export.text, "text/html": f"<pre>{markup_lines(export.text)}</pre>"}
@@ -328,36 +332,34 @@ class DagyMagics(Magics):
     def dagy_build(self, line: str) -> Artifact:
         """Build a flow's artifact: a ZIP with the same bytes whenever the same cells are built."""
         arguments = _parsed(self.dagy_build, line)
-        return self._answered(lambda: self.session.build(arguments.flow, output_dir=arguments.output_dir))
+        return self.answered(lambda: self.session.build(arguments.flow, output_dir=arguments.output_dir))
 
     @line_magic
     def dagy_reset(self, line: str) -> None:
         """Forget the task cells and flow cells of this notebook; variables and functions stay, a `@flow` among them."""
         self.notebook.forget()
+        self.session.screen.show({"text/plain": "the task cells and flow cells are forgotten; run those to keep again"})
 
     # ---- parts of the above
 
     def _check_running_cell(self, magic: str, help_text: Callable[[], str]) -> None:
         info = self._running
-        found = None if info is None else self._answered(lambda: find_directive(info.raw_cell or ""))
+        found = None if info is None else self.answered(lambda: find_directive(info.raw_cell or ""))
         if info is None or found is None:
             raise UsageError(f"%%{magic} must be the first line of its cell; move what stands above into its own cell")
         if found[0].help_wanted:
             self.session.screen.show({"text/plain": help_text()})
             return
-        self._answered(lambda: self.notebook.check(self._cell(info, self._number)))
+        self.answered(lambda: self.notebook.check(self._cell(info, self._number)))
 
-    def _answered(self, action: Callable[[], T]) -> T:
+    def answered(self, action: Callable[[], T]) -> T:
         """What `action` returns; a user's mistake becomes IPython's `UsageError`, which shows no traceback."""
         try:
             return action()
         except RunError:
             raise
-        except DrawingError as error:
-            cell = self.notebook.label_of(error.filename)
-            raise UsageError(f"{error.fact} ({cell}, line {error.line})" if cell else str(error)) from None
         except DagyError as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(self.notebook.with_labels(str(error))) from None
 
     def _is_only_kept(self, source: str) -> bool:
         """Whether the cell can't run on its own: it is kept then, and runs with its flow."""
@@ -408,14 +410,13 @@ def unload(shell: InteractiveShell) -> None:
     shell.configurables.remove(magics)
 
 
-def current_session() -> Session:
-    """The session of the running notebook; `DefinitionError` when the extension is not loaded."""
+def current_magics() -> DagyMagics:
+    """What the running notebook has loaded; `UsageError` when it has not."""
     shell = get_ipython()
-    magics = None if shell is None else shell.magics_manager.registry.get(DagyMagics.__name__)
+    magics: DagyMagics | None = None if shell is None else shell.magics_manager.registry.get(DagyMagics.__name__)
     if magics is None:
-        raise DefinitionError("no notebook is at hand; run %load_ext dagy_nb in one first")
-    session: Session = magics.session
-    return session
+        raise UsageError("no notebook is at hand; run %load_ext dagy_nb in one first")
+    return magics
 
 
 def _parsed(magic: Any, line: str) -> argparse.Namespace:
@@ -477,6 +478,6 @@ def _kernel_id(shell: InteractiveShell) -> str:
     return Path(path).stem.removeprefix("kernel-") if kernel is not None else ""
 
 
-def _notebook_name() -> str:
-    """The notebook's file name without its suffix, as far as the kernel can know it."""
-    return Path(os.environ.get("JPY_SESSION_NAME", "")).stem or "notebook"
+def _notebook_path() -> Path:
+    """The notebook's file, as far as the kernel can know it."""
+    return Path(os.environ.get("JPY_SESSION_NAME") or "notebook.ipynb")

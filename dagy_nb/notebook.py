@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
 from dagy import Flow, Task
@@ -34,11 +36,12 @@ class KeptCell:
 
 
 class Notebook:
-    """The cells that ran in one kernel. `namespace` is the kernel's, where their names live."""
+    """The cells that ran in one kernel, whose names live in `namespace`; `path` is the notebook's file."""
 
-    def __init__(self, namespace: MutableMapping[str, Any], *, name: str = "notebook") -> None:
+    def __init__(self, namespace: MutableMapping[str, Any], *, path: Path = Path("notebook.ipynb")) -> None:
         self.namespace = namespace
-        self.name = identifier(name.lstrip("0123456789_- "), default="notebook")
+        self.path = path
+        self.name = identifier(path.stem, default="notebook")
         self._kept: dict[str, KeptCell] = {}
 
     @property
@@ -88,6 +91,11 @@ class Notebook:
         if cell.id:  # it may be known without its id, from before the extension was loaded
             nameless = _digest(cell.source)
             self._kept = {key if each == nameless else each: kept for each, kept in self._kept.items()}
+        replaced = self._kept.get(key)
+        if replaced is not None and replaced.function is not None and isinstance(replaced.defined, TaskCell):
+            old = replaced.defined.bound[0]
+            if (defined is None or old not in defined.bound) and isinstance(self.namespace.get(old), Task):
+                del self.namespace[old]  # the task was renamed: nothing is to be taken from its old name
         self._kept[key] = KeptCell(read, filename, defined, function)
         return defined
 
@@ -120,8 +128,8 @@ class Notebook:
         raise UnknownFlowError(name, [*choices, *([self.name] if not choices and self._task_cells() else [])])
 
     def forget(self) -> None:
-        """Forget every cell; the names in the namespace stay."""
-        self._kept.clear()
+        """Forget the task cells and flow cells; the names in the namespace stay."""
+        self._kept = {key: each for key, each in self._kept.items() if each.defined is None}
 
     def label_of(self, filename: str) -> str | None:
         """What messages call the cell whose code's file is `filename`."""
@@ -129,6 +137,17 @@ class Notebook:
             if each.filename == filename:
                 return each.read.cell.label
         return None
+
+    def with_labels(self, message: str) -> str:
+        """`message` in which a line of a file that is a cell is called as the notebook calls it."""
+
+        def renamed(match: re.Match[str]) -> str:
+            for each in list(self._kept.values()):
+                if each.filename and match["file"] in (each.filename, PurePath(each.filename).name):
+                    return f"{each.read.cell.label}, line {match['line']}"
+            return match[0]
+
+        return re.sub(r"line (?P<line>\d+) of (?P<file>[^\s:),]+)", renamed, message)
 
     def _task_cells(self) -> list[TaskCell]:
         return [each.defined for each in self._kept.values() if isinstance(each.defined, TaskCell)]

@@ -26,6 +26,8 @@ UPDATE_SECONDS = 0.1  # between two updates of a page
 SNAPSHOT_SECONDS = 2.0  # at least, between two snapshots that are sent unasked, while something changes
 SNAPSHOT_RATE = 500_000  # characters a second that they may take up
 
+_STILL_SECONDS = 5.0  # how long a caller of `wait` lets the picture be made
+
 CellOf: TypeAlias = Callable[[str], str | None]  # the name of a code's file -> what messages call its cell
 E = TypeVar("E", bound=DagyError)
 
@@ -89,6 +91,7 @@ class NotebookRun:
         self._followed = threading.Event()  # the view has everything
         self._is_waited_for = waits
         self._is_frozen = False
+        self._has_still = threading.Event()  # the output is a picture that stays
         self._display_id = ""
         self._release: Callable[[], None] = lambda: None
 
@@ -118,7 +121,10 @@ class NotebookRun:
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """The result, once the run has ended, however it did. `TimeoutError` after `timeout` seconds without an end."""
-        return self._handle.wait(timeout)
+        result = self._handle.wait(timeout)
+        if not self._is_waited_for:  # else the cell that waits for the run sees to its picture
+            self._has_still.wait(_STILL_SECONDS)
+        return result
 
     def __await__(self) -> Generator[Any, None, RunResult]:
         return self._handle.__await__()
@@ -229,6 +235,7 @@ class NotebookRun:
         finally:
             if self._view is not None:
                 self._view.close()
+            self._has_still.set()
 
     def _bundle(self) -> dict[str, object]:
         result = self._handle.wait()

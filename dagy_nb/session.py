@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from dagy import Flow
-from dagy.artifact import Artifact, build, load_flow, source_from_text
+from dagy.artifact import Artifact, Source, build, load_flow, module_name
 from dagy.errors import DefinitionError
-from dagy_nb.export import Export, export_module
+from dagy_nb.export import EXPORT_MARK, Export, export_module
 from dagy_nb.notebook import Defined, Notebook
 from dagy_nb.running import NotebookRun, Screen, completed_result, start_run
 
@@ -21,6 +21,7 @@ class Session:
     def __init__(self, notebook: Notebook, screen: Screen) -> None:
         self.notebook = notebook
         self.screen = screen
+        self.last_run: NotebookRun | None = None  # the newest run, however it ended
 
     def flow(self, flow: str | Flow[..., Any] | None = None) -> Flow[..., Any]:
         """The flow of that name, or the only one; a `Flow` is itself. See `Notebook.flow` for the errors."""
@@ -41,7 +42,7 @@ class Session:
         Waits for the end, unless `background`. Raises `TaskFailedError` or `RunCancelledError` when the run that it
         waited for did not complete, unless `must_complete` is off.
         """
-        run = start_run(
+        self.last_run = run = start_run(
             self.flow(flow),
             parameters,
             screen=self.screen,
@@ -59,17 +60,18 @@ class Session:
     def export(self, path: str | Path | None = None, *, force: bool = False) -> Export:
         """The notebook's flows, and all they need, as a module; written to `path` when one is given.
 
-        Raises `ExportError`, and `DefinitionError` for a path that can't be written, or is there and `force` is off.
+        Raises `ExportError`, and `DefinitionError` for a path that can't be written, or where there is a file that
+        Dagy did not write and `force` is off.
         """
-        export = export_module(self.notebook.cells, name=self.notebook.name, source_name=f"{self.notebook.name}.ipynb")
+        export = export_module(self.notebook.cells, name=self.notebook.name, source_name=self.notebook.path.name)
         if path is None:
             return export
         path = Path(path).expanduser()
         if path.suffix != ".py":
             raise DefinitionError(f"{str(path)!r} is not the name of a Python module; write for example {path.stem}.py")
-        if path.exists() and not force:
-            raise DefinitionError(f"{str(path)!r} is there already; add --force to replace it")
         try:
+            if path.exists() and not force and not path.read_text("utf-8", errors="replace").startswith(EXPORT_MARK):
+                raise DefinitionError(f"{str(path)!r} is there, and Dagy did not write it; add --force to replace it")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(export.text, encoding="utf-8")
         except OSError as error:
@@ -80,7 +82,8 @@ class Session:
         """Build the artifact of a flow from the cells as they last ran, below `output_dir`."""
         name = self.flow(flow).name
         export = self.export()
-        source = source_from_text(export.text, name=self.notebook.name, folder=Path.cwd())
+        path = self.notebook.path.absolute()
+        source = Source(path, module_name(path), export.text)
         return build(source, load_flow(source, name), Path(output_dir))
 
     def card(self, defined: Defined, waits_for: Sequence[str] = ()) -> list[str]:

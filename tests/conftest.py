@@ -14,6 +14,11 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests come last: their driver keeps an event loop running in the main thread."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.fixture(scope="session")
 def _local_dirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Paths that do not exist yet, one a test: most tests keep nothing, and a folder costs time."""

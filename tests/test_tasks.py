@@ -140,8 +140,8 @@ def test_an_option_without_a_meaning_is_refused_and_the_task_is_named(options: d
     assert str(caught.value).startswith(f"task 'one': {message}")
 
 
-def test_an_unknown_option_is_a_type_error():
-    with pytest.raises(TypeError, match="retrys"):
+def test_an_unknown_option_is_named_with_the_one_that_was_meant():
+    with pytest.raises(DefinitionError, match="@task has no option 'retrys'; did you mean 'retries'"):
         task(retrys=3)(one.function)  # type: ignore[call-overload]
 
 

@@ -9,9 +9,9 @@ from dagy.artifact.source import (
     Source,
     Target,
     load_flow,
+    module_name,
     parse_target,
     read_source,
-    source_from_text,
 )
 from dagy.artifact.unpacking import differences, unpacked_flow
 
@@ -27,11 +27,11 @@ __all__ = [
     "build",
     "differences",
     "load_flow",
+    "module_name",
     "open_artifact",
     "parse_target",
     "read_manifest",
     "read_source",
     "safe_extract",
-    "source_from_text",
     "unpacked_flow",
 ]

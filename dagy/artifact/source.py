@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dagy.errors import DagyError, SourceError, UnknownFlowError
+from dagy.errors import CodeFailedError, DagyError, SourceError, UnknownFlowError
 from dagy.flows import Flow
 
 READERS = "dagy.readers"  # the entry-point group of functions that turn another kind of file into a module's text
@@ -89,12 +89,6 @@ def read_source(path: Path) -> Source:
     absolute = path.absolute()
     text = read_python(absolute) if path.suffix == ".py" else _reader(path)(absolute)
     return Source(absolute, module_name(path), text)
-
-
-def source_from_text(text: str, *, name: str, folder: Path) -> Source:
-    """Code that is in no file yet, such as a notebook's cells, as if it came from the file `name` in `folder`."""
-    path = folder.absolute() / name
-    return Source(path, module_name(path), text)
 
 
 def read_python(path: Path) -> str:
@@ -183,7 +177,7 @@ def _load(source: Source) -> ModuleType:
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # whatever the user's code raises
-            raise SourceError(_failure(source, error)) from error
+            raise CodeFailedError(_failure(source, error)) from error
     return module
 
 

@@ -12,8 +12,11 @@ import click
 
 from dagy.cli import output
 from dagy.errors import (
+    CodeFailedError,
     DagyError,
+    DefinitionError,
     DrawingError,
+    ExportError,
     ParameterError,
     RunCancelledError,
     SourceError,
@@ -136,12 +139,12 @@ def _report(error: Exception) -> ExitCode:
             output.problem(str(error) or "stopped")
             return ExitCode.CANCELLED
         case DagyError():
-            if isinstance(error, SourceError | TaskFailedError | DrawingError) and error.__cause__ is not None:
+            if isinstance(error, CodeFailedError | DrawingError | TaskFailedError) and error.__cause__ is not None:
                 output.traceback(error.__cause__)
             output.problem(str(error))
             return _code(error)
         case OSError():
-            output.problem(str(error))
+            output.problem(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
             return ExitCode.GENERAL
         case _:
             raise error
@@ -149,9 +152,11 @@ def _report(error: Exception) -> ExitCode:
 
 def _code(error: DagyError) -> ExitCode:
     match error:
-        case ParameterError():
-            return ExitCode.USAGE
         case FileNotFoundError() | UnknownFlowError():
             return ExitCode.NOT_FOUND
+        case CodeFailedError():
+            return ExitCode.GENERAL
+        case ParameterError() | DefinitionError() | SourceError() | ExportError():
+            return ExitCode.USAGE
         case _:
             return ExitCode.GENERAL

@@ -50,6 +50,8 @@ def problem(text: str) -> None:
 def traceback(error: BaseException) -> None:
     """Print the traceback of what the user's code raised, without the frames that are not the user's."""
     told = tracebacks.TracebackException.from_exception(error)
+    if isinstance(error, SyntaxError):  # its own text says where; the frames are of whoever read the file
+        told.stack = tracebacks.StackSummary()
     _keep_users_frames(told)
     note("".join(told.format()).rstrip())
 

@@ -93,7 +93,7 @@ class RunResult:
         if self.still_running:
             lines.append(f"still at work, because a thread can't be killed: {', '.join(self.still_running)}")
         if self.state.is_completed and self.spec.result is not None:
-            lines.append(f"value: {shown(self.value)}")
+            lines += _value_lines(self.value)
         return plain_lines("\n".join(lines))
 
     def still(
@@ -131,6 +131,17 @@ class RunResult:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": run_html(self.still()), "text/plain": str(self)}
+
+
+def _value_lines(value: object) -> list[str]:
+    """What the flow returned: in a line, or in one for each of a few names."""
+    if type(value) is dict and 1 < len(value) <= 20 and all(type(key) is str for key in value):
+        return ["value:", *(f"  {key}: {_in_a_line(each)}" for key, each in value.items())]
+    return [f"value: {_in_a_line(value)}"]
+
+
+def _in_a_line(value: object) -> str:
+    return " ".join(shown(value).split())
 
 
 def _first_lines(text: str) -> list[str]:

@@ -15,13 +15,13 @@ import pytest
 from dagy.artifact.source import (
     MissingSourceError,
     SeveralFlowsError,
+    Source,
     Target,
     encode_python,
     load_flow,
     module_name,
     parse_target,
     read_source,
-    source_from_text,
 )
 from dagy.errors import NotebookError, SourceError, UnknownFlowError
 
@@ -153,7 +153,8 @@ def test_loading_gives_the_only_flow_from_a_proper_module(write: Callable[..., P
 
 
 def test_text_that_is_in_no_file_is_loaded_as_if_it_were(flow_file: Path) -> None:
-    source = source_from_text(flow_file.read_text(), name="cells of etl.ipynb", folder=flow_file.parent)
+    path = flow_file.parent / "cells of etl.ipynb"
+    source = Source(path, module_name(path), flow_file.read_text())
     flow = load_flow(source)
     assert flow.function.__module__ == source.module == "cells_of_etl"
     assert inspect.getsource(flow.function).startswith("@flow(")

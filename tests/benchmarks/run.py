@@ -153,7 +153,7 @@ def drawings() -> list[Row]:
 
 def _layered(size: int) -> FlowSpec:
     """A random graph in layers of about ten, with 1.3 edges a task."""
-    chance = random.Random(size)  # noqa: S311 (the same graph each time)
+    chance = random.Random(size)
     tasks: list[TaskSpec] = []
     for number in range(size):
         above = range(max(0, number // 10 * 10 - 10), number // 10 * 10)

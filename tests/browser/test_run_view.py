@@ -191,7 +191,8 @@ def test_what_a_task_shows_can_run_no_script(open_notebook: OpenNotebook, browse
 %%dagy_task
 def first():
     from IPython.display import HTML, display
-    display(HTML("<p id='shown'>shown</p><img src=x onerror='window.top.hacked = 1'><script>window.top.hacked = 1</script>"))
+    attack = "window.top.hacked = 1"
+    display(HTML(f"<p><b>shown</b></p><img src=x onerror='{attack}'><script>{attack}</script></div></details>"))
     print("<img src=x onerror='window.hacked = 1'>")
     return 1"""
     page = open_notebook([LOAD, attack, WAITING.format(gate=str(gate)), "%dagy_run --background"])
@@ -199,8 +200,12 @@ def first():
     expect(node(page, 3, "first", "COMPLETED")).to_be_visible()
     node(page, 3, "first", "COMPLETED").click()
     frame = panel(page, 3, "first").frame_locator("iframe").first
-    expect(frame.locator("#shown")).to_have_text("shown")
+    expect(frame.locator("b")).to_have_text("shown")
     assert page.page.evaluate("() => window.hacked === undefined")
     assert browser.outside == []
     gate.touch()
     expect(page.output(3)).to_contain_text("2 completed")
+    page.output(3).locator("details", has_text="first").first.locator("summary").click()
+    expect(page.output(3).locator("details b", has_text="shown")).to_be_visible()
+    assert page.page.evaluate("() => window.hacked === undefined")
+    assert browser.outside == []

@@ -212,10 +212,10 @@ def test_the_text_of_a_parameter_is_read_by_its_annotation(here: Path, capsys: p
         ("my_flows.py:web_scrapper", ExitCode.NOT_FOUND, "did you mean 'web_scraper'?"),
         ("my_flows.py:", ExitCode.USAGE, "names no flow after the colon"),
         ("two.py", ExitCode.USAGE, "two.py defines 2 flows; name one:\n  two.py:one\n  two.py:two"),
-        ("none.py", ExitCode.GENERAL, "defines no flow"),
+        ("none.py", ExitCode.USAGE, "defines no flow"),
         ("broken.py", ExitCode.GENERAL, "broken.py, line 1: SyntaxError"),
-        ("data.toml", ExitCode.GENERAL, "nothing here reads '.toml'"),
-        (".", ExitCode.GENERAL, "is a folder"),
+        ("data.toml", ExitCode.USAGE, "nothing here reads '.toml'"),
+        (".", ExitCode.USAGE, "is a folder"),
     ],
 )
 def test_a_target_that_is_no_flow_is_told_without_a_traceback_of_ours(
@@ -429,6 +429,8 @@ def started_run(folder: Path, flow: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        # Whoever started the tests in the background may have had them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as program:
         while not (folder / "started").exists():
             assert program.poll() is None

@@ -235,10 +235,20 @@ except KeyboardInterrupt as interrupt:
 """
 
 
+def hears_ctrl_c() -> None:
+    """Whoever started the tests in the background may have had them ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupted(flow: str, options: str, *, seconds: float = 60, signals: int = 1) -> list[str]:
     """What a program prints that runs `flow` and gets Ctrl-C once it says that it is ready."""
     source = textwrap.dedent(PROGRAM).format(flow=flow, options=options, seconds=seconds)
-    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_ctrl_c,
+    )
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"

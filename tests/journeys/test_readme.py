@@ -36,7 +36,7 @@ def site() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(PAGE.encode())
 
-        def log_message(self, format: str, *_: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 import dagy_nb
 from dagy import Flow
-from dagy.errors import DefinitionError, TaskFailedError, UnknownFlowError
+from dagy.errors import TaskFailedError
 from dagy_nb.magics import DagyMagics
 
 from .conftest import NotebookShell
@@ -431,9 +432,15 @@ def test_what_does_not_need_a_failed_task_goes_on_when_asked_to(notebook: Notebo
     notebook.ok("%%dagy_task\ndef bad():\n    failed.set()\n    raise ValueError('x')")
     notebook.ok("%%dagy_task\ndef waits():\n    failed.wait(60)\n    return 1")
     notebook.ok("%%dagy_task\ndef after(waits):\n    return waits + 1")
-    assert notebook.ok("run = %dagy_run --no-fail-fast --no-raise\nrun['after']").value == 2
-    text = notebook.fails("%dagy_run --no-fail-fast")
-    assert "task 'bad' of flow 'notebook': FAILED" in text
+    assert notebook.ok("run = %dagy_run --no-fail-fast\nrun['after']").value == 2
+    assert "FAILED" in str(notebook.ok("run.state").value)
+
+
+def test_what_completed_before_a_failure_is_kept_in_the_last_run(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD)
+    notebook.ok("%%dagy_task\ndef bad(load):\n    raise ValueError('x')")
+    notebook.fails("run = %dagy_run")
+    assert notebook.ok("import dagy_nb\nlen(dagy_nb.last_run()['load'])").value == 3
 
 
 def test_after_a_failure_the_other_tasks_are_kept_and_run(notebook: NotebookShell) -> None:
@@ -577,9 +584,10 @@ def test_an_export_replaces_a_file_only_when_asked_to(notebook: NotebookShell) -
     notebook.ok(LOAD)
     Path("flow.py").write_text("mine", "utf-8")
     text = notebook.fails("%dagy_export flow.py")
-    assert text == "UsageError: 'flow.py' is there already; add --force to replace it"
+    assert text == "UsageError: 'flow.py' is there, and Dagy did not write it; add --force to replace it"
     assert Path("flow.py").read_text("utf-8") == "mine"
     notebook.ok("%dagy_export flow.py --force")
+    notebook.ok("%dagy_export flow.py")  # which Dagy wrote
     assert "def load" in Path("flow.py").read_text("utf-8")
 
 
@@ -654,10 +662,10 @@ def test_each_magic_has_a_function_that_does_the_same(notebook: NotebookShell) -
     assert notebook.tasks == []
 
 
-def test_the_functions_raise_our_errors(notebook: NotebookShell) -> None:
+def test_the_functions_answer_mistakes_as_the_magics_do(notebook: NotebookShell) -> None:
     notebook.ok(LOAD)
     notebook.ok(BROKEN)
-    with pytest.raises(UnknownFlowError):
+    with pytest.raises(UsageError, match="there is no flow 'nosuch'"):
         dagy_nb.run("nosuch")
     with pytest.raises(TaskFailedError) as caught:
         dagy_nb.run()
@@ -665,7 +673,7 @@ def test_the_functions_raise_our_errors(notebook: NotebookShell) -> None:
 
 
 def test_without_the_extension_the_functions_say_how_to_load_it(bare: NotebookShell) -> None:
-    with pytest.raises(DefinitionError, match="run %load_ext dagy_nb in one first"):
+    with pytest.raises(UsageError, match="run %load_ext dagy_nb in one first"):
         dagy_nb.dag()
 
 

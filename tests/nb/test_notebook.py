@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -17,7 +18,7 @@ from dagy_nb.notebook import Defined, Notebook
 
 @pytest.fixture
 def notebook() -> Notebook:
-    return Notebook({}, name="etl")
+    return Notebook({}, path=Path("etl.ipynb"))
 
 
 def keep(notebook: Notebook, source: str, cell_id: str = "") -> Defined | None:
@@ -47,12 +48,12 @@ def value(flow: Flow[..., Any], **parameters: Any) -> Any:
     [("etl", "etl"), ("01_quick start", "quick_start"), ("02-web", "web"), ("", "notebook"), ("123", "notebook")],
 )
 def test_a_notebook_is_named_after_its_file(file: str, name: str) -> None:
-    assert Notebook({}, name=file).name == name
+    assert Notebook({}, path=Path(file)).name == name
 
 
 @given(st.text())
 def test_the_name_of_a_notebook_is_always_a_python_name(file: str) -> None:
-    assert Notebook({}, name=file).name.isidentifier()
+    assert Notebook({}, path=Path(file)).name.isidentifier()
 
 
 # ---- keeping

@@ -17,7 +17,7 @@ from .conftest import RecordingScreen
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.chdir(tmp_path)
-    return Session(Notebook({}, name="etl"), RecordingScreen())
+    return Session(Notebook({}, path=Path("etl.ipynb")), RecordingScreen())
 
 
 def run_cell(session: Session, source: str, cell_id: str = "") -> list[str]:
@@ -121,7 +121,7 @@ def test_an_export_never_writes_over_a_file_unasked(session: Session, tmp_path: 
     run_cell(session, "%%dagy_task\ndef load():\n    return 1")
     path = tmp_path / "flow.py"
     path.write_text("mine", "utf-8")
-    with pytest.raises(DefinitionError, match="is there already"):
+    with pytest.raises(DefinitionError, match="did not write it"):
         session.export(path)
     with pytest.raises(DefinitionError, match="not the name of a Python module; write for example flow"):
         session.export(tmp_path / "flow.ipynb", force=True)

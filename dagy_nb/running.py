@@ -35,7 +35,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Screen(Protocol):
-    """Where a notebook shows things; the only part of this that knows IPython."""
+    """Where a notebook shows things: `dagy_nb.screen` has IPython's, a test its own."""
 
     @property
     def kernel_id(self) -> str:

@@ -56,6 +56,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy_nb.magics": frozenset({"IPython"}),
     "dagy_nb.export": frozenset({"nbformat", "ruff"}),
     "dagy_nb.previews": frozenset({"nh3"}),
+    "dagy_nb.screen": frozenset({"IPython"}),
     "dagy_nb.widgets": frozenset({"anywidget", "ipywidgets", "traitlets"}),
 }
 

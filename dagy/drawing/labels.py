@@ -58,9 +58,11 @@ def width(text: str, size: float) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: `12 ms`, `1.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    """A time for people: `<1 ms`, `12 ms`, `1.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 0.0005:
+        return "<1 ms"
     if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

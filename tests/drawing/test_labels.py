@@ -10,14 +10,14 @@ from dagy.drawing.labels import columns, duration, elided
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 ms"),
+        (0, "<1 ms"),
         (0.0123, "12 ms"),
         (0.9996, "1.0 s"),
         (59.94, "59.9 s"),
         (59.96, "1 min 00 s"),
         (185, "3 min 05 s"),
         (7620, "2 h 07 min"),
-        (-1, "0 ms"),
+        (-1, "<1 ms"),
     ],
 )
 def test_a_duration_is_told_in_the_unit_that_suits(seconds, text):

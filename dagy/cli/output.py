@@ -6,6 +6,7 @@ reader that went away ends the program quietly.
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 import traceback as tracebacks
@@ -94,6 +95,16 @@ def _keep_users_frames(told: tracebacks.TracebackException) -> None:
             continue
         seen.add(id(each))
         each.stack = tracebacks.StackSummary.from_list(
-            [frame for frame in each.stack if not frame.filename.startswith((_OURS, "<frozen "))]
+            [_with_cell(frame) for frame in each.stack if not frame.filename.startswith((_OURS, "<frozen "))]
         )
         todo += [other for other in (each.__cause__, each.__context__, *(each.exceptions or ())) if other is not None]
+
+
+def _with_cell(frame: tracebacks.FrameSummary) -> tracebacks.FrameSummary:
+    """`frame`, with its cell when its file is a notebook: its line is one of the module made from the cells."""
+    if not frame.filename.endswith(".ipynb"):
+        return frame
+    above = linecache.getlines(frame.filename)[: frame.lineno]
+    cell = next((line[2:].strip() for line in reversed(above) if line.startswith("# cell ")), "an unnamed cell")
+    told = f"{frame.filename}, {cell}, as exported"
+    return tracebacks.FrameSummary(told, frame.lineno, frame.name, lookup_line=False, line=frame.line)

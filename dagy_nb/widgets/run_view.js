@@ -241,8 +241,10 @@ function render({ model, el }) {
   });
 
   function select(id) {
-    const { row } = rows.get(id);
-    rows.get(id).touched = true;
+    const parts = rows.get(id);
+    if (!parts) return;
+    const { row } = parts;
+    parts.touched = true;
     row.open = true;
     row.scrollIntoView({ block: "nearest" });
     row.querySelector("summary").focus({ preventScroll: true });

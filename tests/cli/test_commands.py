@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -415,6 +416,27 @@ def waiting(path: str):
 def resisting(path: str):
     after(resist(path))
 """
+
+
+def test_a_failure_in_a_notebook_names_its_cell(here: Path) -> None:
+    cells = [
+        ("maths", "def half(x):\n    return x / 0"),
+        ("task", "%%dagy_task\ndef broken(x: int = 1):\n    return half(x)"),
+    ]
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {},
+        "cells": [
+            {"cell_type": "code", "id": each, "metadata": {}, "outputs": [], "execution_count": None, "source": source}
+            for each, source in cells
+        ],
+    }
+    (here / "etl.ipynb").write_text(json.dumps(notebook))
+    done = python_m_dagy("run", "etl.ipynb", cwd=here)
+    assert done.returncode == ExitCode.GENERAL
+    assert 'etl.ipynb, cell task, as exported", line' in done.stderr
+    assert 'etl.ipynb, cell maths, as exported", line' in done.stderr
 
 
 @contextmanager

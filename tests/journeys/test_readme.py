@@ -62,7 +62,7 @@ def test_the_python_blocks_run(site: str, capsys: pytest.CaptureFixture[str]) ->
         exec(block.replace("https://example.com", site), names)
     shown = capsys.readouterr().out
     assert "web_scraper: COMPLETED" in shown
-    assert f"'length': {len(PAGE)}" in shown
+    assert f"length: {len(PAGE)}" in shown
 
 
 def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> None:

@@ -67,11 +67,20 @@ def _watched(start: Callable[[], RunHandle]) -> RunResult:
         threads = [Thread(target=_show_progress, args=(handle,)), Thread(target=_obey, args=(interrupts, handle))]
         for each in threads:
             each.start()
-        result = handle.wait()
+        result = _result(handle)
         interrupts.put(False)
         for each in threads:
             each.join()
     return result
+
+
+def _result(handle: RunHandle) -> RunResult:
+    """What the run leaves. Waits in turns: a signal that comes just before a wait begins is only seen after it."""
+    while True:
+        try:
+            return handle.wait(0.1)
+        except TimeoutError:
+            continue
 
 
 @contextmanager

@@ -158,14 +158,20 @@ def run(
                 driver.inline.serve()
         if driver.was_interrupted:
             driver.cancel("interrupted")
-        driver.done.wait()
+        _wait_for(driver)
     except KeyboardInterrupt:
         driver.was_interrupted = True
         driver.cancel("interrupted")
-        driver.done.wait()
+        _wait_for(driver)
     if driver.was_interrupted:
         raise KeyboardInterrupt(f"run {driver.run_id} was interrupted")
     return checked_result(driver.result) if fail_fast else driver.result
+
+
+def _wait_for(driver: Driver) -> None:
+    """Wait for the end in turns: a signal that comes just before a wait begins is only seen after it."""
+    while not driver.done.wait(0.1):
+        pass
 
 
 def checked_result(result: RunResult) -> RunResult:

@@ -171,7 +171,13 @@ class InlineWorker:
 
     def serve(self) -> None:
         """Run what is queued until `close` is called."""
-        while (item := self._queue.get()) is not None:
+        while True:
+            try:
+                item = self._queue.get(timeout=0.1)  # a signal that comes just before a wait is only seen after it
+            except queue.Empty:
+                continue
+            if item is None:
+                return
             if not isinstance(item, Attempt):
                 item()
                 continue

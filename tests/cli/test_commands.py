@@ -454,10 +454,13 @@ def started_run(folder: Path, flow: str) -> Iterator[subprocess.Popen[str]]:
         # Whoever started the tests in the background may have had them ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as program:
-        while not (folder / "started").exists():
-            assert program.poll() is None
-            os.sched_yield()
-        yield program
+        try:
+            while not (folder / "started").exists():
+                assert program.poll() is None
+                os.sched_yield()
+            yield program
+        finally:
+            program.kill()  # a test that fails must not wait for it
 
 
 @pytest.mark.timeout(30)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
-import time
 import zipfile
 from pathlib import Path
 
@@ -191,16 +190,20 @@ def test_files_that_are_too_large_together_are_refused(tmp_path: Path) -> None:
     assert "together" in refused(path, tmp_path / "out")
 
 
-def test_a_million_entries_are_refused_at_once(tmp_path: Path) -> None:
+def test_a_million_entries_are_refused_before_the_directory_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the directory was read")
+
+    monkeypatch.setattr(zipfile, "ZipFile", never)
     record = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 3, 20, 0, *[0] * 5, 0, 0, 1, *[0] * 6) + b"x"
     for said, really in ((65_535, 1_000_000), (3, 1_000_000), (3, 500_000)):
         directory = record * really
         end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, said, said, len(directory), 0, 0)
         path = tmp_path / "million.zip"
         path.write_bytes(directory + end)
-        begin = time.perf_counter()
         assert "files" in refused(path, tmp_path / "out")
-        assert time.perf_counter() - begin < 1
 
 
 def test_overlapping_files_are_refused(path: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -609,22 +608,6 @@ def test_a_blocked_call_is_waited_for_until_the_grace_is_over_and_then_named(ben
     assert result.still_running == ("blocks",)
     assert result.task_runs["blocks"].state.message == ("by hand; it did not stop in time")
     release.release()
-
-
-def test_a_sleeping_task_is_waited_for_and_named_when_the_run_is_cancelled():
-    begun = threading.Event()
-
-    @task
-    def sleeps() -> None:
-        begun.set()
-        time.sleep(GRACE_SECONDS + 1)
-
-    handle = small(lambda: sleeps()).start_local()
-    assert begun.wait(10)
-    handle.cancel()
-    result = handle.wait(10)
-    assert result.still_running == ("sleeps",)
-    assert result.seconds >= GRACE_SECONDS
 
 
 @pytest.mark.parametrize("body", ["plain", "async"])

@@ -445,6 +445,6 @@ def test_runs_may_overlap(gate: Gate, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_files_that_are_cells_are_called_as_the_notebook_calls_them() -> None:
-    text = 'Traceback:\n  File "/tmp/x.py", line 3, in f\n    go()\n  File "/lib/y.py", line 7, in go\n'
-    cells = {"/tmp/x.py": "cell [4]"}
-    assert with_cells(text, cells.get) == text.replace('File "/tmp/x.py", line 3', "Cell [4], line 3")
+    text = 'Traceback:\n  File "/cells/x.py", line 3, in f\n    go()\n  File "/lib/y.py", line 7, in go\n'
+    cells = {"/cells/x.py": "cell [4]"}
+    assert with_cells(text, cells.get) == text.replace('File "/cells/x.py", line 3', "Cell [4], line 3")

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, assert_never
 
 from dagy.engine.events import (
     AttemptStopped,
@@ -270,19 +270,21 @@ class Driver:
             while self._inbox:
                 stimulus = self._inbox.popleft()
                 for command in step(self._machine, stimulus):
-                    kind = type(command)
-                    if kind is Record:
-                        self._record(command, stimulus)  # type: ignore[arg-type]  # `type()` does not narrow
-                    elif kind is StartAttempt:
-                        to_start.append(self._attempt(command.task, command.attempt))  # type: ignore[union-attr]
-                    elif kind is CallHooks:
-                        hooks.append(command)  # type: ignore[arg-type]
-                    elif kind is SetTimer:
-                        self._set_timer(command)  # type: ignore[arg-type]
-                    elif kind is StopAttempt:
-                        self._stop(self._attempts[command.task])  # type: ignore[union-attr]
-                    elif kind is Finish:
-                        self._end_state = command.state  # type: ignore[union-attr]
+                    match command:
+                        case Record():
+                            self._record(command, stimulus)
+                        case StartAttempt(task, attempt):
+                            to_start.append(self._attempt(task, attempt))
+                        case CallHooks():
+                            hooks.append(command)
+                        case SetTimer():
+                            self._set_timer(command)
+                        case StopAttempt(task):
+                            self._stop(self._attempts[task])
+                        case Finish(state):
+                            self._end_state = state
+                        case _:
+                            assert_never(command)
             self._hooks_at_work += len(hooks)
         return to_start, hooks
 

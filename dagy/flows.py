@@ -103,7 +103,7 @@ class Flow(Generic[P, R]):
                 arguments[name] = FlowParameter(trace, FromParameter(name))
         token = TRACE.set(trace)
         try:
-            returned = self.function(**arguments)  # type: ignore[call-arg]
+            returned = self.function(**arguments)  # type: ignore[call-arg]  # bound by name
             result, source = (None, None) if returned is None else trace.bind(returned)
         except RecursionError as error:
             raise GraphError(
@@ -199,7 +199,7 @@ class Flow(Generic[P, R]):
                 )
         before, trace.group = trace.group, (*trace.group, self.name)
         try:
-            return self.function(**values)  # type: ignore[call-arg]
+            return self.function(**values)  # type: ignore[call-arg]  # bound by name
         finally:
             trace.group = before
 

@@ -235,8 +235,8 @@ def _adapter() -> TypeAdapter[FlowSpec]:
         from pydantic import ConfigDict, TypeAdapter
 
         for each in (Constant, Held, FromParameter, FromTask, ListOf, DictOf, TaskOptions, TaskSpec, ParameterSpec):
-            each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
-        FlowSpec.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+            each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]  # pydantic reads it
+        FlowSpec.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]  # pydantic reads it
         _ADAPTERS.append(TypeAdapter(FlowSpec))
     return _ADAPTERS[0]
 

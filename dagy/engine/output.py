@@ -126,11 +126,11 @@ class _StreamProxy(io.TextIOBase):
         return self._base.buffer if sink is None else cast(BinaryIO, _BytesToTask(sink, self._name))
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # read-only here
         return getattr(self._base, "encoding", None) or "utf-8"
 
     @property
-    def errors(self) -> str | None:  # type: ignore[override]
+    def errors(self) -> str | None:  # type: ignore[override]  # read-only here
         return getattr(self._base, "errors", None)
 
     def __getattr__(self, name: str) -> object:

@@ -13,8 +13,15 @@
     ├── IllegalTransitionError            a state can't follow another (a defect in Dagy)
     ├── RunError                          a run did not complete
     │   ├── TaskFailedError               a task failed, and with it the run
-    │   └── RunCancelledError             somebody cancelled the run
+    │   ├── RunCancelledError             somebody cancelled the run
+    │   └── RunTimeoutError               the run ran out of time
     ├── TaskTimeoutError (TimeoutError)   an attempt of a task ran out of time
+    ├── WorkerDiedError (RuntimeError)    the process that ran an attempt died by itself
+    ├── TravelError (TypeError)           a value can't go into or out of a process
+    ├── ResultGoneError (LookupError)     a result was let go once the last task that needs it had it
+    ├── StoreError (OSError)              what lasts of runs can't be read or written
+    ├── UnknownRunError (LookupError)     there is no run of that id
+    ├── ResumeError                       a run can't be resumed as things stand
     ├── SourceError                       a file does not hold code that can be read
     │   ├── CodeFailedError               a file's code raised while it was loaded
     │   └── NotebookError                 a notebook does not hold cells that can be read
@@ -122,8 +129,55 @@ class RunCancelledError(RunError):
     """Somebody cancelled the run."""
 
 
+class RunTimeoutError(RunError, TimeoutError):
+    """The run took longer than its flow's `timeout_seconds`."""
+
+
 class TaskTimeoutError(DagyError, TimeoutError):
     """An attempt of a task ran out of time."""
+
+
+class WorkerDiedError(DagyError, RuntimeError):
+    """The process that ran an attempt died by itself.
+
+    `exit_code` is what it left, or minus the number of the signal that killed it, as `subprocess` counts.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[WorkerDiedError], tuple[str, int]]:
+        return WorkerDiedError, (str(self), self.exit_code)
+
+
+class TravelError(DagyError, TypeError):
+    """A value can't go into or out of a process."""
+
+
+class ResultGoneError(DagyError, LookupError):
+    """A result was let go once the last task that needs it had it."""
+
+
+class StoreError(DagyError, OSError):
+    """What lasts of runs can't be read or written."""
+
+
+class UnknownRunError(DagyError, LookupError):
+    """There is no run of that id; `known` holds the ids that are nearest."""
+
+    def __init__(self, run_id: str, known: Iterable[str] = ()) -> None:
+        self.run_id = run_id
+        self.known = tuple(known)
+        super().__init__(_unknown("run", run_id, self.known, ""))
+
+
+class ResumeError(DagyError):
+    """A run can't be resumed as things stand; `differences` holds what changed since, each with a diff."""
+
+    def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
+        self.differences = tuple(differences)
+        super().__init__("\n".join([message, *differences]))
 
 
 class SourceError(DagyError):

@@ -90,6 +90,8 @@ class TaskOptions:
     concurrency_limit: int | None = None  # how many instances of the task may run at once
     executor: str | None = None  # one of EXECUTORS; None: whatever suits
     validate_parameters: bool = True
+    isolation: Literal["thread", "process"] | None = None  # None: a process when there is a timeout, else a thread
+    cache: bool | float = False  # whether its results are kept for later runs, or for how many seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class TaskSpec:
     group: tuple[str, ...] = ()  # the sub-flows that it is part of, outermost first
     description: str = ""
     options: TaskOptions = TaskOptions()
+    mapped: tuple[str, ...] = ()  # the inputs that are lists, with one call for each item; empty: one call
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -133,6 +136,15 @@ class ParameterSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowOptions:
+    """How a flow wishes to be run, as a whole. Times are in seconds."""
+
+    retries: int = 0
+    retry_delays: tuple[float, ...] = ()  # the last one repeats; empty: no wait
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FlowSpec:
     """A flow as data. `needs` and `edges` are derived from the tasks' inputs."""
 
@@ -143,6 +155,7 @@ class FlowSpec:
     tasks: tuple[TaskSpec, ...] = ()
     result: Annotated[Binding, "kind"] | None = None  # what the flow returns
     static: dict[str, Json] = field(default_factory=dict)  # the values that shaped the graph
+    options: FlowOptions = FlowOptions()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -234,7 +247,18 @@ def _adapter() -> TypeAdapter[FlowSpec]:
     if not _ADAPTERS:
         from pydantic import ConfigDict, TypeAdapter
 
-        for each in (Constant, Held, FromParameter, FromTask, ListOf, DictOf, TaskOptions, TaskSpec, ParameterSpec):
+        for each in (
+            Constant,
+            Held,
+            FromParameter,
+            FromTask,
+            ListOf,
+            DictOf,
+            TaskOptions,
+            TaskSpec,
+            ParameterSpec,
+            FlowOptions,
+        ):
             each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]  # pydantic reads it
         FlowSpec.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]  # pydantic reads it
         _ADAPTERS.append(TypeAdapter(FlowSpec))

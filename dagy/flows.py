@@ -10,21 +10,23 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from dagy.drawing import dot, flow_html, svg, text_tree
-from dagy.engine import RunHandle, RunResult, run, start
+from dagy.engine import RunHandle, RunOptions, RunResult, new_run_id, run, start
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Program
-from dagy.spec import FlowSpec, FromParameter
-from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name
+from dagy.retry import RetryDelay, retry_policy
+from dagy.spec import FlowOptions, FlowSpec, FromParameter
+from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name, is_positive
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_RESERVED = ("fail_fast", "max_workers")  # what run_local takes itself
+# What `run_local` takes itself.
+_RESERVED = ("fail_fast", "isolation", "keep_results", "max_workers", "record", "resume")
 
 
 class Flow(Generic[P, R]):
@@ -42,6 +44,9 @@ class Flow(Generic[P, R]):
         version: str = "latest",
         description: str | None = None,
         validate_parameters: bool = True,
+        retries: int = 0,
+        retry_delay_seconds: RetryDelay | None = None,
+        timeout_seconds: float | None = None,
         on_running: Sequence[Hook] | None = None,
         on_completion: Sequence[Hook] | None = None,
         on_failure: Sequence[Hook] | None = None,
@@ -57,6 +62,14 @@ class Flow(Generic[P, R]):
             )
         if not isinstance(version, str) or not version.strip():
             raise DefinitionError(f"{of}: version must be a text, not {version!r}")
+        self.retry = retry_policy(retries, retry_delay_seconds, None, None, of=of)
+        if timeout_seconds is not None and not is_positive(timeout_seconds):
+            raise DefinitionError(f"{of}: timeout_seconds must be more than 0 seconds, not {timeout_seconds!r}")
+        self.options = FlowOptions(
+            retries=self.retry.retries,
+            retry_delays=self.retry.delays,
+            timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
+        )
         self.version = version
         self.function = function
         self.description = inspect.cleandoc(description or inspect.getdoc(function) or "")
@@ -124,8 +137,9 @@ class Flow(Generic[P, R]):
             tasks=tuple(trace.tasks),
             result=result,
             static=shaping,
+            options=self.options,
         )
-        return Program(spec, trace.code, trace.inputs, source, self.hooks)
+        return Program(spec, trace.code, trace.inputs, source, self.hooks, self.retry, trace.needs)
 
     def prepare(self, /, **parameters: Any) -> tuple[Program, dict[str, Any]]:
         """The program and all its parameters' values, checked, for the engine's `start` and `run`.
@@ -141,23 +155,57 @@ class Flow(Generic[P, R]):
                 values[name] = self.parameters.default(name)
         return self.program(**values), values
 
-    def run_local(self, /, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunResult:
+    def run_local(
+        self,
+        /,
+        *,
+        max_workers: int | None = None,
+        fail_fast: bool = True,
+        isolation: Literal["thread", "process"] | None = None,
+        keep_results: bool = False,
+        **parameters: Any,
+    ) -> RunResult:
         """Run the flow here and wait for it; parameters of the flow are given by name.
 
         At most `max_workers` tasks run at once (default 16); with 1 they run in the calling thread. With `fail_fast`
         the first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and
-        the result says FAILED. `ParameterError` names a parameter that is missing, unknown or of the wrong type.
+        the result says FAILED. `isolation` is where tasks run that do not say it. A result is let go once the last task
+        that needs it had it, unless it is next to nothing or `keep_results` is asked for; what no task needs is kept.
+        `ParameterError` names a parameter that is missing, unknown or of the wrong type.
         """
         program, values = self.prepare(**parameters)
-        return run(program, values, max_workers=max_workers, fail_fast=fail_fast)
+        options = RunOptions(
+            new_run_id(self.name),
+            max_workers=max_workers,
+            fail_fast=fail_fast,
+            isolation=isolation,
+            keep_results=keep_results,
+        )
+        return run(program, values, options)
 
-    def start_local(self, /, *, max_workers: int | None = None, fail_fast: bool = True, **parameters: Any) -> RunHandle:
-        """Begin to run the flow in threads of its own and return at once.
+    def start_local(
+        self,
+        /,
+        *,
+        max_workers: int | None = None,
+        fail_fast: bool = True,
+        isolation: Literal["thread", "process"] | None = None,
+        keep_results: bool = False,
+        **parameters: Any,
+    ) -> RunHandle:
+        """Begin to run the flow in threads of its own and return at once; the options are those of `run_local`.
 
         `handle.wait()` or `await handle` for the end.
         """
         program, values = self.prepare(**parameters)
-        return start(program, values, max_workers=max_workers, fail_fast=fail_fast)
+        options = RunOptions(
+            new_run_id(self.name),
+            max_workers=max_workers,
+            fail_fast=fail_fast,
+            isolation=isolation,
+            keep_results=keep_results,
+        )
+        return start(program, values, options)
 
     def to_svg(self) -> str:
         """The graph as an SVG picture."""
@@ -197,7 +245,7 @@ class Flow(Generic[P, R]):
                     f"flow {self.name!r}: {name!r} shapes the graph, so it can't be the output of a task; "
                     "give it a plain value or a Static parameter"
                 )
-        before, trace.group = trace.group, (*trace.group, self.name)
+        before, trace.group = trace.group, trace.new_group(self.name)
         try:
             return self.function(**values)  # type: ignore[call-arg]  # bound by name
         finally:
@@ -223,6 +271,9 @@ def flow(
     version: str = "latest",
     description: str | None = None,
     validate_parameters: bool = True,
+    retries: int = 0,
+    retry_delay_seconds: RetryDelay | None = None,
+    timeout_seconds: float | None = None,
     on_running: Sequence[Hook] | None = None,
     on_completion: Sequence[Hook] | None = None,
     on_failure: Sequence[Hook] | None = None,
@@ -233,7 +284,8 @@ def flow(
     """Make a function a flow: `@flow`, or `@flow(name="etl", version="1.0.0")`.
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
-    given against the annotations. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with
+    given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
+    task): what completed is not run again. `timeout_seconds` bounds the whole run. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with
     a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
     """
     check_options("flow", options, Flow)

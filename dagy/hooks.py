@@ -15,7 +15,7 @@ class RunContext:
     """What a hook is told beside the state.
 
     `attempt` counts from 1. `parameters` are the flow's for a flow's hook, and the task's inputs for a task's hook.
-    `task_id` is None in a flow's hook.
+    `task_id` is None in a flow's hook; `item` says, from 0, which item of a mapped task the hook is about.
     """
 
     name: str
@@ -24,6 +24,7 @@ class RunContext:
     attempt: int = 1
     parameters: Mapping[str, object] = field(default_factory=dict)
     task_id: str | None = None
+    item: int | None = None
 
 
 class Hook(Protocol):

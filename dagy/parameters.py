@@ -121,8 +121,22 @@ class Parameters:
         """What `function` returns when called with `values` (by parameter name, as `bind` gives them)."""
         if self._is_plain:
             return function(**values)
+        args, kwargs = self.arguments(values)
+        return function(*args, **kwargs)
+
+    def arguments(self, values: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """`values` (by parameter name, as `bind` gives them) as they are to be passed, by position and by name."""
+        if self._is_plain:
+            return (), values
         bound = inspect.BoundArguments(self.signature, values)
-        return function(*bound.args, **bound.kwargs)
+        return bound.args, bound.kwargs
+
+    @property
+    def has_types(self) -> bool:
+        """Whether `check` has anything to check."""
+        if self._annotations is None:
+            self._annotations = self._evaluated()
+        return any(each is not _UNKNOWN for each in self._annotations.values())
 
     def check(self, values: dict[str, Any]) -> dict[str, Any]:
         """`values`, each of its annotated type; `ParameterError` names the value that is not and can't be converted."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Union
+from functools import cached_property
+from typing import Any, TypeAlias, Union, assert_never
 
 from dagy.errors import ParameterError, shown
 from dagy.hooks import Hooks
 from dagy.parameters import Parameters
 from dagy.retry import RetryPolicy
-from dagy.spec import Binding, Constant, DictOf, FlowSpec, FromParameter, FromTask, ListOf, Path
+from dagy.spec import Binding, Constant, DictOf, FlowSpec, FromParameter, FromTask, Held, ListOf, Path, references
+from dagy.values import Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +41,54 @@ class TaskCode:
     hooks: Hooks = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
-    """A `FlowSpec` with, for each task's id, its code and the sources of its inputs."""
+    """A `FlowSpec` with, for each task's id, its code and the sources of its inputs.
+
+    `retry` says whether and when the run as a whole is tried again.
+    """
 
     spec: FlowSpec
     code: Mapping[str, TaskCode]
     inputs: Mapping[str, Mapping[str, Source]]
     result: Source | None = None
     hooks: Hooks = field(default_factory=dict)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # `spec.needs`, for who has it at hand
+
+    def __post_init__(self) -> None:
+        if len(self.needs) != len(self.spec.tasks):
+            object.__setattr__(self, "needs", self.spec.needs)
+
+    @cached_property
+    def result_needs(self) -> frozenset[str]:
+        """The ids of the tasks whose values the flow returns, or parts of them."""
+        found = references(self.spec.result) if self.spec.result is not None else ()
+        return frozenset(each.task for each in found if type(each) is FromTask)
 
 
 def resolve(source: Source, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
-    """The value that `source` stands for, with the tasks' results by id in `values`."""
+    """The value that `source` stands for, with the tasks' results by id in `values`, some of them maybe `Deferred`."""
     if type(source) is FromTask:
         value = values[source.task]
+        if isinstance(value, Deferred):
+            value = value.value()
         return _part(value, source.path, f"task {source.task!r} returned") if source.path else value
     match source:
         case Constant(value=value) | Actual(value=value):
             return value
         case FromParameter(name=name, path=path):
-            return _part(parameters[name], path, f"the flow's parameter {name!r} is")
+            value = parameters[name]
+            return _part(value, path, f"the flow's parameter {name!r} is") if path else value
         case ListOf(items=items, form=form):
             found = [resolve(each, values, parameters) for each in items]
             return found if form == "list" else tuple(found) if form == "tuple" else set(found)
         case DictOf(items=pairs):
             return {key: resolve(each, values, parameters) for key, each in pairs}
-    raise ParameterError(f"a value of type {source.type} did not travel with the flow; only its own process has it")  # type: ignore[union-attr]
+        case Held(type=kind):
+            raise ParameterError(f"a value of type {kind} did not travel with the flow; only its own process has it")
+        case _:
+            assert_never(source)
 
 
 def _part(value: Any, path: Path, what: str) -> Any:

@@ -32,6 +32,10 @@ class RetryPolicy:
         """Seconds to wait after `failures` failures, or None to give up. `chance` is uniform in [0, 1)."""
         if failures > self.retries or not isinstance(error, Exception) or not self._is_worth_it(error):
             return None
+        return self.wait(failures, chance)
+
+    def wait(self, failures: int, chance: float) -> float:
+        """Seconds between failure number `failures` and the next try."""
         if not self.delays:
             return 0.0
         delay = self.delays[min(failures, len(self.delays)) - 1]

@@ -45,7 +45,10 @@ _FINAL = frozenset(
 _FAILURES = frozenset({StateType.FAILED, StateType.TIMED_OUT, StateType.CRASHED})
 
 _MOVES: dict[StateType, frozenset[StateType]] = {
-    StateType.PENDING: frozenset({StateType.QUEUED, StateType.RUNNING, StateType.CANCELLED, StateType.SKIPPED}),
+    StateType.PENDING: frozenset(
+        # COMPLETED: its result was there already.
+        {StateType.QUEUED, StateType.RUNNING, StateType.COMPLETED, StateType.CANCELLED, StateType.SKIPPED}
+    ),
     StateType.QUEUED: frozenset({StateType.RUNNING, StateType.CANCELLED, StateType.SKIPPED, StateType.CRASHED}),
     StateType.RUNNING: _FINAL - {StateType.SKIPPED} | {StateType.RETRYING},
     StateType.RETRYING: frozenset({StateType.RUNNING, StateType.CANCELLED, StateType.CRASHED}),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, GeneratorType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from dagy.errors import DefinitionError, GraphError, ValueNeededError, did_you_mean, shown
+from dagy.errors import DefinitionError, GraphError, ParameterError, ValueNeededError, did_you_mean, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Actual, Source, TaskCode
@@ -126,22 +126,33 @@ class Trace:
         self.tasks: list[TaskSpec] = []
         self.code: dict[str, TaskCode] = {}
         self.inputs: dict[str, dict[str, Source]] = {}
+        self.needs: dict[str, tuple[str, ...]] = {}
         self.group: tuple[str, ...] = ()
         self._used: dict[str, int] = {}
+        self._groups: dict[tuple[str, ...], int] = {}
 
-    def add(self, task: Task[..., Any], values: dict[str, Any]) -> TaskOutput:
-        """Record a call of `task` with `values` by parameter name."""
+    def new_group(self, name: str) -> tuple[str, ...]:
+        """The group of a call of the flow `name` inside the present group; a second call gets one of its own."""
+        group = (*self.group, name)
+        count = self._groups[group] = self._groups.get(group, 0) + 1
+        return group if count == 1 else (*self.group, f"{name}-{count}")
+
+    def add(self, task: Task[..., Any], values: dict[str, Any], mapped: tuple[str, ...] = ()) -> TaskOutput:
+        """Record a call of `task` with `values` by parameter name, or one for each item of those in `mapped`."""
         task_id = self._new_id(task.name)
         bindings: dict[str, Binding] = {}
         sources: dict[str, Source] = {}
         for name, value in values.items():
             bindings[name], sources[name] = self.bind(value)
-        after = tuple(dict.fromkeys(self._upstream(task, each) for each in task.waits_for))
-        self.tasks.append(
-            TaskSpec(task_id, task.name, task.location, bindings, after, self.group, task.description, task.options)
+        waits_for = task.waits_for
+        after = tuple(dict.fromkeys(self._upstream(task, each) for each in waits_for)) if waits_for else ()
+        spec = TaskSpec(
+            task_id, task.name, task.location, bindings, after, self.group, task.description, task.options, mapped
         )
+        self.tasks.append(spec)
         self.code[task_id] = task.code
         self.inputs[task_id] = sources
+        self.needs[task_id] = spec.needs
         return TaskOutput(self, FromTask(task_id))
 
     def bind(self, value: Any) -> tuple[Binding, Source]:
@@ -283,6 +294,8 @@ class Task(Generic[P, R]):
         on_failure: Sequence[Hook] | None = None,
         on_retry: Sequence[Hook] | None = None,
         retry_condition_fn: RetryCondition | None = None,
+        isolation: Literal["thread", "process"] | None = None,
+        cache: bool | float = False,
     ) -> None:
         if not callable(function):
             raise DefinitionError(f"@task goes above a function, not above {shown(function)}")
@@ -291,7 +304,7 @@ class Task(Generic[P, R]):
         if inspect.isasyncgenfunction(function):
             raise DefinitionError(f"{of} is an async generator, which has no one result; return a list instead")
         policy = retry_policy(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn, of=of)
-        if timeout_seconds is not None and not _is_positive(timeout_seconds):
+        if timeout_seconds is not None and not is_positive(timeout_seconds):
             raise DefinitionError(f"{of}: timeout_seconds must be more than 0 seconds, not {timeout_seconds!r}")
         if concurrency_limit is not None and (type(concurrency_limit) is not int or concurrency_limit < 1):
             raise DefinitionError(
@@ -299,6 +312,10 @@ class Task(Generic[P, R]):
             )
         if executor is not None and executor not in EXECUTORS:
             raise DefinitionError(f"{of}: executor must be one of {', '.join(map(repr, EXECUTORS))}, not {executor!r}")
+        if isolation not in (None, "thread", "process"):
+            raise DefinitionError(f"{of}: isolation must be 'thread' or 'process', not {isolation!r}")
+        if not isinstance(cache, bool) and not is_positive(cache):
+            raise DefinitionError(f"{of}: cache must be True, or for how many seconds, not {cache!r}")
         self.function = function
         self.description = inspect.cleandoc(description or inspect.getdoc(function) or "")
         self.location = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', self.name)}"
@@ -311,6 +328,8 @@ class Task(Generic[P, R]):
             concurrency_limit=concurrency_limit,
             executor=executor,
             validate_parameters=bool(validate_parameters),
+            isolation=isolation,
+            cache=cache if isinstance(cache, bool) else float(cache),
         )
         hooks = hooks_by_state(
             of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure, on_retry=on_retry
@@ -326,6 +345,38 @@ class Task(Generic[P, R]):
             return self.function(*args, **kwargs)
         output: Any = trace.add(self, self.parameters.bind(args, kwargs))
         return output  # type: ignore[no-any-return]  # a TaskOutput, which stands for an R
+
+    def map(self, /, *items: Any, **same: Any) -> Any:
+        """One call for each item of `items`, which is a list or the output of a task that returns one.
+
+        What is given by position is gone through item by item, several lists side by side; what is given by name goes to
+        every call as it is. While a flow is drawn this records one node and returns a `TaskOutput` of the list of
+        results, in order; outside a flow it returns that list. `concurrency_limit` bounds how many items run at once.
+        """
+        values = self.parameters.bind(items, same)
+        mapped = tuple(values)[: len(items)]
+        if not mapped:
+            raise DefinitionError(f"{self.name}.map(...) needs a list to go through, given by position")
+        trace = TRACE.get()
+        if trace is not None:
+            for name in mapped:
+                if not isinstance(values[name], Reference | list | tuple | range):
+                    raise GraphError(
+                        f"{_user_line()} maps task {self.name!r} over {name!r}, which must be a list or the output of a "
+                        f"task, not {shown(values[name])}; give what is the same for every item by name: {name}=..."
+                    )
+            if all(isinstance(values[name], list | tuple | range) for name in mapped):
+                self._check_lengths({name: len(values[name]) for name in mapped})
+            lists = {name: list(values[name]) for name in mapped if isinstance(values[name], range)}
+            return trace.add(self, {**values, **lists}, mapped)
+        self._check_lengths({name: len(values[name]) for name in mapped})
+        rows = zip(*(values[name] for name in mapped), strict=True)
+        return [self.function(*row, **same) for row in rows]  # type: ignore[call-arg]  # bound by name above
+
+    def _check_lengths(self, lengths: Mapping[str, int]) -> None:
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+            raise ParameterError(f"task {self.name!r} is mapped over lists of different lengths: {told}")
 
     def after(self, *outputs: object) -> Task[P, R]:
         """This task, as one that also waits for `outputs` without taking them: `load.after(checked)(rows)`."""
@@ -356,6 +407,8 @@ def task(
     on_failure: Sequence[Hook] | None = None,
     on_retry: Sequence[Hook] | None = None,
     retry_condition_fn: RetryCondition | None = None,
+    isolation: Literal["thread", "process"] | None = None,
+    cache: bool | float = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None, /, **options: Any
@@ -367,8 +420,11 @@ def task(
     `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the
     number of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that
     share, and `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each
-    attempt; in a thread the bound is soft: the run goes on, and the result says that the thread still runs.
-    `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
+    attempt. `isolation` is where it runs: "process", so that it can be killed and computes beside others; or "thread",
+    where a time limit is soft: the run goes on, and the result says that the thread still runs. By default a task with a
+    time limit runs in a process and one without in a thread; one that is `async def` on an event loop. `cache` keeps
+    results for later runs that give the same code the same inputs: True, or for how many seconds.
+        `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
     annotations. The hooks `on_running` (each attempt), `on_completion`, `on_failure` (after the last try) and
     `on_retry` are called with a `RunContext` and a `State`.
 
@@ -401,7 +457,8 @@ def checked_name(kind: str, name: str | None, function: Callable[..., Any]) -> s
     return found
 
 
-def _is_positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """Whether `value` is a finite number above 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
 
 
-@runtime_checkable
-class Deferred(Protocol):
-    """A value that is somewhere else (a file, another process's memory) until somebody asks for it."""
+class Deferred:
+    """A value that is somewhere else (a file, another process's memory) until somebody asks for it.
+
+    A base class to inherit from, not a protocol: users' own objects may have a `value` too.
+    """
+
+    __slots__ = ()
 
     def value(self) -> object:
         """The value itself; the same object each time. Raises what reading it raises."""
+        raise NotImplementedError

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from dagy import Flow, RunHandle, RunResult
 from dagy.drawing import run_html, svg, text_tree
-from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, start
+from dagy.engine import RunOptions, TaskChanged, TaskShowed, checked_result, error_text, new_run_id, start
 from dagy.errors import DagyError, MissingExtraError, RunError, shown
 from dagy.states import State, StateType
 from dagy_nb.live import LiveRun
@@ -287,7 +287,14 @@ def start_run(
     live = LiveRun(program.spec)
     release = screen.capture_displays()
     try:
-        handle = start(program, values, max_workers=max_workers, fail_fast=fail_fast, capture=True)
+        options = RunOptions(
+            new_run_id(program.spec.name),
+            max_workers=max_workers,
+            fail_fast=fail_fast,
+            capture=True,
+            keep_results=True,
+        )
+        handle = start(program, values, options)
     except BaseException:
         release()
         raise

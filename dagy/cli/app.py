@@ -22,15 +22,20 @@ from dagy.errors import (
     SourceError,
     TaskFailedError,
     UnknownFlowError,
+    UnknownRunError,
+    UnknownTaskError,
     did_you_mean,
 )
 from dagy.version import __version__
 
 _COMMANDS = {  # name: (module, what `dagy --help` says of it)
     "build": ("dagy.cli.build", "Package a flow as an artifact."),
+    "doctor": ("dagy.cli.doctor", "Check that all is well with Dagy here."),
     "draw": ("dagy.cli.draw", "Draw a flow's graph without running it."),
     "export": ("dagy.cli.export", "Show a notebook as the Python module that runs."),
+    "logs": ("dagy.cli.logs", "Show what the tasks of a run wrote."),
     "run": ("dagy.cli.run", "Run a flow here."),
+    "runs": ("dagy.cli.runs", "Show the runs that were recorded."),
 }
 
 _HELP = """Build, draw and run data pipelines.
@@ -152,7 +157,7 @@ def _report(error: Exception) -> ExitCode:
 
 def _code(error: DagyError) -> ExitCode:
     match error:
-        case FileNotFoundError() | UnknownFlowError():
+        case FileNotFoundError() | UnknownFlowError() | UnknownRunError() | UnknownTaskError():
             return ExitCode.NOT_FOUND
         case CodeFailedError():
             return ExitCode.GENERAL

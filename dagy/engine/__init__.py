@@ -1,6 +1,7 @@
 """How a `Program` runs here."""
 
-from dagy.engine.events import Event, HookFailed, RunChanged, TaskChanged, TaskShowed, TaskWrote
+from dagy.engine.events import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
+from dagy.engine.options import RunOptions, new_run_id
 from dagy.engine.output import Sink, current_sink
 from dagy.engine.result import RunResult, TaskRun, error_text
 from dagy.engine.runner import RunHandle, checked_result, run, start
@@ -8,8 +9,10 @@ from dagy.engine.runner import RunHandle, checked_result, run, start
 __all__ = [
     "Event",
     "HookFailed",
+    "ItemChanged",
     "RunChanged",
     "RunHandle",
+    "RunOptions",
     "RunResult",
     "Sink",
     "TaskChanged",
@@ -19,6 +22,7 @@ __all__ = [
     "checked_result",
     "current_sink",
     "error_text",
+    "new_run_id",
     "run",
     "start",
 ]

@@ -12,10 +12,12 @@ import contextvars
 import functools
 import logging
 import random
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, assert_never
 
@@ -24,9 +26,15 @@ from dagy.engine.events import (
     CallHooks,
     CancelAsked,
     Deadline,
+    Expand,
     Finish,
     HookFailed,
+    ItemChanged,
+    KeepingFailed,
+    MapSized,
     Record,
+    RecordRun,
+    Release,
     RunChanged,
     RunStarted,
     SetTimer,
@@ -38,33 +46,62 @@ from dagy.engine.events import (
     TaskReturned,
     Timer,
     TimerFired,
+    WorkerDied,
 )
+from dagy.engine.keeping import CacheEntry
 from dagy.engine.log import EventLog
 from dagy.engine.machine import RunMachine, step
+from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
-from dagy.engine.result import RunResult, TaskRun
+from dagy.engine.processes import PackedFunction, ProcessCall, pack_function, shared_pool
+from dagy.engine.result import GONE, RunResult, TaskRun, TaskRuns
 from dagy.engine.timers import ThreadTimers, Timers
-from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Worker
-from dagy.errors import sentence, shown
+from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
+from dagy.errors import ParameterError, StoreError, WorkerDiedError, sentence, shown
 from dagy.hooks import Hook, RunContext
-from dagy.program import Program, resolve
+from dagy.program import Program, TaskCode, resolve
+from dagy.spec import FromTask, TaskOptions
 from dagy.states import State, StateType, failed, running
+from dagy.values import Deferred
 
 logger = logging.getLogger(__name__)
 
+_RUNNING = running()
+
+
+@dataclass(frozen=True, slots=True)
+class _HookCall:
+    """Hooks to be called, with all that they are told as it is now."""
+
+    hooks: tuple[Hook, ...]
+    context: RunContext
+    state: State
+    calling: contextvars.Context
+
+
+class _Turn:
+    """What is left to be done when a turn is over, because it may take long."""
+
+    __slots__ = ("expand", "hooks", "start")
+
+    def __init__(self) -> None:
+        self.start: list[Attempt] = []
+        self.expand: list[str] = []
+        self.hooks: list[_HookCall] = []
+
 
 class Driver:
-    """One run of `program`. `start` begins it; `done` is set when it has ended and `result` may be asked."""
+    """One run of `program`. `start` begins it; `done` is set when it has ended and `result` may be asked.
+
+    With `inline` tasks run in the thread that calls `inline.serve()`.
+    """
 
     def __init__(
         self,
         program: Program,
         parameters: Mapping[str, Any],
+        options: RunOptions,
         *,
-        run_id: str,
-        max_workers: int,
-        fail_fast: bool,
-        capture: bool = False,
         inline: bool = False,
         timers: Timers | None = None,
         clock: Callable[[], int] = time.time_ns,
@@ -72,14 +109,22 @@ class Driver:
     ) -> None:
         self.program = program
         self.parameters = parameters
-        self.run_id = run_id
+        self.options = options
+        self.run_id = run_id = options.run_id
         self.done = threading.Event()
         self._lock = threading.RLock()  # of the log, and of what readers may ask meanwhile
         self._turn = threading.Lock()  # of the thread that changes the machine now
         self._inbox: deque[Stimulus] = deque()  # what has happened, and the machine does not know yet
         self.log = EventLog(self._lock)
-        self._machine = RunMachine(program, max_workers=max_workers, fail_fast=fail_fast)
-        self._capture = capture
+        self._machine = RunMachine(
+            program,
+            max_workers=options.max_workers or MAX_WORKERS,
+            fail_fast=options.fail_fast,
+            grace_seconds=options.grace_seconds,
+            reused=frozenset(options.reused),
+            reused_items={task: frozenset(items) for task, items in options.reused_items.items()},
+        )
+        self._has_sinks = options.capture or options.recorder is not None
         self._clock = clock
         self._chance = chance
         self._timers = timers or ThreadTimers(f"dagy-{run_id}-timers")
@@ -87,12 +132,18 @@ class Driver:
         self._worker: Worker = self.inline or ThreadWorker(self._run_attempt, f"dagy-{run_id}")
         self._context = contextvars.copy_context()  # the caller's, of which each attempt and each hook gets a copy
         self._loop_worker = LoopWorker(self._run_coroutine, f"dagy-{run_id}-loop", self._context)
-        self._attempts: dict[str, Attempt] = {}  # the newest of each task
+        self._attempts: dict[tuple[str, int | None], Attempt] = {}  # those at work
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
-        self._values: dict[str, Any] = {}
+        self._ways: dict[int, Way] = {}  # by the id of the tasks' options
+        self._packed: dict[int, PackedFunction] = {}  # functions as they travel to processes, by the id of their code
+        self._values: dict[str, Any] = dict(options.reused)
+        self._mapped: dict[str, Mapping[str, list[Any]]] = {}  # what mapped tasks are mapped over
+        self._item_values: dict[str, list[Any]] = {}
+        self._item_errors: dict[str, dict[int, BaseException]] = {}
         self._errors: dict[str, BaseException] = {}
         self._started: dict[str, int] = {}
         self._ended: dict[str, int] = {}
+        self._began = 0
         self._hooks_at_work = 0
         self._end_state: State | None = None
         self._on_done: list[Callable[[], object]] = []
@@ -105,21 +156,23 @@ class Driver:
         """The state of the run now; final only once everything about the run is."""
         if self._result is not None:
             return self._result.state
-        return running() if self._machine.state.is_final else self._machine.state
+        return _RUNNING if self._machine.state.is_final else self._machine.state
 
     def states(self) -> Mapping[str, State]:
         """The state of each task now, by id."""
-        with self._lock:
-            return self._machine.states()
+        return self._machine.states()
 
     def start(self) -> None:
-        """Begin; returns as soon as the first tasks are on their way."""
-        if self._capture:
+        """Begin; returns as soon as the first tasks are on their way. Raises `StoreError` if it can't be recorded."""
+        recorder = self.options.recorder
+        if recorder is not None:
+            recorder.begin(self.run_id, self.program, self.parameters, self.log, self._stop_keeping)
+        if self._has_sinks:
             CAPTURE.acquire()
-        self._started[""] = self._clock()
+        self._began = self._clock()
         with self._lock:
-            self.log.append(RunChanged(len(self.log), self._started[""], running()))
-        self._call_flow_hooks(running())
+            self.log.append(RunChanged(len(self.log), self._began, _RUNNING))
+        self._call_flow_hooks(_RUNNING)
         if self.was_interrupted:
             self.cancel("interrupted")
         self._feed(RunStarted())
@@ -142,7 +195,7 @@ class Driver:
         started, ended = self._started.get(task_id), self._ended.get(task_id)
         return TaskRun(
             id=task_id,
-            name=line.name,
+            name=line.spec.name,
             state=line.state,
             attempt=line.attempt,
             started_at=None if started is None else started / 1e9,
@@ -150,6 +203,8 @@ class Driver:
             error=None if line.state.is_completed else self._errors.get(task_id),
             value=self._values.get(task_id),
             output=output,
+            item_count=None if line.items is None else line.items.count,
+            failed_items=self._item_errors.get(task_id, {}),
         )
 
     @property
@@ -166,30 +221,29 @@ class Driver:
         return self._feed(self._context.copy().run(self._outcome, attempt), keep_one=True)
 
     def _outcome(self, attempt: Attempt) -> Stimulus:
-        task, number = attempt.task, attempt.number
+        task, item, number = attempt.task, attempt.item, attempt.number
         if attempt.sink is not None:  # else what holds for the caller, who may be a task of another run
             set_sink(attempt.sink)
-        if self.inline:
+        if self.inline is not None:
             self.current_inline = attempt
-        outcome: Stimulus = AttemptStopped(task, number)
+        outcome: Stimulus | None = None
         try:
             try:
                 if attempt.open():
-                    self._set_deadline(attempt)
-                    code = self.program.code[task]
-                    if StateType.RUNNING in code.hooks:
-                        self._call_hooks(CallHooks(task, number, running()))
-                    if not self.was_interrupted:
-                        outcome = TaskReturned(task, number, code.parameters.call(code.function, self._inputs(task)))
+                    if attempt.seconds is not None and not attempt.way.is_isolated:
+                        self._set_deadline(attempt)
+                    outcome = self._work(attempt)
             except Stopped:
                 pass
             except KeyboardInterrupt as error:
-                if self.inline:
+                if self.inline is not None:
                     self.was_interrupted = True
                 else:
-                    outcome = TaskRaised(task, number, _without_our_frames(error), self._chance())
+                    outcome = TaskRaised(task, number, _without_our_frames(error), self._chance(), item)
+            except WorkerDiedError as error:
+                outcome = WorkerDied(task, number, error, self._chance(), item)
             except BaseException as error:  # noqa: BLE001 (user code may raise anything)
-                outcome = TaskRaised(task, number, _without_our_frames(error), self._chance())
+                outcome = TaskRaised(task, number, _without_our_frames(error), self._chance(), item)
             counts = attempt.close()
         except Stopped:  # it came between the code's end and `close`
             attempt.close()
@@ -197,34 +251,137 @@ class Driver:
         attempt.has_ended = True
         if self.was_interrupted:
             self.cancel("interrupted")
-        return outcome if counts else AttemptStopped(task, number)
+        return outcome if counts and outcome is not None else AttemptStopped(task, number, item)
+
+    def _work(self, attempt: Attempt) -> Stimulus | None:
+        """Let the task's code do its work; None when it was not let."""
+        task, item = attempt.task, attempt.item
+        code = self.program.code[task]
+        if code.hooks and StateType.RUNNING in code.hooks:
+            self._call_hooks(self._hook_call(CallHooks(task, attempt.number, _RUNNING, item)))
+        if self.was_interrupted:
+            return None
+        inputs = self._inputs(attempt, code)
+        entry = self._cache_entry(attempt, code, inputs)
+        if entry is not None and entry.found is not None:
+            return self._returned(attempt, entry.found, entry.note)
+        if attempt.way.is_isolated:
+            value = self._run_in_process(attempt, code, inputs)
+        else:
+            value = code.parameters.call(code.function, inputs)
+        if entry is not None:
+            entry.keep(_opened(value))
+        return self._returned(attempt, value)
+
+    def _returned(self, attempt: Attempt, value: object, note: str = "") -> Stimulus:
+        if attempt.item is not None:
+            value = _opened(value)
+        if self.options.recorder is not None:
+            try:
+                self.options.recorder.keep(attempt.task, attempt.item, attempt.number, value)
+            except StoreError as error:
+                return KeepingFailed(error)
+        return TaskReturned(attempt.task, attempt.number, value, note, attempt.item)
+
+    def _run_in_process(self, attempt: Attempt, code: TaskCode, inputs: dict[str, Any]) -> object:
+        args, kwargs = code.parameters.arguments(inputs)
+        call = ProcessCall(
+            shared_pool(),
+            self._packed_function(code),
+            args,
+            kwargs,
+            is_async=code.is_async,
+            sink=attempt.sink,
+            started=functools.partial(self._set_deadline, attempt),
+        )
+        if not attempt.hand_over(call):
+            raise Stopped
+        return call.run()
+
+    def _packed_function(self, code: TaskCode) -> PackedFunction:
+        found = self._packed.get(id(code))
+        if found is None:
+            found = self._packed[id(code)] = pack_function(code.function)
+        return found
 
     async def _run_coroutine(self, attempt: Attempt) -> None:
         from asyncio import CancelledError, to_thread
 
-        task, number = attempt.task, attempt.number
-        outcome: Stimulus = AttemptStopped(task, number)
+        task, item, number = attempt.task, attempt.item, attempt.number
+        outcome: Stimulus = AttemptStopped(task, number, item)
         try:
             if not attempt.stop_asked:
                 self._set_deadline(attempt)
                 code = self.program.code[task]
                 if StateType.RUNNING in code.hooks:
-                    await to_thread(self._call_hooks, CallHooks(task, number, running()))
-                outcome = TaskReturned(task, number, await code.parameters.call(code.function, self._inputs(task)))
-        except CancelledError as error:
-            outcome = TaskRaised(task, number, error, 0.0)
+                    call = self._hook_call(CallHooks(task, number, _RUNNING, item))
+                    await to_thread(self._call_hooks, call)
+                inputs = self._inputs(attempt, code)
+                entry = self._cache_entry(attempt, code, inputs)
+                if entry is not None and entry.found is not None:
+                    outcome = self._returned(attempt, entry.found, entry.note)
+                else:
+                    value = await code.parameters.call(code.function, inputs)
+                    if entry is not None:
+                        entry.keep(value)
+                    outcome = self._returned(attempt, value)
+        except (CancelledError, Stopped) as error:
+            outcome = TaskRaised(task, number, error, 0.0, item)
         except BaseException as error:  # noqa: BLE001 (user code may raise anything)
-            outcome = TaskRaised(task, number, _without_our_frames(error), self._chance())
+            outcome = TaskRaised(task, number, _without_our_frames(error), self._chance(), item)
         attempt.has_ended = True
-        self._feed(AttemptStopped(task, number) if attempt.stop_asked else outcome)
+        self._feed(AttemptStopped(task, number, item) if attempt.stop_asked else outcome)
 
-    def _inputs(self, task: str) -> dict[str, Any]:
-        values = {
-            name: resolve(source, self._values, self.parameters) for name, source in self.program.inputs[task].items()
-        }
-        if self._machine.tasks[task].options.validate_parameters:
-            return self.program.code[task].parameters.check(values)
-        return values
+    def _inputs(self, attempt: Attempt, code: TaskCode) -> dict[str, Any]:
+        task = attempt.task
+        values, parameters = self._values, self.parameters
+        mapped = self._mapped[task] if attempt.item is not None else None
+        found: dict[str, Any] = {}
+        for name, source in self.program.inputs[task].items():
+            if mapped is not None and name in mapped:
+                found[name] = mapped[name][attempt.item]  # type: ignore[index]  # it is an item's attempt
+            elif attempt.way.is_isolated and type(source) is FromTask and not source.path and not attempt.way.checks:
+                found[name] = values[source.task]  # it travels as it is
+            else:
+                found[name] = resolve(source, values, parameters)
+        if attempt.way.checks:
+            return code.parameters.check(found)
+        return found
+
+    def _cache_entry(self, attempt: Attempt, code: TaskCode, inputs: Mapping[str, Any]) -> CacheEntry | None:
+        if self.options.cache is None:
+            return None
+        spec = self._machine.tasks[attempt.task].spec
+        if not spec.options.cache:
+            return None
+        return self.options.cache.look_up(spec, code, {name: _opened(value) for name, value in inputs.items()})
+
+    def _count_items(self, task: str) -> Stimulus:
+        """Find out how many items the mapped task has, and keep them."""
+        spec = self._machine.tasks[task].spec
+        try:
+            lists = {name: self._items_of(task, name) for name in spec.mapped}
+            lengths = {name: len(each) for name, each in lists.items()}
+            if len(set(lengths.values())) > 1:
+                told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+                raise ParameterError(f"task {task!r} is mapped over lists of different lengths: {told}")
+        except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
+            return TaskRaised(task, 1, _without_our_frames(error), 0.0)
+        count = next(iter(lengths.values()))
+        self._mapped[task] = lists
+        self._item_values[task] = values = [None] * count
+        for index, value in self.options.reused_items.get(task, {}).items():
+            values[index] = value
+        return MapSized(task, count)
+
+    def _items_of(self, task: str, name: str) -> list[Any]:
+        value = resolve(self.program.inputs[task][name], self._values, self.parameters)
+        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+            raise ParameterError(
+                f"task {task!r} is mapped over {name!r}, so it must be a list, not {shown(value)} "
+                f"({type(value).__name__}); give what is the same for every item by name"
+            )
+        return list(value)
 
     # ---- what follows
 
@@ -236,137 +393,207 @@ class Driver:
         """
         self._inbox.append(stimulus)
         mine: Attempt | None = None
-        hooks: list[CallHooks] = []
+        hooks: list[_HookCall] = []
         while self._inbox and self._turn.acquire(blocking=False):
             try:
-                to_start, more_hooks = self._take_turn()
+                turn = self._take_turn()
             finally:
                 self._turn.release()
-            hooks += more_hooks
-            for attempt in to_start:
-                if self.program.code[attempt.task].is_async:
+            for attempt in turn.start:
+                if attempt.way.is_async:
                     self._loop_worker.start(attempt)
                 elif keep_one and mine is None:
                     mine = attempt
                 else:
                     self._worker.start(attempt)
-        # Hooks may be slow, so they come when nothing waits for this thread: neither what others left in the inbox,
-        # nor an attempt, nor the timers, nor whoever cancels.
-        if hooks and mine is not None:
-            self._worker.start(mine)
-            mine = None
-        if hooks and not keep_one:
-            name = f"dagy-{self.run_id}-hooks"
-            threading.Thread(target=self._follow_up, args=(hooks,), name=name, daemon=True).start()
-        else:
+            if turn.expand:
+                self._inbox.extend([self._count_items(task) for task in turn.expand])
+            if turn.hooks:
+                hooks += turn.hooks
+        if hooks:
+            # Hooks may be slow, so they come when nothing waits for this thread: neither what others left in the
+            # inbox, nor an attempt, nor the timers, nor whoever cancels.
+            if mine is not None:
+                self._worker.start(mine)
+                mine = None
+            if not keep_one:
+                name = f"dagy-{self.run_id}-hooks"
+                threading.Thread(target=self._follow_up, args=(hooks,), name=name, daemon=True).start()
+                return None
+        if hooks or self._end_state is not None:
             self._follow_up(hooks)
         return mine
 
-    def _take_turn(self) -> tuple[list[Attempt], list[CallHooks]]:
-        """Let all that waits happen; the attempts to start and the hooks to call, once the turn is over."""
-        to_start: list[Attempt] = []
-        hooks: list[CallHooks] = []
+    def _take_turn(self) -> _Turn:
+        """Let all that waits happen; what is to be done once the turn is over."""
+        turn = _Turn()
+        inbox, machine, log = self._inbox, self._machine, self.log
+        at = self._clock()
         with self._lock:
-            while self._inbox:
-                stimulus = self._inbox.popleft()
-                for command in step(self._machine, stimulus):
+            while inbox:
+                stimulus = inbox.popleft()
+                for command in step(machine, stimulus):
                     match command:
                         case Record():
-                            self._record(command, stimulus)
-                        case StartAttempt(task, attempt):
-                            to_start.append(self._attempt(task, attempt))
+                            self._record(command, stimulus, at)
+                        case StartAttempt(task, number, seconds, item):
+                            if item is None:
+                                log.append(TaskChanged(len(log), at, task, number, _RUNNING))
+                                if number == 1:
+                                    self._started[task] = at
+                            else:
+                                log.append(ItemChanged(len(log), at, task, item, number, _RUNNING))
+                            turn.start.append(self._attempt(task, item, number, seconds))
+                        case Release(task):
+                            self._let_go(task)
                         case CallHooks():
-                            hooks.append(command)
-                        case SetTimer():
-                            self._set_timer(command)
-                        case StopAttempt(task):
-                            self._stop(self._attempts[task])
+                            turn.hooks.append(self._hook_call(command))
+                        case SetTimer(timer, seconds):
+                            self._timers.set(seconds, functools.partial(self._fire, timer))
+                        case StopAttempt(task, _, item):
+                            self._stop(self._attempts[task, item])
+                        case Expand(task):
+                            turn.expand.append(task)
+                        case RecordRun(state):
+                            log.append(RunChanged(len(log), at, state))
                         case Finish(state):
                             self._end_state = state
                         case _:
                             assert_never(command)
-            self._hooks_at_work += len(hooks)
-        return to_start, hooks
+            self._hooks_at_work += len(turn.hooks)
+        return turn
 
-    def _record(self, record: Record, stimulus: Stimulus) -> None:
-        task, attempt, state, error = record
-        at = self._clock()
-        self.log.append(TaskChanged(len(self.log), at, task, attempt, state))
-        if state.type is StateType.RUNNING:
-            if attempt == 1:
-                self._started[task] = at
-        elif state.is_final:
+    def _record(self, record: Record, stimulus: Stimulus, at: int) -> None:
+        task, attempt, state, error, item = record
+        log = self.log
+        is_final = state.type is not StateType.RUNNING and state.is_final
+        if item is not None:
+            log.append(ItemChanged(len(log), at, task, item, attempt, state))
+            if is_final:
+                self._attempts.pop((task, item), None)
+                self._item_ended(record, stimulus)
+            return
+        log.append(TaskChanged(len(log), at, task, attempt, state))
+        if is_final:
             self._ended[task] = at
-            if type(stimulus) is TaskReturned and stimulus.task == task:
+            self._attempts.pop((task, None), None)
+            if type(stimulus) is TaskReturned and stimulus.task == task and stimulus.item is None:
                 self._values[task] = stimulus.value
-        if error is not None:
+            elif task in self._mapped:
+                self._mapped_ended(task, state)
+            if error is not None:
+                self._errors[task] = error
+        elif error is not None:
             self._errors[task] = error
+        elif attempt == 1:
+            self._started[task] = at
 
-    def _attempt(self, task: str, number: int) -> Attempt:
-        sink = TaskSink(self.log, self._clock, task, number) if self._capture else None
-        attempt = self._attempts[task] = Attempt(task, number, sink)
+    def _item_ended(self, record: Record, stimulus: Stimulus) -> None:
+        task, _, _, error, item = record
+        if item is None:
+            return
+        if type(stimulus) is TaskReturned and stimulus.task == task and stimulus.item == item:
+            self._item_values[task][item] = stimulus.value
+        elif error is not None:
+            self._item_errors.setdefault(task, {})[item] = error
+
+    def _mapped_ended(self, task: str, state: State) -> None:
+        del self._mapped[task]
+        values = self._item_values.pop(task)
+        if state.is_completed:
+            self._values[task] = [_opened(each) for each in values]
+        elif task in self._item_errors:
+            self._errors[task] = next(iter(self._item_errors[task].values()))
+
+    def _attempt(self, task: str, item: int | None, number: int, seconds: float | None) -> Attempt:
+        spec = self._machine.tasks[task].spec
+        way = self._ways.get(id(spec.options))
+        if way is None:
+            way = self._ways[id(spec.options)] = self._way(spec.options, self.program.code[task])
+        sink = TaskSink(self, task, number) if self._has_sinks else None
+        attempt = self._attempts[task, item] = Attempt(task, item, number, way, seconds, sink)
         return attempt
 
-    def _set_timer(self, command: SetTimer) -> None:
-        """Set the timer; the deadline of an attempt only once its code begins, which may have to wait for a thread."""
-        timer, seconds = command
-        if isinstance(timer, Deadline):
-            self._attempts[timer.task].seconds = seconds
-        else:
-            self._timers.set(seconds, functools.partial(self._fire, timer))
+    def _way(self, options: TaskOptions, code: TaskCode) -> Way:
+        """How attempts of a task run. What has a time limit runs where it can be killed, unless it says otherwise."""
+        asked = options.isolation or self.options.isolation
+        if asked is None and options.timeout_seconds is not None and not code.is_async:
+            asked = "process"
+        is_isolated = asked == "process"
+        checks = options.validate_parameters and code.parameters.has_types
+        # It is killed, or `Stopped` is raised in its coroutine, in time to have ended when the run gives up waiting.
+        patience = 0.75 * self.options.grace_seconds
+        return Way(code.is_async and not is_isolated, is_isolated, checks, patience)
 
     def _set_deadline(self, attempt: Attempt) -> None:
+        """Set the deadline of an attempt whose code begins; before, it may have had to wait for a thread or a process."""
         if attempt.seconds is not None:
-            self._timers.set(attempt.seconds, functools.partial(self._fire, Deadline(attempt.task, attempt.number)))
+            deadline = Deadline(attempt.task, attempt.number, attempt.item)
+            self._timers.set(attempt.seconds, functools.partial(self._fire, deadline))
 
     def _stop(self, attempt: Attempt) -> None:
-        self._given_up.append(attempt)
-        worker = self._loop_worker if self.program.code[attempt.task].is_async else self._worker
-        worker.stop(attempt)
+        if not attempt.way.is_isolated:  # a process is gone within the grace, whatever its code does
+            self._given_up.append(attempt)
+        if attempt.way.is_async:
+            self._loop_worker.stop(attempt)
+            self._timers.set(attempt.way.patience_seconds, functools.partial(self._loop_worker.insist, attempt))
+        else:
+            self._worker.stop(attempt)
+
+    def _stop_keeping(self, error: StoreError) -> None:
+        self._feed(KeepingFailed(error))
+
+    def _let_go(self, task: str) -> None:
+        """Drop the value of a task that no other needs any more, unless it is next to nothing."""
+        if not self.options.keep_results and not _is_little(self._values[task]):
+            self._values[task] = GONE
 
     def _fire(self, timer: Timer) -> None:
         self._feed(TimerFired(timer, self._chance()))
 
-    def _follow_up(self, hooks: list[CallHooks]) -> None:
+    def _follow_up(self, hooks: Sequence[_HookCall]) -> None:
         """Call the hooks; whoever is the last to have called some when the run has finished ends it."""
-        if hooks:
-            for each in hooks:
-                self._call_hooks(each)
-            with self._lock:
-                self._hooks_at_work -= len(hooks)
+        for each in hooks:
+            self._call_hooks(each)
         with self._lock:
+            self._hooks_at_work -= len(hooks)
             if self._end_state is None or self._hooks_at_work:
                 return
             state, self._end_state = self._end_state, None
         self._end(state)
 
-    def _call_hooks(self, command: CallHooks) -> None:
-        task, attempt, state = command
-        spec = self.program.spec
-        code = self.program.code[task]
+    def _hook_call(self, command: CallHooks) -> _HookCall:
+        task, attempt, state, item = command
+        spec = self._machine.tasks[task].spec
         context = RunContext(
-            name=self._machine.tasks[task].name, run_id=self.run_id, flow_name=spec.name,
-            attempt=attempt, parameters=self._known_inputs(task), task_id=task,
+            name=spec.name, run_id=self.run_id, flow_name=self.program.spec.name,
+            attempt=attempt, parameters=self._known_inputs(task, item), task_id=task, item=item,
         )  # fmt: skip
         calling = self._context.copy()
-        sink = self._attempts[task].sink
-        if sink is not None:
-            calling.run(set_sink, sink)
-        for hook in code.hooks[state.type]:
-            calling.run(self._call_hook, hook, context, state)
+        if self._has_sinks:
+            calling.run(set_sink, TaskSink(self, task, attempt))
+        return _HookCall(self.program.code[task].hooks[state.type], context, state, calling)
 
-    def _known_inputs(self, task: str) -> dict[str, Any]:
+    def _call_hooks(self, call: _HookCall) -> None:
+        for hook in call.hooks:
+            call.calling.run(self._call_hook, hook, call.context, call.state)
+
+    def _known_inputs(self, task: str, item: int | None) -> dict[str, Any]:
         """The inputs for a hook to look at, without the one whose missing part made the task fail."""
         known = {}
+        mapped = self._mapped.get(task, {}) if item is not None else {}
         for name, source in self.program.inputs[task].items():
             with contextlib.suppress(Exception):
-                known[name] = resolve(source, self._values, self.parameters)
+                if name in mapped and item is not None:
+                    known[name] = mapped[name][item]
+                else:
+                    known[name] = resolve(source, self._values, self.parameters)
         return known
 
     def _call_flow_hooks(self, state: State) -> None:
         context = RunContext(
             name=self.program.spec.name, run_id=self.run_id, flow_name=self.program.spec.name,
-            parameters=self.parameters,
+            attempt=self._machine.attempt, parameters=self.parameters,
         )  # fmt: skip
         for hook in self.program.hooks.get(state.type, ()):
             self._context.copy().run(self._call_hook, hook, context, state)
@@ -386,64 +613,104 @@ class Driver:
                 self.log.append(HookFailed(len(self.log), self._clock(), context.task_id, name, error))
 
     def _end(self, state: State) -> None:
-        value, error = None, None
-        if state.is_completed and self.program.result is not None:
-            try:
-                value = resolve(self.program.result, self._values, self.parameters)
-            except Exception as missing:  # noqa: BLE001 (a part is missing, or the user's own __getitem__ raised)
-                state, error = failed(f"what the flow returns is not there: {sentence(missing)}"), missing
-        self._call_flow_hooks(state)
+        state, value, error = self._outcome_of_flow(state)
+        recorder = self.options.recorder
         ended = self._clock()
+        if recorder is not None:
+            try:
+                recorder.end(state, ended, value)
+            except StoreError as trouble:
+                state, error = failed(f"the run can't be recorded: {trouble}"), trouble
+        self._call_flow_hooks(state)
         self._timers.close()
         self._worker.close()
         self._loop_worker.close()
-        if self._capture:
+        if self._has_sinks:
             CAPTURE.release()
         self._result = self._summed_up(state, ended, value, error)
         with self._lock:
             self.log.append(RunChanged(len(self.log), ended, state))
             self.log.close()
+        if recorder is not None:
+            recorder.close()
+        with self._lock:
             self.done.set()
             callbacks, self._on_done = self._on_done, []
         for callback in callbacks:
             callback()
 
-    def _summed_up(self, state: State, ended: int, value: object, error: Exception | None) -> RunResult:
-        outputs = self.log.outputs()
-        task_runs = {task_id: self.task_run(task_id, outputs.get(task_id, "")) for task_id in self._machine.tasks}
+    def _outcome_of_flow(self, state: State) -> tuple[State, object, BaseException | None]:
+        """How the run ended, what the flow returns, and why the run failed if no task did."""
+        if self._machine.broken is not None:
+            return state, None, self._machine.broken
+        if not state.is_completed or self.program.result is None:
+            return state, None, None
+        try:
+            return state, resolve(self.program.result, self._values, self.parameters), None
+        except Exception as missing:  # noqa: BLE001 (a part is missing, or the user's own __getitem__ raised)
+            return failed(f"what the flow returns is not there: {sentence(missing)}"), None, missing
+
+    def _summed_up(self, state: State, ended: int, value: object, error: BaseException | None) -> RunResult:
         return RunResult(
             run_id=self.run_id,
             spec=self.program.spec,
             state=state,
             value=value,
             error=error,
-            task_runs=task_runs,
+            task_runs=TaskRuns(tuple(self._machine.tasks), self.task_run, self.log.outputs()),
             parameters=self.parameters,
-            started_at=self._started[""] / 1e9,
+            started_at=self._began / 1e9,
             ended_at=ended / 1e9,
             still_running=tuple(dict.fromkeys(each.task for each in self._given_up if not each.has_ended)),
         )
 
 
 class TaskSink:
-    """Where the output of one attempt goes: into the run's log."""
+    """Where the output of one attempt goes: into the run's log, and to whoever records the run."""
 
-    __slots__ = ("_attempt", "_clock", "_log", "_task")
+    __slots__ = ("_attempt", "_clock", "_log", "_recorder", "_task", "passes_on")
 
-    def __init__(self, log: EventLog, clock: Callable[[], int], task: str, attempt: int) -> None:
-        self._log = log
-        self._clock = clock
+    def __init__(self, driver: Driver, task: str, attempt: int) -> None:
+        self._log = driver.log
+        self._clock = driver._clock
+        self._recorder = driver.options.recorder
         self._task = task
         self._attempt = attempt
+        self.passes_on = not driver.options.capture  # it is recorded, and shown where it would be without that
 
     def write(self, stream: str, text: str) -> None:
         """Add text to the log."""
         if text:
-            self._log.write(self._clock(), self._task, self._attempt, stream, text)
+            at = self._clock()
+            if self._recorder is not None:
+                self._recorder.write(at, self._task, self._attempt, stream, text)
+            self._log.write(at, self._task, self._attempt, stream, text)
 
     def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
         """Add a rich display to the log."""
         self._log.show(self._clock(), self._task, self._attempt, data, metadata)
+
+
+def _opened(value: object) -> object:
+    return value.value() if isinstance(value, Deferred) else value
+
+
+_ATOMS = (type(None), bool, int, float, str, bytes)
+_LITTLE = 1_000  # bytes
+
+
+def _is_little(value: object) -> bool:
+    """Whether keeping `value` costs next to nothing: a number, a short text, or a handful of these."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value is None or sys.getsizeof(value) <= _LITTLE
+    if kind is dict:
+        parts: Sequence[object] = [*value, *value.values()] if len(value) <= 20 else ()  # type: ignore[call-overload, misc, attr-defined, arg-type]
+    elif kind is list or kind is tuple:
+        parts = value if len(value) <= 40 else ()  # type: ignore[assignment, arg-type]
+    else:
+        return False
+    return bool(parts or not value) and all(type(each) in _ATOMS and sys.getsizeof(each) <= 100 for each in parts)
 
 
 def _without_our_frames(error: BaseException) -> BaseException:

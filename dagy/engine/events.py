@@ -2,6 +2,7 @@
 
 Three closed sets. A *stimulus* goes into the state machine, *commands* come out of it. The driver performs the commands
 and turns the ones that record into *events*: the one ordered stream that views, hooks, history and tests read.
+Where something can be about one item of a mapped task, `item` says which, from 0; elsewhere it is None.
 They are named tuples because a run makes several for each task, and nothing frozen is cheaper to make.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
+from dagy.errors import StoreError, WorkerDiedError
 from dagy.states import State
 
 # ---- stimuli: what can happen
@@ -19,21 +21,41 @@ class RunStarted(NamedTuple):
     """The run may begin."""
 
 
+class MapSized(NamedTuple):
+    """The mapped task `task` has so many items."""
+
+    task: str
+    count: int
+
+
 class TaskReturned(NamedTuple):
-    """An attempt of a task returned `value`."""
+    """An attempt of a task, or of one item of a mapped task, returned `value`; `note` says how, if not by running."""
 
     task: str
     attempt: int
     value: object
+    note: str = ""
+    item: int | None = None
 
 
 class TaskRaised(NamedTuple):
-    """An attempt of a task raised `error`. `chance`, uniform in [0, 1), is for the jitter of a retry."""
+    """An attempt raised `error`. `chance`, uniform in [0, 1), is for the jitter of a retry."""
 
     task: str
     attempt: int
     error: BaseException
     chance: float
+    item: int | None = None
+
+
+class WorkerDied(NamedTuple):
+    """The process that ran an attempt died by itself."""
+
+    task: str
+    attempt: int
+    error: WorkerDiedError
+    chance: float
+    item: int | None = None
 
 
 class AttemptStopped(NamedTuple):
@@ -41,6 +63,7 @@ class AttemptStopped(NamedTuple):
 
     task: str
     attempt: int
+    item: int | None = None
 
 
 class TimerFired(NamedTuple):
@@ -56,7 +79,23 @@ class CancelAsked(NamedTuple):
     reason: str
 
 
-Stimulus: TypeAlias = RunStarted | TaskReturned | TaskRaised | AttemptStopped | TimerFired | CancelAsked
+class KeepingFailed(NamedTuple):
+    """What lasts of the run can't be kept any more, so the run must not go on."""
+
+    error: StoreError
+
+
+Stimulus: TypeAlias = (
+    RunStarted
+    | MapSized
+    | TaskReturned
+    | TaskRaised
+    | WorkerDied
+    | AttemptStopped
+    | TimerFired
+    | CancelAsked
+    | KeepingFailed
+)
 
 # ---- commands: what to do about it
 
@@ -66,6 +105,7 @@ class Deadline(NamedTuple):
 
     task: str
     attempt: int
+    item: int | None = None
 
 
 class RetryDue(NamedTuple):
@@ -73,20 +113,37 @@ class RetryDue(NamedTuple):
 
     task: str
     attempt: int
+    item: int | None = None
+
+
+class FlowDeadline(NamedTuple):
+    """The run has used up its time."""
+
+
+class FlowRetryDue(NamedTuple):
+    """The run has waited long enough since it failed."""
 
 
 class GraceOver(NamedTuple):
     """What was told to stop has had its time to do so."""
 
 
-Timer: TypeAlias = Deadline | RetryDue | GraceOver
+Timer: TypeAlias = Deadline | RetryDue | FlowDeadline | FlowRetryDue | GraceOver
 
 
 class StartAttempt(NamedTuple):
-    """Run the task's code."""
+    """The task, or the item of a mapped task, is RUNNING: run its code, for at most `seconds`."""
 
     task: str
     attempt: int
+    seconds: float | None = None
+    item: int | None = None
+
+
+class Expand(NamedTuple):
+    """The mapped task is RUNNING: find out how many items it has."""
+
+    task: str
 
 
 class StopAttempt(NamedTuple):
@@ -94,6 +151,7 @@ class StopAttempt(NamedTuple):
 
     task: str
     attempt: int
+    item: int | None = None
 
 
 class SetTimer(NamedTuple):
@@ -104,12 +162,19 @@ class SetTimer(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The task is in a new state. `error` is what its last attempt raised, if it did."""
+    """The task, or the item, is in a new state. `error` is what its last attempt raised, if it did."""
 
     task: str
     attempt: int
     state: State
     error: BaseException | None = None
+    item: int | None = None
+
+
+class RecordRun(NamedTuple):
+    """The run is in a new state, and will go on."""
+
+    state: State
 
 
 class CallHooks(NamedTuple):
@@ -118,6 +183,13 @@ class CallHooks(NamedTuple):
     task: str
     attempt: int
     state: State
+    item: int | None = None
+
+
+class Release(NamedTuple):
+    """No task will need the value of this one any more."""
+
+    task: str
 
 
 class Finish(NamedTuple):
@@ -126,7 +198,9 @@ class Finish(NamedTuple):
     state: State
 
 
-Command: TypeAlias = StartAttempt | StopAttempt | SetTimer | Record | CallHooks | Finish
+Command: TypeAlias = (
+    StartAttempt | Expand | StopAttempt | SetTimer | Record | RecordRun | CallHooks | Release | Finish
+)
 
 # ---- events: what readers are told; `seq` counts from 0 without gaps, `at` is nanoseconds since the epoch
 
@@ -149,6 +223,18 @@ class TaskChanged(NamedTuple):
     attempt: int
     state: State
     kind: Literal["task"] = "task"
+
+
+class ItemChanged(NamedTuple):
+    """One item of a mapped task is in a new state; `item` counts from 0."""
+
+    seq: int
+    at: int
+    task: str
+    item: int
+    attempt: int
+    state: State
+    kind: Literal["item"] = "item"
 
 
 class TaskWrote(NamedTuple):
@@ -187,4 +273,4 @@ class HookFailed(NamedTuple):
     kind: Literal["hook"] = "hook"
 
 
-Event: TypeAlias = RunChanged | TaskChanged | TaskWrote | TaskShowed | HookFailed
+Event: TypeAlias = RunChanged | TaskChanged | ItemChanged | TaskWrote | TaskShowed | HookFailed

@@ -17,9 +17,9 @@ from dagy.values import Deferred
 
 
 class Recorder(Protocol):
-    """Keeps one run. `begin` comes first, `end` last, the others between them and from any thread.
+    """Keeps one run. `begin` comes first, then `keep` and `write` from any thread, then `end`, and last `close`.
 
-    The events it reads for itself, from the log and at its own pace; `end` returns once all of them are kept.
+    The events it reads for itself, from the log and at its own pace.
     """
 
     def begin(
@@ -45,7 +45,13 @@ class Recorder(Protocol):
         """Keep what a task wrote at `at` (nanoseconds since the epoch), all of it."""
 
     def end(self, state: State, at: int, value: object) -> None:
-        """The run has ended; when this returns, its end and all its events are kept. Raises `StoreError`."""
+        """The run has ended; when this returns, its end and all events so far are kept. Raises `StoreError`.
+
+        What may still come are the failures of the flow's own hooks, and the event of the run's end.
+        """
+
+    def close(self) -> None:
+        """Keep the last events, and let go of everything. Never raises: the run's end is kept already."""
 
 
 class CacheEntry(Protocol):

@@ -7,7 +7,7 @@ ready is known by counting what each task still waits for, so a whole run costs 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from dagy.engine.events import (
@@ -16,9 +16,16 @@ from dagy.engine.events import (
     CancelAsked,
     Command,
     Deadline,
+    Expand,
     Finish,
+    FlowDeadline,
+    FlowRetryDue,
     GraceOver,
+    KeepingFailed,
+    MapSized,
     Record,
+    RecordRun,
+    Release,
     RetryDue,
     RunStarted,
     SetTimer,
@@ -29,48 +36,89 @@ from dagy.engine.events import (
     TaskReturned,
     Timer,
     TimerFired,
+    WorkerDied,
 )
-from dagy.errors import TaskTimeoutError, sentence
-from dagy.hooks import Hooks
-from dagy.program import Program
-from dagy.retry import RetryPolicy
+from dagy.errors import StoreError, TaskTimeoutError, sentence
+from dagy.program import Program, TaskCode
 from dagy.spec import TaskSpec
-from dagy.states import State, StateType, cancelled, check_move, completed, failed, pending, retrying, running, skipped
+from dagy.states import (
+    State,
+    StateType,
+    cancelled,
+    check_move,
+    completed,
+    crashed,
+    failed,
+    pending,
+    retrying,
+    running,
+    skipped,
+    timed_out,
+)
 
-GRACE_SECONDS = 1.0  # how long a run that is stopped waits for what it told to stop
+GRACE_SECONDS = 2.0  # how long what is told to stop may take to do so
 
 _PENDING, _RUNNING, _COMPLETED = pending(), running(), completed()
+_REUSED = completed("its result is that of an earlier run")
 
 
 class TaskLine:
-    """Where one task of a run stands."""
+    """Where one task of a run stands, or one item of a mapped task."""
 
     __slots__ = (
         "attempt",
+        "code",
+        "consumers",
         "downstream",
         "failures",
-        "hooks",
-        "id",
+        "index",
+        "items",
         "limit",
-        "name",
-        "options",
-        "retry",
+        "of",
+        "spec",
         "state",
+        "upstream",
         "waiting",
     )
 
-    def __init__(self, task: TaskSpec, retry: RetryPolicy, hooks: Hooks) -> None:
-        self.id = task.id
-        self.name = task.name
-        self.options = task.options
-        self.retry = retry
-        self.hooks = hooks
+    def __init__(self, spec: TaskSpec, code: TaskCode, limit: Limit | None = None, index: int | None = None) -> None:
+        self.spec = spec
+        self.code = code
+        self.limit = limit
+        self.index = index  # which item of a mapped task it is
+        self.of: TaskLine | None = None  # the mapped task that it is an item of
+        self.items: Items | None = None
         self.state: State = _PENDING
         self.attempt = 0  # the number of the newest attempt
-        self.failures = 0
+        self.failures = 0  # since the run began, or was tried again
         self.waiting = 0  # how many tasks it still waits for
+        self.consumers = 0  # how many tasks have not ended that need its value
+        self.upstream: list[TaskLine] = []
         self.downstream: list[TaskLine] = []
-        self.limit: Limit | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the task, also of an item's."""
+        return self.spec.id
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.spec.id if self.index is None else f"{self.spec.id}[{self.index}]"
+
+
+class Items:
+    """The items of a mapped task."""
+
+    __slots__ = ("begun", "count", "failed", "left", "lines", "reused")
+
+    def __init__(self, reused: frozenset[int]) -> None:
+        self.reused = reused  # indices whose results are there already
+        self.count: int | None = None  # None until its inputs are there
+        self.begun = 0  # indices below this one have a line, or need none
+        self.left = 0  # how many have not ended
+        self.failed: list[int] = []
+        self.lines: dict[int, TaskLine] = {}  # of those that have begun and not ended
 
 
 class Limit:
@@ -84,32 +132,62 @@ class Limit:
 
 
 class RunMachine:
-    """A run as the state machine sees it. Only `step` changes it; anyone may read it."""
+    """A run as the state machine sees it. Only `step` changes it; anyone may read it.
 
-    def __init__(self, program: Program, *, max_workers: int, fail_fast: bool) -> None:
-        self.flow_name = program.spec.name
+    `reused` are the ids of tasks whose results are there already, `reused_items` the same for items of mapped tasks.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        max_workers: int,
+        fail_fast: bool,
+        grace_seconds: float = GRACE_SECONDS,
+        reused: frozenset[str] = frozenset(),
+        reused_items: Mapping[str, frozenset[int]] | None = None,
+    ) -> None:
+        spec = program.spec
         self.fail_fast = fail_fast
+        self.grace_seconds = grace_seconds
+        self.options = spec.options
+        self.retry = program.retry
         self.state: State = _PENDING
+        self.attempt = 1
         self.tasks: dict[str, TaskLine] = {}
-        self.unfinished = len(program.spec.tasks)
+        self.unfinished = len(spec.tasks)
         self.free = max_workers  # how many more attempts may run now
+        self.busy = 0  # how many attempts run, or wait to be tried again
         self.ready: deque[TaskLine] = deque()
-        self.stopping: set[str] = set()  # ids whose attempt was told to stop and has not ended yet
+        self.held: list[TaskLine] = []  # failed, and waiting for the run to be tried again
+        self.stopping: set[TaskLine] = set()  # their attempts were told to stop and have not ended yet
         self.cancel_reason: str | None = None
+        self.is_out_of_time = False
+        self.broken: StoreError | None = None
         self.first_failure: str | None = None
+        self._begin(program, reused, reused_items or {})
+
+    def _begin(self, program: Program, reused: frozenset[str], reused_items: Mapping[str, frozenset[int]]) -> None:
+        tasks, needs, code_of = self.tasks, program.needs, program.code
         limits: dict[tuple[str, str], Limit] = {}
         for task in program.spec.tasks:
-            code = program.code[task.id]
-            line = self.tasks[task.id] = TaskLine(task, code.retry, code.hooks)
             allowed = task.options.concurrency_limit
-            if allowed is not None:
-                line.limit = limits.setdefault((task.function, task.name), Limit(allowed))
-        for task in program.spec.tasks:
-            line = self.tasks[task.id]
-            needs = task.needs
-            line.waiting = len(needs)
-            for each in needs:
-                self.tasks[each].downstream.append(line)
+            limit = None if allowed is None else limits.setdefault((task.function, task.name), Limit(allowed))
+            line = tasks[task.id] = TaskLine(task, code_of[task.id], limit)
+            if task.mapped:
+                line.items = Items(reused_items.get(task.id, frozenset()))
+        for task_id, upstream in needs.items():
+            line = tasks[task_id]
+            line.waiting = len(upstream)
+            for each in upstream:
+                other = tasks[each]
+                other.downstream.append(line)
+                other.consumers += 1
+                line.upstream.append(other)
+        for task_id in program.result_needs:
+            tasks[task_id].consumers += 1
+        for task_id in reused:
+            tasks[task_id].state = _REUSED
 
     @property
     def is_ending(self) -> bool:
@@ -121,6 +199,13 @@ class RunMachine:
         """Why what ran was told to stop."""
         return self.cancel_reason or f"stopped because {self.first_failure!r} failed"
 
+    def line(self, task: str, item: int | None = None) -> TaskLine | None:
+        """The task, or the item of it if that has begun and not ended."""
+        line = self.tasks[task]
+        if item is None:
+            return line
+        return line.items.lines.get(item) if line.items is not None else None
+
     def states(self) -> Mapping[str, State]:
         """The state of each task by id."""
         return {task_id: line.state for task_id, line in self.tasks.items()}
@@ -130,94 +215,82 @@ def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
     """Let `stimulus` happen to `run`; what is to be done about it, in order."""
     out: list[Command] = []
     match stimulus:
-        case TaskReturned(task, attempt):
-            line = run.tasks[task]
-            if _is_current(line, attempt):
+        case TaskReturned():
+            task, attempt, _, note, item = stimulus
+            line = _current(run, task, item, attempt)
+            if line is not None:
                 _leave(run, line)
-                _finish_task(run, line, _COMPLETED, out)
-                for child in line.downstream:
-                    child.waiting -= 1
-                    if not child.waiting and child.state is _PENDING:
-                        run.ready.append(child)
-        case TaskRaised(task, attempt, error, chance):
-            line = run.tasks[task]
-            if _is_current(line, attempt):
+                _finish(run, line, completed(note) if note else _COMPLETED, out)
+        case TaskRaised(task, attempt, error, chance, item):
+            line = _current(run, task, item, attempt)
+            if line is not None:
                 _leave(run, line)
                 _failed(run, line, failed(sentence(error)), error, chance, out)
+        case WorkerDied(task, attempt, death, chance, item):
+            line = _current(run, task, item, attempt)
+            if line is not None:
+                _leave(run, line)
+                _failed(run, line, crashed(str(death)), death, chance, out)
+        case MapSized(task, count):
+            _sized(run, run.tasks[task], count, out)
         case TimerFired(timer, chance):
             _time_is_up(run, timer, chance, out)
-        case AttemptStopped(task, attempt):
-            line = run.tasks[task]
-            if _is_current(line, attempt):
+        case AttemptStopped(task, attempt, item):
+            line = _current(run, task, item, attempt)
+            if line is not None:
                 _leave(run, line)
-                _finish_task(run, line, cancelled(run.stop_reason), out)
+                _finish(run, line, cancelled(run.stop_reason), out)
         case CancelAsked(reason):
-            if not run.state.is_final and run.cancel_reason is None:
-                run.cancel_reason = reason
-                _stop_all(run, reason, out)
+            _end_early(run, reason, out)
+        case KeepingFailed(trouble):
+            if run.broken is None and not run.state.is_final:
+                run.broken = trouble
+                _end_early(run, f"the run can't be recorded any more: {trouble}", out)
         case RunStarted():
-            run.state = _RUNNING
-            run.ready.extend(line for line in run.tasks.values() if not line.waiting)
+            _begin(run, out)
         case _:
             assert_never(stimulus)
-    if run.ready and not run.is_ending:
+    if run.ready and run.free and not run.is_ending:
         _start_ready(run, out)
+    if run.held and not run.busy and run.state is _RUNNING:
+        _try_again(run, out)
     if not run.unfinished and not run.state.is_final and run.state is not _PENDING:
         run.state = _end_state(run)
         out.append(Finish(run.state))
     return out
 
 
-def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]) -> None:
-    match timer:
-        case Deadline(task, attempt):
-            line = run.tasks[task]
-            if _is_current(line, attempt):
-                _leave(run, line)
-                out.append(StopAttempt(task, attempt))
-                seconds = line.options.timeout_seconds
-                message = f"ran out of time after {seconds:g} s"
-                _failed(run, line, State(StateType.TIMED_OUT, message), TaskTimeoutError(message), chance, out)
-        case RetryDue(task, attempt):
-            line = run.tasks[task]
-            if line.state.type is StateType.RETRYING and line.attempt == attempt:
-                run.ready.append(line)
-        case GraceOver():
-            for task in sorted(run.stopping):
-                line = run.tasks[task]
-                _leave(run, line)
-                message = f"{run.stop_reason}; it did not stop in time"
-                _finish_task(run, line, cancelled(message), out)
-        case _:
-            assert_never(timer)
+# ---- beginning
 
 
-def _is_current(line: TaskLine, attempt: int) -> bool:
-    return line.attempt == attempt and line.state is _RUNNING
-
-
-def _move(line: TaskLine, state: State) -> None:
-    check_move(line.id, line.state.type, state.type)
-    line.state = state
-
-
-def _leave(run: RunMachine, line: TaskLine) -> None:
-    """Give back what a running attempt held."""
-    run.free += 1
-    if run.stopping:
-        run.stopping.discard(line.id)
-    limit = line.limit
-    if limit is not None:
-        limit.free += 1
-        if limit.parked:
-            run.ready.appendleft(limit.parked.popleft())
+def _begin(run: RunMachine, out: list[Command]) -> None:
+    run.state = _RUNNING
+    if run.options.timeout_seconds is not None:
+        out.append(SetTimer(FlowDeadline(), run.options.timeout_seconds))
+    for line in run.tasks.values():
+        if line.state is _REUSED:
+            run.unfinished -= 1
+            out.append(Record(line.id, 0, _REUSED))
+            _let_downstream_go(run, line)
+            _let_upstream_go(line, out)
+    if not run.is_ending:  # else somebody was quicker
+        run.ready.extend(line for line in run.tasks.values() if not line.waiting and line.state is _PENDING)
 
 
 def _start_ready(run: RunMachine, out: list[Command]) -> None:
     ready = run.ready
     while run.free and ready:
         line = ready.popleft()
-        if line.state.is_final:
+        state = line.state
+        if state.is_final:
+            continue
+        items = line.items
+        if items is not None and items.count is None:
+            _move(line, _RUNNING)
+            line.attempt = 1
+            run.busy += 1
+            out.append(Record(line.id, 1, _RUNNING))
+            out.append(Expand(line.id))
             continue
         limit = line.limit
         if limit is not None:
@@ -225,50 +298,183 @@ def _start_ready(run: RunMachine, out: list[Command]) -> None:
                 limit.parked.append(line)
                 continue
             limit.free -= 1
+        if items is not None:
+            line = _next_item(run, line, items)
+        if not line.attempt:
+            run.busy += 1
         run.free -= 1
         line.attempt += 1
         _move(line, _RUNNING)
-        out.append(Record(line.id, line.attempt, _RUNNING))
-        out.append(StartAttempt(line.id, line.attempt))
-        seconds = line.options.timeout_seconds
-        if seconds is not None:
-            out.append(SetTimer(Deadline(line.id, line.attempt), seconds))
+        spec = line.spec
+        out.append(StartAttempt(spec.id, line.attempt, spec.options.timeout_seconds, line.index))
 
 
-def _finish_task(
+def _sized(run: RunMachine, line: TaskLine, count: int, out: list[Command]) -> None:
+    items = line.items
+    if items is None or items.count is not None or line.state is not _RUNNING:
+        return
+    run.busy -= 1
+    items.count = count
+    items.left = count - len(items.reused)
+    _skip_reused(items)
+    if run.is_ending:
+        items.left = 0
+    if items.left:
+        run.ready.append(line)
+    else:
+        _finish_mapped(run, line, out)
+
+
+def _next_item(run: RunMachine, line: TaskLine, items: Items) -> TaskLine:
+    item = items.lines[items.begun] = TaskLine(line.spec, line.code, line.limit, items.begun)
+    item.of = line
+    items.begun += 1
+    _skip_reused(items)
+    if items.begun < (items.count or 0):
+        run.ready.appendleft(line)
+    return item
+
+
+def _skip_reused(items: Items) -> None:
+    while items.begun in items.reused:
+        items.begun += 1
+
+
+# ---- what happens to an attempt
+
+
+def _current(run: RunMachine, task: str, item: int | None, attempt: int) -> TaskLine | None:
+    """The line, if that attempt of it is the one that runs now."""
+    line = run.line(task, item)
+    return line if line is not None and line.attempt == attempt and line.state is _RUNNING else None
+
+
+def _move(line: TaskLine, state: State) -> None:
+    check_move(line.name, line.state.type, state.type)
+    line.state = state
+
+
+def _leave(run: RunMachine, line: TaskLine) -> None:
+    """Give back what a running attempt held."""
+    if line.items is not None:  # it was only to be counted
+        return
+    run.free += 1
+    if run.stopping:
+        run.stopping.discard(line)
+    limit = line.limit
+    if limit is not None:
+        limit.free += 1
+        if limit.parked:
+            run.ready.appendleft(limit.parked.popleft())
+
+
+def _finish(
     run: RunMachine, line: TaskLine, state: State, out: list[Command], error: BaseException | None = None
 ) -> None:
-    _move(line, state)
+    """The task, or the item, ends in `state`, with all that follows from it."""
+    if line.attempt and (line.items is None or line.items.count is None):
+        run.busy -= 1
+    check_move(line.name, line.state.type, state.type)
+    line.state = state
+    out.append(Record(line.spec.id, line.attempt, state, error, line.index))
+    if line.code.hooks and state.type in line.code.hooks:
+        out.append(CallHooks(line.spec.id, line.attempt, state, line.index))
+    if line.of is not None:
+        _item_ended(run, line, line.of, out)
+        return
     run.unfinished -= 1
-    out.append(Record(line.id, line.attempt, state, error))
-    if state.type in line.hooks:
-        out.append(CallHooks(line.id, line.attempt, state))
+    if line.upstream:
+        _let_upstream_go(line, out)
+    if line.downstream and state.type is StateType.COMPLETED:
+        _let_downstream_go(run, line)
+
+
+def _let_downstream_go(run: RunMachine, line: TaskLine) -> None:
+    for child in line.downstream:
+        child.waiting -= 1
+        if not child.waiting and child.state is _PENDING:
+            run.ready.append(child)
+
+
+def _let_upstream_go(line: TaskLine, out: list[Command]) -> None:
+    """`line` has ended, and needs the values of others no more."""
+    for each in line.upstream:
+        each.consumers -= 1
+        if not each.consumers and each.state.is_completed:
+            out.append(Release(each.spec.id))
+
+
+def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Command]) -> None:
+    items = line.items
+    if items is None or item.index is None:
+        return
+    del items.lines[item.index]
+    items.left -= 1
+    if item.state.is_failure:
+        items.failed.append(item.index)
+    if run.is_ending and not items.lines:
+        items.left = 0
+    if not items.left and line.state is _RUNNING:
+        _finish_mapped(run, line, out)
+
+
+def _finish_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
+    items = line.items
+    if items is None:
+        return
+    if items.failed:
+        places = ", ".join(f"[{each}]" for each in sorted(items.failed)[:5])
+        more = f" and {len(items.failed) - 5} more" if len(items.failed) > 5 else ""
+        state = failed(f"{len(items.failed)} of {items.count} items failed: {places}{more}")
+        _finish(run, line, state, out)
+        _skip_downstream(run, line, out)
+    elif run.is_ending and items.begun < (items.count or 0):
+        _finish(run, line, cancelled(run.stop_reason), out)
+    else:
+        _finish(run, line, _COMPLETED, out)
 
 
 def _failed(
     run: RunMachine, line: TaskLine, state: State, error: BaseException, chance: float, out: list[Command]
 ) -> None:
     """An attempt failed: try again, or let the task end in `state` and draw the consequences."""
-    line.failures += 1
-    delay = None if run.is_ending else line.retry.decide(line.failures, error, chance)
-    if delay is not None:
-        message = f"attempt {line.attempt} of {line.retry.retries + 1}: {state.message}"
-        again = retrying(message)
-        _move(line, again)
-        out.append(Record(line.id, line.attempt, again, error))
-        if StateType.RETRYING in line.hooks:
-            out.append(CallHooks(line.id, line.attempt, again))
-        if delay:
-            out.append(SetTimer(RetryDue(line.id, line.attempt), delay))
-        else:
-            run.ready.append(line)
+    if line.items is not None:  # its items could not even be counted
+        _finish_failed(run, line, state, error, out)
         return
-    _finish_task(run, line, state, out, error)
-    _skip_downstream(run, line, out)
+    line.failures += 1
+    delay = None if run.is_ending else line.code.retry.decide(line.failures, error, chance)
+    waits_for_run = delay is None and not run.is_ending and _is_worth_another_run(run, error)
+    if delay is None and not waits_for_run:
+        _finish_failed(run, line, state, error, out)
+        return
+    again = retrying(
+        f"{state.message}; waits for the flow to be tried again"
+        if delay is None
+        else f"attempt {line.failures} of {line.code.retry.retries + 1}: {state.message}"
+    )
+    _move(line, again)
+    out.append(Record(line.id, line.attempt, again, error, line.index))
+    if StateType.RETRYING in line.code.hooks:
+        out.append(CallHooks(line.id, line.attempt, again, line.index))
+    if delay is None:
+        run.busy -= 1
+        run.held.append(line)
+    elif delay:
+        out.append(SetTimer(RetryDue(line.id, line.attempt, line.index), delay))
+    else:
+        run.ready.append(line)
+
+
+def _finish_failed(
+    run: RunMachine, line: TaskLine, state: State, error: BaseException, out: list[Command]
+) -> None:
     if run.first_failure is None:
-        run.first_failure = line.id
-        if run.fail_fast and run.cancel_reason is None:
-            _stop_all(run, f"not started, because {line.id!r} failed", out)
+        run.first_failure = line.name
+    _finish(run, line, state, out, error)
+    if line.of is None:
+        _skip_downstream(run, line, out)
+    if run.fail_fast and run.first_failure == line.name and run.cancel_reason is None:
+        _stop_all(run, f"not started, because {line.name!r} failed", out)
 
 
 def _skip_downstream(run: RunMachine, cause: TaskLine, out: list[Command]) -> None:
@@ -278,24 +484,104 @@ def _skip_downstream(run: RunMachine, cause: TaskLine, out: list[Command]) -> No
     while todo:
         line = todo.popleft()
         if not line.state.is_final:
-            _finish_task(run, line, state, out)
+            _finish(run, line, state, out)
             todo.extend(line.downstream)
 
 
 _ENDED = {StateType.FAILED: "failed", StateType.TIMED_OUT: "timed out", StateType.CRASHED: "crashed"}
 
 
+# ---- trying the whole run again
+
+
+def _is_worth_another_run(run: RunMachine, error: BaseException) -> bool:
+    return run.attempt <= run.retry.retries and isinstance(error, Exception)
+
+
+def _try_again(run: RunMachine, out: list[Command]) -> None:
+    """All that could go on has ended, and something failed: try that again, after a while."""
+    names = _some([line.name for line in run.held])
+    delay = run.retry.wait(run.attempt, 0.0)
+    run.state = retrying(f"attempt {run.attempt} of {run.retry.retries + 1}: {names} failed")
+    out.append(RecordRun(run.state))
+    run.attempt += 1
+    if delay:
+        out.append(SetTimer(FlowRetryDue(), delay))
+    else:
+        _begin_again(run, out)
+
+
+def _begin_again(run: RunMachine, out: list[Command]) -> None:
+    run.state = _RUNNING
+    out.append(RecordRun(_RUNNING))
+    for line in run.held:
+        line.failures = 0
+        run.busy += 1
+    run.ready.extend(run.held)
+    run.held.clear()
+    _start_ready(run, out)
+
+
+# ---- time, and the end
+
+
+def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]) -> None:
+    match timer:
+        case Deadline(task, attempt, item):
+            line = _current(run, task, item, attempt)
+            if line is not None:
+                _leave(run, line)
+                out.append(StopAttempt(task, attempt, item))
+                seconds = line.spec.options.timeout_seconds
+                message = f"ran out of time after {seconds:g} s"
+                _failed(run, line, timed_out(message), TaskTimeoutError(message), chance, out)
+        case RetryDue(task, attempt, item):
+            waiting = run.line(task, item)
+            if waiting is not None and waiting.state.type is StateType.RETRYING and waiting.attempt == attempt:
+                run.ready.append(waiting)
+        case FlowDeadline():
+            if not run.state.is_final and run.cancel_reason is None:
+                run.is_out_of_time = True
+                _end_early(run, f"the flow ran out of time after {run.options.timeout_seconds:g} s", out)
+        case FlowRetryDue():
+            if run.held and not run.is_ending:
+                _begin_again(run, out)
+        case GraceOver():
+            for line in sorted(run.stopping, key=lambda each: (each.id, each.index or 0)):
+                _leave(run, line)
+                _finish(run, line, cancelled(f"{run.stop_reason}; it did not stop in time"), out)
+        case _:
+            assert_never(timer)
+
+
+def _end_early(run: RunMachine, reason: str, out: list[Command]) -> None:
+    if not run.state.is_final and run.cancel_reason is None:
+        run.cancel_reason = reason
+        _stop_all(run, reason, out)
+
+
 def _stop_all(run: RunMachine, reason: str, out: list[Command]) -> None:
     """Start nothing more, and tell what runs to stop."""
     run.ready.clear()
-    for line in run.tasks.values():
-        if line.state is _RUNNING:
-            run.stopping.add(line.id)
-            out.append(StopAttempt(line.id, line.attempt))
+    run.busy += len(run.held)
+    run.held.clear()
+    for line in _lines(run):
+        if line.state is _RUNNING and line.items is None:
+            run.stopping.add(line)
+            out.append(StopAttempt(line.id, line.attempt, line.index))
+        elif line.items is not None and line.items.lines:
+            continue  # it ends with its items
         elif not line.state.is_final:
-            _finish_task(run, line, cancelled(reason), out)
+            _finish(run, line, cancelled(reason), out)
     if run.stopping:
-        out.append(SetTimer(GraceOver(), GRACE_SECONDS))
+        out.append(SetTimer(GraceOver(), run.grace_seconds))
+
+
+def _lines(run: RunMachine) -> Iterator[TaskLine]:
+    for line in run.tasks.values():
+        if line.items is not None:
+            yield from list(line.items.lines.values())
+        yield line
 
 
 def _end_state(run: RunMachine) -> State:
@@ -303,9 +589,14 @@ def _end_state(run: RunMachine) -> State:
     for line in run.tasks.values():
         ends.setdefault(line.state.type, []).append(line.id)
     bad = [task for kind in _ENDED for task in ends.get(kind, ())]
+    if run.broken is not None:
+        return failed(f"the run can't be recorded any more: {run.broken}")
     if run.cancel_reason is not None and (bad or StateType.CANCELLED in ends):
-        return cancelled(run.cancel_reason)
+        return timed_out(run.cancel_reason) if run.is_out_of_time else cancelled(run.cancel_reason)
     if not bad:
         return _COMPLETED
-    names = ", ".join(map(repr, bad[:3])) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-    return failed(f"{len(bad)} of {len(run.tasks)} tasks failed: {names}")
+    return failed(f"{len(bad)} of {len(run.tasks)} tasks failed: {_some(bad)}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

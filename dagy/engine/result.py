@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagy.drawing import RunStill, TaskStill, duration, plain_lines, run_html, text_tree
-from dagy.errors import TaskFailedError, UnknownTaskError, shown
+from dagy.errors import ResultGoneError, TaskFailedError, UnknownTaskError, shown
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
+from dagy.values import Deferred
+
+
+class Gone:
+    """Stands where a value was that no task needed any more."""
+
+    def __repr__(self) -> str:
+        return "<gone>"
+
+
+GONE = Gone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +35,33 @@ class TaskRun:
     started_at: float | None = None
     ended_at: float | None = None
     error: BaseException | None = None
-    value: Any = field(default=None, repr=False)
+    value: Any = field(default=None, repr=False)  # `GONE` when it was let go
     output: str = field(default="", repr=False)  # what it wrote, when the run captured it
+    item_count: int | None = None  # of a mapped task, how many items it has, once that is known
+    failed_items: Mapping[int, BaseException] = field(default_factory=dict, repr=False)  # of a mapped task, by index
 
     @property
     def seconds(self) -> float | None:
         """How long it took, all attempts and waits included; None when it never started."""
         return None if self.started_at is None or self.ended_at is None else self.ended_at - self.started_at
+
+
+class TaskRuns(Mapping[str, TaskRun]):
+    """The tasks of a run by id, each put together when it is asked for."""
+
+    def __init__(self, ids: tuple[str, ...], task_run: Callable[[str, str], TaskRun], outputs: Mapping[str, str]) -> None:
+        self._ids = ids
+        self._task_run = task_run
+        self._outputs = outputs
+
+    def __getitem__(self, task_id: str) -> TaskRun:
+        return self._task_run(task_id, self._outputs.get(task_id, ""))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
 
 @dataclass(frozen=True)
@@ -76,11 +107,20 @@ class RunResult:
         return named[0]
 
     def result_of(self, name: str) -> Any:
-        """What the task returned; `TaskFailedError` when it did not complete."""
+        """What the task returned; `TaskFailedError` when it did not complete.
+
+        `ResultGoneError` when it was let go once the last task that needs it had it: results are, unless they are next
+        to nothing or `keep_results` is asked for.
+        """
         found = self.task_run(name)
         if not found.state.is_completed:
             raise TaskFailedError(f"task {found.id!r} has no result: it is {found.state}", self) from found.error
-        return found.value
+        if found.value is GONE:
+            raise ResultGoneError(
+                f"the result of task {found.id!r} was let go once the last task that needs it had it; "
+                "run with keep_results=True to keep it, or return it from the flow"
+            )
+        return found.value.value() if isinstance(found.value, Deferred) else found.value
 
     def __getitem__(self, name: str) -> Any:
         return self.result_of(name)

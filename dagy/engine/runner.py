@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import signal
 import threading
-import time
 from collections.abc import Generator, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 from dagy.engine.driver import Driver
 from dagy.engine.events import Event
+from dagy.engine.options import RunOptions, new_run_id
 from dagy.engine.result import RunResult, TaskRun
-from dagy.errors import DefinitionError, RunCancelledError, RunError, TaskFailedError, UnknownTaskError
+from dagy.errors import RunCancelledError, RunError, RunTimeoutError, TaskFailedError, UnknownTaskError
 from dagy.program import Program
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
-
-MAX_WORKERS = 16  # how many tasks run at once unless the caller says otherwise
 
 
 class RunHandle:
@@ -107,50 +103,22 @@ class RunHandle:
 def start(
     program: Program,
     parameters: Mapping[str, Any],
-    *,
-    max_workers: int | None = None,
-    fail_fast: bool = True,
-    capture: bool = False,
+    options: RunOptions | None = None,
 ) -> RunHandle:
-    """Begin to run `program` in threads of its own.
-
-    `capture` takes what tasks print, log and show away from the terminal and into the run's events.
-    """
-    driver = Driver(
-        program,
-        parameters,
-        run_id=new_run_id(program.spec.name),
-        max_workers=_checked(max_workers),
-        fail_fast=fail_fast,
-        capture=capture,
-    )
+    """Begin to run `program` in threads of its own. Raises `StoreError` when it is to be recorded and can't be."""
+    driver = Driver(program, parameters, options or RunOptions(new_run_id(program.spec.name)))
     driver.start()
     return RunHandle(driver)
 
 
-def run(
-    program: Program,
-    parameters: Mapping[str, Any],
-    *,
-    max_workers: int | None = None,
-    fail_fast: bool = True,
-    capture: bool = False,
-) -> RunResult:
+def run(program: Program, parameters: Mapping[str, Any], options: RunOptions | None = None) -> RunResult:
     """Run `program` and wait for its end.
 
     With `max_workers=1` tasks run in the calling thread, so that a debugger stops where one expects. With `fail_fast` a
     failure raises `TaskFailedError`. Ctrl-C stops the run, then raises `KeyboardInterrupt`.
     """
-    workers = _checked(max_workers)
-    driver = Driver(
-        program,
-        parameters,
-        run_id=new_run_id(program.spec.name),
-        max_workers=workers,
-        fail_fast=fail_fast,
-        capture=capture,
-        inline=workers == 1,
-    )
+    options = options or RunOptions(new_run_id(program.spec.name))
+    driver = Driver(program, parameters, options, inline=options.max_workers == 1)
     try:
         with _interrupts_of(driver):
             driver.start()
@@ -165,7 +133,7 @@ def run(
         _wait_for(driver)
     if driver.was_interrupted:
         raise KeyboardInterrupt(f"run {driver.run_id} was interrupted")
-    return checked_result(driver.result) if fail_fast else driver.result
+    return checked_result(driver.result) if options.fail_fast else driver.result
 
 
 def _wait_for(driver: Driver) -> None:
@@ -180,6 +148,8 @@ def checked_result(result: RunResult) -> RunResult:
         return result
     if result.status is StateType.CANCELLED:
         raise RunCancelledError(f"run {result.run_id!r} of flow {result.flow_name!r}: {result.state}", result)
+    if result.status is StateType.TIMED_OUT:
+        raise RunTimeoutError(f"run {result.run_id!r} of flow {result.flow_name!r}: {result.state}", result)
     if result.error is not None:
         raise RunError(f"run {result.run_id!r} of flow {result.flow_name!r}: {result.state}", result) from result.error
     failed = min(
@@ -187,20 +157,6 @@ def checked_result(result: RunResult) -> RunResult:
         key=lambda each: each.ended_at or 0,
     )
     raise TaskFailedError(f"task {failed.id!r} of flow {result.flow_name!r}: {failed.state}", result) from failed.error
-
-
-def new_run_id(flow_name: str) -> str:
-    """A name for a run that sorts by time and reads well: `web-scraper-20260131-142500-3fa9c1`."""
-    slug = re.sub(r"[^a-z0-9]+", "-", flow_name.lower()).strip("-")[:40] or "run"
-    return f"{slug}-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
-
-
-def _checked(max_workers: int | None) -> int:
-    if max_workers is None:
-        return MAX_WORKERS
-    if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
-        raise DefinitionError(f"max_workers must be a whole number, 1 or more, not {max_workers!r}")
-    return max_workers
 
 
 @contextlib.contextmanager
@@ -221,7 +177,9 @@ def _interrupts_of(driver: Driver) -> Iterator[None]:
         if driver.was_interrupted or (attempt is not None and attempt.is_open):
             raise KeyboardInterrupt
         driver.was_interrupted = True
-        if driver.inline is not None:
+        if attempt is not None and attempt.is_away:  # this thread waits for a process
+            threading.Thread(target=driver.cancel, args=("interrupted",), daemon=True).start()
+        elif driver.inline is not None:
             driver.inline.call(lambda: driver.cancel("interrupted"))
 
     signal.signal(signal.SIGINT, interrupted)

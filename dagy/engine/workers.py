@@ -7,13 +7,17 @@ anything that blocks outside Python.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import ctypes
+import functools
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dagy.engine.output import Sink, set_sink
 
@@ -25,51 +29,92 @@ class Stopped(BaseException):
     """Raised inside a task's code to end it; not an `Exception`, so that the code does not catch it by accident."""
 
 
+class Call(Protocol):
+    """A call in another process."""
+
+    def stop(self, grace: float) -> None:
+        """Make it end: ask, and kill after `grace` seconds; returns at once."""
+
+
+class Way(NamedTuple):
+    """How the attempts of a task run."""
+
+    is_async: bool  # on the event loop
+    is_isolated: bool  # in a process of its own
+    checks: bool  # whether inputs are checked against the annotations
+    patience_seconds: float  # how long it is asked to stop before it is made to
+
+
 class Attempt:
-    """One attempt of a task, as its worker holds it."""
+    """One attempt of a task, or of an item of a mapped one, as its worker holds it."""
 
-    __slots__ = ("_gate", "_thread_id", "asyncio_task", "has_ended", "number", "seconds", "sink", "stop_asked", "task")
+    __slots__ = (
+        "_call", "_gate", "_thread_id", "asyncio_task", "has_ended", "item", "loop", "must_end", "number", "seconds",
+        "sink", "stop_asked", "task", "way",
+    )  # fmt: skip
 
-    def __init__(self, task: str, number: int, sink: Sink | None = None) -> None:
+    def __init__(
+        self, task: str, item: int | None, number: int, way: Way, seconds: float | None = None, sink: Sink | None = None
+    ) -> None:
         self.task = task
+        self.item = item
         self.number = number
+        self.way = way
+        self.seconds = seconds  # how long it may take
         self.sink = sink
-        self.seconds: float | None = None  # how long it may take
         self.stop_asked = False
         self.has_ended = False
         self.asyncio_task: asyncio.Task[None] | None = None
+        self.loop: Loop | None = None
+        self.must_end = False  # it was asked nicely before
+        self._call: Call | None = None
         self._thread_id: int | None = None  # of the thread that runs its code now
         self._gate = threading.Lock()
 
     @property
     def is_open(self) -> bool:
         """Whether a thread runs its code now."""
-        return self._thread_id is not None
+        return self._thread_id is not None and self._call is None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether a thread waits for its process now."""
+        return self._thread_id is not None and self._call is not None
 
     def open(self) -> bool:
         """Its code is about to run in the calling thread: whether it may, because nobody asked it to stop."""
         with self._gate:
-            if not self.stop_asked:
-                self._thread_id = threading.get_ident()
-            return not self.stop_asked
+            if self.stop_asked:
+                return False
+            self._thread_id = threading.get_ident()
+            return True
+
+    def hand_over(self, call: Call) -> bool:
+        """From here on `call` does its work, and this thread waits: whether it may, because nobody asked it to stop."""
+        with self._gate:
+            if self.stop_asked:
+                return False
+            self._call = call
+            return True
 
     def close(self) -> bool:
         """Its code has ended: whether the outcome counts, because nobody asked it to stop."""
         with self._gate:
-            was_open, self._thread_id = self.is_open, None
-        if was_open and self.stop_asked:
+            was_open, self._thread_id = self._thread_id is not None, None
+        if self.stop_asked and was_open and self._call is None:
             self._take_late_stop()
         return not self.stop_asked
 
     def stop(self) -> None:
-        """Ask it to stop: raise `Stopped` in the thread that runs its code now, if one does."""
+        """Ask it to stop: stop its process, or raise `Stopped` in the thread that runs its code now, if one does."""
         with self._gate:
-            if not self.stop_asked:
-                self.stop_asked = True
-                if self._thread_id is not None:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(self._thread_id), ctypes.py_object(Stopped)
-                    )
+            if self.stop_asked:
+                return
+            self.stop_asked = True
+            if self._call is not None:
+                self._call.stop(self.way.patience_seconds)
+            elif self._thread_id is not None:
+                _raise_in(self._thread_id)
 
     @staticmethod
     def _take_late_stop() -> None:
@@ -79,6 +124,11 @@ class Attempt:
                 time.sleep(0)  # the interpreter raises what is due when it comes back from this
         except Stopped:
             pass
+
+
+def _raise_in(thread_id: int) -> None:
+    """Raise `Stopped` in that thread, as soon as it runs Python code."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(Stopped))
 
 
 # Runs an attempt in the calling thread; returns the attempt that this thread should run next, if there is one.
@@ -100,31 +150,31 @@ class Worker(Protocol):
 
 
 class ThreadWorker:
-    """Runs attempts in threads, started when there is no idle one; the driver decides how many run at once."""
+    """Runs attempts in threads; the driver decides how many run at once.
+
+    Threads are woken, or started, one by one: each that wakes and finds more work than it can take wakes the next. So
+    tasks that take no time are done by few threads, which spares the changes between them, and tasks that take time
+    soon have a thread each.
+    """
 
     def __init__(self, run_attempt: RunAttempt, name: str) -> None:
         self._run_attempt = run_attempt
         self._name = name
-        self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._backlog: deque[Attempt] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._is_waking = False  # a thread is on its way, and will look after the backlog
         self._idle = 0
         self._threads = 0
         self._is_closed = False
 
     def start(self, attempt: Attempt) -> None:
-        """Hand it to an idle thread, or to a new one."""
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-                self._queue.put(attempt)
-                return
-            self._threads += 1
-            number = self._threads
-        # A daemon: an attempt that can't be stopped must not keep the interpreter from ending.
-        threading.Thread(target=self._work, args=(attempt,), name=f"{self._name}-{number}", daemon=True).start()
+        """Leave it to the next thread that is free, or to a new one."""
+        self._backlog.append(attempt)
+        self._wake_one()
 
     def stop(self, attempt: Attempt) -> None:
-        """Raise `Stopped` in its thread."""
+        """Stop its process, or raise `Stopped` in its thread."""
         attempt.stop()
 
     def close(self) -> None:
@@ -132,18 +182,44 @@ class ThreadWorker:
         with self._lock:
             self._is_closed = True
             for _ in range(self._idle):
-                self._queue.put(None)
+                self._bell.put(None)
             self._idle = 0
 
-    def _work(self, attempt: Attempt | None) -> None:
-        while attempt is not None:
+    def _wake_one(self) -> None:
+        with self._lock:
+            if self._is_waking:
+                return
+            self._is_waking = True
+            if self._idle:
+                self._idle -= 1
+                self._bell.put(None)
+                return
+            self._threads += 1
+            number = self._threads
+        # A daemon: an attempt that can't be stopped must not keep the interpreter from ending.
+        threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            attempt = self._next()
+            self._is_waking = False
+            if self._backlog:
+                self._wake_one()
             while attempt is not None:
-                attempt = self._run_attempt(attempt)
+                attempt = self._run_attempt(attempt) or self._next()
             with self._lock:
+                if self._backlog:
+                    continue
                 if self._is_closed:
                     return
                 self._idle += 1
-            attempt = self._queue.get()
+            self._bell.get()
+
+    def _next(self) -> Attempt | None:
+        try:
+            return self._backlog.popleft()
+        except IndexError:
+            return None
 
 
 class InlineWorker:
@@ -187,60 +263,118 @@ class InlineWorker:
 
 
 class LoopWorker:
-    """Runs attempts of `async def` tasks on one event loop, in a thread of its own that starts with the first one."""
+    """Runs attempts of `async def` tasks on one event loop, in a thread of its own that starts with the first one.
+
+    An attempt that blocks the loop and can't be made to stop keeps that loop; those that come later get a new one.
+    """
 
     def __init__(self, run_coroutine: RunCoroutine, name: str, context: contextvars.Context) -> None:
         self._run_coroutine = run_coroutine
         self._name = name
         self._context = context
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._at_work: set[asyncio.Task[None]] = set()
-        self._ending: asyncio.Task[None] | None = None
+        self._loops: list[Loop] = []  # the last one takes what comes
 
     def start(self, attempt: Attempt) -> None:
         """Make it an asyncio task."""
-        import asyncio
-
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._serve, args=(self._loop,), name=self._name, daemon=True).start()
+            if not self._loops or self._loops[-1].is_stuck:
+                self._loops.append(Loop(f"{self._name}-{len(self._loops) + 1}"))
+            loop = attempt.loop = self._loops[-1]
         context = self._context.copy()
         if attempt.sink is not None:
             context.run(set_sink, attempt.sink)
-        self._loop.call_soon_threadsafe(self._spawn, attempt, context)
+        loop.start(attempt, self._run_coroutine(attempt), context)
 
     def stop(self, attempt: Attempt) -> None:
         """Cancel its asyncio task."""
         attempt.stop_asked = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(_cancel, attempt)
+        if attempt.loop is not None:
+            attempt.loop.cancel(attempt)
+
+    def insist(self, attempt: Attempt) -> None:
+        """It was cancelled a while ago: if it is still at work, raise `Stopped` in its code."""
+        if attempt.loop is not None and not attempt.has_ended:
+            attempt.loop.insist(attempt)
 
     def close(self) -> None:
-        """End the loop once the attempts have ended; what their code left behind is cancelled, as by `asyncio.run`."""
+        """End the loops once the attempts have ended; what their code left behind is cancelled, as by `asyncio.run`."""
         with self._lock:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._spawn_end)
+            for each in self._loops:
+                each.close()
 
-    def _spawn(self, attempt: Attempt, context: contextvars.Context) -> None:
-        assert self._loop is not None
-        task = self._loop.create_task(self._begin(attempt), context=context)
+
+class Loop:
+    """An event loop in a thread of its own, which knows whose code it runs at each moment."""
+
+    def __init__(self, name: str) -> None:
+        import asyncio
+
+        self.is_stuck = False  # somebody's code does not give it back
+        self._loop = asyncio.new_event_loop()
+        self._at_work: set[asyncio.Task[None]] = set()
+        self._current: Attempt | None = None  # whose code runs now
+        self._ending: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def start(self, attempt: Attempt, work: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
+        """Run `work`, which is that of `attempt`, as a task of the loop."""
+        self._loop.call_soon_threadsafe(self._spawn, attempt, work, context)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Cancel its task."""
+        self._loop.call_soon_threadsafe(_cancel, attempt)
+
+    def insist(self, attempt: Attempt) -> None:
+        """Raise `Stopped` in its code: where it waits, or where it is if it does not let the loop go on."""
+        attempt.must_end = True
+        self._loop.call_soon_threadsafe(_cancel, attempt)
+        if self._current is attempt and self._thread.ident is not None:
+            self.is_stuck = True
+            _raise_in(self._thread.ident)
+
+    def close(self) -> None:
+        """End when what runs has ended."""
+        self._loop.call_soon_threadsafe(self._spawn_end)
+
+    def _spawn(self, attempt: Attempt, work: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
+        task = self._loop.create_task(self._watched(attempt, work), context=context)
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
 
     def _spawn_end(self) -> None:
-        assert self._loop is not None
-        self._ending = self._loop.create_task(self._end(self._loop))
+        self._ending = self._loop.create_task(self._end())
 
-    async def _begin(self, attempt: Attempt) -> None:
+    async def _watched(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
         import asyncio
 
         # From here on it can be cancelled; before, cancelling would end it unheard.
         attempt.asyncio_task = asyncio.current_task()
-        await self._run_coroutine(attempt)
+        with contextlib.suppress(Stopped):  # it came just after the end
+            await self._stepped(attempt, work)
 
-    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+    @types.coroutine
+    def _stepped(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Step through `work`, noting whose code it is; in place of a second cancellation it gets `Stopped`."""
+        step: Callable[[], Any] = functools.partial(work.send, None)
+        while True:
+            self._current = attempt
+            try:
+                waits_for = step()
+            except StopIteration:
+                return
+            finally:
+                self._current = None
+                self.is_stuck = False
+            try:
+                answer = yield waits_for
+            except BaseException as error:  # noqa: BLE001 (handed on, as it is or as `Stopped`)
+                step = functools.partial(work.throw, Stopped() if attempt.must_end else error)
+            else:
+                step = functools.partial(work.send, answer)
+
+    async def _end(self) -> None:
         import asyncio
 
         while self._at_work:
@@ -249,19 +383,18 @@ class LoopWorker:
         for each in left:
             each.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await loop.shutdown_asyncgens()
-        await loop.shutdown_default_executor()
-        loop.stop()
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
+        self._loop.stop()
 
-    @staticmethod
-    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self) -> None:
         import asyncio
 
-        asyncio.set_event_loop(loop)
+        asyncio.set_event_loop(self._loop)
         try:
-            loop.run_forever()
+            self._loop.run_forever()
         finally:
-            loop.close()
+            self._loop.close()
 
 
 def _cancel(attempt: Attempt) -> None:

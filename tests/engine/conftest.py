@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from dagy import Flow
 from dagy.engine import RunHandle
 from dagy.engine.driver import Driver
+from dagy.engine.options import RunOptions
 from dagy.testing import ManualClock, ManualTimers
 
 
@@ -24,11 +25,11 @@ class Bench:
 
     def start(
         self, flow: Flow[..., Any], /, *, max_workers: int = 4, fail_fast: bool = True, capture: bool = False,
-        **parameters: Any,
+        options: Mapping[str, Any] | None = None, **parameters: Any,
     ) -> RunHandle:  # fmt: skip
         program, values = flow.prepare(**parameters)
         driver = Driver(
-            program, values, run_id="run-1", max_workers=max_workers, fail_fast=fail_fast, capture=capture,
+            program, values, RunOptions("run-1", max_workers=max_workers, fail_fast=fail_fast, capture=capture, **(options or {})),
             timers=self.timers, clock=self.clock, chance=self.chance,
         )  # fmt: skip
         driver.start()

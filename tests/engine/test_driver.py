@@ -486,7 +486,7 @@ def test_at_its_deadline_a_python_loop_is_ended_and_the_task_has_timed_out(bench
     ended = threading.Event()
     begun = threading.Event()
 
-    @task(timeout_seconds=30)
+    @task(timeout_seconds=30, isolation="thread")
     def loops() -> None:
         begun.set()
         try:
@@ -509,7 +509,7 @@ def test_a_blocked_call_past_its_deadline_is_left_behind_and_named(bench):
     release.acquire()
     begun = threading.Event()
 
-    @task(timeout_seconds=30)
+    @task(timeout_seconds=30, isolation="thread")
     def blocks() -> None:
         begun.set()
         release.acquire()
@@ -527,7 +527,7 @@ def test_a_task_that_ran_out_of_time_is_tried_again(bench):
     attempts: list[int] = []
     begun = threading.Event()
 
-    @task(timeout_seconds=30, retries=1)
+    @task(timeout_seconds=30, retries=1, isolation="thread")
     def slow_at_first() -> int:
         attempts.append(1)
         if len(attempts) == 1:
@@ -546,7 +546,7 @@ def test_an_async_task_is_cancelled_at_its_deadline(bench):
     begun = threading.Event()
     cancelled = threading.Event()
 
-    @task(timeout_seconds=30)
+    @task(timeout_seconds=30, isolation="thread")
     async def waits() -> None:
         begun.set()
         try:
@@ -921,7 +921,7 @@ def test_a_slow_hook_of_a_timeout_does_not_hold_up_the_other_timers(bench):
         in_hook.set()
         go_on.wait(10)
 
-    @task(timeout_seconds=1, on_failure=[slow])
+    @task(timeout_seconds=1, isolation="thread", on_failure=[slow])
     def loops() -> None:
         while True:
             pass

@@ -1,0 +1,388 @@
+"""How a value travels between this process and its workers: packed once, and unpacked where it is needed.
+
+A small value travels inside the message. A large one lies in shared memory that has no name: its arrays are mapped by
+whoever receives it, and nobody copies them, neither the process that made it nor one that only passes it on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import mmap
+import os
+import pickle
+import resource
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FunctionType, GeneratorType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dagy.errors import TravelError, sentence, shown
+
+if TYPE_CHECKING:
+    from cloudpickle import Pickler
+
+    Bytes: TypeAlias = bytes | bytearray | memoryview
+
+# Offset and length of the pickle, then of each buffer that travels beside it.
+Spans: TypeAlias = tuple[tuple[int, int], ...]
+
+_INLINE = 32 * 1024  # a value of fewer bytes travels inside the message
+_BESIDE = 16 * 1024  # a buffer of so many bytes or more travels beside the pickle
+_ALIGNMENT = 64
+_MOST_AT_ONCE = 1000  # pieces in one call of writev
+_SPARE_BYTES = 256 * 1024 * 1024
+_MOST_SPARES = 4
+
+
+class Region:
+    """Shared memory without a name, which one process fills and others map; freed with its last reference.
+
+    `is_held` says that some process may go on reading it for as long as it likes, so that it is never filled again.
+    """
+
+    __slots__ = ("_spares", "fd", "is_held", "size")
+
+    def __init__(self, fd: int, spares: Spares | None = None) -> None:
+        self.fd = fd
+        self.size = os.fstat(fd).st_size
+        self.is_held = False
+        self._spares = spares
+        _OPEN.add(self.fd)
+
+    def read(self) -> bytearray:
+        """A copy of all of it."""
+        content = bytearray(self.size)
+        view, done = memoryview(content), 0
+        while done < self.size and (count := os.preadv(self.fd, [view[done:]], done)):
+            done += count
+        return content
+
+    def map(self) -> mmap.mmap:
+        """All of it as memory; what is written to that is seen by nobody else."""
+        return mmap.mmap(self.fd, self.size, access=mmap.ACCESS_COPY)
+
+    def take_fd(self) -> int:
+        """Its descriptor, which the caller must close; the region is of no use any more."""
+        fd, self.fd = self.fd, -1
+        _OPEN.discard(fd)
+        return fd
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            fd, held, spares = self.fd, self.is_held, self._spares
+            self.take_fd()
+            if held or spares is None:
+                os.close(fd)
+            else:
+                spares.give(fd, self.size)
+
+
+_OPEN: set[int] = set()  # the descriptors of all regions
+
+
+@functools.cache
+def _most_open() -> int:
+    """How many regions may be open at once: a quarter of the descriptors that this process may have."""
+    return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+
+
+class Spares:
+    """Regions that nobody reads any more: filling one again costs a third of what fresh memory does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a region can come back while another is taken, by the garbage collector
+        self._kept: list[tuple[int, int]] = []  # descriptor and size, the newest last
+
+    def take(self) -> int | None:
+        """The descriptor of a spare, now the caller's; None when there is none."""
+        with self._lock:
+            return self._kept.pop()[0] if self._kept else None
+
+    def give(self, fd: int, size: int | None = None) -> None:
+        """Keep this region, or close it when there are enough."""
+        size = os.fstat(fd).st_size if size is None else size
+        with self._lock:
+            if len(self._kept) < _MOST_SPARES and size + sum(each for _, each in self._kept) <= _SPARE_BYTES:
+                self._kept.append((fd, size))
+                return
+        os.close(fd)
+
+    def clear(self) -> int:
+        """Free all of them; how many there were."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        for fd, _ in kept:
+            os.close(fd)
+        return len(kept)
+
+
+class Packed:
+    """A value on its way, in memory that other processes can map. Satisfies `dagy.values.Deferred`.
+
+    It holds bytes, or else a region. As a part of a value that is packed it stands for what it holds.
+    """
+
+    __slots__ = ("_lock", "_value", "content", "spans")
+
+    def __init__(self, content: bytes | bytearray | Region, spans: Spans) -> None:
+        self.content = content
+        self.spans = spans
+        self._value: list[object] = []
+        self._lock = threading.RLock()
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return sum(length for _, length in self.spans)
+
+    def value(self) -> object:
+        """The value itself, unpacked when first asked for; `TravelError` when it can't be."""
+        with self._lock:
+            if not self._value:
+                self._value.append(unpack(self))
+            return self._value[0]
+
+    def hold(self) -> None:
+        """Note that some process may go on reading its region for as long as it likes."""
+        if isinstance(self.content, Region):
+            self.content.is_held = True
+
+    def __repr__(self) -> str:
+        return f"<Packed {self.size} bytes>"
+
+
+class _Pieces:
+    """A file that keeps what is written to it, in pieces that are not copied."""
+
+    __slots__ = ("pieces", "write")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.write = self.pieces.append
+
+
+def pack(value: object, what: str = "the value", *, attached: list[Packed] | None = None, spares: Spares | None = None) -> Packed:
+    """`value`, ready to travel; `TravelError` names the part of `what` that can't.
+
+    Each `Packed` inside it is added to `attached` and must travel along. A large value fills one of `spares`,
+    where there is one, and goes back there when nobody needs it any more.
+    """
+    beside: list[memoryview] = []
+
+    def travels_inside(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes >= _BESIDE:
+            beside.append(raw)
+        return raw.nbytes < _BESIDE
+
+    file = _Pieces()
+    try:
+        _pickler_type()(file, protocol=5, buffer_callback=travels_inside, attached=attached).dump(value)
+    except Exception as error:  # noqa: BLE001 (user code: __reduce__ and __getstate__)
+        raise _travel_error(value, what, error) from error
+    length = sum(map(len, file.pieces))
+    if length + sum(each.nbytes for each in beside) < _INLINE:
+        return _inline(b"".join(file.pieces), beside)
+    return _in_region(file.pieces, length, beside, spares)
+
+
+def unpack(packed: Packed, attached: Sequence[object] = (), held: list[mmap.mmap | None] | None = None) -> object:
+    """The value of `packed`, with `attached` in the places of what travelled along; `TravelError` when it fails.
+
+    The map that its arrays lie in is added to `held`, or None when they lie in none.
+    """
+    content, mapped = packed.content, None
+    if not isinstance(content, Region):
+        memory = memoryview(bytearray(content) if len(packed.spans) > 1 else content)
+    elif held is None or len(held) < _most_open():
+        content.is_held = held is None
+        mapped = content.map()
+        memory = memoryview(mapped)
+    else:
+        memory = memoryview(content.read())
+    if held is not None:
+        held.append(mapped)
+    (start, length), *rest = packed.spans
+    buffers = [memory[offset : offset + size] for offset, size in rest]
+    before = getattr(_ARRIVED, "values", ())
+    _ARRIVED.values = attached
+    try:
+        return pickle.loads(memory[start : start + length], buffers=buffers)
+    except Exception as error:
+        raise TravelError(f"a value arrived from another process but can't be put together: {sentence(error)}") from error
+    finally:
+        _ARRIVED.values = before
+
+
+_ARRIVED = threading.local()  # `values`: what travelled along with the value that is being unpacked
+
+
+def _arrived(index: int) -> object:
+    return _ARRIVED.values[index]
+
+
+@functools.cache
+def _pickler_type() -> Callable[..., Pickler]:
+    from cloudpickle import Pickler
+
+    class ValuePickler(Pickler):
+        """Lets what is packed already travel along as it is."""
+
+        def __init__(self, file: _Pieces, *, attached: list[Packed] | None, **options: Any) -> None:
+            super().__init__(file, **options)
+            self._attached = attached
+
+        def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is not Packed:
+                return super().reducer_override(obj)
+            if self._attached is None:
+                return _same, (obj.value(),)
+            self._attached.append(obj)
+            return _arrived, (len(self._attached) - 1,)
+
+    return ValuePickler
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _inline(pickled: bytes, beside: Iterable[memoryview]) -> Packed:
+    pieces: list[Bytes] = [pickled]
+    spans = [(0, len(pickled))]
+    offset = len(pickled)
+    for each in beside:
+        gap = -offset % _ALIGNMENT
+        pieces += [bytes(gap), each]
+        spans.append((offset + gap, each.nbytes))
+        offset += gap + each.nbytes
+    return Packed(b"".join(pieces), tuple(spans))
+
+
+def _in_region(pickled: Iterable[bytes], length: int, beside: Iterable[memoryview], spares: Spares | None) -> Packed:
+    pieces: list[Bytes] = [*pickled]
+    spans = [(0, length)]
+    offset = length
+    for each in beside:
+        gap = -offset % _ALIGNMENT
+        pieces += [bytes(gap), each]
+        spans.append((offset + gap, each.nbytes))
+        offset += gap + each.nbytes
+    spare = None if spares is None else spares.take()
+    fd = os.memfd_create("dagy", os.MFD_CLOEXEC) if spare is None else spare
+    try:
+        _write(fd, pieces)
+        os.truncate(fd, offset)  # a spare may have been longer
+    except OSError as error:
+        raise TravelError(f"a value of {offset} bytes does not fit in memory: {error.strerror}") from error
+    finally:
+        region = Region(fd, spares)
+    return Packed(region, tuple(spans))
+
+
+def _write(fd: int, pieces: Iterable[Bytes]) -> None:
+    left = [memoryview(each).cast("B") for each in pieces if len(each)]
+    offset = 0
+    while left:
+        count = os.pwritev(fd, left[:_MOST_AT_ONCE], offset)
+        offset += count
+        while left and count >= left[0].nbytes:
+            count -= left.pop(0).nbytes
+        if count:
+            left[0] = left[0][count:]
+
+
+def without_region(packed: Packed) -> Packed:
+    """The same value held as bytes when this process has many regions open; else `packed` itself."""
+    if isinstance(packed.content, Region) and packed.spans and len(_OPEN) > _most_open():
+        return Packed(packed.content.read(), packed.spans)
+    return packed
+
+
+def with_region(packed: Packed) -> Packed:
+    """The same value in shared memory."""
+    if isinstance(packed.content, Region):
+        return packed
+    fd = os.memfd_create("dagy", os.MFD_CLOEXEC)
+    region = Region(fd)
+    _write(fd, [packed.content])
+    region.size = len(packed.content)
+    return Packed(region, packed.spans)
+
+
+# ---- what can't travel
+
+
+def _travel_error(value: object, what: str, error: BaseException) -> TravelError:
+    if isinstance(error, TravelError):
+        return error
+    if isinstance(error, RecursionError):
+        return TravelError(f"{what} is nested too deeply to travel between processes; use isolation='thread'")
+    path, culprit, error = _culprit(value, error)
+    kind = type(culprit)
+    name = "generator" if kind is GeneratorType else f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    reason = "" if kind is GeneratorType else f" ({sentence(error)})"
+    remedy = "make it a list" if kind is GeneratorType else "leave it out"
+    return TravelError(
+        f"{what}{path} is of type {name}, which can't travel between processes{reason}; "
+        f"{remedy}, or use isolation='thread'"
+    )
+
+
+def _culprit(value: object, error: BaseException) -> tuple[str, object, BaseException]:
+    """The innermost part that can't be packed, the way to it such as `['a'][3]`, and what it raised."""
+    path = ""
+    for _ in range(50):
+        for step, part in _parts(value):
+            failure = _failure(part)
+            if failure is not None:
+                value, error, path = part, failure, path + step
+                break
+        else:
+            break
+    return path, value, error
+
+
+def _failure(value: object) -> BaseException | None:
+    try:
+        _pickler_type()(_Pieces(), protocol=5, buffer_callback=lambda _: False, attached=[]).dump(value)
+    except Exception as error:  # noqa: BLE001 (user code: __reduce__ and __getstate__)
+        return error
+    return None
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    """What `value` is made of, each with how it is reached; of a long list only the beginning."""
+    limit = 10_000
+    if isinstance(value, dict):
+        for key, each in list(value.items())[:limit]:
+            yield f"[{shown(key)}]", each
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value[:limit]):
+            yield f"[{index}]", each
+    elif isinstance(value, set | frozenset):
+        for each in list(value)[:limit]:
+            yield f" (in the set: {shown(each)})", each
+    elif isinstance(value, FunctionType):
+        yield from _parts_of_function(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield f".{field.name}", getattr(value, field.name, None)
+    elif not isinstance(value, type):
+        for name, each in list(getattr(value, "__dict__", {}).items())[:limit]:
+            yield f".{name}", each
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """The outer names that the code of a function uses, and its defaults."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield f", its outer name {name!r},", cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield f", its global name {name!r},", function.__globals__[name]
+    for each in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        yield f", its default {shown(each)},", each

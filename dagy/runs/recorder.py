@@ -1,0 +1,330 @@
+"""Keeps a run while it goes: what `dagy.engine.keeping` asks of a recorder.
+
+One thread a run reads the run's events in batches and commits them a few times a second, together with the results
+that tasks returned; a task's own thread only adds to a list, or writes a large result to its file. What one batch holds
+is in the history as a whole or not at all, and no event is there without the results that were kept before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
+from dagy.engine.log import OUTPUT_LIMIT, EventLog
+from dagy.errors import ResumeError, StoreError, UnknownRunError, sentence
+from dagy.program import Program
+from dagy.runs.code import add_code
+from dagy.runs.faults import point
+from dagy.runs.output import FILE_NAME as OUTPUT_NAME
+from dagy.runs.output import OutputFile
+from dagy.runs.owners import HELD_HERE, LEASE_SECONDS, this_process
+from dagy.runs.recovery import recover
+from dagy.runs.results import Kept, is_small, kept, kept_small
+from dagy.runs.schema import DISPLAY, HOOK, ITEM, OUTPUT, RUN, STATES, TASK
+from dagy.runs.specs import spec_json
+from dagy.runs.store import Store, insert, storable
+from dagy.states import State, StateType
+from dagy.version import __version__
+
+if TYPE_CHECKING:
+    import sqlite3
+
+logger = logging.getLogger(__name__)
+
+BATCH_SECONDS = 0.02  # what comes within this time is committed together
+IDLE_SECONDS = 0.2  # how long an event may lie unseen; a result is seen at once
+RENEW_SECONDS = 10  # how often a lease is renewed
+
+_Row = tuple[object, ...]
+
+
+class RunRecorder:
+    """Keeps one run in the history in `local_dir`. With `resumed_from` the run goes on where that one ended.
+
+    `clock` gives nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self, local_dir: Path, *, resumed_from: str | None = None, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._local_dir = local_dir
+        self._resumed_from = resumed_from
+        self._clock = clock
+        self._flushing = threading.Lock()
+        self._wake = threading.Event()
+        self._is_awake = False
+        self._has_ended = False
+        self._is_over = False
+        self._failure: StoreError | None = None
+        self._kept: deque[tuple[str, int | None, int, object]] = deque()
+        self._seen = 0  # how many events of the log are in the history
+        self._code_is_kept = False
+        self._lease_renewed = 0.0
+
+    def begin(
+        self,
+        run_id: str,
+        program: Program,
+        parameters: Mapping[str, Any],
+        log: EventLog,
+        give_up: Callable[[StoreError], None],
+    ) -> None:
+        """Put the run into the history, durably. Raises `StoreError`; `ResumeError` if another run goes on already."""
+        self._run_id = run_id
+        self._program = program
+        self._log = log
+        self._give_up = give_up
+        self._numbers = {task.id: number for number, task in enumerate(program.spec.tasks)}
+        self._states = [StateType.PENDING] * len(self._numbers)
+        self._counts: Counter[StateType] = Counter({StateType.PENDING: len(self._numbers)})
+        self._state, self._message = StateType.RUNNING, ""
+        self._written: Counter[str] = Counter()  # characters of output in the events of a task
+        self._store = Store(self._local_dir)
+        try:
+            self._folder = self._store.run_folder(run_id)
+            self._output = OutputFile(self._folder / OUTPUT_NAME)
+            recover(self._store, self._clock)
+            HELD_HERE.add(run_id)
+            self._add_run(parameters)
+        except BaseException:
+            HELD_HERE.discard(run_id)
+            self._store.close()
+            raise
+        self._thread = threading.Thread(target=self._serve, name=f"dagy-{run_id}-recorder", daemon=True)
+        self._thread.start()
+
+    def keep(self, task: str, item: int | None, attempt: int, value: object) -> None:
+        """Keep what an attempt returned. Raises `StoreError`."""
+        if self._failure is not None:
+            raise self._failure
+        if not is_small(value):
+            value = kept(value, self._folder, f"results/{self._numbers[task]}-{_item(item)}-{attempt}")
+            point("recorder.kept_file")
+        self._kept.append((task, item, attempt, value))
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake.set()
+
+    def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
+        """Keep what a task wrote; it is on the disk a moment later. When that fails the run is given up."""
+        try:
+            self._output.write(at, task, attempt, stream, text)
+        except StoreError as error:
+            self._fail(error)
+
+    def end(self, state: State, at: int, value: object) -> None:
+        """Put the end of the run into the history, durably. Raises `StoreError`.
+
+        `value` is what the flow returned; it follows from the results of tasks, and is not kept once more.
+        """
+        with self._flushing:
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                point("recorder.before_end")
+                self._flush((state, at))
+                point("recorder.after_end")
+            except StoreError as error:
+                self._failure = error
+                raise
+            finally:
+                self._has_ended = True
+                HELD_HERE.discard(self._run_id)
+
+    def close(self) -> None:
+        """Put the last events into the history, and let go of it."""
+        with self._flushing:
+            try:
+                if self._failure is None and self._has_ended:
+                    self._flush_rest()
+            except StoreError as error:
+                self._failure = error
+                logger.warning("the last events of run %s are not in the history: %s", self._run_id, error)
+            finally:
+                HELD_HERE.discard(self._run_id)
+                self._is_over = True
+                self._wake.set()
+
+    # ---- the thread
+
+    def _serve(self) -> None:
+        try:
+            while not self._is_over:
+                self._wake.wait(IDLE_SECONDS)
+                if self._wake.is_set() and not self._is_over:
+                    time.sleep(BATCH_SECONDS)
+                    self._is_awake = False
+                    self._wake.clear()
+                with self._flushing:
+                    if self._is_over or self._failure is not None:
+                        break
+                    self._flush_if_due()
+        except StoreError as error:
+            self._fail(error)
+        except Exception as error:  # a defect: the run must not go on unrecorded
+            logger.exception("run %s can't be recorded", self._run_id)
+            self._fail(StoreError(f"run {self._run_id!r} can't be recorded: {sentence(error)}"))
+        self._let_go()
+
+    def _flush_if_due(self) -> None:
+        is_due = len(self._log) > self._seen or self._kept or time.monotonic() > self._lease_renewed + RENEW_SECONDS
+        if is_due and not self._has_ended:
+            self._flush()
+            self._store.tidy()
+        else:
+            self._output.flush()
+
+    def _let_go(self) -> None:
+        try:
+            self._output.close()
+            self._store.tidy()
+            self._store.close()
+        except StoreError as error:
+            logger.warning("run %s: %s", self._run_id, error)
+
+    def _fail(self, error: StoreError) -> None:
+        if self._failure is None:
+            self._failure = error
+            HELD_HERE.discard(self._run_id)
+            self._give_up(error)
+
+    # ---- what goes into the history
+
+    def _add_run(self, parameters: Mapping[str, Any]) -> None:
+        spec = self._program.spec
+        now = self._clock()
+        owner = this_process()
+        json_text = spec_json(spec)
+        digest = hashlib.sha256(json_text.encode()).hexdigest()
+        values = [
+            (name, kept(value, self._folder, f"parameters/{number}"))
+            for number, (name, value) in enumerate(parameters.items())
+        ]
+        point("recorder.before_begin")
+        with self._store.writing(durable=True) as db:
+            if self._resumed_from is not None:
+                _claim(db, self._resumed_from, self._run_id)
+            db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", (digest, json_text))
+            row = (
+                self._run_id, storable(spec.name), storable(spec.version), digest, len(spec.tasks),
+                STATES[StateType.RUNNING], "", now, now, self._resumed_from,
+                owner.host, owner.boot, owner.pids, owner.pid, owner.pid_started,
+                1, now + LEASE_SECONDS * 1_000_000_000, __version__, sys.version.split()[0],
+            )  # fmt: skip
+            added = db.execute(
+                "INSERT INTO runs (run_id, flow, version, spec, tasks, state, message, created_at, started_at, "
+                "resumed_from, host, boot, pids, pid, pid_started, fence, lease_until, dagy, python) "
+                f"VALUES ({', '.join('?' * len(row))})",
+                row,
+            )
+            self._id = added.lastrowid or 0
+            self._fence = 1
+            insert(db, "parameters", [(self._id, storable(name), *value) for name, value in values])
+        point("recorder.after_begin")
+        self._lease_renewed = time.monotonic()
+
+    def _flush(self, end: tuple[State, int] | None = None) -> None:
+        """Commit what has come since the last time; with `end`, all there is and the end of the run."""
+        events = self._log.since(self._seen)
+        results = [self._kept.popleft() for _ in range(len(self._kept))]  # after the events: none without its result
+        self._output.flush()
+        rows = [self._event_row(each) for each in events]
+        if end is not None:  # the log says so later, with another number if a hook fails meanwhile
+            rows.append(self._event_row(RunChanged(self._seen + len(events), end[1], end[0])))
+        now = self._clock()
+        with self._store.writing(durable=end is not None) as db:
+            point("recorder.in_batch")
+            self._hold_on(db, now, None if end is None else end[1])
+            if not self._code_is_kept:
+                add_code(db, self._id, self._program)
+            insert(db, "results", [self._result_row(*each) for each in results])
+            insert(db, "events", rows)
+            counts = [(self._id, STATES[state], tasks) for state, tasks in self._counts.items()]
+            db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", counts)
+            point("recorder.before_commit")
+        point("recorder.after_commit")
+        self._code_is_kept = True
+        self._seen += len(events)
+        self._lease_renewed = time.monotonic()
+
+    def _flush_rest(self) -> None:
+        """Commit the events that came after the end, the end's own among them: it may have another number now."""
+        rows = [self._event_row(each) for each in self._log.since(self._seen)]
+        with self._store.writing() as db:
+            insert(db, "events", rows, instead=True)
+
+    def _hold_on(self, db: sqlite3.Connection, now: int, ended_at: int | None) -> None:
+        """Renew the lease and write the run's state; `StoreError` if another process has taken the run over."""
+        lease = None if ended_at is not None else now + LEASE_SECONDS * 1_000_000_000
+        done = db.execute(
+            "UPDATE runs SET lease_until = ?, state = ?, message = ?, ended_at = ? "
+            "WHERE id = ? AND fence = ? AND ended_at IS NULL",
+            (lease, STATES[self._state], storable(self._message), ended_at, self._id, self._fence),
+        )
+        if done.rowcount != 1:
+            raise StoreError(f"run {self._run_id!r} was taken over by another process, which found this one gone")
+
+    def _event_row(self, event: Event) -> _Row:
+        if type(event) is TaskChanged:
+            _, at, task, attempt, state, _ = event
+            number = self._numbers[task]
+            self._counts[self._states[number]] -= 1
+            self._counts[state.type] += 1
+            self._states[number] = state.type
+            message = storable(state.message) if state.message else None
+            return (self._id, event.seq, at, TASK, number, None, attempt, STATES[state.type], message, None)
+        return self._rarer_event_row(event)
+
+    def _rarer_event_row(self, event: Event) -> _Row:
+        run, numbers = self._id, self._numbers
+        match event:
+            case ItemChanged(seq, at, task, item, attempt, state):
+                message = storable(state.message) or None
+                return (run, seq, at, ITEM, numbers[task], item, attempt, STATES[state.type], message, None)
+            case RunChanged(seq, at, state):
+                self._state, self._message = state.type, state.message
+                return (run, seq, at, RUN, None, None, None, STATES[state.type], storable(state.message) or None, None)
+            case TaskWrote(seq, at, task, attempt, stream, text, _):
+                self._written[task] += len(text)
+                if self._written[task] > OUTPUT_LIMIT:
+                    text = ""  # the run's output file has it
+                return (run, seq, at, OUTPUT, numbers[task], None, attempt, None, storable(text), storable(stream))
+            case TaskShowed(seq, at, task, attempt, data, metadata):
+                bundle = json.dumps({"data": data, "metadata": metadata}, default=str)
+                return (run, seq, at, DISPLAY, numbers[task], None, attempt, None, None, bundle)
+            case HookFailed(seq, at, hooked, hook, error):
+                number = None if hooked is None else numbers[hooked]
+                told = storable(sentence(error))
+                return (run, seq, at, HOOK, number, None, None, None, told, storable(hook))
+            case _:
+                raise AssertionError(f"no such event: {event!r}")
+
+    def _result_row(self, task: str, item: int | None, attempt: int, value: object) -> _Row:
+        found = value if type(value) is Kept else kept_small(value)
+        return (self._id, self._numbers[task], -1 if item is None else item, attempt, *found)
+
+
+def _claim(db: sqlite3.Connection, run_id: str, by: str) -> None:
+    """Let the run `by` go on where `run_id` ended; `ResumeError` if another run does so already."""
+    row = db.execute("SELECT ended_at, resumed_by FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise UnknownRunError(run_id)
+    ended_at, resumed_by = row
+    if ended_at is None:
+        raise ResumeError(f"run {run_id!r} is still running")
+    if resumed_by is not None:
+        raise ResumeError(f"run {run_id!r} is resumed by run {resumed_by!r} already")
+    db.execute("UPDATE runs SET resumed_by = ? WHERE run_id = ?", (by, run_id))
+
+
+def _item(item: int | None) -> str:
+    return "all" if item is None else str(item)

@@ -1,0 +1,367 @@
+"""The history's file, and the only door to SQLite.
+
+Any number of processes and threads write to one file at once, so each change is a transaction that takes the writer's
+lock before it reads (`BEGIN IMMEDIATE`), waits its turn for as long as half a minute, and is there as a whole or not
+at all.
+
+SQLite 3.7.0 to 3.51.2 can lose committed pages when one connection copies the write-ahead log into the database
+(a checkpoint) at the very moment at which another one starts that log anew. Here a checkpoint is never left to chance:
+it is made only while its maker itself holds the writer's lock, so that nobody can start the log anew meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagy.errors import StoreError
+from dagy.runs.faults import point
+from dagy.runs.schema import APPLICATION_ID, MIGRATIONS
+from dagy.settings import made_private
+
+if TYPE_CHECKING:
+    import sqlite3
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "history.db"
+WARN_SECONDS = 5.0  # how long to wait for other writers before saying so
+WAIT_SECONDS = 30.0  # how long to wait for them at all
+LOG_LIMIT = 4_000_000  # bytes of write-ahead log from which it is copied into the database
+
+_ROWS_AT_ONCE = 40
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_INHERITED: list[object] = []  # connections of the process this one was forked from: to close one would break them
+
+
+class Store:
+    """The history in `folder`, which is made if it is missing; with `write=False` it is only read, and must be there.
+
+    Threads may share it, and a child that is forked gets a handle of its own. Raises `StoreError`.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = True) -> None:
+        self.folder = folder
+        self.path = folder / FILE_NAME
+        self.write = write
+        self._lock = threading.RLock()
+        self._pid = 0
+        self._db: sqlite3.Connection | None = None
+        if write:
+            made_private(folder)
+        with self._lock:
+            self._connection()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the handle; the store can't be used any more."""
+        with self._lock:
+            if self._db is not None and self._pid == os.getpid():
+                with self._translated():
+                    self._db.close()
+            self._db = None
+            self._pid = -1
+
+    @contextlib.contextmanager
+    def writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that changes the history: all of what the block does, or nothing if it raises.
+
+        It holds though the process dies; with `durable` it holds though the machine loses power, and with it all that
+        was written before. Raises `StoreError`.
+        """
+        with self._lock, self._translated():
+            db = self._connection()
+            if durable:
+                db.execute("PRAGMA synchronous = FULL")
+            try:
+                self._begin(db)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+            finally:
+                if durable:
+                    db.execute("PRAGMA synchronous = NORMAL")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The history as it is at one moment. Raises `StoreError`."""
+        with self._lock, self._translated():
+            db = self._connection()
+            if db.in_transaction:
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where the files of a run are; never outside the history's folder, whatever `run_id` is."""
+        if not _SAFE_ID.fullmatch(run_id):
+            raise StoreError(f"{run_id!r} can't be the id of a run")
+        return self.folder / "runs" / run_id
+
+    def tidy(self, *, limit: int = LOG_LIMIT) -> bool:
+        """Copy the write-ahead log into the database if it is longer than `limit` bytes; whether that was done."""
+        try:
+            if self.path.with_name(f"{FILE_NAME}-wal").stat().st_size <= limit:
+                return False
+        except OSError:
+            return False
+        import sqlite3
+
+        with self._lock, self._translated():
+            db = self._connection()
+            db.execute("PRAGMA busy_timeout = 0")
+            try:
+                db.execute("BEGIN IMMEDIATE")  # nobody writes from here on, and nothing starts the log anew
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                return False  # somebody writes; the next one to tidy will do
+            else:
+                copier = self._opened(self.path.as_uri() + "?mode=rw")
+                try:
+                    point("store.checkpoint")
+                    copier.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                finally:
+                    copier.close()
+                    db.execute("ROLLBACK")
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {WARN_SECONDS * 1000:.0f}")
+        return True
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._pid == -1:
+            raise StoreError(f"the history {str(self.path)!r} is closed")
+        if self._pid != os.getpid():
+            if self._db is not None:
+                _INHERITED.append(self._db)
+            with self._translated():
+                self._db = self._made() if self.write else self._opened_to_read()
+            self._pid = os.getpid()
+        if self._db is None:
+            raise StoreError(f"the history {str(self.path)!r} is not open")
+        return self._db
+
+    def _made(self) -> sqlite3.Connection:
+        with contextlib.suppress(OSError):  # it is there, or SQLite will say what is wrong
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        db = self._opened(self.path.as_uri() + "?mode=rwc")
+        try:
+            _prepare(db, self.path)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _opened_to_read(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            raise StoreError(f"there is no history at {str(self.path)!r}")
+        import sqlite3
+
+        db = self._opened(self.path.as_uri() + "?mode=ro")
+        try:
+            version = _version(db)
+        except sqlite3.OperationalError:
+            # Nothing can be made beside the file, not even what SQLite needs for readers.
+            db.close()
+            if self.path.with_name(f"{FILE_NAME}-wal").exists():
+                raise
+            db = self._opened(self.path.as_uri() + "?mode=ro&immutable=1")
+            version = _version(db)
+        _check_version(db, version, self.path)
+        if version < len(MIGRATIONS):
+            raise StoreError(f"the history {str(self.path)!r} was made by an older dagy and can only be read here")
+        return db
+
+    def _opened(self, uri: str) -> sqlite3.Connection:
+        import sqlite3
+
+        db = sqlite3.connect(
+            uri, uri=True, timeout=WARN_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA mmap_size = 0")
+        return db
+
+    def _begin(self, db: sqlite3.Connection) -> None:
+        """Take the writer's lock, waiting for others as long as is reasonable."""
+        import sqlite3
+
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            logger.warning("another process has been writing to %s for %g s", self.path, WARN_SECONDS)
+            db.execute(f"PRAGMA busy_timeout = {(WAIT_SECONDS - WARN_SECONDS) * 1000:.0f}")
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {WARN_SECONDS * 1000:.0f}")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors as `StoreError`, each with what to do about it."""
+        import sqlite3
+
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(_explained(error, self.path)) from error
+
+
+def insert(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], *, instead: bool = False) -> None:
+    """Add `rows` to `table`; with `instead` in the place of rows with the same key.
+
+    Many go with each statement: SQLite lets other threads run in between, and may have to wait for them.
+    """
+    if not rows:
+        return
+    one = f"({', '.join('?' * len(rows[0]))})"
+    whole = len(rows) - len(rows) % _ROWS_AT_ONCE
+    verb = "INSERT OR REPLACE" if instead else "INSERT"
+    statement = f"{verb} INTO {table} VALUES {', '.join([one] * _ROWS_AT_ONCE)}"
+    for start in range(0, whole, _ROWS_AT_ONCE):
+        db.execute(statement, list(itertools.chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])))
+    db.executemany(f"{verb} INTO {table} VALUES {one}", rows[whole:])
+
+
+def storable(text: str) -> str | bytes:
+    """`text` as a column can hold it."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def text_of(stored: str | bytes | None) -> str:
+    """What `storable` made a column hold; nothing for NULL."""
+    return stored.decode("utf-8", "surrogatepass") if isinstance(stored, bytes) else stored or ""
+
+
+def sqlite_version() -> tuple[int, int, int]:
+    """The version of SQLite that Python is linked with."""
+    import sqlite3
+
+    return sqlite3.sqlite_version_info
+
+
+def can_lose_the_log(version: tuple[int, int, int]) -> bool:
+    """Whether that SQLite has the fault that the module's docstring tells of."""
+    if version < (3, 7, 0) or version >= (3, 51, 3):
+        return False
+    return not ((3, 44, 6) <= version < (3, 45, 0) or (3, 50, 7) <= version < (3, 51, 0))
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the tables up to date; whoever comes first does it, the others wait."""
+    version = _version(db)
+    _check_version(db, version, path)
+    if version == len(MIGRATIONS):
+        return
+    _log_ahead(db)
+    db.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000:.0f}")
+    while version < len(MIGRATIONS):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            version = _version(db)
+            _check_version(db, version, path)
+            if version < len(MIGRATIONS):
+                for statement in MIGRATIONS[version]:
+                    db.execute(statement)
+                    point("store.migration")
+                version += 1
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {version}")
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+    db.execute(f"PRAGMA busy_timeout = {WARN_SECONDS * 1000:.0f}")
+
+
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log; SQLite does not wait its turn for that by itself."""
+    import sqlite3
+
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check_version(db: sqlite3.Connection, version: int, path: Path) -> None:
+    made_by = db.execute("PRAGMA application_id").fetchone()[0]
+    if made_by != APPLICATION_ID and (version or db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()):
+        raise StoreError(f"{str(path)!r} is a database, but not a history of dagy; move it away")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the history {str(path)!r} was made by a newer dagy (its version is {version}, this dagy knows "
+            f"{len(MIGRATIONS)}); upgrade dagy, or set DAGY_LOCAL_DIR to another folder"
+        )
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    import sqlite3
+
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _explained(error: sqlite3.Error, path: Path) -> str:
+    import sqlite3
+
+    what = f"the history {str(path)!r}"
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return f"{what} has been held by another process for {WAIT_SECONDS:g} s; find it with: fuser {path}"
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return (
+                f"{what} is damaged ({error}); nothing was changed. Move it away, and dagy begins a new one; to save "
+                f"what can be saved of it: sqlite3 {path.name} .recover"
+            )
+        case sqlite3.SQLITE_FULL:
+            return f"{what} can't grow: the disk is full, or a quota is used up"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return f"{what} can't be written: it is read-only here; set DAGY_LOCAL_DIR to a folder of your own"
+        case sqlite3.SQLITE_CANTOPEN:
+            return f"{what} can't be opened ({error}); check that {str(path.parent)!r} is a folder of yours"
+        case sqlite3.SQLITE_IOERR:
+            return f"{what} can't be read or written: {error} ({sys.platform}); check the disk that it is on"
+        case _:
+            return f"{what}: {error}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import typing
 from collections.abc import (
     AsyncGenerator,
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from dagy.errors import DefinitionError, ParameterError, did_you_mean, shown
 from dagy.spec import ParameterSpec
+from dagy.values import is_json as is_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -39,8 +39,6 @@ else:
             return Annotated[annotation, Static]
 
 
-_JSON_SCALARS = frozenset({str, int, bool, type(None)})
-_DEEPEST = 150  # levels of lists and dicts; readers of JSON have limits of their own, not far above
 _EMPTY = inspect.Parameter.empty
 _UNKNOWN = object()  # the annotation of a parameter that has none, or one that can't be evaluated
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -258,29 +256,6 @@ def _annotation_text(annotation: Any) -> str:
     if Static in getattr(annotation, "__metadata__", ()):
         return f"Static[{inspect.formatannotation(annotation.__origin__)}]"
     return inspect.formatannotation(annotation)
-
-
-def is_json(value: object) -> bool:
-    """Whether JSON gives `value` back just as it is."""
-    level: list[Any] = [[value]]
-    for _ in range(_DEEPEST):
-        deeper: dict[int, Any] = {}  # by identity: a list that holds itself twice would double at each level
-        for container in level:
-            for each in container.values() if type(container) is dict else container:
-                kind = type(each)
-                if kind is list or kind is dict:
-                    deeper[id(each)] = each
-                elif kind is float:
-                    if not math.isfinite(each):
-                        return False
-                elif kind not in _JSON_SCALARS:
-                    return False
-        if not deeper:
-            return True
-        level = list(deeper.values())
-        if not all(type(key) is str for container in level if type(container) is dict for key in container):
-            return False
-    return False
 
 
 def _is_lazy(annotation: Any) -> bool:

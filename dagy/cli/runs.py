@@ -187,7 +187,7 @@ def _as_json(run: RunRecord) -> dict[str, Any]:
         "started_at": _time(run.started_at),
         "ended_at": _time(run.ended_at),
         "seconds": run.seconds,
-        "tasks": {state: count for state, count in run.tasks.items()},
+        "tasks": dict(run.tasks),
         "resumed_from": run.resumed_from,
         "resumed_by": run.resumed_by,
     }

@@ -20,7 +20,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn, cast
 
 from dagy.engine.output import set_sink
 from dagy.engine.packed_errors import pack_error, stand_in
@@ -35,6 +35,7 @@ _MOST_FUNCTIONS = 200  # that a worker remembers; whoever calls it counts along
 _IDLE_SECONDS = 60
 _ERROR_SECONDS = 5.0  # that an exception may take to tell what it is
 _LOG_PIECE = 8_000  # characters of a log record in one message
+
 
 class TooSlow(BaseException):
     """Code of the user's takes too long where it should not take any time."""
@@ -123,8 +124,10 @@ class Worker:
         self._send(kind, (goes_on, has_spare, [_is_held(each) for each in maps]), [part])
         return goes_on
 
-    def _run(self, digest: bytes, is_async: bool, inputs: Packed, values: list[object], maps: list[mmap.mmap | None]) -> object:
-        args, kwargs = unpack(inputs, values, maps)  # type: ignore[misc]  # as they were packed
+    def _run(
+        self, digest: bytes, is_async: bool, inputs: Packed, values: list[object], maps: list[mmap.mmap | None]
+    ) -> object:
+        args, kwargs = cast("tuple[tuple[object, ...], dict[str, object]]", unpack(inputs, values, maps))
         del values
         function = self._functions[digest]
         self._functions.move_to_end(digest)
@@ -142,6 +145,10 @@ class Worker:
 
         try:
             return asyncio.run(main())
+        except asyncio.CancelledError:
+            if self._was_told_to_stop:
+                raise Stopped from None
+            raise
         finally:
             self._cancel = None
 
@@ -255,16 +262,16 @@ def _open_streams(libc: ctypes.CDLL) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: PTH123, SIM115
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
     for name in ("stdout", "stderr"):
         libc.setvbuf(ctypes.c_void_p.in_dll(libc, name), None, 1, 0)  # by line
 
 
-def _stream(fd: int) -> TextIO:
+def _stream(fd: int) -> io.TextIOWrapper:
     raw = io.FileIO(fd, "w", closefd=False)
-    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)  # type: ignore[arg-type]  # as with -u
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)  # as with -u
 
 
 def _state() -> tuple[object, ...]:

@@ -25,6 +25,7 @@ from dagy.engine.events import (
     AttemptStopped,
     CallHooks,
     CancelAsked,
+    Command,
     Deadline,
     Expand,
     Finish,
@@ -41,12 +42,12 @@ from dagy.engine.events import (
     StartAttempt,
     Stimulus,
     StopAttempt,
-    TaskChanged,
     TaskRaised,
     TaskReturned,
     Timer,
     TimerFired,
     WorkerDied,
+    new,
 )
 from dagy.engine.keeping import CacheEntry
 from dagy.engine.log import EventLog
@@ -281,7 +282,7 @@ class Driver:
                 self.options.recorder.keep(attempt.task, attempt.item, attempt.number, value)
             except StoreError as error:
                 return KeepingFailed(error)
-        return TaskReturned(attempt.task, attempt.number, value, note, attempt.item)
+        return new(TaskReturned, (attempt.task, attempt.number, value, note, attempt.item))
 
     def _run_in_process(self, attempt: Attempt, code: TaskCode, inputs: dict[str, Any]) -> object:
         args, kwargs = code.parameters.arguments(inputs)
@@ -427,65 +428,66 @@ class Driver:
     def _take_turn(self) -> _Turn:
         """Let all that waits happen; what is to be done once the turn is over."""
         turn = _Turn()
-        inbox, machine, log = self._inbox, self._machine, self.log
+        inbox, machine = self._inbox, self._machine
         at = self._clock()
         with self._lock:
             while inbox:
                 stimulus = inbox.popleft()
                 for command in step(machine, stimulus):
-                    match command:
-                        case Record():
-                            self._record(command, stimulus, at)
-                        case StartAttempt(task, number, seconds, item):
-                            if item is None:
-                                log.append(TaskChanged(len(log), at, task, number, _RUNNING))
-                                if number == 1:
-                                    self._started[task] = at
-                            else:
-                                log.append(ItemChanged(len(log), at, task, item, number, _RUNNING))
-                            turn.start.append(self._attempt(task, item, number, seconds))
-                        case Release(task):
-                            self._let_go(task)
-                        case CallHooks():
-                            turn.hooks.append(self._hook_call(command))
-                        case SetTimer(timer, seconds):
-                            self._timers.set(seconds, functools.partial(self._fire, timer))
-                        case StopAttempt(task, _, item):
-                            self._stop(self._attempts[task, item])
-                        case Expand(task):
-                            turn.expand.append(task)
-                        case RecordRun(state):
-                            log.append(RunChanged(len(log), at, state))
-                        case Finish(state):
-                            self._end_state = state
-                        case _:
-                            assert_never(command)
+                    kind = type(command)
+                    if kind is Record:
+                        self._record(command, stimulus, at)
+                    elif kind is StartAttempt:
+                        turn.start.append(self._attempt(command, at))
+                    elif kind is Release:
+                        self._let_go(command[0])
+                    else:
+                        self._perform(command, turn, at)
             self._hooks_at_work += len(turn.hooks)
         return turn
 
+    def _perform(self, command: Command, turn: _Turn, at: int) -> None:
+        match command:
+            case CallHooks():
+                turn.hooks.append(self._hook_call(command))
+            case SetTimer(timer, seconds):
+                self._timers.set(seconds, functools.partial(self._fire, timer))
+            case StopAttempt(task, _, item):
+                self._stop(self._attempts[task, item])
+            case Expand(task):
+                turn.expand.append(task)
+            case RecordRun(state):
+                self.log.append(RunChanged(len(self.log), at, state))
+            case Finish(state):
+                self._end_state = state
+            case Record() | StartAttempt() | Release():  # done where they come from, for they come often
+                pass
+            case _:
+                assert_never(command)
+
     def _record(self, record: Record, stimulus: Stimulus, at: int) -> None:
         task, attempt, state, error, item = record
-        log = self.log
-        is_final = state.type is not StateType.RUNNING and state.is_final
         if item is not None:
-            log.append(ItemChanged(len(log), at, task, item, attempt, state))
-            if is_final:
+            self.log.append(ItemChanged(len(self.log), at, task, item, attempt, state))
+            if state.is_final:
                 self._attempts.pop((task, item), None)
                 self._item_ended(record, stimulus)
             return
-        log.append(TaskChanged(len(log), at, task, attempt, state))
-        if is_final:
+        self.log.task_changed(at, task, attempt, state)
+        if type(stimulus) is TaskReturned and stimulus[0] == task and stimulus[4] is None:
+            self._values[task] = stimulus[2]
+            self._ended[task] = at
+            del self._attempts[task, None]
+        elif state.is_final:
             self._ended[task] = at
             self._attempts.pop((task, None), None)
-            if type(stimulus) is TaskReturned and stimulus.task == task and stimulus.item is None:
-                self._values[task] = stimulus.value
-            elif task in self._mapped:
+            if task in self._mapped:
                 self._mapped_ended(task, state)
             if error is not None:
                 self._errors[task] = error
         elif error is not None:
             self._errors[task] = error
-        elif attempt == 1:
+        else:
             self._started[task] = at
 
     def _item_ended(self, record: Record, stimulus: Stimulus) -> None:
@@ -505,11 +507,18 @@ class Driver:
         elif task in self._item_errors:
             self._errors[task] = next(iter(self._item_errors[task].values()))
 
-    def _attempt(self, task: str, item: int | None, number: int, seconds: float | None) -> Attempt:
-        spec = self._machine.tasks[task].spec
-        way = self._ways.get(id(spec.options))
+    def _attempt(self, command: StartAttempt, at: int) -> Attempt:
+        task, number, seconds, item = command
+        if item is None:
+            self.log.task_changed(at, task, number, _RUNNING)
+            if number == 1:
+                self._started[task] = at
+        else:
+            self.log.append(ItemChanged(len(self.log), at, task, item, number, _RUNNING))
+        options = self._machine.tasks[task].spec.options
+        way = self._ways.get(id(options))
         if way is None:
-            way = self._ways[id(spec.options)] = self._way(spec.options, self.program.code[task])
+            way = self._ways[id(options)] = self._way(options, self.program.code[task])
         sink = TaskSink(self, task, number) if self._has_sinks else None
         attempt = self._attempts[task, item] = Attempt(task, item, number, way, seconds, sink)
         return attempt

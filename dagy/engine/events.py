@@ -14,6 +14,10 @@ from typing import Literal, NamedTuple, TypeAlias
 from dagy.errors import StoreError, WorkerDiedError
 from dagy.states import State
 
+# `new(TaskChanged, (...))` is `TaskChanged(...)` in a quarter of the time, with all fields given and in order: for the
+# few places that a task that does nothing passes through.
+new = tuple.__new__
+
 # ---- stimuli: what can happen
 
 
@@ -198,9 +202,7 @@ class Finish(NamedTuple):
     state: State
 
 
-Command: TypeAlias = (
-    StartAttempt | Expand | StopAttempt | SetTimer | Record | RecordRun | CallHooks | Release | Finish
-)
+Command: TypeAlias = StartAttempt | Expand | StopAttempt | SetTimer | Record | RecordRun | CallHooks | Release | Finish
 
 # ---- events: what readers are told; `seq` counts from 0 without gaps, `at` is nanoseconds since the epoch
 

@@ -77,8 +77,8 @@ class Terminal:
 
     def __str__(self) -> str:
         """The lines as one text, without bars that were wiped away; it ends with a newline only if one was written."""
-        text = "\n".join(row.line().text for row in self._rows if row.has_ended or row.width)
-        return text + "\n" if self._rows and self._rows[-1].has_ended else text
+        kept = [(text, row.has_ended) for row in self._rows if (text := row.line().text) or row.has_ended]
+        return "\n".join(text for text, _ in kept) + ("\n" if kept and kept[-1][1] else "")
 
     def _new_row(self, stream: str) -> _Row:
         self._rows.append(_Row(stream, self._let_go + len(self._rows)))

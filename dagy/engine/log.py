@@ -15,8 +15,9 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from dagy.engine.events import Event, TaskShowed, TaskWrote
+from dagy.engine.events import Event, TaskChanged, TaskShowed, TaskWrote, new
 from dagy.engine.folding import condensed, draws, draws_over, fold
+from dagy.states import State
 
 OUTPUT_LIMIT = 1_000_000  # characters of output that are kept for each task
 SHOWN_LIMIT = 50  # displays that are kept for each task
@@ -48,6 +49,13 @@ class EventLog:
     def append(self, event: Event) -> None:
         """Add an event whose `seq` is `len(log)`; the caller holds the lock."""
         self._events.append(event)
+        if self._followers:
+            self._grown.notify_all()
+
+    def task_changed(self, at: int, task: str, attempt: int, state: State) -> None:
+        """Add a `TaskChanged`; the caller holds the lock."""
+        events = self._events
+        events.append(new(TaskChanged, (len(events), at, task, attempt, state, "task")))
         if self._followers:
             self._grown.notify_all()
 

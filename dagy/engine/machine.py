@@ -37,6 +37,7 @@ from dagy.engine.events import (
     Timer,
     TimerFired,
     WorkerDied,
+    new,
 )
 from dagy.errors import StoreError, TaskTimeoutError, sentence
 from dagy.program import Program, TaskCode
@@ -161,6 +162,7 @@ class RunMachine:
         self.ready: deque[TaskLine] = deque()
         self.held: list[TaskLine] = []  # failed, and waiting for the run to be tried again
         self.stopping: set[TaskLine] = set()  # their attempts were told to stop and have not ended yet
+        self.is_ending = False  # nothing new is to be started
         self.cancel_reason: str | None = None
         self.is_out_of_time = False
         self.broken: StoreError | None = None
@@ -190,11 +192,6 @@ class RunMachine:
             tasks[task_id].state = _REUSED
 
     @property
-    def is_ending(self) -> bool:
-        """Whether nothing new is to be started."""
-        return self.cancel_reason is not None or (self.fail_fast and self.first_failure is not None)
-
-    @property
     def stop_reason(self) -> str:
         """Why what ran was told to stop."""
         return self.cancel_reason or f"stopped because {self.first_failure!r} failed"
@@ -214,13 +211,28 @@ class RunMachine:
 def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
     """Let `stimulus` happen to `run`; what is to be done about it, in order."""
     out: list[Command] = []
+    if type(stimulus) is TaskReturned:  # the one that comes most often
+        task, attempt, _, note, item = stimulus
+        line = _current(run, task, item, attempt)
+        if line is not None:
+            _leave(run, line)
+            _finish(run, line, completed(note) if note else _COMPLETED, out)
+    else:
+        _happen(run, stimulus, out)
+    if run.ready and run.free and not run.is_ending:
+        _start_ready(run, out)
+    if run.held and not run.busy and run.state is _RUNNING:
+        _try_again(run, out)
+    if not run.unfinished and not run.state.is_final and run.state is not _PENDING:
+        run.state = _end_state(run)
+        out.append(Finish(run.state))
+    return out
+
+
+def _happen(run: RunMachine, stimulus: Stimulus, out: list[Command]) -> None:
     match stimulus:
         case TaskReturned():
-            task, attempt, _, note, item = stimulus
-            line = _current(run, task, item, attempt)
-            if line is not None:
-                _leave(run, line)
-                _finish(run, line, completed(note) if note else _COMPLETED, out)
+            return
         case TaskRaised(task, attempt, error, chance, item):
             line = _current(run, task, item, attempt)
             if line is not None:
@@ -250,14 +262,6 @@ def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
             _begin(run, out)
         case _:
             assert_never(stimulus)
-    if run.ready and run.free and not run.is_ending:
-        _start_ready(run, out)
-    if run.held and not run.busy and run.state is _RUNNING:
-        _try_again(run, out)
-    if not run.unfinished and not run.state.is_final and run.state is not _PENDING:
-        run.state = _end_state(run)
-        out.append(Finish(run.state))
-    return out
 
 
 # ---- beginning
@@ -281,16 +285,12 @@ def _start_ready(run: RunMachine, out: list[Command]) -> None:
     ready = run.ready
     while run.free and ready:
         line = ready.popleft()
-        state = line.state
-        if state.is_final:
-            continue
         items = line.items
         if items is not None and items.count is None:
-            _move(line, _RUNNING)
-            line.attempt = 1
-            run.busy += 1
-            out.append(Record(line.id, 1, _RUNNING))
-            out.append(Expand(line.id))
+            if line.state is _PENDING:
+                _begin_mapped(run, line, out)
+            continue
+        if line.state.is_final:
             continue
         limit = line.limit
         if limit is not None:
@@ -300,13 +300,24 @@ def _start_ready(run: RunMachine, out: list[Command]) -> None:
             limit.free -= 1
         if items is not None:
             line = _next_item(run, line, items)
-        if not line.attempt:
+        if line.state is _PENDING:
             run.busy += 1
+        else:
+            check_move(line.name, line.state.type, StateType.RUNNING)
         run.free -= 1
+        line.state = _RUNNING
         line.attempt += 1
-        _move(line, _RUNNING)
         spec = line.spec
-        out.append(StartAttempt(spec.id, line.attempt, spec.options.timeout_seconds, line.index))
+        out.append(new(StartAttempt, (spec.id, line.attempt, spec.options.timeout_seconds, line.index)))
+
+
+def _begin_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
+    """Its inputs are there: let its items be counted."""
+    line.state = _RUNNING
+    line.attempt = 1
+    run.busy += 1
+    out.append(Record(line.id, 1, _RUNNING))
+    out.append(Expand(line.id))
 
 
 def _sized(run: RunMachine, line: TaskLine, count: int, out: list[Command]) -> None:
@@ -349,11 +360,6 @@ def _current(run: RunMachine, task: str, item: int | None, attempt: int) -> Task
     return line if line is not None and line.attempt == attempt and line.state is _RUNNING else None
 
 
-def _move(line: TaskLine, state: State) -> None:
-    check_move(line.name, line.state.type, state.type)
-    line.state = state
-
-
 def _leave(run: RunMachine, line: TaskLine) -> None:
     """Give back what a running attempt held."""
     if line.items is not None:  # it was only to be counted
@@ -372,13 +378,15 @@ def _finish(
     run: RunMachine, line: TaskLine, state: State, out: list[Command], error: BaseException | None = None
 ) -> None:
     """The task, or the item, ends in `state`, with all that follows from it."""
-    if line.attempt and (line.items is None or line.items.count is None):
-        run.busy -= 1
-    check_move(line.name, line.state.type, state.type)
+    check_move(line.spec.id, line.state.type, state.type)
     line.state = state
-    out.append(Record(line.spec.id, line.attempt, state, error, line.index))
-    if line.code.hooks and state.type in line.code.hooks:
-        out.append(CallHooks(line.spec.id, line.attempt, state, line.index))
+    attempt = line.attempt
+    if attempt and (line.items is None or line.items.count is None):
+        run.busy -= 1
+    out.append(new(Record, (line.spec.id, attempt, state, error, line.index)))
+    hooks = line.code.hooks
+    if hooks and state.type in hooks:
+        out.append(CallHooks(line.spec.id, attempt, state, line.index))
     if line.of is not None:
         _item_ended(run, line, line.of, out)
         return
@@ -400,8 +408,8 @@ def _let_upstream_go(line: TaskLine, out: list[Command]) -> None:
     """`line` has ended, and needs the values of others no more."""
     for each in line.upstream:
         each.consumers -= 1
-        if not each.consumers and each.state.is_completed:
-            out.append(Release(each.spec.id))
+        if not each.consumers and each.state.type is StateType.COMPLETED:
+            out.append(new(Release, (each.spec.id,)))
 
 
 def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Command]) -> None:
@@ -452,7 +460,8 @@ def _failed(
         if delay is None
         else f"attempt {line.failures} of {line.code.retry.retries + 1}: {state.message}"
     )
-    _move(line, again)
+    check_move(line.name, line.state.type, again.type)
+    line.state = again
     out.append(Record(line.id, line.attempt, again, error, line.index))
     if StateType.RETRYING in line.code.hooks:
         out.append(CallHooks(line.id, line.attempt, again, line.index))
@@ -465,11 +474,10 @@ def _failed(
         run.ready.append(line)
 
 
-def _finish_failed(
-    run: RunMachine, line: TaskLine, state: State, error: BaseException, out: list[Command]
-) -> None:
+def _finish_failed(run: RunMachine, line: TaskLine, state: State, error: BaseException, out: list[Command]) -> None:
     if run.first_failure is None:
         run.first_failure = line.name
+        run.is_ending = run.is_ending or run.fail_fast
     _finish(run, line, state, out, error)
     if line.of is None:
         _skip_downstream(run, line, out)
@@ -557,6 +565,7 @@ def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]
 def _end_early(run: RunMachine, reason: str, out: list[Command]) -> None:
     if not run.state.is_final and run.cancel_reason is None:
         run.cancel_reason = reason
+        run.is_ending = True
         _stop_all(run, reason, out)
 
 

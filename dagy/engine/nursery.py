@@ -1,4 +1,4 @@
-"""The process that starts the worker processes, ends them, and tells how they ended; one for each process that uses any.
+"""The process that starts the workers of another process, ends them, and tells how they ended.
 
 It has one thread and loads none of the user's code, so that forking it is quick and safe. Every worker is its child,
 and whatever a worker leaves behind becomes its child too, because the system gives it the orphans below it. So its
@@ -146,7 +146,7 @@ class Nursery:
             self._to_tell = [each for each in self._to_tell if not self._tell(is_clean, *each)]
 
     def _kill_orphans(self) -> bool:
-        """Kill the children that are no workers: whether there are any. Their own children come to us when they died."""
+        """Kill the children that are no workers: whether there are any. With that, their own children become ours."""
         found = False
         for pid in _children():
             if pid not in self._number_of:
@@ -198,9 +198,9 @@ class Nursery:
         for pid in self._number_of:
             self._signal(pid, signal.SIGKILL)
         while self._kill_orphans() or self._number_of:
-            while (pid := _dead_child()) is not None:
-                os.waitpid(pid, 0)
-                self._number_of.pop(pid, None)
+            while (dead := _dead_child()) is not None:
+                os.waitpid(dead, 0)
+                self._number_of.pop(dead, None)
             if time.monotonic() > until:
                 return
             select.select([self._wake], [], [], _RETRY_SECONDS)
@@ -248,6 +248,7 @@ def main(line_fd: int) -> None:
     gc.collect()
     gc.freeze()  # what is here now is shared with the workers, and not copied for a look at it
     line = nursery.tend()
-    if line is not None:
+    if line is None:
+        os._exit(0)  # there is nothing to clean up, and nobody to hear what would be said about it
+    with line:
         serve(line)
-

@@ -116,6 +116,9 @@ class Capture:
         from subprocess import Popen
 
         for name in ("stdout", "stderr"):
+            found = getattr(sys, name)
+            if isinstance(found, _StreamProxy):  # put back late by somebody who had wrapped it
+                setattr(sys, name, found._base)
             self._wrap(sys, name, functools.partial(_StreamProxy, name))
         self._wrap(logging.Logger, "callHandlers", _giving_records)
         self._wrap(logging.StreamHandler, "emit", _printing_outside_tasks)
@@ -148,7 +151,7 @@ class _StreamProxy(io.TextIOBase):
     """A text stream that writes to the calling task's sink, and outside tasks to `base`."""
 
     def __init__(self, name: str, base: TextIO) -> None:
-        self._base: TextIO = base._base if isinstance(base, _StreamProxy) else base  # one that was left behind
+        self._base = base
         self._name = name
         self._binary = threading.local()
 

@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 from dagy.engine.packing import Packed, pack, unpack
-from dagy.errors import TravelError
 
 _MOST_ERRORS = 50
 _MOST_FRAMES = 200
 _MOST_TEXT = 10_000
 _MOST_BYTES = 10_000_000
 _MOST_NOTES = 20
+_CALLER = "dagy.engine.child"  # the module that calls the user's code
 
 
 class _Error(NamedTuple):
@@ -153,8 +153,8 @@ def _text_of(error: BaseException) -> tuple[str, bool]:
     """Its text, bounded, and whether it and its `repr` can be had without harm."""
     try:
         text, other = str(error), repr(error)
-    except BaseException as failure:  # noqa: BLE001 (user code)
-        if type(failure).__module__ == "dagy.engine.child":  # it takes too long
+    except BaseException as failure:  # user code
+        if type(failure).__module__ == _CALLER:  # it takes too long
             raise
         return f"(its message can't be shown: {type(failure).__name__})", False
     is_short = len(text) <= _MOST_TEXT and len(other) <= 10 * _MOST_TEXT
@@ -193,14 +193,11 @@ def _traceback_of(error: BaseException) -> dict[str, Any] | None:
     while each is not None:
         steps.append(each)
         each = each.tb_next
-    while steps and steps[0].tb_frame.f_globals.get("__name__", "").startswith("dagy.engine."):
-        steps.pop(0)
+    ours = [index for index, step in enumerate(steps) if step.tb_frame.f_globals.get("__name__") == _CALLER]
+    steps[: ours[-1] + 1 if ours else 0] = []
     if len(steps) > _MOST_FRAMES:
         steps[_MOST_FRAMES // 4 : -_MOST_FRAMES * 3 // 4] = []
     chain: TracebackType | None = None
     for step in reversed(steps):
         chain = TracebackType(chain, step.tb_frame, step.tb_lasti, step.tb_lineno)
     return None if chain is None else cast("dict[str, Any]", Traceback(chain).to_dict())
-
-
-__all__ = ["StandIn", "TravelError", "pack_error", "stand_in", "unpack_error"]

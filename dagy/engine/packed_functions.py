@@ -1,4 +1,4 @@
-"""How a function travels to a worker: by name where the worker can import it, else by value, with what it closes over."""
+"""How a function travels to a worker: by name where the worker can import it, else by value with what it uses."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _travel_by_value(module: ModuleType) -> None:
 
 
 def _put_in_main(function: Callable[..., Any]) -> None:
-    """Let a function of the user's `__main__`, and what it uses, be found in this process's: `multiprocessing` looks there."""
+    """Let a function of the user's `__main__`, and what it uses, be found in ours, where `multiprocessing` looks."""
     if getattr(function, "__module__", None) == "__main__":
         names = {name: each for name, each in getattr(function, "__globals__", {}).items() if not name.startswith("__")}
         vars(sys.modules["__main__"]).update(names, **{function.__name__: function})

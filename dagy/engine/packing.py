@@ -162,7 +162,9 @@ class _Pieces:
         self.write = self.pieces.append
 
 
-def pack(value: object, what: str = "the value", *, attached: list[Packed] | None = None, spares: Spares | None = None) -> Packed:
+def pack(
+    value: object, what: str = "the value", *, attached: list[Packed] | None = None, spares: Spares | None = None
+) -> Packed:
     """`value`, ready to travel; `TravelError` names the part of `what` that can't.
 
     Each `Packed` inside it is added to `attached` and must travel along. A large value fills one of `spares`,
@@ -179,7 +181,7 @@ def pack(value: object, what: str = "the value", *, attached: list[Packed] | Non
     file = _Pieces()
     try:
         _pickler_type()(file, protocol=5, buffer_callback=travels_inside, attached=attached).dump(value)
-    except Exception as error:  # noqa: BLE001 (user code: __reduce__ and __getstate__)
+    except Exception as error:  # user code: __reduce__ and __getstate__
         raise _travel_error(value, what, error) from error
     length = sum(map(len, file.pieces))
     if length + sum(each.nbytes for each in beside) < _INLINE:
@@ -210,7 +212,9 @@ def unpack(packed: Packed, attached: Sequence[object] = (), held: list[mmap.mmap
     try:
         return pickle.loads(memory[start : start + length], buffers=buffers)
     except Exception as error:
-        raise TravelError(f"a value arrived from another process but can't be put together: {sentence(error)}") from error
+        raise TravelError(
+            f"a value arrived from another process but can't be put together: {sentence(error)}"
+        ) from error
     finally:
         _ARRIVED.values = before
 
@@ -226,7 +230,7 @@ def _arrived(index: int) -> object:
 def _pickler_type() -> Callable[..., Pickler]:
     from cloudpickle import Pickler
 
-    class ValuePickler(Pickler):
+    class ValuePickler(Pickler):  # type: ignore[misc]  # cloudpickle has no types
         """Lets what is packed already travel along as it is."""
 
         def __init__(self, file: _Pieces, *, attached: list[Packed] | None, **options: Any) -> None:

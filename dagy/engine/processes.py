@@ -117,7 +117,7 @@ class ProcessCall:
             named = [(f"argument {number}", value) for number, value in enumerate(self._args, 1)]
             named += [(f"the input {name!r}", value) for name, value in self._kwargs.items()]
             for what, value in named:
-                pack(value, f"{what} of {self._function.name}", attached=[])
+                pack(value, what, attached=[])
             raise
 
     def _converse(self, worker: _Worker, attached: list[Packed], inputs: Packed) -> Message:
@@ -244,6 +244,12 @@ class ProcessPool:
         self._count = 0
         self._surroundings = current_surroundings()
 
+    @property
+    def nursery_pid(self) -> int:
+        """The process that the workers are children of."""
+        with self._lock:
+            return self._ready_nursery().pid
+
     def warm_up(self) -> None:
         """Start what takes time to start; returns at once."""
         with self._lock:
@@ -303,6 +309,7 @@ class ProcessPool:
             try:
                 worker = _Worker(self._count, self._ready_nursery(), self.spares)
             except (BrokenPipeError, ConnectionResetError):  # somebody has killed the nursery
+                self._ready_nursery().close()
                 self._nursery = None
                 worker = _Worker(self._count, self._ready_nursery(), self.spares)
             self._workers.add(worker)
@@ -405,7 +412,9 @@ class _Worker:
                 data = os.read(fd, _PIECE)
                 if not data:  # its code has closed the stream
                     self._poll.unregister(fd)
-                texts.append((self._pipes[fd], self._decoders[fd].decode(data)))
+                text = self._decoders[fd].decode(data)
+                if text:
+                    texts.append((self._pipes[fd], text))
         return texts
 
     def read_the_rest(self) -> list[tuple[str, str]]:
@@ -416,7 +425,8 @@ class _Worker:
             if not self._found:
                 break
             texts += self.read()
-        return texts + [(self._pipes[fd], each.decode(b"", True)) for fd, each in self._decoders.items()]
+        texts += [(self._pipes[fd], text) for fd, each in self._decoders.items() if (text := each.decode(b"", True))]
+        return texts
 
     def ask_to_end(self, grace: float) -> None:
         """Send SIGTERM to it and its group, and SIGKILL to all below it after `grace` seconds."""

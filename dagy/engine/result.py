@@ -49,7 +49,9 @@ class TaskRun:
 class TaskRuns(Mapping[str, TaskRun]):
     """The tasks of a run by id, each put together when it is asked for."""
 
-    def __init__(self, ids: tuple[str, ...], task_run: Callable[[str, str], TaskRun], outputs: Mapping[str, str]) -> None:
+    def __init__(
+        self, ids: tuple[str, ...], task_run: Callable[[str, str], TaskRun], outputs: Mapping[str, str]
+    ) -> None:
         self._ids = ids
         self._task_run = task_run
         self._outputs = outputs

@@ -70,6 +70,6 @@ def _levels() -> dict[str, int]:
     own = {
         name: logger.level
         for name, logger in root.manager.loggerDict.copy().items()
-        if type(logger) is not logging.PlaceHolder and logger.level
+        if not isinstance(logger, logging.PlaceHolder) and logger.level
     }
     return {"": root.manager.disable, root.name: root.level, **own}

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dagy.engine.packing import Packed, Region, Spares, Spans, with_region, without_region
+from dagy.engine.packing import Packed, Region, Spans, Spares, with_region, without_region
 
 LARGEST = 96 * 1024  # bytes in a packet
 _ROOM = 60 * 1024  # of them, for the values that lie in it
@@ -29,7 +29,9 @@ class Message(NamedTuple):
     parts: list[Packed]
 
 
-def send(to: socket.socket, kind: str, fields: tuple[Any, ...] = (), parts: Sequence[Packed] = (), *, flags: int = 0) -> None:
+def send(
+    to: socket.socket, kind: str, fields: tuple[Any, ...] = (), parts: Sequence[Packed] = (), *, flags: int = 0
+) -> None:
     """Send a message; `OSError` when the other end is gone."""
     shapes: list[tuple[int, Spans]] = []  # of each part: its length here, or -1 when it is shared memory; its spans
     body: list[bytes | bytearray] = []

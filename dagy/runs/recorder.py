@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
 from dagy.engine.log import OUTPUT_LIMIT, EventLog
@@ -31,7 +31,7 @@ from dagy.runs.recovery import recover
 from dagy.runs.results import Kept, is_small, kept, kept_small
 from dagy.runs.schema import DISPLAY, HOOK, ITEM, OUTPUT, RUN, STATES, TASK
 from dagy.runs.specs import spec_json
-from dagy.runs.store import Store, insert, storable
+from dagy.runs.store import Store, insert, insert_fast, storable
 from dagy.states import State, StateType
 from dagy.version import __version__
 
@@ -45,6 +45,17 @@ IDLE_SECONDS = 0.2  # how long an event may lie unseen; a result is seen at once
 RENEW_SECONDS = 10  # how often a lease is renewed
 
 _Row = tuple[object, ...]
+
+_NUMBERS = {id(state): number for state, number in STATES.items()}  # by identity: to hash a state takes long
+_PLAIN_CHANGE = "events (run, seq, at, kind, task, attempt, state)"
+_RESULT = "results (run, task, item, attempt, codec, value, name, size)"
+
+
+class _Rows(NamedTuple):
+    """Events as rows of their table: the values of plain changes one after the other, and the others whole."""
+
+    plain_changes: list[object]
+    others: list[_Row]
 
 
 class RunRecorder:
@@ -84,8 +95,9 @@ class RunRecorder:
         self._log = log
         self._give_up = give_up
         self._numbers = {task.id: number for number, task in enumerate(program.spec.tasks)}
-        self._states = [StateType.PENDING] * len(self._numbers)
-        self._counts: Counter[StateType] = Counter({StateType.PENDING: len(self._numbers)})
+        self._states = [STATES[StateType.PENDING]] * len(self._numbers)  # the number of each task's
+        self._counts = [0] * len(STATES)  # how many tasks are in a state, by its number
+        self._counts[STATES[StateType.PENDING]] = len(self._numbers)
         self._state, self._message = StateType.RUNNING, ""
         self._written: Counter[str] = Counter()  # characters of output in the events of a task
         self._store = Store(self._local_dir)
@@ -237,18 +249,18 @@ class RunRecorder:
         events = self._log.since(self._seen)
         results = [self._kept.popleft() for _ in range(len(self._kept))]  # after the events: none without its result
         self._output.flush()
-        rows = [self._event_row(each) for each in events]
+        rows = self._rows(events)
         if end is not None:  # the log says so later, with another number if a hook fails meanwhile
-            rows.append(self._event_row(RunChanged(self._seen + len(events), end[1], end[0])))
-        now = self._clock()
+            rows.others.append(self._row(RunChanged(self._seen + len(events), end[1], end[0])))
         with self._store.writing(durable=end is not None) as db:
             point("recorder.in_batch")
-            self._hold_on(db, now, None if end is None else end[1])
+            self._hold_on(db, None if end is None else end[1])
             if not self._code_is_kept:
                 add_code(db, self._id, self._program)
-            insert(db, "results", [self._result_row(*each) for each in results])
-            insert(db, "events", rows)
-            counts = [(self._id, STATES[state], tasks) for state, tasks in self._counts.items()]
+            insert_fast(db, _RESULT, "(?1, {}, {}, {}, {}, {}, {}, {})", self._id, self._result_values(results))
+            insert_fast(db, _PLAIN_CHANGE, f"(?1, {{}}, {{}}, {TASK}, {{}}, {{}}, {{}})", self._id, rows.plain_changes)
+            insert(db, "events", rows.others)
+            counts = [(self._id, state, tasks) for state, tasks in enumerate(self._counts) if tasks or events]
             db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", counts)
             point("recorder.before_commit")
         point("recorder.after_commit")
@@ -258,13 +270,13 @@ class RunRecorder:
 
     def _flush_rest(self) -> None:
         """Commit the events that came after the end, the end's own among them: it may have another number now."""
-        rows = [self._event_row(each) for each in self._log.since(self._seen)]
+        rows = [self._row(each) for each in self._log.since(self._seen)]
         with self._store.writing() as db:
             insert(db, "events", rows, instead=True)
 
-    def _hold_on(self, db: sqlite3.Connection, now: int, ended_at: int | None) -> None:
+    def _hold_on(self, db: sqlite3.Connection, ended_at: int | None) -> None:
         """Renew the lease and write the run's state; `StoreError` if another process has taken the run over."""
-        lease = None if ended_at is not None else now + LEASE_SECONDS * 1_000_000_000
+        lease = None if ended_at is not None else self._clock() + LEASE_SECONDS * 1_000_000_000
         done = db.execute(
             "UPDATE runs SET lease_until = ?, state = ?, message = ?, ended_at = ? "
             "WHERE id = ? AND fence = ? AND ended_at IS NULL",
@@ -273,20 +285,31 @@ class RunRecorder:
         if done.rowcount != 1:
             raise StoreError(f"run {self._run_id!r} was taken over by another process, which found this one gone")
 
-    def _event_row(self, event: Event) -> _Row:
-        if type(event) is TaskChanged:
-            _, at, task, attempt, state, _ = event
-            number = self._numbers[task]
-            self._counts[self._states[number]] -= 1
-            self._counts[state.type] += 1
-            self._states[number] = state.type
-            message = storable(state.message) if state.message else None
-            return (self._id, event.seq, at, TASK, number, None, attempt, STATES[state.type], message, None)
-        return self._rarer_event_row(event)
+    def _rows(self, events: list[Event]) -> _Rows:
+        """The events as rows. Most are a task's new state without a message, so these cost as little as may be."""
+        plain: list[object] = []
+        others: list[_Row] = []
+        numbers, states, counts = self._numbers, self._states, self._counts
+        for event in events:
+            if type(event) is TaskChanged:
+                seq, at, task, attempt, state, _ = event
+                number = numbers[task]
+                reached = _NUMBERS[id(state.type)]
+                counts[states[number]] -= 1
+                counts[reached] += 1
+                states[number] = reached
+                if not state.message:
+                    plain += (seq, at, number, attempt, reached)
+                    continue
+            others.append(self._row(event))
+        return _Rows(plain, others)
 
-    def _rarer_event_row(self, event: Event) -> _Row:
+    def _row(self, event: Event) -> _Row:
         run, numbers = self._id, self._numbers
         match event:
+            case TaskChanged(seq, at, task, attempt, state):
+                told = storable(state.message) or None
+                return (run, seq, at, TASK, numbers[task], None, attempt, STATES[state.type], told, None)
             case ItemChanged(seq, at, task, item, attempt, state):
                 message = storable(state.message) or None
                 return (run, seq, at, ITEM, numbers[task], item, attempt, STATES[state.type], message, None)
@@ -308,9 +331,12 @@ class RunRecorder:
             case _:
                 raise AssertionError(f"no such event: {event!r}")
 
-    def _result_row(self, task: str, item: int | None, attempt: int, value: object) -> _Row:
-        found = value if type(value) is Kept else kept_small(value)
-        return (self._id, self._numbers[task], -1 if item is None else item, attempt, *found)
+    def _result_values(self, results: list[tuple[str, int | None, int, object]]) -> list[object]:
+        values: list[object] = []
+        for task, item, attempt, value in results:
+            values += (self._numbers[task], -1 if item is None else item, attempt)
+            values += value if type(value) is Kept else kept_small(value)
+        return values
 
 
 def _claim(db: sqlite3.Connection, run_id: str, by: str) -> None:

@@ -50,7 +50,8 @@ def is_small(value: object) -> bool:
 
 def kept_small(value: object) -> Kept:
     """A value that `is_small`, as the history has it."""
-    text = json.dumps(value)
+    kind = type(value)
+    text = repr(value) if kind is int or kind is float else json.dumps(value)
     return Kept("json", text, None, len(text))
 
 

@@ -12,7 +12,6 @@ it is made only while its maker itself holds the writer's lock, so that nobody c
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import re
@@ -234,19 +233,28 @@ class Store:
 
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], *, instead: bool = False) -> None:
-    """Add `rows` to `table`; with `instead` in the place of rows with the same key.
+    """Add `rows` to `table`; with `instead` in the place of rows with the same key."""
+    if rows:
+        verb = "INSERT OR REPLACE" if instead else "INSERT"
+        db.executemany(f"{verb} INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
-    Many go with each statement: SQLite lets other threads run in between, and may have to wait for them.
+
+def insert_fast(db: sqlite3.Connection, into: str, row: str, first: object, values: list[object]) -> None:
+    """Add many rows with few statements: between two of them SQLite lets other threads run, and may wait for them.
+
+    `into` is such as "events (run, seq, kind)", `row` such as "(?1, {}, 1)": `first` is the value of `?1` in each row,
+    and `values` holds the others, one row's after the other's.
     """
-    if not rows:
-        return
-    one = f"({', '.join('?' * len(rows[0]))})"
-    whole = len(rows) - len(rows) % _ROWS_AT_ONCE
-    verb = "INSERT OR REPLACE" if instead else "INSERT"
-    statement = f"{verb} INTO {table} VALUES {', '.join([one] * _ROWS_AT_ONCE)}"
-    for start in range(0, whole, _ROWS_AT_ONCE):
-        db.execute(statement, list(itertools.chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])))
-    db.executemany(f"{verb} INTO {table} VALUES {one}", rows[whole:])
+    width = row.count("{}")
+    whole = len(values) - len(values) % (width * _ROWS_AT_ONCE)
+    if whole:
+        statement = f"INSERT INTO {into} VALUES {', '.join([row] * _ROWS_AT_ONCE)}"
+        numbered = statement.format(*(f"?{number}" for number in range(2, width * _ROWS_AT_ONCE + 2)))
+        for start in range(0, whole, width * _ROWS_AT_ONCE):
+            db.execute(numbered, [first, *values[start : start + width * _ROWS_AT_ONCE]])
+    rest = [(first, *values[start : start + width]) for start in range(whole, len(values), width)]
+    one = f"INSERT INTO {into} VALUES {row}".format(*(f"?{number}" for number in range(2, width + 2)))
+    db.executemany(one, rest)
 
 
 def storable(text: str) -> str | bytes:

@@ -60,11 +60,88 @@ def test_what_differs_is_not_merged(log: EventLog, other: tuple[str, int, str]):
     assert texts(log) == ["x", "y"]
 
 
-def test_the_output_of_a_task_is_its_text_in_order(log: EventLog):
-    for stream, text in (("stdout", "1"), ("stderr", "2"), ("log", "3"), ("stdout", "4")):
+def test_the_output_of_a_task_is_its_lines_in_order(log: EventLog):
+    for stream in ("stdout", "stderr", "log", "stdout"):
+        log.write(1, "a", 1, stream, f"to {stream}\n")
+        log.write(1, "b", 1, stream, "-\n")
+    assert log.outputs() == {"a": "to stdout\nto stderr\nto log\nto stdout\n", "b": "-\n" * 4}
+
+
+def test_a_stream_does_not_tear_the_line_of_another(log: EventLog):
+    for stream, text in (("stdout", "loading"), ("log", "a record\n"), ("stdout", " done\n")):
         log.write(1, "a", 1, stream, text)
-        log.write(1, "b", 1, stream, "-")
-    assert log.outputs() == {"a": "1234", "b": "----"}
+    assert log.outputs() == {"a": "loading done\na record\n"}
+
+
+def test_an_attempt_does_not_draw_over_what_the_one_before_has_drawn(log: EventLog):
+    log.write(1, "a", 1, "stderr", "\r 50%")
+    log.write(2, "a", 2, "stderr", "\r100%")
+    assert log.outputs() == {"a": " 50%\n100%"}
+
+
+def test_a_task_that_others_write_between_makes_one_event(log: EventLog):
+    for _ in range(3):
+        log.write(1, "a", 1, "stdout", "x")
+        log.write(1, "b", 1, "stdout", "y")
+    assert texts(log) == ["xxx", "yyy"]
+
+
+def test_what_a_task_writes_comes_after_what_it_displayed_before(log: EventLog):
+    log.write(1, "a", 1, "stdout", "x")
+    log.show(2, "a", 1, {"text/plain": "a plot"}, {})
+    log.write(3, "a", 1, "stdout", "y")
+    assert [each.kind for each in log.since(0)] == ["output", "display", "output"]
+
+
+def test_of_a_bar_that_nobody_reads_one_line_is_kept(log: EventLog):
+    log.write(1, "a", 1, "stderr", "begin\n")
+    for number in range(10_000):
+        log.write(1, "a", 1, "stderr", f"\r{number + 1:5} of 10000 {'#' * 60}")
+    assert texts(log) == [f"begin\n10000 of 10000 {'#' * 60}"]
+    assert log.outputs() == {"a": f"begin\n10000 of 10000 {'#' * 60}"}
+
+
+def test_of_a_bar_that_is_read_all_the_time_the_first_and_the_last_drawings_are_kept(log: EventLog):
+    seen: list[str] = []
+    log.write(1, "a", 1, "stdout", "begin\n")
+    for number in range(100):
+        log.write(1, "a", 1, "stderr", f"\r{number:3}")
+        seen += [each.text for each in log.since(len(seen)) if isinstance(each, TaskWrote)]
+    assert seen == ["begin\n", *(f"\r{number:3}" for number in range(100))]
+    assert [each for each in texts(log) if each] == ["begin\n", "\r  0", "\r 99"]
+    assert log.outputs() == {"a": "begin\n 99"}
+
+
+def test_a_bar_does_not_push_out_what_was_printed_before(log: EventLog):
+    log.write(1, "a", 1, "stdout", "begin\n")
+    for number in range(OUTPUT_LIMIT // 200):
+        log.write(1, "a", 1, "stderr", f"\r{number:100}")
+        log.since(len(log))
+    assert log.outputs()["a"].startswith("begin\n")
+
+
+def test_a_line_after_a_bar_keeps_the_bar(log: EventLog):
+    for text in ("\r 1", "\r 2", "\ndone\n", "\r 3", "\r 4"):
+        log.write(1, "a", 1, "stderr", text)
+        log.since(len(log))
+    assert log.outputs() == {"a": " 2\ndone\n 4"}
+
+
+def test_writes_that_are_too_small_to_keep_apart_count_for_more_than_their_characters(log: EventLog):
+    for _ in range(OUTPUT_LIMIT // 100):
+        log.write(1, "a", 1, "stdout", "x\n")
+        log.write(1, "a", 1, "stderr", "y\n")
+    kept = sum(1 for each in log.since(0) if isinstance(each, TaskWrote) and each.text)
+    assert kept < OUTPUT_LIMIT / 100
+    assert log.outputs()["a"].startswith("[")
+
+
+def test_an_event_that_was_read_does_not_change(log: EventLog):
+    log.write(1, "a", 1, "stdout", "x")
+    before = log.since(0)[0]
+    log.write(1, "a", 1, "stdout", "y")
+    assert before == TaskWrote(0, 1, "a", 1, "stdout", "x")
+    assert log.since(0)[0] == before
 
 
 def test_the_oldest_output_of_a_task_is_let_go_and_counted(log: EventLog):
@@ -97,6 +174,8 @@ def test_numbers_stay_without_gaps_when_output_is_let_go(log: EventLog):
     for _ in range(4):
         log.write(1, "a", 1, "stdout", "x" * (OUTPUT_LIMIT // 2))
     assert [each.seq for each in log.since(0)] == list(range(len(log)))
+    assert [each.seq for each in log.since(3)] == list(range(3, len(log)))
+    assert texts(log)[0] == ""
 
 
 def test_a_follower_waits_for_more_until_the_log_is_closed(log: EventLog):
@@ -140,7 +219,7 @@ def test_a_closed_log_takes_nothing_more_from_a_thread_that_was_given_up(log: Ev
     with threading.RLock():
         log.append(RunChanged(0, 0, completed()))
     log.close()
-    log.write(1, "a", 1, "stdout", "still here")
+    assert log.write(1, "a", 1, "stdout", "still here") is False
     log.show(1, "a", 1, {}, {})
     assert not any(isinstance(each, TaskWrote | TaskShowed) for each in log.since(0))
     assert log.outputs() == {}

@@ -55,6 +55,7 @@ class Worker:
         self._was_told_to_stop = False
         self._cancel: Callable[[], object] | None = None
         signal.signal(signal.SIGTERM, self._on_terminate)
+        os.register_at_fork(after_in_child=_terminate_as_usual)
         signal.signal(signal.SIGINT, _pass_over)  # Ctrl-C is the business of whoever started the run
         _open_streams(self._libc)
         sink = _Sink(self)
@@ -184,8 +185,8 @@ class Worker:
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         """Raise `Stopped` in the code that runs; between two calls there is nothing to tell anyone."""
-        if os.getpid() != self._pid:
-            os._exit(128 + number)
+        if self._was_told_to_stop:  # it comes twice
+            return
         self._was_told_to_stop = True
         if self._cancel is not None:
             self._cancel()
@@ -255,6 +256,12 @@ def _write_all(fd: int, data: bytes) -> None:
 
 def _pass_over(number: int, frame: FrameType | None) -> None:
     """Do nothing; unlike `SIG_IGN` this is not inherited by the programs that a task starts."""
+
+
+def _terminate_as_usual() -> None:
+    """Let SIGTERM end a process that the user's code has forked; a handler might not come to run there."""
+    with contextlib.suppress(ValueError):  # it was forked in a thread
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _open_streams(libc: ctypes.CDLL) -> None:

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from dagy.engine.events import (
     AttemptStopped,
@@ -80,15 +80,12 @@ class _HookCall:
     calling: contextvars.Context
 
 
-class _Turn:
+class _Turn(NamedTuple):
     """What is left to be done when a turn is over, because it may take long."""
 
-    __slots__ = ("expand", "hooks", "start")
-
-    def __init__(self) -> None:
-        self.start: list[Attempt] = []
-        self.expand: list[str] = []
-        self.hooks: list[_HookCall] = []
+    start: list[Attempt]
+    expand: list[str]
+    hooks: list[_HookCall]
 
 
 class Driver:
@@ -133,7 +130,8 @@ class Driver:
         self._worker: Worker = self.inline or ThreadWorker(self._run_attempt, f"dagy-{run_id}")
         self._context = contextvars.copy_context()  # the caller's, of which each attempt and each hook gets a copy
         self._loop_worker = LoopWorker(self._run_coroutine, f"dagy-{run_id}-loop", self._context)
-        self._attempts: dict[tuple[str, int | None], Attempt] = {}  # those at work
+        self._attempts: dict[str, Attempt] = {}  # the newest of each task that has not ended
+        self._item_attempts: dict[tuple[str, int], Attempt] = {}
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
         self._ways: dict[int, Way] = {}  # by the id of the tasks' options
         self._packed: dict[int, PackedFunction] = {}  # functions as they travel to processes, by the id of their code
@@ -338,16 +336,18 @@ class Driver:
         values, parameters = self._values, self.parameters
         mapped = self._mapped[task] if attempt.item is not None else None
         found: dict[str, Any] = {}
+        way = attempt.way
         for name, source in self.program.inputs[task].items():
             if mapped is not None and name in mapped:
                 found[name] = mapped[name][attempt.item]  # type: ignore[index]  # it is an item's attempt
-            elif attempt.way.is_isolated and type(source) is FromTask and not source.path and not attempt.way.checks:
-                found[name] = values[source.task]  # it travels as it is
+            elif type(source) is FromTask and not source.path:
+                value = values[source.task]
+                # To a process it travels as it is, unless it has to be looked at.
+                is_opened = not isinstance(value, Deferred) or (way.is_isolated and not way.checks)
+                found[name] = value if is_opened else value.value()
             else:
                 found[name] = resolve(source, values, parameters)
-        if attempt.way.checks:
-            return code.parameters.check(found)
-        return found
+        return code.parameters.check(found) if way.checks else found
 
     def _cache_entry(self, attempt: Attempt, code: TaskCode, inputs: Mapping[str, Any]) -> CacheEntry | None:
         if self.options.cache is None:
@@ -427,7 +427,7 @@ class Driver:
 
     def _take_turn(self) -> _Turn:
         """Let all that waits happen; what is to be done once the turn is over."""
-        turn = _Turn()
+        turn = _Turn([], [], [])
         inbox, machine = self._inbox, self._machine
         at = self._clock()
         with self._lock:
@@ -453,7 +453,7 @@ class Driver:
             case SetTimer(timer, seconds):
                 self._timers.set(seconds, functools.partial(self._fire, timer))
             case StopAttempt(task, _, item):
-                self._stop(self._attempts[task, item])
+                self._stop(self._attempts[task] if item is None else self._item_attempts[task, item])
             case Expand(task):
                 turn.expand.append(task)
             case RecordRun(state):
@@ -470,17 +470,17 @@ class Driver:
         if item is not None:
             self.log.append(ItemChanged(len(self.log), at, task, item, attempt, state))
             if state.is_final:
-                self._attempts.pop((task, item), None)
+                self._item_attempts.pop((task, item), None)
                 self._item_ended(record, stimulus)
             return
         self.log.task_changed(at, task, attempt, state)
         if type(stimulus) is TaskReturned and stimulus[0] == task and stimulus[4] is None:
             self._values[task] = stimulus[2]
             self._ended[task] = at
-            del self._attempts[task, None]
+            del self._attempts[task]
         elif state.is_final:
             self._ended[task] = at
-            self._attempts.pop((task, None), None)
+            self._attempts.pop(task, None)
             if task in self._mapped:
                 self._mapped_ended(task, state)
             if error is not None:
@@ -520,7 +520,11 @@ class Driver:
         if way is None:
             way = self._ways[id(options)] = self._way(options, self.program.code[task])
         sink = TaskSink(self, task, number) if self._has_sinks else None
-        attempt = self._attempts[task, item] = Attempt(task, item, number, way, seconds, sink)
+        attempt = Attempt(task, item, number, way, seconds, sink)
+        if item is None:
+            self._attempts[task] = attempt
+        else:
+            self._item_attempts[task, item] = attempt
         return attempt
 
     def _way(self, options: TaskOptions, code: TaskCode) -> Way:

@@ -64,6 +64,8 @@ class EventLog:
         with self._lock:
             if self._is_closed:
                 return False
+            if not text:
+                return True
             output = self._outputs.get(task)
             if output is None:
                 output = self._outputs[task] = _Output(task)

@@ -213,9 +213,12 @@ def step(run: RunMachine, stimulus: Stimulus) -> list[Command]:
     out: list[Command] = []
     if type(stimulus) is TaskReturned:  # the one that comes most often
         task, attempt, _, note, item = stimulus
-        line = _current(run, task, item, attempt)
-        if line is not None:
-            _leave(run, line)
+        line = run.tasks[task] if item is None else run.line(task, item)
+        if line is not None and line.attempt == attempt and line.state is _RUNNING:
+            if run.stopping or line.limit is not None:
+                _leave(run, line)
+            else:
+                run.free += 1
             _finish(run, line, completed(note) if note else _COMPLETED, out)
     else:
         _happen(run, stimulus, out)
@@ -273,10 +276,8 @@ def _begin(run: RunMachine, out: list[Command]) -> None:
         out.append(SetTimer(FlowDeadline(), run.options.timeout_seconds))
     for line in run.tasks.values():
         if line.state is _REUSED:
-            run.unfinished -= 1
-            out.append(Record(line.id, 0, _REUSED))
-            _let_downstream_go(run, line)
-            _let_upstream_go(line, out)
+            line.state = _PENDING
+            _finish(run, line, _REUSED, out)
     if not run.is_ending:  # else somebody was quicker
         run.ready.extend(line for line in run.tasks.values() if not line.waiting and line.state is _PENDING)
 
@@ -378,38 +379,29 @@ def _finish(
     run: RunMachine, line: TaskLine, state: State, out: list[Command], error: BaseException | None = None
 ) -> None:
     """The task, or the item, ends in `state`, with all that follows from it."""
-    check_move(line.spec.id, line.state.type, state.type)
+    if line.state is not _RUNNING:  # from there any end may come
+        check_move(line.spec.id, line.state.type, state.type)
     line.state = state
     attempt = line.attempt
     if attempt and (line.items is None or line.items.count is None):
         run.busy -= 1
     out.append(new(Record, (line.spec.id, attempt, state, error, line.index)))
     hooks = line.code.hooks
-    if hooks and state.type in hooks:
+    if hooks and attempt and state.type in hooks:
         out.append(CallHooks(line.spec.id, attempt, state, line.index))
     if line.of is not None:
         _item_ended(run, line, line.of, out)
         return
     run.unfinished -= 1
-    if line.upstream:
-        _let_upstream_go(line, out)
-    if line.downstream and state.type is StateType.COMPLETED:
-        _let_downstream_go(run, line)
-
-
-def _let_downstream_go(run: RunMachine, line: TaskLine) -> None:
-    for child in line.downstream:
-        child.waiting -= 1
-        if not child.waiting and child.state is _PENDING:
-            run.ready.append(child)
-
-
-def _let_upstream_go(line: TaskLine, out: list[Command]) -> None:
-    """`line` has ended, and needs the values of others no more."""
-    for each in line.upstream:
+    for each in line.upstream:  # it needs their values no more
         each.consumers -= 1
         if not each.consumers and each.state.type is StateType.COMPLETED:
             out.append(new(Release, (each.spec.id,)))
+    if state.type is StateType.COMPLETED:
+        for child in line.downstream:
+            child.waiting -= 1
+            if not child.waiting and child.state is _PENDING:
+                run.ready.append(child)
 
 
 def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Command]) -> None:

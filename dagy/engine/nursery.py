@@ -30,6 +30,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SWEEP_SECONDS = 2.0  # how long the end of a worker may wait for what it left behind to be gone
 _RETRY_SECONDS = 0.05
+_AGAIN_SECONDS = 0.1  # after which SIGTERM is sent again: just before a wait it is seen too late, in a wait at once
 
 
 class Nursery:
@@ -40,7 +41,7 @@ class Nursery:
         self._pid_of: dict[int, int] = {}
         self._number_of: dict[int, int] = {}
         self._lines: dict[int, socket.socket] = {}  # the workers' ends, on which their deaths are told
-        self._kills: list[tuple[float, int]] = []  # when to kill which
+        self._kills: list[tuple[float, int, int]] = []  # when to send which worker which signal
         self._was_ordered: set[int] = set()
         self._to_tell: list[tuple[float, int, int, bool]] = []  # until when to wait, number, status, was it ordered
         self._is_open = True
@@ -85,10 +86,12 @@ class Nursery:
         if kind == b"s":
             return self._start(number, fds)
         if number in self._pid_of:
+            now = time.monotonic()
             if kind == b"t":
                 self._signal(self._pid_of[number], signal.SIGTERM)
+                heapq.heappush(self._kills, (now + _AGAIN_SECONDS, number, signal.SIGTERM))
             self._was_ordered.add(number)
-            heapq.heappush(self._kills, (time.monotonic() + seconds, number))
+            heapq.heappush(self._kills, (now + seconds, number, signal.SIGKILL))
         return None
 
     def _start(self, number: int, fds: list[int]) -> socket.socket | None:
@@ -175,9 +178,13 @@ class Nursery:
 
     def _kill_what_is_due(self) -> None:
         while self._kills and self._kills[0][0] <= time.monotonic():
-            _, number = heapq.heappop(self._kills)
-            if number in self._pid_of:
-                self._signal(self._pid_of[number], signal.SIGKILL)
+            _, number, kind = heapq.heappop(self._kills)
+            if number not in self._pid_of:
+                continue
+            if kind == signal.SIGKILL:
+                self._signal(self._pid_of[number], kind)
+            else:
+                os.kill(self._pid_of[number], kind)
 
     @staticmethod
     def _signal(pid: int, number: int) -> None:

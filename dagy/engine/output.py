@@ -41,25 +41,14 @@ class Sink(Protocol):
     """Where the output of one attempt goes."""
 
     def write(self, stream: str, text: str) -> bool | None:
-        """Take text; `stream` is "stdout", "stderr" or "log". False when nothing is taken any more."""
+        """Take text; `stream` is "stdout", "stderr" or "log".
+
+        False when it is to be printed as well, as if nobody captured: the sink only wants a copy, or its run has ended.
+        Text may be empty, to ask for that alone.
+        """
 
     def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
         """Take a rich display: a MIME bundle."""
-
-
-class Echoed:
-    """A sink that gets a copy: what is written is printed as well, as it would be if nobody captured."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def write(self, stream: str, text: str) -> bool | None:
-        """Take a copy."""
-        return self._sink.write(stream, text)
-
-    def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
-        """Take a copy."""
-        self._sink.show(data, metadata)
 
 
 _SINK: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("dagy_sink", default=None)
@@ -77,6 +66,15 @@ def current_sink() -> Sink | None:
 def set_sink(sink: Sink | None) -> None:
     """From here on, in this context, output goes to `sink`."""
     _SINK.set(sink)
+
+
+def deliver(sink: Sink | None, stream: str, text: str) -> None:
+    """Give text to the sink, and print it on "stdout" or "stderr" where there is none or it wants a copy only."""
+    if sink is None or sink.write(stream, text) is False:
+        found = getattr(sys, stream)
+        base = found._base if isinstance(found, _StreamProxy) else found
+        base.write(text)
+        base.flush()
 
 
 class Capture:
@@ -159,13 +157,12 @@ class _StreamProxy(io.TextIOBase):
         sink = _SINK.get()
         if sink is None:
             return self._base.write(text)
-        if sink.write(self._name, text) is False or type(sink) is Echoed:
+        if sink.write(self._name, text) is False:
             self._base.write(text)
         return len(text)
 
     def flush(self) -> None:
-        if _prints():
-            self._base.flush()
+        self._base.flush()
 
     def close(self) -> None:
         """Nothing: the stream below is not the task's, nor ours, to close."""
@@ -178,7 +175,8 @@ class _StreamProxy(io.TextIOBase):
         return True
 
     def isatty(self) -> bool:
-        return _prints() and self._base.isatty()
+        sink = _SINK.get()
+        return (sink is None or sink.write(self._name, "") is False) and self._base.isatty()
 
     def fileno(self) -> int:
         return self._base.fileno()
@@ -220,12 +218,6 @@ class _BytesToTask(io.RawIOBase):
         content = bytes(data)
         self._stream.write(self._decoder.decode(content))
         return len(content)
-
-
-def _prints() -> bool:
-    """Whether what the calling code prints is printed."""
-    sink = _SINK.get()
-    return sink is None or type(sink) is Echoed
 
 
 # ---- logging
@@ -279,7 +271,7 @@ def _give(record: logging.LogRecord, sink: Sink) -> bool:
     except Exception:  # noqa: BLE001 (the user's own arguments don't fit the message)
         logging.Handler().handleError(record)
         return False
-    return sink.write("log", text + "\n") is False or type(sink) is Echoed
+    return sink.write("log", text + "\n") is False
 
 
 def _reaches_root(logger: logging.Logger) -> bool:
@@ -361,7 +353,7 @@ def _with_pipes(base: Callable[..., None]) -> object:
         if sink is None:
             base(child, args, bufsize, executable, stdin, stdout, stderr, *rest, **named)
             return
-        pipes = Pipes(functools.partial(_print_for, sink))
+        pipes = Pipes(functools.partial(deliver, sink))
         try:
             stdout = _replaced(stdout, "stdout", pipes)
             stderr = _replaced(stderr, "stderr", pipes)
@@ -381,14 +373,6 @@ def _replaced(target: Any, stream: str, pipes: Pipes) -> Any:
     if isinstance(target, _StreamProxy):
         return pipes.open(target._name)
     return pipes.open(stream) if target is None else target
-
-
-def _print_for(sink: Sink, stream: str, text: str) -> None:
-    if sink.write(stream, text) is False or type(sink) is Echoed:
-        now = getattr(sys, stream)
-        base = now._base if isinstance(now, _StreamProxy) else now
-        base.write(text)
-        base.flush()
 
 
 def _drain(child: subprocess.Popen[Any]) -> None:

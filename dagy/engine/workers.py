@@ -46,12 +46,21 @@ class Way(NamedTuple):
 
 
 class Attempt:
-    """One attempt of a task, or of an item of a mapped one, as its worker holds it."""
+    """One attempt of a task, or of an item of a mapped one, as its worker holds it.
+
+    Whoever asks it to stop and the thread that runs its code meet here. The one first says that it asks and then looks
+    for the thread, the other first says that it is there, or gone, and then looks whether it was asked; so one of them
+    sees the other, and only then they need a lock.
+    """
 
     __slots__ = (
-        "_call", "_gate", "_thread_id", "asyncio_task", "has_ended", "item", "loop", "must_end", "number", "seconds",
-        "sink", "stop_asked", "task", "way",
+        "_call", "_thread_id", "asyncio_task", "has_ended", "item", "loop", "must_end", "number", "seconds", "sink",
+        "stop_asked", "task", "way",
     )  # fmt: skip
+
+    asyncio_task: asyncio.Task[None] | None  # the three of an attempt on an event loop are set by that
+    loop: Loop | None
+    must_end: bool
 
     def __init__(
         self, task: str, item: int | None, number: int, way: Way, seconds: float | None = None, sink: Sink | None = None
@@ -64,12 +73,8 @@ class Attempt:
         self.sink = sink
         self.stop_asked = False
         self.has_ended = False
-        self.asyncio_task: asyncio.Task[None] | None = None
-        self.loop: Loop | None = None
-        self.must_end = False  # it was asked nicely before
         self._call: Call | None = None
         self._thread_id: int | None = None  # of the thread that runs its code now
-        self._gate = threading.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -83,15 +88,15 @@ class Attempt:
 
     def open(self) -> bool:
         """Its code is about to run in the calling thread: whether it may, because nobody asked it to stop."""
-        with self._gate:
-            if self.stop_asked:
-                return False
-            self._thread_id = threading.get_ident()
-            return True
+        self._thread_id = threading.get_ident()
+        if self.stop_asked:
+            self.close()
+            return False
+        return True
 
     def hand_over(self, call: Call) -> bool:
         """From here on `call` does its work, and this thread waits: whether it may, because nobody asked it to stop."""
-        with self._gate:
+        with _GATE:
             if self.stop_asked:
                 return False
             self._call = call
@@ -99,15 +104,18 @@ class Attempt:
 
     def close(self) -> bool:
         """Its code has ended: whether the outcome counts, because nobody asked it to stop."""
-        with self._gate:
-            was_open, self._thread_id = self._thread_id is not None, None
-        if self.stop_asked and was_open and self._call is None:
-            self._take_late_stop()
-        return not self.stop_asked
+        self._thread_id = None
+        if self.stop_asked:
+            with _GATE:  # who asked has done so
+                pass
+            if self._call is None:
+                self._take_late_stop()
+            return False
+        return True
 
     def stop(self) -> None:
         """Ask it to stop: stop its process, or raise `Stopped` in the thread that runs its code now, if one does."""
-        with self._gate:
+        with _GATE:
             if self.stop_asked:
                 return
             self.stop_asked = True
@@ -124,6 +132,9 @@ class Attempt:
                 time.sleep(0)  # the interpreter raises what is due when it comes back from this
         except Stopped:
             pass
+
+
+_GATE = threading.Lock()  # held while an attempt is asked to stop
 
 
 def _raise_in(thread_id: int) -> None:
@@ -281,6 +292,7 @@ class LoopWorker:
             if not self._loops or self._loops[-1].is_stuck:
                 self._loops.append(Loop(f"{self._name}-{len(self._loops) + 1}"))
             loop = attempt.loop = self._loops[-1]
+            attempt.asyncio_task, attempt.must_end = None, False
         context = self._context.copy()
         if attempt.sink is not None:
             context.run(set_sink, attempt.sink)

@@ -11,12 +11,15 @@ import os
 import signal
 
 
-def _planned(text: str) -> dict[str, int]:
-    pairs = (each.partition(":") for each in text.split(",") if each.strip())
-    return {name.strip(): int(number or 1) for name, _, number in pairs}
+_LEFT: dict[str, int] = {}  # how many more times each place is passed
 
 
-_LEFT = _planned(os.environ.get("DAGY_FAULTS", ""))  # how many more times each place is passed
+def plan(text: str) -> None:
+    """Plan the deaths that `text`, in the form of the variable, names, and no others."""
+    _LEFT.clear()
+    for each in filter(None, text.split(",")):
+        name, _, number = each.partition(":")
+        _LEFT[name] = int(number or 1)
 
 
 def point(name: str) -> None:
@@ -26,3 +29,6 @@ def point(name: str) -> None:
     _LEFT[name] -= 1
     if not _LEFT[name]:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+plan(os.environ.get("DAGY_FAULTS", ""))

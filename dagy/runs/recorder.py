@@ -119,7 +119,8 @@ class RunRecorder:
         if self._failure is not None:
             raise self._failure
         if not is_small(value):
-            value = kept(value, self._folder, f"results/{self._numbers[task]}-{_item(item)}-{attempt}")
+            name = f"results/{self._numbers[task]}-{_item(item)}-{attempt}"
+            value = kept(value, self._folder, name, called=f"the result of {task!r}")
             point("recorder.kept_file")
         self._kept.append((task, item, attempt, value))
         if not self._is_awake:
@@ -218,7 +219,7 @@ class RunRecorder:
         json_text = spec_json(spec)
         digest = hashlib.sha256(json_text.encode()).hexdigest()
         values = [
-            (name, kept(value, self._folder, f"parameters/{number}"))
+            (name, kept(value, self._folder, f"parameters/{number}", called=name))
             for number, (name, value) in enumerate(parameters.items())
         ]
         point("recorder.before_begin")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagy.errors import ResultGoneError, StoreError, TravelError
-from dagy.runs.codecs import encode, read
 from dagy.runs.schema import ITEM, STATES, TASK
 from dagy.settings import made_private
 from dagy.states import StateType
-from dagy.values import Deferred
+from dagy.values import Deferred, encode, read_trusted
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,23 +53,20 @@ def kept_small(value: object) -> Kept:
     return Kept("json", text, None, len(text))
 
 
-def kept(value: object, folder: Path, name: str) -> Kept:
+def kept(value: object, folder: Path, name: str, *, called: str = "result") -> Kept:
     """`value` as the history has it, maybe in a new file `name` in `folder`. Raises `StoreError`."""
+    if isinstance(value, Deferred):
+        value = value.value()
     try:
-        encoded = encode(value)
+        encoded = encode(value, called=called)
     except TravelError as error:
         return Kept(None, str(error), None, 0)
-    if encoded.data is not None and len(encoded.data) <= INLINE_LIMIT:
-        return Kept(encoded.codec, encoded.data, None, len(encoded.data))
+    if encoded.size <= INLINE_LIMIT:
+        return Kept(encoded.codec, encoded.data, None, encoded.size)
     path = folder / name
-    half = path.with_name(f"{path.name}.{os.getpid()}.half")
-    try:
-        made_private(path.parent)
-        encoded.write(half)
-        half.replace(path)
-        return Kept(encoded.codec, None, name, path.stat().st_size)
-    except OSError as error:
-        raise StoreError(f"the result {str(path)!r} can't be written: {error.strerror or error}") from error
+    made_private(path.parent)
+    encoded.write(path)
+    return Kept(encoded.codec, None, name, encoded.size)
 
 
 class RecordedValue(Deferred):
@@ -116,7 +111,10 @@ class RecordedValue(Deferred):
         return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
     def value(self) -> object:
-        """The value itself; the same object each time. Raises `ResultGoneError`."""
+        """The value itself; the same object each time. A pickle runs code of whoever recorded it.
+
+        Raises `ResultGoneError` when it is not there any more, `TravelError` and `StoreError` when it can't be read.
+        """
         if not self._value:
             self._value.append(self._read())
         return self._value[0]
@@ -128,8 +126,8 @@ class RecordedValue(Deferred):
         if not self.is_whole:
             raise ResultGoneError(f"{self.what} is not there any more: {str(self._path())!r} is missing or cut off")
         if value is not None:
-            return read(codec, value.encode("utf-8") if isinstance(value, str) else value)
-        return read(codec, self._path())
+            return read_trusted(codec, value.encode("utf-8") if isinstance(value, str) else value)
+        return read_trusted(codec, self._path())
 
     def _path(self) -> Path:
         name = self._kept.name or ""

@@ -48,10 +48,19 @@ class Store:
     Threads may share it, and a child that is forked gets a handle of its own. Raises `StoreError`.
     """
 
-    def __init__(self, folder: Path, *, write: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        write: bool = True,
+        warn_seconds: float = WARN_SECONDS,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
         self.write = write
+        self._warn_seconds = warn_seconds
+        self._wait_seconds = wait_seconds
         self._lock = threading.RLock()
         self._pid = 0
         self._db: sqlite3.Connection | None = None
@@ -147,7 +156,7 @@ class Store:
                     copier.close()
                     db.execute("ROLLBACK")
             finally:
-                db.execute(f"PRAGMA busy_timeout = {WARN_SECONDS * 1000:.0f}")
+                db.execute(f"PRAGMA busy_timeout = {self._warn_seconds * 1000:.0f}")
         return True
 
     def _connection(self) -> sqlite3.Connection:
@@ -214,12 +223,12 @@ class Store:
         except sqlite3.OperationalError as error:
             if not _is_busy(error):
                 raise
-            logger.warning("another process has been writing to %s for %g s", self.path, WARN_SECONDS)
-            db.execute(f"PRAGMA busy_timeout = {(WAIT_SECONDS - WARN_SECONDS) * 1000:.0f}")
+            logger.warning("another process has been writing to %s for %g s", self.path, self._warn_seconds)
+            db.execute(f"PRAGMA busy_timeout = {(self._wait_seconds - self._warn_seconds) * 1000:.0f}")
             try:
                 db.execute("BEGIN IMMEDIATE")
             finally:
-                db.execute(f"PRAGMA busy_timeout = {WARN_SECONDS * 1000:.0f}")
+                db.execute(f"PRAGMA busy_timeout = {self._warn_seconds * 1000:.0f}")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -229,7 +238,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(_explained(error, self.path)) from error
+            raise StoreError(_explained(error, self.path, self._wait_seconds)) from error
 
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], *, instead: bool = False) -> None:
@@ -351,13 +360,13 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _explained(error: sqlite3.Error, path: Path) -> str:
+def _explained(error: sqlite3.Error, path: Path, waited: float) -> str:
     import sqlite3
 
     what = f"the history {str(path)!r}"
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return f"{what} has been held by another process for {WAIT_SECONDS:g} s; find it with: fuser {path}"
+            return f"{what} has been held by another process for {waited:g} s; find it with: fuser {path}"
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return (
                 f"{what} is damaged ({error}); nothing was changed. Move it away, and dagy begins a new one; to save "

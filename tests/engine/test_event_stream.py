@@ -12,6 +12,7 @@ from dagy import flow, task
 from dagy.engine import Event, TaskChanged, TaskWrote, start
 from dagy.engine.folding import fold
 from dagy.engine.log import OUTPUT_LIMIT, EventLog
+from dagy.engine.options import RunOptions
 from dagy.states import completed
 
 WRITERS = 8
@@ -133,7 +134,7 @@ def test_a_run_is_read_live_and_afterwards_with_the_same_result():
             prints(f"task {number}")
 
     program, values = many.prepare()
-    handle = start(program, values, capture=True)
+    handle = start(program, values, RunOptions("run-1", capture=True))
     live = list(handle.events())
     result = handle.wait()
     assert [each.seq for each in live] == list(range(len(live)))

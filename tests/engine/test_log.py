@@ -79,6 +79,13 @@ def test_an_attempt_does_not_draw_over_what_the_one_before_has_drawn(log: EventL
     assert log.outputs() == {"a": " 50%\n100%"}
 
 
+def test_writing_nothing_makes_no_event(log: EventLog):
+    assert log.write(1, "a", 1, "stdout", "") is True
+    assert (len(log), log.outputs()) == (0, {})
+    log.close()
+    assert log.write(1, "a", 1, "stdout", "") is False
+
+
 def test_a_task_that_others_write_between_makes_one_event(log: EventLog):
     for _ in range(3):
         log.write(1, "a", 1, "stdout", "x")

@@ -22,7 +22,8 @@ import pytest
 
 from dagy import flow, task
 from dagy.engine import TaskShowed, TaskWrote, current_sink, run, start
-from dagy.engine.output import CAPTURE, Echoed, Sink, set_sink
+from dagy.engine.options import RunOptions
+from dagy.engine.output import CAPTURE, Sink, deliver, set_sink
 
 Captured = pytest.CaptureFixture[str]
 
@@ -40,7 +41,7 @@ def one_speaker():
 
 def outputs(a_flow, **options) -> dict[str, str]:
     program, values = a_flow.prepare()
-    result = run(program, values, capture=True, **options)
+    result = run(program, values, RunOptions("run-1", capture=True, **options))
     return {name: each.output for name, each in result.task_runs.items()}
 
 
@@ -107,7 +108,7 @@ def test_all_streams_of_a_task_are_captured_in_order(capfd: pytest.CaptureFixtur
         speaks()
 
     program, values = speaker.prepare()
-    handle = start(program, values, capture=True)
+    handle = start(program, values, RunOptions("run-1", capture=True))
     handle.wait()
     wrote = [(each.stream, each.text) for each in handle.events() if isinstance(each, TaskWrote)]
     assert [stream for stream, _ in wrote] == ["stdout", "stderr", "log", "stdout"]
@@ -177,7 +178,7 @@ def test_what_others_print_while_a_run_captures_passes_through(capsys: Captured)
         waits()
 
     program, values = waiter.prepare()
-    handle = start(program, values, capture=True)
+    handle = start(program, values, RunOptions("run-1", capture=True))
     print("from the cell")
     logging.getLogger("bystander").warning("from a library")
     gate.set()
@@ -280,7 +281,7 @@ def test_what_a_task_shows_is_an_event_of_its_own():
         shows()
 
     program, values = shower.prepare()
-    handle = start(program, values, capture=True)
+    handle = start(program, values, RunOptions("run-1", capture=True))
     handle.wait()
     shown = [each for each in handle.events() if isinstance(each, TaskShowed)]
     assert [(each.task, each.data, each.metadata) for each in shown] == [
@@ -300,12 +301,11 @@ class Page:
 
     def __init__(self) -> None:
         self.wrote: list[tuple[str, str]] = []
-        self.is_full = False
+        self.wants_a_copy = False
 
     def write(self, stream: str, text: str) -> bool:
-        if not self.is_full:
-            self.wrote.append((stream, text))
-        return not self.is_full
+        self.wrote.append((stream, text))
+        return not self.wants_a_copy
 
     def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None: ...
 
@@ -560,7 +560,9 @@ def test_a_record_whose_arguments_do_not_fit_is_reported_as_always(
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_is_echoed_is_printed_and_kept_once(capfd: Captured, page: Page):
+def test_what_a_sink_has_a_copy_of_is_printed_and_written_to_it_once(capfd: Captured, page: Page):
+    page.wants_a_copy = True
+
     def speaks() -> None:
         print("printed")
         subprocess.run(python("print('by a child')"), check=True)
@@ -570,7 +572,7 @@ def test_what_is_echoed_is_printed_and_kept_once(capfd: Captured, page: Page):
     handler = logging.StreamHandler(sys.stderr)
     logger.addHandler(handler)
     try:
-        on(Echoed(page), speaks)
+        on(page, speaks)
     finally:
         logger.removeHandler(handler)
     assert page.text("stdout") == "printed\nby a child\n"
@@ -579,15 +581,23 @@ def test_what_is_echoed_is_printed_and_kept_once(capfd: Captured, page: Page):
     assert capfd.readouterr() == ("printed\nby a child\n", "logged\n")
 
 
-def test_what_comes_when_the_run_has_ended_is_printed(capfd: Captured, page: Page):
-    page.is_full = True
+def test_a_stream_of_which_a_sink_has_a_copy_is_a_terminal_if_it_was_one(page: Page, monkeypatch: pytest.MonkeyPatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert not on(page, lambda: sys.stdout.isatty())
+    page.wants_a_copy = True
+    assert on(page, lambda: sys.stdout.isatty())
 
-    def speaks() -> None:
-        print("printed")
-        subprocess.run(python("print('by a child')"), check=True)
 
-    on(page, speaks)
-    assert capfd.readouterr().out == "printed\nby a child\n"
+def test_text_is_delivered_to_a_sink_or_printed(capsys: Captured, page: Page):
+    deliver(page, "stderr", "taken\n")
+    deliver(None, "stderr", "printed\n")
+    page.wants_a_copy = True
+    with captured():
+        deliver(page, "stdout", "both\n")
+    assert page.wrote == [("stderr", "taken\n"), ("stdout", "both\n")]
+    assert capsys.readouterr() == ("both\n", "printed\n")
 
 
 def test_a_task_that_closes_its_stdout_closes_nobody_elses(capsys: Captured, page: Page):

@@ -12,13 +12,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+from dagy import runs
 from dagy.drawing import dot, flow_html, svg, text_tree
-from dagy.engine import RunHandle, RunOptions, RunResult, new_run_id, run, start
+from dagy.engine import Cache, Recorder, RunHandle, RunOptions, RunResult, new_run_id, run, start
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters, is_json
 from dagy.program import Program
 from dagy.retry import RetryDelay, retry_policy
+from dagy.settings import Settings
 from dagy.spec import FlowOptions, FlowSpec, FromParameter
 from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name, is_positive
 
@@ -163,6 +165,8 @@ class Flow(Generic[P, R]):
         fail_fast: bool = True,
         isolation: Literal["thread", "process"] | None = None,
         keep_results: bool = False,
+        record: bool = False,
+        resume: str | None = None,
         **parameters: Any,
     ) -> RunResult:
         """Run the flow here and wait for it; parameters of the flow are given by name.
@@ -171,15 +175,25 @@ class Flow(Generic[P, R]):
         the first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and
         the result says FAILED. `isolation` is where tasks run that do not say it. A result is let go once the last task
         that needs it had it, unless it is next to nothing or `keep_results` is asked for; what no task needs is kept.
-        `ParameterError` names a parameter that is missing, unknown or of the wrong type.
+
+        With `record` the run, its output and its results are kept in the history (`dagy runs`). `resume` goes on where
+        the run of that id ended: what completed there is not run again, and parameters that are not given are those of
+        that run. `ResumeError` shows what changed since, if something did.
+
+        `ParameterError` names a parameter that is missing, unknown or of the wrong type. `StoreError`: the history
+        can't be written.
         """
-        program, values = self.prepare(**parameters)
+        program, values, resumable = self._prepared(resume, parameters)
         options = RunOptions(
             new_run_id(self.name),
             max_workers=max_workers,
             fail_fast=fail_fast,
             isolation=isolation,
             keep_results=keep_results,
+            recorder=_recorder(resumable) if record or resumable else None,
+            cache=_cache(program),
+            reused=resumable.results if resumable else {},
+            reused_items=resumable.items if resumable else {},
         )
         return run(program, values, options)
 
@@ -191,19 +205,25 @@ class Flow(Generic[P, R]):
         fail_fast: bool = True,
         isolation: Literal["thread", "process"] | None = None,
         keep_results: bool = False,
+        record: bool = False,
+        resume: str | None = None,
         **parameters: Any,
     ) -> RunHandle:
         """Begin to run the flow in threads of its own and return at once; the options are those of `run_local`.
 
         `handle.wait()` or `await handle` for the end.
         """
-        program, values = self.prepare(**parameters)
+        program, values, resumable = self._prepared(resume, parameters)
         options = RunOptions(
             new_run_id(self.name),
             max_workers=max_workers,
             fail_fast=fail_fast,
             isolation=isolation,
             keep_results=keep_results,
+            recorder=_recorder(resumable) if record or resumable else None,
+            cache=_cache(program),
+            reused=resumable.results if resumable else {},
+            reused_items=resumable.items if resumable else {},
         )
         return start(program, values, options)
 
@@ -218,6 +238,15 @@ class Flow(Generic[P, R]):
     def to_dot(self) -> str:
         """The graph as source for Graphviz."""
         return dot(self.spec)
+
+    def _prepared(
+        self, resume: str | None, parameters: dict[str, Any]
+    ) -> tuple[Program, dict[str, Any], runs.Resumable | None]:
+        if resume is None:
+            return *self.prepare(**parameters), None
+        local_dir = Settings.read().local_dir
+        program, values = self.prepare(**{**runs.recorded_parameters(local_dir, resume), **parameters})
+        return program, values, runs.load_for_resume(local_dir, resume, program, values)
 
     def _refuse_inside_a_flow(self) -> None:
         if TRACE.get() is not None:
@@ -296,6 +325,18 @@ def flow(
         return Flow(function, **options)
 
     return decorate
+
+
+def _recorder(resumable: runs.Resumable | None) -> Recorder:
+    local_dir = Settings.read().local_dir
+    return runs.RunRecorder(local_dir, resumed_from=resumable.run_id if resumable else None)
+
+
+def _cache(program: Program) -> Cache | None:
+    """What keeps results for later runs, if a task asks for it."""
+    if any(task.options.cache is not False for task in program.spec.tasks):
+        return runs.LocalCache(Settings.read().local_dir)
+    return None
 
 
 def _place(error: BaseException) -> tuple[str, int]:

@@ -1,15 +1,19 @@
 """How a `Program` runs here."""
 
 from dagy.engine.events import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
+from dagy.engine.keeping import Cache, CacheEntry, Recorder
 from dagy.engine.options import RunOptions, new_run_id
 from dagy.engine.output import Sink, current_sink
 from dagy.engine.result import RunResult, TaskRun, error_text
 from dagy.engine.runner import RunHandle, checked_result, run, start
 
 __all__ = [
+    "Cache",
+    "CacheEntry",
     "Event",
     "HookFailed",
     "ItemChanged",
+    "Recorder",
     "RunChanged",
     "RunHandle",
     "RunOptions",

@@ -53,7 +53,8 @@ class Worker:
         self._libc = ctypes.CDLL(None)
         self._is_running = False  # code of the user's
         self._was_told_to_stop = False
-        self._cancel: Callable[[], object] | None = None
+        self._is_stopping = False  # it has heard that it was
+        self._cancel: Callable[[], object] | None = None  # of the event loop that runs
         signal.signal(signal.SIGTERM, self._on_terminate)
         os.register_at_fork(after_in_child=_terminate_as_usual)
         signal.signal(signal.SIGINT, _pass_over)  # Ctrl-C is the business of whoever started the run
@@ -141,7 +142,13 @@ class Worker:
 
         async def main() -> object:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
-            self._cancel = lambda: task is not None and loop.call_soon_threadsafe(task.cancel)
+
+            def cancel() -> None:
+                self._is_stopping = True  # the loop has heard it, so nothing need be torn from what blocks it
+                if task is not None:
+                    task.cancel()
+
+            self._cancel = lambda: loop.call_soon_threadsafe(cancel)
             return await function(*args, **kwargs)
 
         try:
@@ -185,12 +192,13 @@ class Worker:
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         """Raise `Stopped` in the code that runs; between two calls there is nothing to tell anyone."""
-        if self._was_told_to_stop:  # it comes twice
+        is_first, self._was_told_to_stop = not self._was_told_to_stop, True  # it comes twice
+        if not self._is_running or self._is_stopping:
             return
-        self._was_told_to_stop = True
-        if self._cancel is not None:
+        if self._cancel is not None and is_first:
             self._cancel()
-        if self._is_running:
+        else:
+            self._is_stopping = True
             raise Stopped
 
     def _send(self, kind: str, fields: tuple[Any, ...] = (), parts: list[Packed] | None = None) -> None:

@@ -69,9 +69,7 @@ class EventLog:
             output = self._outputs.get(task)
             if output is None:
                 output = self._outputs[task] = _Output(task)
-            if output.takes(attempt, stream, len(text)):
-                output.add(text, self._events)
-            else:
+            if not output.add(attempt, stream, text, self._events):
                 for start in range(0, len(text), _PIECE):
                     self._begin(output, at, attempt, stream, text[start : start + _PIECE])
             if output.size > OUTPUT_LIMIT:
@@ -223,15 +221,6 @@ class _Output:
         self._is_drawn = False
         self._enough = _DRAWN  # characters at which it is worth condensing
 
-    def takes(self, attempt: int, stream: str, length: int) -> bool:
-        """Whether so much more goes into the event that is open."""
-        return (
-            self.number is not None
-            and stream == self._stream
-            and attempt == self._attempt
-            and self._length + length <= _PIECE
-        )
-
     def begin(self, number: int, attempt: int, stream: str, text: str) -> None:
         """A new event, which holds `text`, is open."""
         self.kept.append(number)
@@ -242,19 +231,23 @@ class _Output:
         self._enough = _DRAWN
         self.size += len(text) + _EVENT_COST
 
-    def add(self, text: str, events: list[Event]) -> None:
-        """Add to the event that is open."""
+    def add(self, attempt: int, stream: str, text: str, events: list[Event]) -> bool:
+        """Add to the event that is open; whether there is one that takes it."""
+        length = self._length + len(text)
+        if self.number is None or stream != self._stream or attempt != self._attempt or length > _PIECE:
+            return False
         if self._more is None:
             before = self._text(events)
             self._more = io.StringIO()
             self._more.write(before)
         self._more.write(text)
-        self._length += len(text)
+        self._length = length
         self.size += len(text)
         if self._is_drawn or draws(text):
             self._is_drawn = True
-            if self._length > self._enough:
+            if length > self._enough:
                 self._condense(events)
+        return True
 
     def seal(self, events: list[Event]) -> tuple[int, str]:
         """Put all text into the event that was open; the event's number and stream."""

@@ -111,7 +111,7 @@ class TaskLine:
 class Items:
     """The items of a mapped task."""
 
-    __slots__ = ("begun", "count", "failed", "left", "lines", "reused")
+    __slots__ = ("begun", "count", "failed", "first_fault", "left", "lines", "reused")
 
     def __init__(self, reused: frozenset[int]) -> None:
         self.reused = reused  # indices whose results are there already
@@ -119,6 +119,7 @@ class Items:
         self.begun = 0  # indices below this one have a line, or need none
         self.left = 0  # how many have not ended
         self.failed: list[int] = []
+        self.first_fault = ""  # how the first of them failed
         self.lines: dict[int, TaskLine] = {}  # of those that have begun and not ended
 
 
@@ -274,12 +275,12 @@ def _begin(run: RunMachine, out: list[Command]) -> None:
     run.state = _RUNNING
     if run.options.timeout_seconds is not None:
         out.append(SetTimer(FlowDeadline(), run.options.timeout_seconds))
+    if not run.is_ending:  # else somebody was quicker
+        run.ready.extend(line for line in run.tasks.values() if not line.waiting and line.state is _PENDING)
     for line in run.tasks.values():
         if line.state is _REUSED:
             line.state = _PENDING
             _finish(run, line, _REUSED, out)
-    if not run.is_ending:  # else somebody was quicker
-        run.ready.extend(line for line in run.tasks.values() if not line.waiting and line.state is _PENDING)
 
 
 def _start_ready(run: RunMachine, out: list[Command]) -> None:
@@ -412,6 +413,7 @@ def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Comma
     items.left -= 1
     if item.state.is_failure:
         items.failed.append(item.index)
+        items.first_fault = items.first_fault or f"{item.name} {_ENDED[item.state.type]}: {item.state.message}"
     if run.is_ending and not items.lines:
         items.left = 0
     if not items.left and line.state is _RUNNING:
@@ -423,9 +425,7 @@ def _finish_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
     if items is None:
         return
     if items.failed:
-        places = ", ".join(f"[{each}]" for each in sorted(items.failed)[:5])
-        more = f" and {len(items.failed) - 5} more" if len(items.failed) > 5 else ""
-        state = failed(f"{len(items.failed)} of {items.count} items failed: {places}{more}")
+        state = failed(f"{len(items.failed)} of {items.count} items failed; {items.first_fault}")
         _finish(run, line, state, out)
         _skip_downstream(run, line, out)
     elif run.is_ending and items.begun < (items.count or 0):

@@ -78,9 +78,12 @@ class Store:
     def close(self) -> None:
         """Give back the handle; the store can't be used any more."""
         with self._lock:
-            if self._db is not None and self._pid == os.getpid():
-                with self._translated():
-                    self._db.close()
+            if self._db is not None:
+                if self._pid == os.getpid():
+                    with self._translated():
+                        self._db.close()
+                else:
+                    _INHERITED.append(self._db)
             self._db = None
             self._pid = -1
 
@@ -167,6 +170,7 @@ class Store:
                 _INHERITED.append(self._db)
             with self._translated():
                 self._db = self._made() if self.write else self._opened_to_read()
+                self._db.execute(f"PRAGMA busy_timeout = {self._warn_seconds * 1000:.0f}")
             self._pid = os.getpid()
         if self._db is None:
             raise StoreError(f"the history {str(self.path)!r} is not open")
@@ -207,7 +211,12 @@ class Store:
         import sqlite3
 
         db = sqlite3.connect(
-            uri, uri=True, timeout=WARN_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            uri,
+            uri=True,
+            timeout=self._wait_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
         db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute("PRAGMA synchronous = NORMAL")
@@ -303,7 +312,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if version == len(MIGRATIONS):
         return
     _log_ahead(db)
-    db.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000:.0f}")
     while version < len(MIGRATIONS):
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -320,7 +328,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         except BaseException:
             db.execute("ROLLBACK")
             raise
-    db.execute(f"PRAGMA busy_timeout = {WARN_SECONDS * 1000:.0f}")
 
 
 def _log_ahead(db: sqlite3.Connection) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +23,7 @@ from dagy.states import StateType
 
 _ASCII = {StateType.RUNNING: ">", StateType.COMPLETED: "+", StateType.RETRYING: "~", StateType.SKIPPED: "-"}
 _COLORS = {StateType.COMPLETED: "green", StateType.RETRYING: "yellow", StateType.RUNNING: None, StateType.SKIPPED: None}
+TERMINATED = "terminated"  # why a run was cancelled
 _SILENT = {StateType.PENDING, StateType.QUEUED}
 
 
@@ -32,7 +34,20 @@ _SILENT = {StateType.PENDING, StateType.QUEUED}
 @click.option(
     "--fail-fast/--no-fail-fast", default=True, show_default=True, help="Stop at the first task that fails, or go on."
 )
-def command(target: str, given: Sequence[str], max_workers: int | None, fail_fast: bool) -> None:
+@click.option(
+    "--isolation", type=click.Choice(["thread", "process"]), help="Where tasks run that do not say it themselves."
+)
+@click.option("--record/--no-record", default=True, show_default=True, help="Keep the run in the history: dagy runs.")
+@click.option("--resume", metavar="RUN", help="Go on where that run ended: what completed there is not run again.")
+def command(
+    target: str,
+    given: Sequence[str],
+    max_workers: int | None,
+    fail_fast: bool,
+    isolation: Literal["thread", "process"] | None,
+    record: bool,
+    resume: str | None,
+) -> None:
     """Run a flow here and print how it went. A notebook's flow runs in the notebook's folder.
 
     Ctrl-C cancels the run, and a second Ctrl-C leaves at once.
@@ -42,33 +57,50 @@ def command(target: str, given: Sequence[str], max_workers: int | None, fail_fas
       dagy run my_flows.py:web_scraper --param url=https://example.com
       dagy run scraper.ipynb --param pages=3 --max-workers 4
       dagy run dist/web_scraper/0123456789ab/artifact.zip --no-fail-fast
+      dagy run my_flows.py --resume latest
     """
+    if resume is not None and not record:
+        raise click.UsageError("a run that is resumed is recorded too; leave --no-record out")
     with opened_flow(target) as flow:
-        values = _values(flow, flow.parameters.named_texts(given))
-        result = _watched(lambda: flow.start_local(max_workers=max_workers, fail_fast=fail_fast, **values))
+        values = _values(flow, flow.parameters.named_texts(given), are_all=resume is None)
+        result = _watched(
+            lambda: flow.start_local(
+                max_workers=max_workers,
+                fail_fast=fail_fast,
+                isolation=isolation,
+                record=record,
+                resume=resume,
+                **values,
+            )
+        )
         output.say(str(result))
+        if result.state.message == TERMINATED:
+            sys.exit(128 + signal.SIGTERM)  # as shells count it
         checked_result(result)
 
 
-def _values(flow: Flow[..., Any], texts: Mapping[str, str]) -> dict[str, object]:
+def _values(flow: Flow[..., Any], texts: Mapping[str, str], *, are_all: bool) -> dict[str, object]:
     values = {name: flow.parameters.parse_text(name, text) for name, text in texts.items()}
     missing = [each.name for each in flow.parameters.specs() if each.required and each.name not in values]
-    if missing:
+    if missing and are_all:
         options = " ".join(f"--param {name}=..." for name in missing)
         raise ParameterError(f"flow {flow.name!r} needs {', '.join(map(repr, missing))}; add {options}")
     return values
 
 
 def _watched(start: Callable[[], RunHandle]) -> RunResult:
-    """The result of what `start` starts, after a line for each change; Ctrl-C cancels it, a second one leaves."""
-    interrupts: SimpleQueue[bool] = SimpleQueue()  # True for each Ctrl-C, False at the end
-    with _interrupts_go_to(interrupts):
+    """The result of what `start` starts, after a line for each change.
+
+    Ctrl-C, or a polite kill, cancels it; a second one leaves at once.
+    """
+    signals: SimpleQueue[int] = SimpleQueue()  # each that came, and 0 at the end
+    with _signals_go_to(signals):
         handle = start()
-        threads = [Thread(target=_show_progress, args=(handle,)), Thread(target=_obey, args=(interrupts, handle))]
+        threads = [Thread(target=_show_progress, args=(handle,)), Thread(target=_obey, args=(signals, handle))]
         for each in threads:
             each.start()
         result = _result(handle)
-        interrupts.put(False)
+        signals.put(0)
         for each in threads:
             each.join()
     return result
@@ -84,26 +116,33 @@ def _result(handle: RunHandle) -> RunResult:
 
 
 @contextmanager
-def _interrupts_go_to(interrupts: SimpleQueue[bool]) -> Iterator[None]:
-    """Count each Ctrl-C instead of raising `KeyboardInterrupt` wherever the program happens to be."""
-    if (
-        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):  # whoever started us does not want to be asked
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda _number, _frame: interrupts.put(True))
+def _signals_go_to(signals: SimpleQueue[int]) -> Iterator[None]:
+    """Count each Ctrl-C and each polite kill, instead of ending the program wherever it happens to be.
+
+    Where whoever started the program has said otherwise (as `nohup` does), that stays.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    taken = [each for each, handler in usual.items() if signal.getsignal(each) is handler]
+    for each in taken:
+        signal.signal(each, lambda number, _frame: signals.put(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in taken:
+            signal.signal(each, usual[each])
 
 
-def _obey(interrupts: SimpleQueue[bool], handle: RunHandle) -> None:
-    if interrupts.get():
+_REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
+
+
+def _obey(signals: SimpleQueue[int], handle: RunHandle) -> None:
+    first = signals.get()
+    if first:
         output.note("cancelling; press Ctrl-C again to leave without waiting", color="yellow")
-        handle.cancel("interrupted")
-        if interrupts.get():
-            os._exit(130)  # what does not stop would hold up a polite exit
+        handle.cancel(_REASONS[signal.Signals(first)])
+        second = signals.get()
+        if second:
+            os._exit(128 + second)  # what does not stop would hold up a polite exit
 
 
 def _show_progress(handle: RunHandle) -> None:

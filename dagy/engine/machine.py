@@ -111,7 +111,7 @@ class TaskLine:
 class Items:
     """The items of a mapped task."""
 
-    __slots__ = ("begun", "count", "failed", "first_fault", "left", "lines", "reused")
+    __slots__ = ("begun", "count", "failed", "first_fault", "left", "lines", "reused", "were_stopped")
 
     def __init__(self, reused: frozenset[int]) -> None:
         self.reused = reused  # indices whose results are there already
@@ -120,6 +120,7 @@ class Items:
         self.left = 0  # how many have not ended
         self.failed: list[int] = []
         self.first_fault = ""  # how the first of them failed
+        self.were_stopped = False  # whether some that had begun were
         self.lines: dict[int, TaskLine] = {}  # of those that have begun and not ended
 
 
@@ -403,6 +404,8 @@ def _finish(
             child.waiting -= 1
             if not child.waiting and child.state is _PENDING:
                 run.ready.append(child)
+        if line.downstream and not line.consumers and state is not _REUSED:  # they have ended before it did
+            out.append(new(Release, (line.spec.id,)))
 
 
 def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Command]) -> None:
@@ -414,6 +417,8 @@ def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Comma
     if item.state.is_failure:
         items.failed.append(item.index)
         items.first_fault = items.first_fault or f"{item.name} {_ENDED[item.state.type]}: {item.state.message}"
+    elif not item.state.is_completed:
+        items.were_stopped = True
     if run.is_ending and not items.lines:
         items.left = 0
     if not items.left and line.state is _RUNNING:
@@ -428,7 +433,7 @@ def _finish_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
         state = failed(f"{len(items.failed)} of {items.count} items failed; {items.first_fault}")
         _finish(run, line, state, out)
         _skip_downstream(run, line, out)
-    elif run.is_ending and items.begun < (items.count or 0):
+    elif items.were_stopped or items.begun < (items.count or 0):
         _finish(run, line, cancelled(run.stop_reason), out)
     else:
         _finish(run, line, _COMPLETED, out)
@@ -530,8 +535,9 @@ def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]
         case Deadline(task, attempt, item):
             line = _current(run, task, item, attempt)
             if line is not None:
+                if line not in run.stopping:
+                    out.append(StopAttempt(task, attempt, item))
                 _leave(run, line)
-                out.append(StopAttempt(task, attempt, item))
                 seconds = line.spec.options.timeout_seconds
                 message = f"ran out of time after {seconds:g} s"
                 _failed(run, line, timed_out(message), TaskTimeoutError(message), chance, out)
@@ -557,8 +563,9 @@ def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]
 def _end_early(run: RunMachine, reason: str, out: list[Command]) -> None:
     if not run.state.is_final and run.cancel_reason is None:
         run.cancel_reason = reason
-        run.is_ending = True
-        _stop_all(run, reason, out)
+        if not run.is_ending:
+            run.is_ending = True
+            _stop_all(run, reason, out)
 
 
 def _stop_all(run: RunMachine, reason: str, out: list[Command]) -> None:

@@ -20,6 +20,7 @@ import time
 from contextlib import suppress
 
 from dagy.engine.child import serve
+from dagy.engine.packed_errors import pack_error
 from dagy.engine.wire import send
 
 # Orders are the number of a worker, a letter and a number of seconds. "s": start it; its line and the write ends of
@@ -251,6 +252,7 @@ def main(line_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir("/")
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    pack_error(ValueError())  # loads what every worker will need
     nursery = Nursery(socket.socket(fileno=line_fd))
     gc.collect()
     gc.freeze()  # what is here now is shared with the workers, and not copied for a look at it

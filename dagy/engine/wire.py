@@ -17,7 +17,8 @@ from dagy.engine.packing import Packed, Region, Spans, Spares, with_region, with
 
 LARGEST = 96 * 1024  # bytes in a packet
 _ROOM = 60 * 1024  # of them, for the values that lie in it
-_MOST_FDS = 200  # the system takes 253
+_ROOM_FOR_FDS = socket.CMSG_SPACE(200 * 4)  # the system takes 253
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
 _LENGTH = struct.Struct("=I")
 
 
@@ -55,11 +56,9 @@ def send(
     to.sendmsg([_LENGTH.pack(len(head)), head, *body], ancillary, flags)
 
 
-def receive(from_: socket.socket, into: bytearray, spares: Spares | None = None, *, flags: int = 0) -> Message | None:
+def receive(from_: socket.socket, into: bytearray, spares: Spares | None = None) -> Message | None:
     """The next message, or None when there will be none. `into` is room for `LARGEST` bytes."""
-    size, ancillary, _, _ = from_.recvmsg_into(
-        [into], socket.CMSG_SPACE(_MOST_FDS * 4), flags | socket.MSG_CMSG_CLOEXEC
-    )
+    size, ancillary, _, _ = from_.recvmsg_into([into], _ROOM_FOR_FDS, _CLOSE_ON_EXEC)
     if not size:
         return None
     fds = array.array("i")

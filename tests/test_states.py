@@ -31,7 +31,7 @@ def test_final_stays_final(old: StateType, new: StateType):
 @pytest.mark.parametrize(
     ("old", "allowed"),
     [
-        (StateType.PENDING, {"QUEUED", "RUNNING", "CANCELLED", "SKIPPED"}),
+        (StateType.PENDING, {"QUEUED", "RUNNING", "COMPLETED", "CANCELLED", "SKIPPED"}),
         (StateType.QUEUED, {"RUNNING", "CANCELLED", "SKIPPED", "CRASHED"}),
         (StateType.RUNNING, {"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "CRASHED", "RETRYING"}),
         (StateType.RETRYING, {"RUNNING", "CANCELLED", "CRASHED"}),

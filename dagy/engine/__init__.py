@@ -1,6 +1,7 @@
 """How a `Program` runs here."""
 
 from dagy.engine.events import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
+from dagy.engine.folding import Line, Terminal
 from dagy.engine.keeping import Cache, CacheEntry, Recorder
 from dagy.engine.options import RunOptions, new_run_id
 from dagy.engine.output import Sink, current_sink
@@ -13,6 +14,7 @@ __all__ = [
     "Event",
     "HookFailed",
     "ItemChanged",
+    "Line",
     "Recorder",
     "RunChanged",
     "RunHandle",
@@ -23,6 +25,7 @@ __all__ = [
     "TaskRun",
     "TaskShowed",
     "TaskWrote",
+    "Terminal",
     "checked_result",
     "current_sink",
     "error_text",

@@ -133,7 +133,7 @@ class Driver:
         self._attempts: dict[str, Attempt] = {}  # the newest of each task that has not ended
         self._item_attempts: dict[tuple[str, int], Attempt] = {}
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
-        self._ways: dict[int, Way] = {}  # by the id of the tasks' options
+        self._ways: dict[int, Way] = {}  # by the id of the tasks' code
         self._packed: dict[int, PackedFunction] = {}  # functions as they travel to processes, by the id of their code
         self._values: dict[str, Any] = dict(options.reused)
         self._mapped: dict[str, Mapping[str, list[Any]]] = {}  # what mapped tasks are mapped over
@@ -220,7 +220,7 @@ class Driver:
         return self._feed(self._context.copy().run(self._outcome, attempt), keep_one=True)
 
     def _outcome(self, attempt: Attempt) -> Stimulus:
-        task, item, number = attempt.task, attempt.item, attempt.number
+        task, item, number, way = attempt.task, attempt.item, attempt.number, attempt.way
         if attempt.sink is not None:  # else what holds for the caller, who may be a task of another run
             set_sink(attempt.sink)
         if self.inline is not None:
@@ -229,9 +229,13 @@ class Driver:
         try:
             try:
                 if attempt.open():
-                    if attempt.seconds is not None and not attempt.way.is_isolated:
+                    if attempt.seconds is not None and not way.is_isolated:
                         self._set_deadline(attempt)
-                    outcome = self._work(attempt)
+                    if way.has_extras:
+                        outcome = self._work(attempt)
+                    else:
+                        value = way.code.parameters.call(way.code.function, self._inputs(attempt))
+                        outcome = new(TaskReturned, (task, number, value, "", item))
             except Stopped:
                 pass
             except KeyboardInterrupt as error:
@@ -253,19 +257,19 @@ class Driver:
         return outcome if counts and outcome is not None else AttemptStopped(task, number, item)
 
     def _work(self, attempt: Attempt) -> Stimulus | None:
-        """Let the task's code do its work; None when it was not let."""
-        task, item = attempt.task, attempt.item
-        code = self.program.code[task]
+        """Let the task's code do its work, with all that is around it; None when it was not let."""
+        task, item, number, way = attempt.task, attempt.item, attempt.number, attempt.way
+        code = way.code
         if code.hooks and StateType.RUNNING in code.hooks:
-            self._call_hooks(self._hook_call(CallHooks(task, attempt.number, _RUNNING, item)))
+            self._call_hooks(self._hook_call(CallHooks(task, number, _RUNNING, item)))
         if self.was_interrupted:
             return None
-        inputs = self._inputs(attempt, code)
-        entry = self._cache_entry(attempt, code, inputs)
+        inputs = self._inputs(attempt)
+        entry = self._cache_entry(attempt, inputs)
         if entry is not None and entry.found is not None:
             return self._returned(attempt, entry.found, entry.note)
-        if attempt.way.is_isolated:
-            value = self._run_in_process(attempt, code, inputs)
+        if way.is_isolated:
+            value = self._run_in_process(attempt, inputs)
         else:
             value = code.parameters.call(code.function, inputs)
         if entry is not None:
@@ -280,9 +284,10 @@ class Driver:
                 self.options.recorder.keep(attempt.task, attempt.item, attempt.number, value)
             except StoreError as error:
                 return KeepingFailed(error)
-        return new(TaskReturned, (attempt.task, attempt.number, value, note, attempt.item))
+        return TaskReturned(attempt.task, attempt.number, value, note, attempt.item)
 
-    def _run_in_process(self, attempt: Attempt, code: TaskCode, inputs: dict[str, Any]) -> object:
+    def _run_in_process(self, attempt: Attempt, inputs: dict[str, Any]) -> object:
+        code = attempt.way.code
         args, kwargs = code.parameters.arguments(inputs)
         call = ProcessCall(
             shared_pool(),
@@ -311,12 +316,12 @@ class Driver:
         try:
             if not attempt.stop_asked:
                 self._set_deadline(attempt)
-                code = self.program.code[task]
+                code = attempt.way.code
                 if StateType.RUNNING in code.hooks:
                     call = self._hook_call(CallHooks(task, number, _RUNNING, item))
                     await to_thread(self._call_hooks, call)
-                inputs = self._inputs(attempt, code)
-                entry = self._cache_entry(attempt, code, inputs)
+                inputs = self._inputs(attempt)
+                entry = self._cache_entry(attempt, inputs)
                 if entry is not None and entry.found is not None:
                     outcome = self._returned(attempt, entry.found, entry.note)
                 else:
@@ -331,7 +336,7 @@ class Driver:
         attempt.has_ended = True
         self._feed(AttemptStopped(task, number, item) if attempt.stop_asked else outcome)
 
-    def _inputs(self, attempt: Attempt, code: TaskCode) -> dict[str, Any]:
+    def _inputs(self, attempt: Attempt) -> dict[str, Any]:
         task = attempt.task
         values, parameters = self._values, self.parameters
         mapped = self._mapped[task] if attempt.item is not None else None
@@ -347,15 +352,14 @@ class Driver:
                 found[name] = value if is_opened else value.value()
             else:
                 found[name] = resolve(source, values, parameters)
-        return code.parameters.check(found) if way.checks else found
+        return way.code.parameters.check(found) if way.checks else found
 
-    def _cache_entry(self, attempt: Attempt, code: TaskCode, inputs: Mapping[str, Any]) -> CacheEntry | None:
-        if self.options.cache is None:
+    def _cache_entry(self, attempt: Attempt, inputs: Mapping[str, Any]) -> CacheEntry | None:
+        cache, spec = self.options.cache, self._machine.tasks[attempt.task].spec
+        if cache is None or not spec.options.cache:
             return None
-        spec = self._machine.tasks[attempt.task].spec
-        if not spec.options.cache:
-            return None
-        return self.options.cache.look_up(spec, code, {name: _opened(value) for name, value in inputs.items()})
+        opened = {name: _opened(value) for name, value in inputs.items()}
+        return cache.look_up(spec, attempt.way.code, opened)
 
     def _count_items(self, task: str) -> Stimulus:
         """Find out how many items the mapped task has, and keep them."""
@@ -515,10 +519,10 @@ class Driver:
                 self._started[task] = at
         else:
             self.log.append(ItemChanged(len(self.log), at, task, item, number, _RUNNING))
-        options = self._machine.tasks[task].spec.options
-        way = self._ways.get(id(options))
+        line = self._machine.tasks[task]
+        way = self._ways.get(id(line.code))
         if way is None:
-            way = self._ways[id(options)] = self._way(options, self.program.code[task])
+            way = self._ways[id(line.code)] = self._way(line.spec.options, line.code)
         sink = TaskSink(self, task, number) if self._has_sinks else None
         attempt = Attempt(task, item, number, way, seconds, sink)
         if item is None:
@@ -536,7 +540,9 @@ class Driver:
         checks = options.validate_parameters and code.parameters.has_types
         # It is killed, or `Stopped` is raised in its coroutine, in time to have ended when the run gives up waiting.
         patience = 0.75 * self.options.grace_seconds
-        return Way(code.is_async and not is_isolated, is_isolated, checks, patience)
+        is_cached = bool(options.cache) and self.options.cache is not None
+        has_extras = bool(code.hooks) or is_isolated or is_cached or self.options.recorder is not None
+        return Way(code, code.is_async and not is_isolated, is_isolated, checks, has_extras, patience)
 
     def _set_deadline(self, attempt: Attempt) -> None:
         """Set the deadline of an attempt whose code begins; before, it may have had to wait for a thread or a process."""
@@ -691,13 +697,13 @@ class TaskSink:
         self._attempt = attempt
         self.passes_on = not driver.options.capture  # it is recorded, and shown where it would be without that
 
-    def write(self, stream: str, text: str) -> None:
-        """Add text to the log."""
-        if text:
-            at = self._clock()
-            if self._recorder is not None:
-                self._recorder.write(at, self._task, self._attempt, stream, text)
-            self._log.write(at, self._task, self._attempt, stream, text)
+    def write(self, stream: str, text: str) -> bool:
+        """Add text to the log; False when it is to be printed as well."""
+        at = self._clock()
+        if text and self._recorder is not None:
+            self._recorder.write(at, self._task, self._attempt, stream, text)
+        taken = self._log.write(at, self._task, self._attempt, stream, text)
+        return taken and not self.passes_on
 
     def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
         """Add a rich display to the log."""

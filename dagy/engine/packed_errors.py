@@ -23,6 +23,9 @@ _MOST_NOTES = 20
 _CALLER = "dagy.engine.child"  # the module that calls the user's code
 
 
+_GROUPS = (BaseExceptionGroup, ExceptionGroup)  # which are made again from their parts
+
+
 class _Error(NamedTuple):
     """One exception of a family; others of it are named by their places in the list."""
 
@@ -62,7 +65,7 @@ def pack_error(error: BaseException) -> Packed:
         text, is_sound = _text_of(each)
         packed.append(
             _Error(
-                pickled=_pickled(each) if is_sound and None not in found else None,
+                pickled=_pickled(each) if is_sound and type(each) not in _GROUPS and None not in found else None,
                 name=type(each).__qualname__,
                 module=type(each).__module__,
                 text=text,
@@ -87,6 +90,11 @@ def unpack_error(packed: Packed) -> BaseException:
     errors = cast("list[BaseException]", made)
     for error, each in zip(errors, family, strict=True):
         _dress(error, each, errors)
+    for error, each in zip(errors, family, strict=True):
+        if isinstance(error, BaseExceptionGroup):
+            for part, place in zip(error.exceptions, each.parts, strict=False):
+                part.__traceback__ = errors[place].__traceback__
+                part.__cause__, part.__context__ = errors[place].__cause__, errors[place].__context__
     return errors[0]
 
 
@@ -127,7 +135,7 @@ def _made(each: _Error, parts: Sequence[BaseException]) -> BaseException:
         except Exception:  # noqa: BLE001 (what it needs is not here)
             pass
     if parts:
-        return BaseExceptionGroup(f"{each.name}: {each.text}", parts)
+        return BaseExceptionGroup(each.text, parts)
     return stand_in(each.name, each.module, each.text, each.base)
 
 
@@ -142,17 +150,12 @@ def _dress(error: BaseException, each: _Error, errors: Sequence[BaseException]) 
     error.__suppress_context__ = each.hides_context
     if each.notes:
         error.__notes__ = list(each.notes)
-    if isinstance(error, BaseExceptionGroup):
-        for part, place in zip(error.exceptions, each.parts, strict=False):
-            if part is not errors[place]:
-                part.__traceback__ = errors[place].__traceback__
-                part.__cause__, part.__context__ = errors[place].__cause__, errors[place].__context__
 
 
 def _text_of(error: BaseException) -> tuple[str, bool]:
     """Its text, bounded, and whether it and its `repr` can be had without harm."""
     try:
-        text, other = str(error), repr(error)
+        text, other = error.message if type(error) in _GROUPS else str(error), repr(error)
     except BaseException as failure:  # user code
         if type(failure).__module__ == _CALLER:  # it takes too long
             raise

@@ -35,7 +35,7 @@ class _Name(NamedTuple):
 def pack_function(function: Callable[..., Any]) -> PackedFunction:
     """`function`, ready to travel; `TravelError` names what in it can't."""
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    packed = pack(_found_by(function) or (function,), f"the function {name}")
+    packed = pack(_found_by(function) or function, f"the function {name}")
     content = packed.content
     digest = hashlib.blake2b(content.read() if isinstance(content, Region) else content, digest_size=16).digest()
     return PackedFunction(name, digest, packed)
@@ -45,7 +45,7 @@ def unpack_function(packed: Packed) -> Callable[..., Any]:
     """The function itself; `TravelError` when its module can't be imported here or does not have it."""
     found = unpack(packed)
     if not isinstance(found, _Name):
-        (function,) = cast("tuple[Callable[..., Any]]", found)
+        function = cast("Callable[..., Any]", found)
         _put_in_main(function)
         return function
     try:

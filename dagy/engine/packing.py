@@ -18,6 +18,7 @@ from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dagy.errors import TravelError, sentence, shown
+from dagy.values import Deferred
 
 if TYPE_CHECKING:
     from cloudpickle import Pickler
@@ -117,8 +118,8 @@ class Spares:
         return len(kept)
 
 
-class Packed:
-    """A value on its way, in memory that other processes can map. Satisfies `dagy.values.Deferred`.
+class Packed(Deferred):
+    """A value on its way, in memory that other processes can map.
 
     It holds bytes, or else a region. As a part of a value that is packed it stands for what it holds.
     """
@@ -231,16 +232,16 @@ def _pickler_type() -> Callable[..., Pickler]:
     from cloudpickle import Pickler
 
     class ValuePickler(Pickler):  # type: ignore[misc]  # cloudpickle has no types
-        """Lets what is packed already travel along as it is."""
+        """Lets what is packed already travel along as it is, and any other deferred value as what it stands for."""
 
         def __init__(self, file: _Pieces, *, attached: list[Packed] | None, **options: Any) -> None:
             super().__init__(file, **options)
             self._attached = attached
 
         def reducer_override(self, obj: Any) -> Any:
-            if type(obj) is not Packed:
+            if not isinstance(obj, Deferred):
                 return super().reducer_override(obj)
-            if self._attached is None:
+            if type(obj) is not Packed or self._attached is None:
                 return _same, (obj.value(),)
             self._attached.append(obj)
             return _arrived, (len(self._attached) - 1,)
@@ -321,7 +322,7 @@ def with_region(packed: Packed) -> Packed:
 def _travel_error(value: object, what: str, error: BaseException) -> TravelError:
     if isinstance(error, TravelError):
         return error
-    if isinstance(error, RecursionError):
+    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return TravelError(f"{what} is nested too deeply to travel between processes; use isolation='thread'")
     path, culprit, error = _culprit(value, error)
     kind = type(culprit)

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import cast
 
 from dagy.engine.nursery import ORDER
-from dagy.engine.output import Sink
+from dagy.engine.output import Sink, deliver
 from dagy.engine.packed_errors import unpack_error
 from dagy.engine.packed_functions import PackedFunction, pack_function
 from dagy.engine.packing import Packed, Region, Spares, pack
@@ -181,10 +181,7 @@ class ProcessCall:
             started()
 
     def _write(self, stream: str, text: str) -> None:
-        if self._sink is not None:
-            self._sink.write(stream, text)
-        else:
-            (sys.stdout if stream == "stdout" else sys.stderr).write(text)
+        deliver(self._sink, stream, text)
 
     def _let_go(self) -> None:
         """From here on `stop` reaches nobody."""

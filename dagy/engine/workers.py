@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dagy.engine.output import Sink, set_sink
+from dagy.program import TaskCode
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,9 +40,11 @@ class Call(Protocol):
 class Way(NamedTuple):
     """How the attempts of a task run."""
 
+    code: TaskCode
     is_async: bool  # on the event loop
     is_isolated: bool  # in a process of its own
     checks: bool  # whether inputs are checked against the annotations
+    has_extras: bool  # whether there is more to do than to call the code: a hook, a look into the cache, a record
     patience_seconds: float  # how long it is asked to stop before it is made to
 
 
@@ -58,9 +61,8 @@ class Attempt:
         "stop_asked", "task", "way",
     )  # fmt: skip
 
-    asyncio_task: asyncio.Task[None] | None  # the three of an attempt on an event loop are set by that
-    loop: Loop | None
-    must_end: bool
+    asyncio_task: asyncio.Task[None] | None  # set by the event loop that takes it
+    must_end: bool  # set by it too; whether it was asked nicely before
 
     def __init__(
         self, task: str, item: int | None, number: int, way: Way, seconds: float | None = None, sink: Sink | None = None
@@ -73,6 +75,7 @@ class Attempt:
         self.sink = sink
         self.stop_asked = False
         self.has_ended = False
+        self.loop: Loop | None = None
         self._call: Call | None = None
         self._thread_id: int | None = None  # of the thread that runs its code now
 

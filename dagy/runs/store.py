@@ -151,7 +151,7 @@ class Store:
                     raise
                 return False  # somebody writes; the next one to tidy will do
             else:
-                copier = self._opened(self.path.as_uri() + "?mode=rw")
+                copier = self._opened("mode=rw")
                 try:
                     point("store.checkpoint")
                     copier.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -179,8 +179,10 @@ class Store:
     def _made(self) -> sqlite3.Connection:
         with contextlib.suppress(OSError):  # it is there, or SQLite will say what is wrong
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        db = self._opened(self.path.as_uri() + "?mode=rwc")
+        db = self._opened("mode=rwc")
         try:
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute("PRAGMA synchronous = NORMAL")
             _prepare(db, self.path)
         except BaseException:
             db.close()
@@ -188,38 +190,43 @@ class Store:
         return db
 
     def _opened_to_read(self) -> sqlite3.Connection:
-        if not self.path.exists():
-            raise StoreError(f"there is no history at {str(self.path)!r}")
         import sqlite3
 
-        db = self._opened(self.path.as_uri() + "?mode=ro")
+        if not self.path.exists():
+            raise StoreError(f"there is no history at {str(self.path)!r}")
+        db = self._opened("mode=ro")
         try:
-            version = _version(db)
-        except sqlite3.OperationalError:
-            # Nothing can be made beside the file, not even what SQLite needs for readers.
+            try:
+                version = _version(db)
+            except sqlite3.OperationalError:
+                # Nothing can be made beside the file, not even what SQLite needs for readers.
+                db.close()
+                if self.path.with_name(f"{FILE_NAME}-wal").exists():
+                    raise
+                db = self._opened("mode=ro&immutable=1")
+                version = _version(db)
+            _check_version(db, version, self.path)
+            if version < len(MIGRATIONS):
+                raise StoreError(
+                    f"the history {str(self.path)!r} was made by an older dagy, and can't be brought up to date here: it is "
+                    "read-only"
+                )
+        except BaseException:
             db.close()
-            if self.path.with_name(f"{FILE_NAME}-wal").exists():
-                raise
-            db = self._opened(self.path.as_uri() + "?mode=ro&immutable=1")
-            version = _version(db)
-        _check_version(db, version, self.path)
-        if version < len(MIGRATIONS):
-            raise StoreError(f"the history {str(self.path)!r} was made by an older dagy and can only be read here")
+            raise
         return db
 
-    def _opened(self, uri: str) -> sqlite3.Connection:
+    def _opened(self, how: str) -> sqlite3.Connection:
         import sqlite3
 
         db = sqlite3.connect(
-            uri,
+            f"{self.path.as_uri()}?{how}",
             uri=True,
             timeout=self._wait_seconds,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
         )
-        db.execute("PRAGMA wal_autocheckpoint = 0")
-        db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA mmap_size = 0")
         return db
 

@@ -8,11 +8,23 @@ from collections.abc import Callable
 
 import pytest
 
-from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker
+from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way
+from dagy.parameters import Parameters
+from dagy.program import TaskCode
+
+
+def an_attempt(task: str, number: int) -> Attempt:
+    code = TaskCode(an_attempt, Parameters(an_attempt, of="a task"))
+    return Attempt(
+        task,
+        None,
+        number,
+        Way(code, is_async=False, is_isolated=False, checks=False, has_extras=False, patience_seconds=1.0),
+    )
 
 
 def test_an_attempt_may_run_until_it_is_stopped():
-    attempt = Attempt("a", 1)
+    attempt = an_attempt("a", 1)
     assert attempt.open()
     assert attempt.is_open
     assert attempt.close()
@@ -20,14 +32,14 @@ def test_an_attempt_may_run_until_it_is_stopped():
 
 
 def test_an_attempt_stopped_before_it_ran_may_not_run():
-    attempt = Attempt("a", 1)
+    attempt = an_attempt("a", 1)
     attempt.stop()
     assert not attempt.open()
     assert not attempt.close()
 
 
 def test_a_stop_after_the_end_reaches_nobody():
-    attempt = Attempt("a", 1)
+    attempt = an_attempt("a", 1)
     attempt.open()
     attempt.close()
     attempt.stop()
@@ -36,7 +48,7 @@ def test_a_stop_after_the_end_reaches_nobody():
 
 
 def test_the_outcome_of_an_attempt_stopped_while_it_ran_does_not_count():
-    attempt = Attempt("a", 1)
+    attempt = an_attempt("a", 1)
     attempt.open()
 
     def run_on() -> None:
@@ -54,7 +66,7 @@ def test_a_stop_that_is_on_its_way_when_the_code_ends_arrives_in_close():
 
     def work() -> None:
         for _ in range(200):
-            attempt = Attempt("a", 1)
+            attempt = an_attempt("a", 1)
             stopper = threading.Thread(target=attempt.stop, daemon=True)
             try:
                 attempt.open()
@@ -92,8 +104,8 @@ class Steps:
 
 def test_a_thread_goes_on_with_the_attempt_it_is_handed():
     steps = Steps(lambda: None, lambda: None)
-    steps.then[0] = Attempt("b", 1)
-    ThreadWorker(steps, "w").start(Attempt("a", 0))
+    steps.then[0] = an_attempt("b", 1)
+    ThreadWorker(steps, "w").start(an_attempt("a", 0))
     assert steps.done[1].wait(10)
     assert steps.threads[0] is steps.threads[1]
 
@@ -102,8 +114,8 @@ def test_attempts_that_run_at_once_have_threads_of_their_own():
     meet = threading.Barrier(2)
     steps = Steps(lambda: meet.wait(10), lambda: meet.wait(10))
     worker = ThreadWorker(steps, "w")
-    worker.start(Attempt("a", 0))
-    worker.start(Attempt("b", 1))
+    worker.start(an_attempt("a", 0))
+    worker.start(an_attempt("b", 1))
     assert all(each.wait(10) for each in steps.done)
     assert steps.threads[0] is not steps.threads[1]
 
@@ -111,7 +123,7 @@ def test_attempts_that_run_at_once_have_threads_of_their_own():
 def test_threads_end_when_the_worker_is_closed():
     steps = Steps(lambda: None)
     worker = ThreadWorker(steps, "w")
-    worker.start(Attempt("a", 0))
+    worker.start(an_attempt("a", 0))
     assert steps.done[0].wait(10)
     worker.close()
     steps.threads[0].join(10)
@@ -120,7 +132,7 @@ def test_threads_end_when_the_worker_is_closed():
 
 def test_threads_do_not_keep_the_interpreter_from_ending():
     steps = Steps(lambda: None)
-    ThreadWorker(steps, "w").start(Attempt("a", 0))
+    ThreadWorker(steps, "w").start(an_attempt("a", 0))
     assert steps.done[0].wait(10)
     assert steps.threads[0].daemon
 
@@ -128,11 +140,11 @@ def test_threads_do_not_keep_the_interpreter_from_ending():
 def test_an_inline_worker_serves_in_the_calling_thread_in_order_until_closed():
     said: list[str] = []
     steps = Steps(lambda: said.append("a"), lambda: said.append("b"), lambda: said.append("c"))
-    steps.then[0] = Attempt("b", 1)
+    steps.then[0] = an_attempt("b", 1)
     worker = InlineWorker(steps)
-    worker.start(Attempt("a", 0))
+    worker.start(an_attempt("a", 0))
     worker.call(lambda: said.append("called"))
-    worker.start(Attempt("c", 2))
+    worker.start(an_attempt("c", 2))
     worker.close()
     worker.serve()
     assert said == ["a", "b", "called", "c"]
@@ -162,7 +174,7 @@ class Loop:
 
 
 def test_a_coroutine_runs_in_the_loops_own_thread_and_is_cancelled_when_stopped():
-    loop, attempt = Loop(), Attempt("a", 1)
+    loop, attempt = Loop(), an_attempt("a", 1)
     loop.worker.start(attempt)
     assert loop.begun.wait(10)
     loop.worker.stop(attempt)
@@ -171,14 +183,14 @@ def test_a_coroutine_runs_in_the_loops_own_thread_and_is_cancelled_when_stopped(
 
 
 def test_a_coroutine_stopped_before_it_began_still_runs_to_report_it():
-    loop, attempt = Loop(), Attempt("a", 1)
+    loop, attempt = Loop(), an_attempt("a", 1)
     loop.worker.stop(attempt)
     loop.worker.start(attempt)
     assert loop.ended.wait(10)
 
 
 def test_the_loops_thread_ends_when_the_worker_is_closed_and_its_coroutines_have_ended():
-    loop, attempt = Loop(), Attempt("a", 1)
+    loop, attempt = Loop(), an_attempt("a", 1)
     loop.worker.start(attempt)
     assert loop.begun.wait(10)
     loop.worker.close()

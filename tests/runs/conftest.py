@@ -36,7 +36,11 @@ def record(local_dir: Path) -> Callable[..., RunResult]:
     def recorded(of: Flow[..., Any], options: Mapping[str, Any] | None = None, /, **parameters: Any) -> RunResult:
         program, values = of.prepare(**parameters)
         chosen = {"recorder": RunRecorder(local_dir), "fail_fast": False, **(options or {})}
-        return run(program, values, RunOptions(new_run_id(of.name), **chosen))
+        result = run(program, values, RunOptions(new_run_id(of.name), **chosen))
+        for each in threading.enumerate():
+            if each.name == f"dagy-{result.run_id}-recorder":
+                each.join()  # it closes the file
+        return result
 
     return recorded
 

@@ -126,9 +126,7 @@ def test_a_checkpoint_may_be_killed(victims: Victims, local_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_a_run_killed_at_any_moment_loses_nothing(
-    victims: Victims, local_dir: Path, tmp_path: Path, seed: int
-) -> None:
+def test_a_run_killed_at_any_moment_loses_nothing(victims: Victims, local_dir: Path, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     oracle = tmp_path / "oracle"
     job = {"local_dir": str(local_dir), "oracle": str(oracle), "flow": "many"}

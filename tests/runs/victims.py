@@ -22,7 +22,6 @@ from typing import Any
 from dagy import flow, task
 from dagy.engine import RunOptions, new_run_id, run
 from dagy.errors import DagyError
-from dagy.program import Program
 from dagy.runs import History, RunRecorder, faults, load_for_resume
 from dagy.runs.recovery import recover
 from dagy.runs.store import Store
@@ -220,7 +219,7 @@ def forked(job: Mapping[str, Any]) -> tuple[int, int]:
         os.dup2(writes, 1)
         be_a_victim(**job)
         status = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (a victim never goes on as its parent)
         traceback.print_exc()
     finally:
         os._exit(status)
@@ -232,7 +231,7 @@ def main() -> None:
     for line in sys.stdin:
         ends = []
         for child, pipe in [forked(job) for job in json.loads(line)]:
-            with open(pipe, encoding="utf-8") as said:
+            with os.fdopen(pipe, encoding="utf-8") as said:
                 text = said.read()
             ends.append({"status": os.waitpid(child, 0)[1], "said": text.splitlines()})
         print(json.dumps(ends), flush=True)

@@ -25,6 +25,7 @@ import importlib.util
 import json
 import linecache
 import os
+import re
 import sys
 import sysconfig
 import typing
@@ -46,7 +47,7 @@ from weakref import WeakKeyDictionary
 
 from dagy.digests import identity
 from dagy.errors import shown
-from dagy.values import is_json
+from dagy.values import described, type_name
 
 _Origin: TypeAlias = Literal["own", "installed", "python", "dagy"]
 _Chain: TypeAlias = tuple[str, ...]  # ("np", "linalg", "norm"): a name, and the attributes taken of it
@@ -62,6 +63,7 @@ _BOOKKEEPING = """
     __parameters__ __type_params__ __signature__ __class_vars__ __private_attributes__ __annotations_cache__
     __classdictcell__
 """
+_SECRET = re.compile(r"(?i)secret|token|passw|credential|api_?key")  # names of what is not to be shown
 _SHOWN = frozenset({str, int, float, bool, type(None), complex, bytes})
 
 
@@ -170,7 +172,8 @@ class _Reach:
         if (known := self.labels.get(id(value))) is not None:
             return known[0]
         kind = "function" if type(value) is FunctionType else "class"
-        name = value.__qualname__ if value.__module__ == self.home else f"{value.__module__}.{value.__qualname__}"
+        is_near = value.__module__ in (self.home, "builtins")
+        name = value.__qualname__ if is_near else f"{value.__module__}.{value.__qualname__}"
         origin = _origin_of(value)
         if origin != "own":
             self.labels[id(value)] = (name, value)
@@ -210,19 +213,15 @@ class _Reach:
             self.found[label] = "assigned by the code itself"
             return
         kind = type(value)
-        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         digest = identity(value, self.label).digest
+        self.label(kind)
+        what = f"a {type_name(kind)}" if _SECRET.search(label) else described(value)
         if digest is None:
-            self.label(kind)
-            self.found[label] = f"a {name}, whose content can't be compared"
-            return
-        if _origin_of(kind) != "own":
-            self.package(kind.__module__)
-        if kind in _SHOWN and len(text := shown(value)) < 60:
-            self.found[label] = text
+            self.found[label] = f"a {type_name(kind)}, whose content can't be compared"
         else:
-            is_plain = kind in _SHOWN or (kind in (list, dict) and len(value) < 20 and is_json(value))
-            self.found[label] = f"{shown(value) if is_plain else f'a {name}'} [{digest[:12]}]"
+            self.found[label] = (
+                what if kind in _SHOWN and len(what) < 60 and not what.startswith("a ") else f"{what} [{digest[:12]}]"
+            )
 
     def package(self, module: object) -> None:
         """The version of what is installed; nothing for what is part of Python or of Dagy."""
@@ -346,6 +345,8 @@ class _Reach:
         self.found[label] = "\n".join(lines)
         if dataclasses.is_dataclass(found) and "__dataclass_fields__" in held:
             self.constant(_dataclass_plan(found), f"{found.__qualname__} (its fields)", None)
+        if "__pydantic_fields__" in held:
+            self.constant(held["__pydantic_fields__"], f"{found.__qualname__} (its fields)", None)
         if issubclass(found, enum.Enum):
             members = {name: each._value_ for name, each in found._member_map_.items()}
             self.constant(members, f"{found.__qualname__} (its members)", None)
@@ -360,8 +361,7 @@ class _Reach:
             return
         called = f"{of.__qualname__}.{name}"
         if kind is FunctionType:
-            if not value.__code__.co_filename.startswith(("<string>", "<attrs generated")):
-                self.label(value)
+            self.label(value)
         elif kind is staticmethod or kind is classmethod:
             self.reach(value.__func__, called)
         elif kind is property:
@@ -603,11 +603,18 @@ def _origin_of(value: Any) -> _Origin:
     module = value.__module__
     if type(module) is not str:
         return "own"
+    if type(value) is FunctionType and _is_generated(value.__code__):
+        return "python"
     if type(value) is FunctionType and not value.__code__.co_filename.startswith("<"):
         return (
             "dagy" if module.partition(".")[0] in ("dagy", "dagy_nb") else _origin_of_file(value.__code__.co_filename)
         )
     return _origin_of_module(module)
+
+
+def _is_generated(code: CodeType) -> bool:
+    """Whether `dataclass` or attrs made it from what the class says, which is told by itself."""
+    return code.co_qualname.startswith("__create_fn__.") or code.co_filename.startswith("<attrs generated")
 
 
 def _origin_of_module(name: str, names: Mapping[str, Any] | None = None) -> _Origin:

@@ -128,6 +128,18 @@ def read_trusted(codec: str, source: Path | bytes) -> object:
     return _decoded(codec, source, pickle.load) if codec == "pickle" else read(codec, source)
 
 
+def described(value: object) -> str:
+    """`value` itself if it is plain and short, else what it is: `'a.csv'`, `[1, 2]`, `a pandas.DataFrame`."""
+    kind = type(value)
+    is_short = kind not in (list, dict) or len(cast("list[object]", value)) <= 20
+    return shown(value) if is_short and (is_json(value) or kind in (float, complex, bytes)) else f"a {type_name(kind)}"
+
+
+def type_name(kind: type) -> str:
+    """What messages call a class: `list`, `pandas.DataFrame`."""
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
 def is_json(value: object) -> bool:
     """Whether JSON gives `value` back just as it is."""
     level: list[Any] = [[value]]
@@ -403,7 +415,7 @@ def _refusal(value: object, called: str, error: Exception) -> str:
         part, value, error = found
         where += part
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    name = type_name(kind)
     if isinstance(value, io.IOBase):
         what = "an open file, which can't be kept; return its path, or what is in it"
     elif isinstance(value, Iterator):

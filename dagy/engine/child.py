@@ -22,8 +22,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, cast
 
+from dagy.engine.imported import ImportedModules
 from dagy.engine.output import set_sink
-from dagy.engine.packed_errors import pack_error, stand_in
+from dagy.engine.packed_errors import pack_error
 from dagy.engine.packed_functions import unpack_function
 from dagy.engine.packing import Packed, Region, Spares, pack, unpack
 from dagy.engine.surroundings import Surroundings
@@ -31,9 +32,12 @@ from dagy.engine.wire import LARGEST, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError
 
-_MOST_FUNCTIONS = 200  # that a worker remembers; whoever calls it counts along
+# In the environment of the nursery and of all that comes from it, but not in `os.environ`: whose they are.
+MARK = "DAGY_NURSERY"
+
+_MOST_FUNCTIONS = 400  # that a worker remembers: twice as many as whoever calls it relies on
 _IDLE_SECONDS = 60
-_ERROR_SECONDS = 5.0  # that an exception may take to tell what it is
+_ERROR_SECONDS = 1.0  # that an exception may take to tell what it is
 _LOG_PIECE = 8_000  # characters of a log record in one message
 
 
@@ -51,6 +55,7 @@ class Worker:
         self._surroundings: Surroundings | None = None
         self._pid = os.getpid()
         self._libc = ctypes.CDLL(None)
+        self._mark = os.environ.get(MARK)
         self._is_running = False  # code of the user's
         self._was_told_to_stop = False
         self._is_stopping = False  # it has heard that it was
@@ -62,6 +67,7 @@ class Worker:
         sink = _Sink(self)
         set_sink(sink)
         logging.root.addHandler(_Records(sink))
+        self._modules = ImportedModules()
         self._state = _state()
 
     def serve(self) -> None:
@@ -81,7 +87,11 @@ class Worker:
             if message.kind == "attached":
                 attached += message.parts
                 continue
+            if self._modules.have_changed():
+                self._send("idle")
+                return
             goes_on = self._answer(message, attached)
+            self._modules.look()
             attached = []
             if not goes_on:
                 return
@@ -103,6 +113,8 @@ class Worker:
                 if surroundings is not None:
                     self._surroundings = surroundings
                     surroundings.take_on()
+                    if self._mark is not None:
+                        os.putenv(MARK, self._mark)
                 if has_function:
                     self._remember(digest, unpack_function(parts.pop()))
                 values = [unpack(each, held=maps) for each in attached]
@@ -171,9 +183,7 @@ class Worker:
             with _time_limit(_ERROR_SECONDS):
                 return pack_error(error)
         except BaseException:  # noqa: BLE001 (user code)
-            kind = type(error)
-            short = stand_in(kind.__qualname__, kind.__module__, "(its message can't be shown: it takes too long)")
-            return pack_error(short)
+            return pack_error(error, instead="(its message can't be shown: it takes too long)")
 
     def _tidy_up(self) -> bool:
         """Put things back as they were before a call: whether that is possible."""

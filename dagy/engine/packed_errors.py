@@ -42,8 +42,11 @@ class _Error(NamedTuple):
     parts: tuple[int, ...]
 
 
-def pack_error(error: BaseException) -> Packed:
-    """`error` with all that belongs to it, ready to travel; what can't is replaced by a stand-in."""
+def pack_error(error: BaseException, *, instead: str | None = None) -> Packed:
+    """`error` with all that belongs to it, ready to travel; what can't is replaced by a stand-in.
+
+    With `instead`, which stands for every text, none of its own code is called.
+    """
     family: list[BaseException] = []
     places: dict[int, int] = {}
 
@@ -62,7 +65,7 @@ def pack_error(error: BaseException) -> Packed:
     for each in family:  # it grows meanwhile
         parts = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
         found = [place(part) for part in parts[:_MOST_ERRORS]]
-        text, is_sound = _text_of(each)
+        text, is_sound = _text_of(each) if instead is None else (instead, False)
         packed.append(
             _Error(
                 pickled=_pickled(each) if is_sound and type(each) not in _GROUPS and None not in found else None,
@@ -71,7 +74,7 @@ def pack_error(error: BaseException) -> Packed:
                 text=text,
                 base=next(kind.__name__ for kind in type(each).__mro__ if kind.__module__ == "builtins"),
                 traceback=_traceback_of(each),
-                notes=tuple(str(note)[:_MOST_TEXT] for note in getattr(each, "__notes__", ())[:_MOST_NOTES]),
+                notes=_notes_of(each),
                 cause=place(each.__cause__),
                 context=place(each.__context__),
                 hides_context=each.__suppress_context__,
@@ -152,10 +155,16 @@ def _dress(error: BaseException, each: _Error, errors: Sequence[BaseException]) 
         error.__notes__ = list(each.notes)
 
 
+def _notes_of(error: BaseException) -> tuple[str, ...]:
+    notes = getattr(error, "__notes__", None)
+    return tuple(each[:_MOST_TEXT] for each in notes[:_MOST_NOTES] if type(each) is str) if type(notes) is list else ()
+
+
 def _text_of(error: BaseException) -> tuple[str, bool]:
     """Its text, bounded, and whether it and its `repr` can be had without harm."""
     try:
-        text, other = error.message if type(error) in _GROUPS else str(error), repr(error)
+        text = error.message if isinstance(error, BaseExceptionGroup) and type(error) in _GROUPS else str(error)
+        other = repr(error)
     except BaseException as failure:  # user code
         if type(failure).__module__ == _CALLER:  # it takes too long
             raise

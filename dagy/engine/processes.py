@@ -21,8 +21,9 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from dagy.engine.child import MARK
 from dagy.engine.nursery import ORDER
 from dagy.engine.output import Sink, deliver
 from dagy.engine.packed_errors import unpack_error
@@ -33,11 +34,15 @@ from dagy.engine.wire import LARGEST, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
 
+if TYPE_CHECKING:
+    import psutil
+
 __all__ = ["PackedFunction", "ProcessCall", "ProcessPool", "pack_function", "shared_pool"]
 
 _MOST_IDLE = 16  # workers that are kept for the next calls
 _MOST_FUNCTIONS = 200  # that a worker is taken to remember; it remembers more
 _MOST_ATTACHED = 100  # values in one message
+_MOST_SWEEPS = 10  # for what is left of killed workers
 _MOST_TRIES = 5  # to find a worker that takes a call
 _PIECE = 64 * 1024  # bytes of output that are read at once
 _MOST_PIECES = 32  # of output that are read from a pipe at the end of a call
@@ -86,8 +91,8 @@ class ProcessCall:
         """
         attached: list[Packed] = []
         inputs = self._pack_inputs(attached)
-        for _ in range(_MOST_TRIES):
-            worker = self._pool.lease()
+        for attempt in range(_MOST_TRIES):
+            worker = self._pool.lease(warm=attempt == 0)
             lent = [*attached, inputs]
             try:
                 reply = self._converse(worker, attached, inputs)
@@ -256,16 +261,17 @@ class ProcessPool:
         """Give back the memory that is kept for the next large values."""
         self.spares.clear()
 
-    def lease(self) -> _Worker:
-        """A worker for one call, warm if there is one; `take_back` must follow."""
-        while True:
+    def lease(self, *, warm: bool = True) -> _Worker:
+        """A worker for one call, a warm one if there is one, unless it must be new; `take_back` must follow."""
+        while warm:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
             if worker is None:
-                return self._start()
+                break
             if worker.is_quiet():
                 return worker
             worker.close()
+        return self._start()
 
     def take_back(self, worker: _Worker) -> None:
         """Keep a worker that can take another call; end any other."""
@@ -397,6 +403,8 @@ class _Worker:
         message = message or Message("gone", (), [])
         if message.kind in ("ended", "unborn", "gone"):
             self._is_gone = True
+            if message.kind == "gone":
+                self._nursery.sweep()
         elif message.kind == "raised":
             self._known.clear()  # the function may not have arrived there
         return message
@@ -455,6 +463,7 @@ class _Nursery:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
+        self._mark = f"{self._owner}-{time.time_ns()}"
         self._line, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         with far_end:
@@ -463,6 +472,7 @@ class _Nursery:
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                env={**os.environ, MARK: self._mark},
                 start_new_session=True,  # so that Ctrl-C in a terminal does not reach it
             )
 
@@ -489,10 +499,32 @@ class _Nursery:
             self._process.kill()
             self._process.wait()
 
+    def sweep(self) -> None:
+        """Kill what is left of the workers when somebody has killed the nursery: the workers died with it."""
+        import psutil
+
+        self._process.wait()
+        for _ in range(_MOST_SWEEPS):
+            found = [each for each in psutil.process_iter() if _mark_of(each) == self._mark]
+            if not found:
+                return
+            for each in found:
+                with suppress(psutil.Error):
+                    each.kill()
+
     def forget(self) -> None:
         """Close the line in a process that this one was forked into."""
         self._line.close()
         self._process.returncode = 0  # there is nothing to wait for
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    import psutil
+
+    try:
+        return cast("str | None", process.environ().get(MARK))
+    except (psutil.Error, OSError):
+        return None
 
 
 _POOLS: list[ProcessPool] = []

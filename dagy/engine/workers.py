@@ -309,7 +309,7 @@ class LoopWorker:
 
     def insist(self, attempt: Attempt) -> None:
         """It was cancelled a while ago: if it is still at work, raise `Stopped` in its code."""
-        if attempt.loop is not None and not attempt.has_ended:
+        if attempt.loop is not None:
             attempt.loop.insist(attempt)
 
     def close(self) -> None:
@@ -338,11 +338,13 @@ class Loop:
         self._loop.call_soon_threadsafe(self._spawn, attempt, work, context)
 
     def cancel(self, attempt: Attempt) -> None:
-        """Cancel its task."""
-        self._loop.call_soon_threadsafe(_cancel, attempt)
+        """Cancel its task, and insist if that does not end it."""
+        self._loop.call_soon_threadsafe(self._cancel_now, attempt)
 
     def insist(self, attempt: Attempt) -> None:
         """Raise `Stopped` in its code: where it waits, or where it is if it does not let the loop go on."""
+        if attempt.has_ended:
+            return
         attempt.must_end = True
         self._loop.call_soon_threadsafe(_cancel, attempt)
         if self._current is attempt and self._thread.ident is not None:
@@ -357,6 +359,11 @@ class Loop:
         task = self._loop.create_task(self._watched(attempt, work), context=context)
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
+
+    def _cancel_now(self, attempt: Attempt) -> None:
+        _cancel(attempt)
+        if not attempt.has_ended:
+            self._loop.call_later(attempt.way.patience_seconds, self.insist, attempt)
 
     def _spawn_end(self) -> None:
         self._ending = self._loop.create_task(self._end())

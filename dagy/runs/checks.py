@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagy.errors import IllegalTransitionError
+from dagy.errors import IllegalTransitionError, StoreError
 from dagy.runs.recovery import orphans
 from dagy.runs.results import recorded_results
 from dagy.runs.schema import ITEM, RUN, STATE_OF, TASK
@@ -34,8 +34,11 @@ def violations(store: Store, now: int) -> Iterator[str]:
                 yield f"the file is damaged: {problem}"
         numbers = [number for (number,) in db.execute("SELECT id FROM runs ORDER BY id")]
     for number in numbers:
-        with store.reading() as db:
-            yield from _of_run(store, db, number)
+        try:
+            with store.reading() as db:
+                yield from _of_run(store, db, number)
+        except StoreError as error:
+            yield f"run number {number}: {error}"
 
 
 @dataclass

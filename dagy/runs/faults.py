@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 
-
 _LEFT: dict[str, int] = {}  # how many more times each place is passed
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
-from dagy.errors import DagyError, StoreError, UnknownRunError, UnknownTaskError, sentence
+from dagy.errors import StoreError, UnknownRunError, UnknownTaskError
 from dagy.runs.output import FILE_NAME as OUTPUT_NAME
 from dagy.runs.output import Written, read_output
 from dagy.runs.owners import Owner
@@ -92,7 +92,6 @@ class History:
     """
 
     def __init__(self, local_dir: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
-        self._folder = local_dir
         self._clock = clock
         self._store: Store | None = None
         self.recovered: list[str] = []
@@ -156,7 +155,6 @@ class History:
                 "SELECT task, at, attempt, state, message FROM events WHERE run = ? AND kind = ? ORDER BY seq",
                 (run, TASK),
             ).fetchall()
-        with _sound(self._folder):
             last: dict[int, tuple[State, int]] = {}
             started: dict[int, float] = {}
             ended: dict[int, float] = {}
@@ -187,7 +185,6 @@ class History:
                 "WHERE run = ? AND seq >= ? ORDER BY seq",
                 (run, since),
             ).fetchall()
-        with _sound(self._folder):
             return [_event(ids, *row) for row in rows]
 
     def output(self, run_id: str, *, task: str | None = None, follow: bool = False) -> Iterator[Written]:
@@ -216,8 +213,7 @@ class History:
                 "SELECT task, codec, value, name, size FROM results WHERE run = ? AND item = -1 ORDER BY task, attempt",
                 (run,),
             ).fetchall()
-        folder = self.folder(run_id)
-        with _sound(self._folder):
+            folder = self.folder(run_id)
             return {
                 ids[task]: RecordedValue(Kept(*kept), folder, f"the result of {ids[task]!r} in run {run_id!r}")
                 for task, *kept in rows
@@ -262,7 +258,7 @@ class History:
     def _records(self, where: str, values: list[object]) -> list[RunRecord]:
         if self._store is None:
             return []
-        with self._store.reading() as db, _sound(self._folder):
+        with self._store.reading() as db:
             rows = db.execute(f"SELECT {_COLUMNS} FROM runs {where}", values).fetchall()
             return [_record(db, row) for row in rows]
 
@@ -334,20 +330,6 @@ def _event(
             return HookFailed(seq, at, name or None, text_of(detail), RecordedError(text))
         case _:
             raise ValueError(f"event {seq} is of no known kind: {kind}")
-
-
-@contextlib.contextmanager
-def _sound(folder: Path) -> Iterator[None]:
-    """Tell a row that no dagy has written from a defect of ours."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError) as error:
-        if isinstance(error, DagyError):
-            raise
-        raise StoreError(
-            f"the history {str(folder / FILE_NAME)!r} is damaged: it holds what no dagy has written "
-            f"({sentence(error)}); see: dagy doctor"
-        ) from error
 
 
 def _nearest(reference: str, known: list[str]) -> list[str]:

@@ -44,14 +44,13 @@ class Orphan:
 
 def orphans(store: Store, now: int) -> list[Orphan]:
     """The runs that nobody will go on with, as things are at `now`. Raises `StoreError`."""
-    with store.reading() as db:
-        rows = db.execute(_UNFINISHED).fetchall()
     found = []
-    for number, run_id, fence, lease_until, created_at, *owner in rows:
-        reason = why_gone(run_id, Owner(*owner), lease_until=lease_until, created_at=created_at, now=now)
-        if reason:
-            renewed = created_at if lease_until is None else lease_until - LEASE_SECONDS * 1_000_000_000
-            found.append(Orphan(number, run_id, fence, max(created_at, renewed), reason))
+    with store.reading() as db:
+        for number, run_id, fence, lease_until, created_at, *owner in db.execute(_UNFINISHED):
+            reason = why_gone(run_id, Owner(*owner), lease_until=lease_until, created_at=created_at, now=now)
+            if reason:
+                renewed = created_at if lease_until is None else lease_until - LEASE_SECONDS * 1_000_000_000
+                found.append(Orphan(number, run_id, fence, max(created_at, renewed), reason))
     return found
 
 
@@ -59,7 +58,7 @@ def recover(store: Store, clock: Callable[[], int]) -> list[str]:
     """End the runs that nobody will go on with; their ids. Raises `StoreError`."""
     ended = []
     for each in orphans(store, clock()):
-        with store.writing(durable=True) as db:
+        with store.sound(), store.writing(durable=True) as db:
             if _end(db, each):
                 ended.append(each.run_id)
             point("recovery.before_commit")

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagy.errors import StoreError
+from dagy.errors import DagyError, StoreError, sentence
 from dagy.runs.faults import point
 from dagy.runs.schema import APPLICATION_ID, MIGRATIONS
 from dagy.settings import made_private
@@ -38,6 +38,7 @@ WAIT_SECONDS = 30.0  # how long to wait for them at all
 LOG_LIMIT = 4_000_000  # bytes of write-ahead log from which it is copied into the database
 
 _ROWS_AT_ONCE = 40
+_REMEDY = f"Move it away, and dagy begins a new one; to save what can be saved: sqlite3 {FILE_NAME} .recover"
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _INHERITED: list[object] = []  # connections of the process this one was forked from: to close one would break them
 
@@ -113,8 +114,11 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The history as it is at one moment. Raises `StoreError`."""
-        with self._lock, self._translated():
+        """The history as it is at one moment, for a block that makes sense of it.
+
+        Raises `StoreError`, also when the block finds that the rows make no sense (by an error such as `KeyError`).
+        """
+        with self._lock, self._translated(), self.sound():
             db = self._connection()
             if db.in_transaction:
                 yield db
@@ -125,6 +129,19 @@ class Store:
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def sound(self) -> Iterator[None]:
+        """A block that makes sense of rows; what it can't make sense of is a `StoreError`."""
+        try:
+            yield
+        except DagyError:
+            raise
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"the history {str(self.path)!r} is damaged: it holds what no dagy has written ({sentence(error)}). "
+                f"{_REMEDY}"
+            ) from error
 
     def run_folder(self, run_id: str) -> Path:
         """Where the files of a run are; never outside the history's folder, whatever `run_id` is."""
@@ -205,12 +222,7 @@ class Store:
                     raise
                 db = self._opened("mode=ro&immutable=1")
                 version = _version(db)
-            _check_version(db, version, self.path)
-            if version < len(MIGRATIONS):
-                raise StoreError(
-                    f"the history {str(self.path)!r} was made by an older dagy, and can't be brought up to date here: it is "
-                    "read-only"
-                )
+            _check_version(db, version, self.path, oldest=len(MIGRATIONS))
         except BaseException:
             db.close()
             raise
@@ -357,7 +369,7 @@ def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _check_version(db: sqlite3.Connection, version: int, path: Path) -> None:
+def _check_version(db: sqlite3.Connection, version: int, path: Path, *, oldest: int = 0) -> None:
     made_by = db.execute("PRAGMA application_id").fetchone()[0]
     if made_by != APPLICATION_ID and (version or db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()):
         raise StoreError(f"{str(path)!r} is a database, but not a history of dagy; move it away")
@@ -365,6 +377,10 @@ def _check_version(db: sqlite3.Connection, version: int, path: Path) -> None:
         raise StoreError(
             f"the history {str(path)!r} was made by a newer dagy (its version is {version}, this dagy knows "
             f"{len(MIGRATIONS)}); upgrade dagy, or set DAGY_LOCAL_DIR to another folder"
+        )
+    if version < oldest:
+        raise StoreError(
+            f"the history {str(path)!r} was made by an older dagy, and can't be brought up to date: it is read-only here"
         )
 
 
@@ -382,10 +398,7 @@ def _explained(error: sqlite3.Error, path: Path, waited: float) -> str:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return f"{what} has been held by another process for {waited:g} s; find it with: fuser {path}"
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return (
-                f"{what} is damaged ({error}); nothing was changed. Move it away, and dagy begins a new one; to save "
-                f"what can be saved of it: sqlite3 {path.name} .recover"
-            )
+            return f"{what} is damaged ({error}); nothing was changed. {_REMEDY}"
         case sqlite3.SQLITE_FULL:
             return f"{what} can't grow: the disk is full, or a quota is used up"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:

@@ -15,7 +15,7 @@ from dagy.errors import TaskTimeoutError, WorkerDiedError
 
 def raised(error: BaseException) -> BaseException:
     try:
-        raise error
+        raise error  # noqa: TRY301
     except BaseException as caught:  # noqa: BLE001
         return caught
 
@@ -24,7 +24,7 @@ def travelled(error: BaseException) -> BaseException:
     return unpack_error(pack_error(error))
 
 
-class Plain(ValueError):
+class PlainError(ValueError):
     """One with data of its own."""
 
     def __init__(self, message: str, row: int) -> None:
@@ -32,10 +32,10 @@ class Plain(ValueError):
         self.row = row
 
     def __reduce__(self):
-        return Plain, (str(self), self.row)
+        return PlainError, (str(self), self.row)
 
 
-class Locked(LookupError):
+class LockedError(LookupError):
     """One that can't be pickled."""
 
     def __init__(self, message: str) -> None:
@@ -43,7 +43,7 @@ class Locked(LookupError):
         self.lock = threading.Lock()
 
 
-class NeedsMore(Exception):
+class NeedsMoreError(Exception):
     """One that is pickled but not unpickled."""
 
     def __init__(self, first: str, second: str) -> None:
@@ -69,8 +69,8 @@ def test_an_exception_arrives_as_itself(error):
 
 
 def test_data_of_its_own_arrives():
-    found = travelled(Plain("bad", 3))
-    assert type(found) is Plain
+    found = travelled(PlainError("bad", 3))
+    assert type(found) is PlainError
     assert found.row == 3
 
 
@@ -85,7 +85,7 @@ def test_the_traceback_shows_files_lines_and_functions():
 def test_notes_cause_and_context_arrive():
     error = ValueError("outer")
     error.__cause__ = raised(KeyError("cause"))
-    error.__context__ = Locked("context")
+    error.__context__ = LockedError("context")
     error.add_note("in row 3")
     found = travelled(error)
     assert found.__notes__ == ["in row 3"]
@@ -112,12 +112,15 @@ def test_the_parts_of_a_group_arrive_with_their_tracebacks():
 
 
 def test_a_group_with_a_part_that_cannot_travel_keeps_the_others():
-    found = travelled(ExceptionGroup("several", [ValueError("a"), Locked("b")]))
+    found = travelled(ExceptionGroup("several", [ValueError("a"), LockedError("b")]))
     assert isinstance(found, ExceptionGroup)
-    assert [(type(each).__name__, str(each)) for each in found.exceptions] == [("ValueError", "a"), ("Locked", "b")]
+    assert [(type(each).__name__, str(each)) for each in found.exceptions] == [
+        ("ValueError", "a"),
+        ("LockedError", "b"),
+    ]
 
 
-@pytest.mark.parametrize("error", [Locked("the text"), NeedsMore("the text", "more")])
+@pytest.mark.parametrize("error", [LockedError("the text"), NeedsMoreError("the text", "more")])
 def test_one_that_cannot_travel_is_stood_in_for_with_its_name_and_text(error):
     found = travelled(raised(error))
     assert isinstance(found, StandIn)
@@ -126,13 +129,13 @@ def test_one_that_cannot_travel_is_stood_in_for_with_its_name_and_text(error):
 
 
 def test_a_stand_in_is_caught_where_its_nearest_base_in_python_is():
-    assert isinstance(travelled(Locked("a")), LookupError)
+    assert isinstance(travelled(LockedError("a")), LookupError)
     assert not isinstance(travelled(Odd()), Exception)
 
 
 def test_a_stand_in_travels_on():
-    found = pickle.loads(pickle.dumps(travelled(Locked("a"))))
-    assert (type(found).__name__, str(found), isinstance(found, LookupError)) == ("Locked", "a", True)
+    found = pickle.loads(pickle.dumps(travelled(LockedError("a"))))
+    assert (type(found).__name__, str(found), isinstance(found, LookupError)) == ("LockedError", "a", True)
 
 
 def misbehaving(**methods: object) -> Exception:

@@ -25,7 +25,8 @@ class Decorated:
 def rows(tmp_path, monkeypatch):
     """A module of the user's that can be imported."""
     (tmp_path / "rows_of_user.py").write_text(
-        "def load():\n    return 'loaded'\n\nclass Loader:\n    @staticmethod\n    def load():\n        return 'static'\n"
+        "def load():\n    return 'loaded'\n\n\n"
+        "class Loader:\n    @staticmethod\n    def load():\n        return 'static'\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     import rows_of_user

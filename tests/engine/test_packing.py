@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import io
 import mmap
-import os
 import sys
 import threading
 from pathlib import Path
@@ -103,12 +102,12 @@ def test_a_shorter_value_in_memory_used_again_is_just_that():
 
 
 def test_a_packed_value_lets_go_of_its_descriptor():
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     values = [pack(b"x" * LARGE) for _ in range(10)]
-    assert len(os.listdir("/proc/self/fd")) == before + 10
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 10
     del values
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_small_value_can_be_moved_to_shared_memory():

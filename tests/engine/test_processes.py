@@ -68,7 +68,10 @@ def numbers_in(text: str) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
@@ -297,7 +300,7 @@ def test_stuck_code_is_stopped_and_nothing_is_left(pool, name):
     (pid,) = numbers_in(stopped(pool, announce_and_get_stuck).texts["stdout"])
     assert gone(pid)
     assert time.monotonic() - begun < 5
-    assert psutil.Process(pool.nursery_pid).children(recursive=True) == []
+    assert until(lambda: not psutil.Process(pool.nursery_pid).children(recursive=True))
 
 
 def test_code_that_ignores_sigterm_is_killed_after_the_grace(pool):
@@ -459,6 +462,18 @@ def test_a_worker_finds_the_directory_and_environment_of_the_caller_as_they_are_
     assert found == (tmp_path, "now", str(tmp_path))
 
 
+def test_a_warm_worker_does_not_run_code_that_has_changed_since(pool, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "rows_that_change.py"
+    module.write_text("count = 1\n")
+    ask = lambda: (__import__("rows_that_change").count, os.getpid(), dict(os.environ).get("DAGY_NURSERY"))  # noqa: E731
+    first, again = call(pool, ask), call(pool, ask)
+    module.write_text("count = 22\n")
+    assert first == again
+    assert (first[0], call(pool, ask)[0]) == (1, 22)
+    assert first[2] is None
+
+
 def test_the_levels_of_loggers_hold_in_the_worker(pool, caplog):
     caplog.set_level(logging.DEBUG, "rows")
     call(pool, lambda: logging.getLogger("rows").debug("fine"), sink=(written := Written()))
@@ -584,13 +599,20 @@ def test_when_this_process_is_killed_nothing_is_left(end):
     assert until(lambda: all(map(gone, [*pids, nursery])))
 
 
+def start_a_program_and_wait() -> None:
+    program = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    sys.stdout.write(f"{os.getpid()} {program.pid}\n")
+    time.sleep(1000)
+
+
 def test_when_the_nursery_is_killed_the_call_is_told_and_the_next_one_has_a_new_one():
     pool = ProcessPool()
     sink = Written(on_write=lambda text: os.kill(pool.nursery_pid, signal.SIGKILL))
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
-        call(pool, lambda: [print(os.getpid(), flush=True), time.sleep(1000)], sink=sink)
-    (pid,) = numbers_in(sink.texts["stdout"])
-    assert until(lambda: gone(pid))
+        call(pool, start_a_program_and_wait, sink=sink)
+    pids = numbers_in(sink.texts["stdout"])
+    assert len(pids) == 2
+    assert until(lambda: all(map(gone, pids)))
     assert call(pool, lambda: "new") == "new"
     pool.close()
 
@@ -663,6 +685,20 @@ def test_an_array_kept_by_a_worker_stays_as_it_is_when_memory_is_used_again(pool
 def test_hundreds_of_large_values_travel_at_once(pool):
     parts = [call(pool, lambda: b"x" * 50_000) for _ in range(250)]
     assert call(pool, lambda parts: sum(map(len, parts)), parts) == 250 * 50_000
+
+
+def test_an_exception_whose_text_never_ends_is_stood_in_for(pool):
+    class EndlessError(ValueError):
+        def __str__(self):
+            while True:
+                pass
+
+    def fail():
+        raise EndlessError
+
+    with pytest.raises(ValueError, match="it takes too long") as caught:
+        call(pool, fail)
+    assert type(caught.value).__name__.endswith("EndlessError")
 
 
 def test_an_exception_that_cannot_travel_is_stood_in_for(pool):

@@ -1,0 +1,678 @@
+"""Any graph, anything that can happen, in any order: the state machine against a plain model of what it should do.
+
+The model counts nothing and remembers no queue: it looks at all tasks again whenever something happens. It does not say
+which of the ready tasks goes first, only that none waits while there is room for it.
+
+`MODEL_EXAMPLES=20000 pytest tests/engine/test_machine_model.py` plays so many runs, other ones each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from dagy.engine.events import (
+    AttemptStopped,
+    CallHooks,
+    CancelAsked,
+    Deadline,
+    Expand,
+    Finish,
+    FlowDeadline,
+    FlowRetryDue,
+    GraceOver,
+    KeepingFailed,
+    MapSized,
+    Record,
+    RecordRun,
+    Release,
+    RetryDue,
+    RunStarted,
+    SetTimer,
+    StartAttempt,
+    Stimulus,
+    StopAttempt,
+    TaskRaised,
+    TaskReturned,
+    Timer,
+    TimerFired,
+    WorkerDied,
+)
+from dagy.engine.machine import RunMachine, step
+from dagy.errors import StoreError, WorkerDiedError
+from dagy.parameters import Parameters
+from dagy.program import Program, TaskCode
+from dagy.retry import RetryPolicy
+from dagy.spec import FlowOptions, FlowSpec, FromTask, ListOf, TaskOptions, TaskSpec
+from dagy.states import StateType, check_move
+
+THOROUGH = int(os.environ.get("MODEL_EXAMPLES", "0"))
+GRACE = 3.0
+
+PENDING, RUNNING, RETRYING = StateType.PENDING, StateType.RUNNING, StateType.RETRYING
+COMPLETED, CANCELLED, SKIPPED = StateType.COMPLETED, StateType.CANCELLED, StateType.SKIPPED
+FAILED, TIMED_OUT, CRASHED = StateType.FAILED, StateType.TIMED_OUT, StateType.CRASHED
+BAD = (FAILED, TIMED_OUT, CRASHED)
+
+AnyOf = TypeVar("AnyOf")
+
+# ---- what is to be run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task, and what is known of it beforehand; those with the same first letter are calls of one task."""
+
+    id: str
+    needs: tuple[str, ...]
+    retries: int
+    delays: tuple[float, ...]
+    seconds: float | None
+    limit: int | None
+    items: int | None  # None: it is not mapped
+    reused_items: frozenset[int]
+    is_reused: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A flow, and how it is to be run."""
+
+    jobs: tuple[Job, ...]
+    returned: tuple[str, ...]
+    max_workers: int
+    fail_fast: bool
+    retries: int
+    delay: float
+    seconds: float | None
+
+    def machine(self) -> RunMachine:
+        """The run as the state machine sees it."""
+        tasks = tuple(
+            TaskSpec(
+                job.id,
+                job.id[0],
+                f"m:{job.id[0]}",
+                after=job.needs,
+                options=TaskOptions(timeout_seconds=job.seconds, concurrency_limit=job.limit),
+                mapped=() if job.items is None else ("x",),
+            )
+            for job in self.jobs
+        )
+        parameters = Parameters(nothing, of="task")
+        hooks: Any = {state: (nothing,) for state in (COMPLETED, RETRYING, CRASHED, SKIPPED)}
+        program = Program(
+            FlowSpec(
+                "etl",
+                tasks=tasks,
+                result=ListOf(tuple(FromTask(each) for each in self.returned)),
+                options=FlowOptions(timeout_seconds=self.seconds),
+            ),
+            {
+                job.id: TaskCode(nothing, parameters, retry=RetryPolicy(job.retries, job.delays), hooks=hooks)
+                for job in self.jobs
+            },
+            {job.id: {} for job in self.jobs},
+            retry=RetryPolicy(self.retries, (self.delay,)),
+        )
+        return RunMachine(
+            program,
+            max_workers=self.max_workers,
+            fail_fast=self.fail_fast,
+            grace_seconds=GRACE,
+            reused=frozenset(job.id for job in self.jobs if job.is_reused),
+            reused_items={job.id: job.reused_items for job in self.jobs if job.reused_items},
+        )
+
+
+def nothing() -> None: ...
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    names = [f"{draw(st.sampled_from('xyz'))}{number}" for number in range(draw(st.integers(0, 8)))]
+    limits = {name: draw(st.sampled_from([None, None, 1, 2])) for name in "xyz"}
+    jobs = []
+    for place, name in enumerate(names):
+        needs = draw(st.lists(st.sampled_from(names[:place]), unique=True, max_size=3)) if place else []
+        items = draw(st.sampled_from([None, None, None, 0, 1, 2, 3, 4]))
+        reused = draw(st.sets(st.integers(0, items - 1))) if items and draw(st.booleans()) else ()
+        jobs.append(
+            Job(
+                id=name,
+                needs=tuple(needs),
+                retries=draw(st.sampled_from([0, 0, 1, 2])),
+                delays=draw(st.sampled_from([(), (1.0,), (0.0, 2.0)])),
+                seconds=draw(st.sampled_from([None, 9.0])),
+                limit=limits[name[0]],
+                items=items,
+                reused_items=frozenset(reused),
+                is_reused=draw(st.sampled_from([False, False, False, True])),
+            )
+        )
+    if draw(st.booleans()):
+        jobs.reverse()
+    return Plan(
+        jobs=tuple(jobs),
+        returned=tuple(draw(st.sets(st.sampled_from(names), max_size=2))) if names else (),
+        max_workers=draw(st.integers(1, 4)),
+        fail_fast=draw(st.booleans()),
+        retries=draw(st.sampled_from([0, 0, 1, 2])),
+        delay=draw(st.sampled_from([0.0, 5.0])),
+        seconds=draw(st.sampled_from([None, 60.0])),
+    )
+
+
+# ---- what should happen
+
+
+@dataclass
+class Call:
+    """A task, or one item of a mapped task. What is RETRYING waits for a "timer", for "room" or for the "run"."""
+
+    job: Job
+    item: int | None = None
+    state: StateType = PENDING
+    waits_for: str = ""
+    attempt: int = 0
+    failures: int = 0
+
+    @property
+    def key(self) -> tuple[str, int | None]:
+        return self.job.id, self.item
+
+
+class Model:
+    """What a run should do. `timers` and `stops` are what the newest stimulus should have led to."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.tasks = {job.id: Call(job, state=COMPLETED if job.is_reused else PENDING) for job in plan.jobs}
+        self.items: dict[str, list[Call]] = {}
+        self.has_begun = self.is_ending = self.is_pausing = False
+        self.end_asked: StateType | None = None
+        self.is_broken = False
+        self.turn = 1
+        self.timers: list[tuple[Timer, float]] = []
+        self.stops: list[tuple[str, int, int | None]] = []
+
+    def calls(self) -> Iterator[Call]:
+        for name, task in self.tasks.items():
+            yield from self.items.get(name, []) if task.job.items is not None else [task]
+
+    def running(self) -> list[Call]:
+        return [each for each in self.calls() if each.state is RUNNING]
+
+    def waiting(self, what: str) -> list[Call]:
+        return [each for each in self.calls() if each.state is RETRYING and each.waits_for == what]
+
+    def expanding(self) -> list[Call]:
+        mapped = [each for each in self.tasks.values() if each.job.items is not None]
+        return [each for each in mapped if each.state is RUNNING and each.job.id not in self.items]
+
+    def may_begin(self) -> list[Call]:
+        """Mapped tasks that should be expanded now, and calls that should run, if there is room."""
+        if not self.has_begun or self.is_ending or self.is_pausing:
+            return []
+        fresh = [each for each in self.tasks.values() if each.state is PENDING]
+        ready = [each for each in fresh if all(self.tasks[name].state is COMPLETED for name in each.job.needs)]
+        items = [each for some in self.items.values() for each in some if each.state is PENDING]
+        return ready + items + self.waiting("room")
+
+    def has_room(self, call: Call) -> bool:
+        running = self.running()
+        same = [each for each in running if each.job.id[0] == call.job.id[0]]
+        is_expansion = call.item is None and call.job.items is not None
+        allowed = call.job.limit if call.job.limit is not None and not is_expansion else 99
+        return len(running) < self.plan.max_workers and len(same) < allowed
+
+    @property
+    def is_over(self) -> bool:
+        return self.has_begun and all(each.state.is_final for each in self.tasks.values())
+
+    @property
+    def state(self) -> StateType:
+        ends = [each.state for each in self.tasks.values()]
+        if not self.is_over:
+            return RETRYING if self.is_pausing else RUNNING if self.has_begun else PENDING
+        is_bad = any(end in BAD for end in ends)
+        if self.is_broken:
+            return FAILED
+        if self.end_asked is not None and (is_bad or CANCELLED in ends):
+            return self.end_asked
+        return FAILED if is_bad else COMPLETED
+
+    def begin(self) -> None:
+        self.has_begun = True
+        if self.plan.seconds is not None:
+            self.timers.append((FlowDeadline(), self.plan.seconds))
+
+    def fail(self, call: Call, end: StateType, error: BaseException) -> None:
+        job = call.job
+        call.failures += 1
+        is_hopeless = self.is_ending or not isinstance(error, Exception)
+        if call in self.expanding():
+            self.end_badly(call, FAILED)
+        elif not is_hopeless and call.failures <= job.retries:
+            delay = (*job.delays, 0.0)[0] if call.failures == 1 else (0.0, *job.delays)[-1]
+            call.state, call.waits_for = RETRYING, "timer" if delay else "room"
+            if delay:
+                self.timers.append((RetryDue(job.id, call.attempt, call.item), delay))
+        elif not is_hopeless and self.turn <= self.plan.retries:
+            call.state, call.waits_for = RETRYING, "run"
+        else:
+            self.end_badly(call, end)
+
+    def end_badly(self, call: Call, end: StateType) -> None:
+        call.state = end
+        if self.plan.fail_fast and not self.is_ending:
+            self.is_ending = True
+            self.settle()
+            self.stop_all()
+
+    def end_early(self, end: StateType) -> None:
+        if not self.is_over and self.end_asked is None:
+            self.end_asked = end
+            if not self.is_ending:
+                self.is_ending = True
+                self.stop_all()
+
+    def stop_all(self) -> None:
+        for call in self.calls():
+            if call.state is RUNNING:
+                self.stops.append((call.job.id, call.attempt, call.item))
+            elif call.state is RETRYING:
+                call.state = CANCELLED
+        for task in (*self.expanding(), *self.tasks.values()):
+            if task.state is PENDING or task in self.expanding():
+                task.state = CANCELLED
+        if self.running():
+            self.timers.append((GraceOver(), GRACE))
+
+    def settle(self) -> None:
+        """Draw all consequences."""
+        for _ in self.tasks:
+            for name, task in self.tasks.items():
+                items = [each.state for each in self.items.get(name, ())]
+                left = [each for each in items if not each.is_final and not (each is PENDING and self.is_ending)]
+                if task.state is RUNNING and name in self.items and not left:
+                    is_whole = all(each is COMPLETED for each in items)
+                    task.state = COMPLETED if is_whole else FAILED if set(BAD) & set(items) else CANCELLED
+                if task.state is PENDING and any(self.tasks[each].state in (*BAD, SKIPPED) for each in task.job.needs):
+                    task.state = SKIPPED
+        is_at_rest = not (self.running() or self.expanding() or self.waiting("timer") or self.may_begin())
+        if self.waiting("run") and is_at_rest and not self.is_pausing:
+            self.turn += 1
+            self.is_pausing = self.plan.delay > 0
+            if self.is_pausing:
+                self.timers.append((FlowRetryDue(), self.plan.delay))
+            else:
+                self.begin_again()
+
+    def begin_again(self) -> None:
+        self.is_pausing = False
+        for call in self.waiting("run"):
+            call.waits_for, call.failures = "room", 0
+
+    def released(self) -> list[str]:
+        """The tasks whose values nobody needs any more."""
+        found = []
+        for name, task in self.tasks.items():
+            consumers = [each.state for each in self.tasks.values() if name in each.job.needs]
+            is_done = task.state is COMPLETED and consumers and all(each.is_final for each in consumers)
+            if is_done and name not in self.plan.returned:
+                found.append(name)
+        return found
+
+    def agree(self, name: str, found: StateType) -> None:
+        """Where a run that is ending may go two ways, go the way it went."""
+        task = self.tasks[name]
+        if self.is_ending and task.state is not found:
+            items = {each.state for each in self.items.get(name, ())}
+            needs_bad = any(self.tasks[each].state in (*BAD, SKIPPED, CANCELLED) for each in task.job.needs)
+            if {task.state, found} == {SKIPPED, CANCELLED} and needs_bad and not task.attempt:
+                task.state = found
+            if {task.state, found} == {FAILED, CANCELLED} and items & set(BAD):
+                task.state = found
+
+
+# ---- what does happen
+
+
+@dataclass
+class Stream:
+    """What the commands of a run amount to, each looked at by itself."""
+
+    states: dict[tuple[str, int | None], StateType] = field(default_factory=dict)
+    at_work: set[tuple[str, int, int | None]] = field(default_factory=set)
+    ended: list[tuple[str, int, int | None]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    run: StateType = RUNNING
+    is_finished: bool = False
+
+    def move(self, task: str, item: int | None, state: StateType) -> None:
+        check_move(task, self.states.get((task, item), PENDING), state)
+        self.states[task, item] = state
+
+
+class Runs(RuleBasedStateMachine):
+    """Runs that go as hypothesis likes."""
+
+    @initialize(plan=plans())
+    def make(self, plan: Plan) -> None:
+        self.plan = plan
+        self.model = Model(plan)
+        self.run = plan.machine()
+        self.stream = Stream()
+        self.is_timed = self.is_grace = False  # which of the run's own timers are set
+        self.told: set[tuple[str, int, int | None]] = set()  # to stop
+        self.is_sound = True
+
+    def happen(self, stimulus: Stimulus) -> None:
+        """Let it happen to the run, after the model was told, and compare."""
+        self.is_sound = False
+        model = self.model
+        model.settle()
+        commands = step(self.run, stimulus)
+        for command in commands:
+            assert not self.stream.is_finished
+            self.see(command)
+        self.see_hooks(commands)
+        for name, line in self.run.tasks.items():
+            model.agree(name, line.state.type)
+            assert (name, line.state.type) == (name, model.tasks[name].state)
+        items = {call.key: call.state for some in model.items.values() for call in some if call.attempt}
+        assert items == {key: state for key, state in self.stream.states.items() if key[1] is not None}
+        assert not [call.key for call in model.may_begin() if model.has_room(call)]
+        assert sorted(map(repr, self.asked(commands, SetTimer))) == sorted(repr(SetTimer(*it)) for it in model.timers)
+        assert sorted(map(repr, self.asked(commands, StopAttempt))) == sorted(
+            repr(StopAttempt(*each)) for each in model.stops
+        )
+        assert self.run.state.type is model.state
+        assert self.stream.is_finished == model.is_over
+        assert self.run.free == self.plan.max_workers - len(model.running())
+        waiting = model.waiting("timer") + model.waiting("room")
+        assert self.run.busy == len(model.running() + model.expanding() + waiting)
+        assert len(model.running()) <= self.plan.max_workers
+        if model.has_begun:
+            assert sorted(self.stream.released) == sorted(model.released())
+        self.told |= set(model.stops)
+        model.stops.clear()
+        model.timers.clear()
+        self.is_sound = True
+
+    def see(self, command: object) -> None:
+        """Judge a command, and let the model follow where it leaves a choice."""
+        stream, model = self.stream, self.model
+        match command:
+            case StartAttempt(task, attempt, seconds, item):
+                call = self.call(task, item)
+                assert call in model.may_begin()
+                assert model.has_room(call)
+                assert attempt == call.attempt + 1 <= (call.job.retries + 1) * (self.plan.retries + 1)
+                assert seconds == call.job.seconds
+                call.state, call.attempt = RUNNING, attempt
+                stream.move(task, item, RUNNING)
+                stream.at_work.add((task, attempt, item))
+            case Expand(task):
+                call = model.tasks[task]
+                assert call in model.may_begin()
+                assert stream.states[task, None] is RUNNING
+                call.state, call.attempt = RUNNING, 1
+            case Record(task, attempt, state, _, item):
+                stream.move(task, item, state.type)
+                if state.type is not RUNNING and attempt and (item is not None or not self.is_mapped(task)):
+                    if (task, attempt, item) in stream.at_work:
+                        stream.at_work.remove((task, attempt, item))
+                        stream.ended.append((task, attempt, item))
+                    else:  # it was told to wait before
+                        assert (task, attempt, item) in stream.ended
+                        assert state.type is CANCELLED
+            case RecordRun(state):
+                assert (stream.run, state.type) in {(RUNNING, RETRYING), (RETRYING, RUNNING)}
+                stream.run = state.type
+            case SetTimer(FlowDeadline()):
+                self.is_timed = True
+            case SetTimer(GraceOver()):
+                self.is_grace = True
+            case Release(task):
+                stream.released.append(task)
+            case Finish(state):
+                assert state.is_final
+                stream.is_finished = True
+
+    def see_hooks(self, commands: Sequence[object]) -> None:
+        """Each record of what has hooks comes with their call."""
+        called = {(COMPLETED, True), (RETRYING, True), (CRASHED, True), (SKIPPED, True)}
+        due = [
+            CallHooks(each.task, each.attempt, each.state, each.item)
+            for each in commands
+            if isinstance(each, Record) and (each.state.type, each.attempt > 0) in called
+        ]
+        assert due == self.asked(commands, CallHooks)
+
+    @staticmethod
+    def asked(commands: Sequence[object], kind: type[AnyOf]) -> list[AnyOf]:
+        return [each for each in commands if isinstance(each, kind)]
+
+    def is_mapped(self, task: str) -> bool:
+        return self.model.tasks[task].job.items is not None
+
+    def call(self, task: str, item: int | None) -> Call:
+        return self.model.tasks[task] if item is None else self.model.items[task][item]
+
+    def a_running(self, number: int) -> Call:
+        running = self.model.running()
+        return running[number % len(running)]
+
+    # ---- what happens
+
+    @precondition(lambda self: not self.model.has_begun)
+    @rule()
+    def begin(self) -> None:
+        self.model.begin()
+        self.happen(RunStarted())
+
+    @precondition(lambda self: self.model.running())
+    @rule(number=st.integers(0, 7))
+    def a_call_returns(self, number: int) -> None:
+        call = self.a_running(number)
+        call.state = COMPLETED
+        self.happen(TaskReturned(call.job.id, call.attempt, None, item=call.item))
+
+    @precondition(lambda self: self.model.running())
+    @rule(number=st.integers(0, 7), error=st.sampled_from([ValueError("no"), ValueError("no"), SystemExit(1)]))
+    def a_call_raises(self, number: int, error: BaseException) -> None:
+        call = self.a_running(number)
+        self.model.fail(call, FAILED, error)
+        self.happen(TaskRaised(call.job.id, call.attempt, error, 0.0, call.item))
+
+    @precondition(lambda self: self.model.running())
+    @rule(number=st.integers(0, 7))
+    def a_worker_dies(self, number: int) -> None:
+        call = self.a_running(number)
+        death = WorkerDiedError("killed", -9)
+        self.model.fail(call, CRASHED, death)
+        self.happen(WorkerDied(call.job.id, call.attempt, death, 0.0, call.item))
+
+    @precondition(lambda self: any(call.job.seconds for call in self.model.running()))
+    @rule(number=st.integers(0, 7))
+    def a_deadline_passes(self, number: int) -> None:
+        timed = [call for call in self.model.running() if call.job.seconds]
+        call = timed[number % len(timed)]
+        key = (call.job.id, call.attempt, call.item)
+        if key not in self.told:
+            self.model.stops.append(key)
+        self.model.fail(call, TIMED_OUT, ValueError())
+        self.happen(TimerFired(Deadline(*key), 0.0))
+
+    @precondition(lambda self: self.model.waiting("timer"))
+    @rule(number=st.integers(0, 7))
+    def a_retry_is_due(self, number: int) -> None:
+        waiting = self.model.waiting("timer")
+        call = waiting[number % len(waiting)]
+        call.waits_for = "room"
+        self.happen(TimerFired(RetryDue(call.job.id, call.attempt, call.item), 0.0))
+
+    @precondition(lambda self: self.model.expanding())
+    @rule(number=st.integers(0, 7), is_broken=st.sampled_from([False, False, False, True]))
+    def a_map_is_sized(self, number: int, is_broken: bool) -> None:
+        expanding = self.model.expanding()
+        task = expanding[number % len(expanding)]
+        job = task.job
+        if is_broken:
+            error = ValueError("no list")
+            self.model.fail(task, FAILED, error)
+            self.happen(TaskRaised(job.id, 1, error, 0.0))
+        else:
+            count = job.items or 0
+            reused = job.reused_items
+            self.model.items[job.id] = [
+                Call(job, each, COMPLETED if each in reused else PENDING) for each in range(count)
+            ]
+            self.happen(MapSized(job.id, count))
+
+    @precondition(lambda self: self.model.is_pausing and not self.model.is_ending)
+    @rule()
+    def the_run_may_be_tried_again(self) -> None:
+        self.model.begin_again()
+        self.happen(TimerFired(FlowRetryDue(), 0.0))
+
+    @precondition(lambda self: not self.model.is_over)
+    @rule(when=st.integers(0, 9))
+    def somebody_cancels(self, when: int) -> None:
+        if when == 0:
+            self.model.end_early(CANCELLED)
+            self.happen(CancelAsked("by hand"))
+
+    @precondition(lambda self: self.is_timed and not self.model.is_over)
+    @rule(when=st.integers(0, 9))
+    def the_flow_runs_out_of_time(self, when: int) -> None:
+        if when == 0:
+            self.is_timed = False
+            self.model.end_early(TIMED_OUT)
+            self.happen(TimerFired(FlowDeadline(), 0.0))
+
+    @precondition(lambda self: not self.model.is_over)
+    @rule(when=st.integers(0, 29))
+    def keeping_fails(self, when: int) -> None:
+        if when == 0:
+            self.model.is_broken = True
+            self.model.end_early(FAILED)
+            self.happen(KeepingFailed(StoreError("the disk is full")))
+
+    @precondition(lambda self: self.told & self.stream.at_work)
+    @rule(number=st.integers(0, 7))
+    def a_call_stops(self, number: int) -> None:
+        told = sorted(self.told & self.stream.at_work, key=repr)
+        task, attempt, item = told[number % len(told)]
+        self.call(task, item).state = CANCELLED
+        self.happen(AttemptStopped(task, attempt, item))
+
+    @precondition(lambda self: self.is_grace)
+    @rule()
+    def the_grace_is_over(self) -> None:
+        self.is_grace = False
+        for call in self.model.running():
+            call.state = CANCELLED
+        self.happen(TimerFired(GraceOver(), 0.0))
+
+    # ---- what means nothing
+
+    @precondition(lambda self: self.stream.ended)
+    @rule(number=st.integers(0, 31), what=st.integers(0, 5), later=st.sampled_from([0, 0, 1]))
+    def something_comes_late(self, number: int, what: int, later: int) -> None:
+        task, attempt, item = self.stream.ended[number % len(self.stream.ended)]
+        attempt += later
+        if self.call(task, item) in self.model.running() and attempt == self.call(task, item).attempt:
+            return
+        if what == 5 and self.call(task, item) in self.model.waiting("timer"):
+            return
+        self.nothing_changes(what, task, attempt, item)
+
+    @rule(number=st.integers(0, 7), what=st.integers(0, 5), item=st.integers(0, 5))
+    def something_comes_of_an_item_that_is_not_there(self, number: int, what: int, item: int) -> None:
+        names = list(self.model.tasks)
+        if names:
+            task = names[number % len(names)]
+            known = self.model.items.get(task, [])
+            if item >= len(known) or not known[item].attempt:
+                self.nothing_changes(what, task, 1, item)
+
+    def nothing_changes(self, what: int, task: str, attempt: int, item: int | None) -> None:
+        stimuli: list[Stimulus] = [
+            TaskReturned(task, attempt, None, item=item),
+            TaskRaised(task, attempt, ValueError(), 0.0, item),
+            WorkerDied(task, attempt, WorkerDiedError("", -9), 0.0, item),
+            AttemptStopped(task, attempt, item),
+            TimerFired(Deadline(task, attempt, item), 0.0),
+            TimerFired(RetryDue(task, attempt, item), 0.0),
+        ]
+        if self.call_waits(task, attempt, item) and what == 5:
+            return
+        self.happen(stimuli[what])
+
+    def call_waits(self, task: str, attempt: int, item: int | None) -> bool:
+        """Whether a timer is on its way for it, or was: each comes once."""
+        waiting = self.model.waiting("timer") + self.model.waiting("room") + self.model.waiting("run")
+        return any((call.job.id, call.attempt, call.item) == (task, attempt, item) for call in waiting)
+
+    @rule(number=st.integers(0, 7), count=st.integers(0, 5))
+    def a_size_comes_late(self, number: int, count: int) -> None:
+        tasks = [each for each in self.model.tasks.values() if each not in self.model.expanding()]
+        if tasks:
+            self.happen(MapSized(tasks[number % len(tasks)].job.id, count))
+
+    @precondition(lambda self: self.model.is_over)
+    @rule(
+        stimulus=st.sampled_from(
+            [
+                CancelAsked("late"),
+                KeepingFailed(StoreError("late")),
+                TimerFired(FlowDeadline(), 0.0),
+                TimerFired(FlowRetryDue(), 0.0),
+                TimerFired(GraceOver(), 0.0),
+            ]
+        )
+    )
+    def something_comes_after_the_end(self, stimulus: Stimulus) -> None:
+        self.happen(stimulus)
+
+    # ---- the end
+
+    def teardown(self) -> None:
+        """Whatever has happened, a run comes to its end when all calls do, and leaves nothing behind."""
+        if not getattr(self, "is_sound", False):
+            return
+        model = self.model
+        if not model.has_begun:
+            self.begin()
+        while not model.is_over:
+            if model.expanding():
+                self.a_map_is_sized(0, is_broken=False)
+            elif self.told & self.stream.at_work:
+                self.a_call_stops(0)
+            elif model.running():
+                self.a_call_returns(0)
+            elif model.waiting("timer"):
+                self.a_retry_is_due(0)
+            else:
+                assert model.is_pausing
+                self.the_run_may_be_tried_again()
+        assert not self.stream.at_work
+        assert len(self.stream.ended) == len(set(self.stream.ended))
+        assert (self.run.free, self.run.busy) == (self.plan.max_workers, 0)
+
+
+TestAnyRun = Runs.TestCase
+TestAnyRun.settings = settings(
+    max_examples=THOROUGH or 150, stateful_step_count=40, derandomize=not THOROUGH, print_blob=bool(THOROUGH)
+)
+pytestmark = pytest.mark.timeout(0 if THOROUGH else 120)

@@ -20,6 +20,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 from dagy.errors import sentence, shown
+from dagy.values import type_name
 
 # What tells the code of a function or a class apart; None if nothing does.
 CodeName: TypeAlias = Callable[[Callable[..., Any]], str | None]
@@ -178,7 +179,7 @@ class _Walk:
             answer: Any = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception as error:  # noqa: BLE001 (the object's own code)
             raise _NoIdentityError(
-                f"is a {_type_name(kind)}, which has no lasting identity: {sentence(error)}"
+                f"is a {type_name(kind)}, which has no lasting identity: {sentence(error)}"
             ) from None
         if isinstance(answer, str):
             return _marshalled((".", kind.__module__, kind.__qualname__, answer))
@@ -308,7 +309,3 @@ def _step(frame: _Frame) -> str:
     if type(owner) is dict:
         return f"[{shown(next(itertools.islice(owner, (frame.taken - 1) // 2, None)))}]"
     return ""
-
-
-def _type_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

@@ -27,7 +27,6 @@ import linecache
 import os
 import re
 import sys
-import sysconfig
 import typing
 import warnings
 from collections import deque
@@ -53,7 +52,7 @@ _Origin: TypeAlias = Literal["own", "installed", "python", "dagy"]
 _Chain: TypeAlias = tuple[str, ...]  # ("np", "linalg", "norm"): a name, and the attributes taken of it
 
 _FUTURES = sum({getattr(__future__, each).compiler_flag for each in __future__.all_feature_names})
-_STANDARD = sysconfig.get_path("stdlib") + os.sep
+_STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 (compared with text, many times)
 _C_CODE = (BuiltinFunctionType, type(list.append), type(object.__init__), type(dict.__dict__["fromkeys"]))
 _NO_CONTENT = (GetSetDescriptorType, MemberDescriptorType, ModuleType)
 # What Python, `dataclass`, `Enum`, `ABC` and pydantic keep in a class beside what its author wrote.
@@ -215,13 +214,14 @@ class _Reach:
         kind = type(value)
         digest = identity(value, self.label).digest
         self.label(kind)
-        what = f"a {type_name(kind)}" if _SECRET.search(label) else described(value)
+        is_secret = _SECRET.search(label) is not None
+        what = f"a {type_name(kind)}" if is_secret else described(value)
         if digest is None:
             self.found[label] = f"a {type_name(kind)}, whose content can't be compared"
+        elif kind in _SHOWN and len(what) < 60 and not is_secret:
+            self.found[label] = what
         else:
-            self.found[label] = (
-                what if kind in _SHOWN and len(what) < 60 and not what.startswith("a ") else f"{what} [{digest[:12]}]"
-            )
+            self.found[label] = f"{what} [{digest[:12]}]"
 
     def package(self, module: object) -> None:
         """The version of what is installed; nothing for what is part of Python or of Dagy."""

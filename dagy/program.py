@@ -69,12 +69,12 @@ class Program:
 
 def resolve(source: Source, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
     """The value that `source` stands for, with the tasks' results by id in `values`, some of them maybe `Deferred`."""
-    if type(source) is FromTask:
-        value = values[source.task]
-        if isinstance(value, Deferred):
-            value = value.value()
-        return _part(value, source.path, f"task {source.task!r} returned") if source.path else value
     match source:
+        case FromTask(task=task, path=path):
+            value = values[task]
+            if isinstance(value, Deferred):
+                value = value.value()
+            return _part(value, path, f"task {task!r} returned") if path else value
         case Constant(value=value) | Actual(value=value):
             return value
         case FromParameter(name=name, path=path):

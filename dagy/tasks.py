@@ -371,7 +371,7 @@ class Task(Generic[P, R]):
             return trace.add(self, {**values, **lists}, mapped)
         self._check_lengths({name: len(values[name]) for name in mapped})
         rows = zip(*(values[name] for name in mapped), strict=True)
-        return [self.function(*row, **same) for row in rows]  # type: ignore[call-arg]  # bound by name above
+        return [self.function(*row, **same) for row in rows]
 
     def _check_lengths(self, lengths: Mapping[str, int]) -> None:
         if len(set(lengths.values())) > 1:

@@ -30,6 +30,7 @@ from dagy.version import __version__
 
 _COMMANDS = {  # name: (module, what `dagy --help` says of it)
     "build": ("dagy.cli.build", "Package a flow as an artifact."),
+    "cache": ("dagy.cli.cache", "Look at the results that are kept across runs."),
     "doctor": ("dagy.cli.doctor", "Check that all is well with Dagy here."),
     "draw": ("dagy.cli.draw", "Draw a flow's graph without running it."),
     "export": ("dagy.cli.export", "Show a notebook as the Python module that runs."),

@@ -79,7 +79,7 @@ def command(
         checked_result(result)
 
 
-def _values(flow: Flow[..., Any], texts: Mapping[str, str], *, are_all: bool) -> dict[str, object]:
+def _values(flow: Flow[..., Any], texts: Mapping[str, str], *, are_all: bool) -> dict[str, Any]:
     values = {name: flow.parameters.parse_text(name, text) for name, text in texts.items()}
     missing = [each.name for each in flow.parameters.specs() if each.required and each.name not in values]
     if missing and are_all:
@@ -121,7 +121,7 @@ def _signals_go_to(signals: SimpleQueue[int]) -> Iterator[None]:
 
     Where whoever started the program has said otherwise (as `nohup` does), that stays.
     """
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     taken = [each for each, handler in usual.items() if signal.getsignal(each) is handler]
     for each in taken:
         signal.signal(each, lambda number, _frame: signals.put(number))

@@ -28,12 +28,9 @@ from dagy.engine.packed_errors import pack_error
 from dagy.engine.packed_functions import unpack_function
 from dagy.engine.packing import Packed, Region, Spares, pack, unpack
 from dagy.engine.surroundings import Surroundings
-from dagy.engine.wire import LARGEST, Message, receive, send
+from dagy.engine.wire import LARGEST, MARK, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError
-
-# In the environment of the nursery and of all that comes from it, but not in `os.environ`: whose they are.
-MARK = "DAGY_NURSERY"
 
 _MOST_FUNCTIONS = 400  # that a worker remembers: twice as many as whoever calls it relies on
 _IDLE_SECONDS = 60

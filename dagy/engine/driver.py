@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 from dagy.engine.events import (
     AttemptStopped,
@@ -80,12 +80,14 @@ class _HookCall:
     calling: contextvars.Context
 
 
-class _Turn(NamedTuple):
+class _Later:
     """What is left to be done when a turn is over, because it may take long."""
 
-    start: list[Attempt]
-    expand: list[str]
-    hooks: list[_HookCall]
+    __slots__ = ("expand", "hooks")
+
+    def __init__(self) -> None:
+        self.expand: list[str] = []  # mapped tasks whose items are to be counted
+        self.hooks: list[_HookCall] = []
 
 
 class Driver:
@@ -372,12 +374,12 @@ class Driver:
                 raise ParameterError(f"task {task!r} is mapped over lists of different lengths: {told}")
         except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
             return TaskRaised(task, 1, _without_our_frames(error), 0.0)
-        count = next(iter(lengths.values()))
+        length = next(iter(lengths.values()))
         self._mapped[task] = lists
-        self._item_values[task] = values = [None] * count
+        self._item_values[task] = values = list[Any]([None] * length)
         for index, value in self.options.reused_items.get(task, {}).items():
             values[index] = value
-        return MapSized(task, count)
+        return MapSized(task, length)
 
     def _items_of(self, task: str, name: str) -> list[Any]:
         value = resolve(self.program.inputs[task][name], self._values, self.parameters)
@@ -396,25 +398,25 @@ class Driver:
         Who finds another thread taking its turn leaves the stimulus to that thread: waiting in line for a lock would
         cost a change of threads for each task.
         """
-        self._inbox.append(stimulus)
+        inbox = self._inbox
+        inbox.append(stimulus)
         mine: Attempt | None = None
         hooks: list[_HookCall] = []
-        while self._inbox and self._turn.acquire(blocking=False):
+        while inbox and self._turn.acquire(blocking=False):
             try:
-                turn = self._take_turn()
+                to_start, later = self._take_turn()
             finally:
                 self._turn.release()
-            for attempt in turn.start:
+            for attempt in to_start:
                 if attempt.way.is_async:
                     self._loop_worker.start(attempt)
                 elif keep_one and mine is None:
                     mine = attempt
                 else:
                     self._worker.start(attempt)
-            if turn.expand:
-                self._inbox.extend([self._count_items(task) for task in turn.expand])
-            if turn.hooks:
-                hooks += turn.hooks
+            if later is not None:
+                inbox.extend([self._count_items(task) for task in later.expand])
+                hooks += later.hooks
         if hooks:
             # Hooks may be slow, so they come when nothing waits for this thread: neither what others left in the
             # inbox, nor an attempt, nor the timers, nor whoever cancels.
@@ -429,37 +431,39 @@ class Driver:
             self._follow_up(hooks)
         return mine
 
-    def _take_turn(self) -> _Turn:
-        """Let all that waits happen; what is to be done once the turn is over."""
-        turn = _Turn([], [], [])
+    def _take_turn(self) -> tuple[list[Attempt], _Later | None]:
+        """Let all that waits happen; the attempts to start once the turn is over, and what else there is to do then."""
+        to_start: list[Attempt] = []
+        later: _Later | None = None
         inbox, machine = self._inbox, self._machine
         at = self._clock()
         with self._lock:
             while inbox:
                 stimulus = inbox.popleft()
                 for command in step(machine, stimulus):
-                    kind = type(command)
-                    if kind is Record:
+                    if type(command) is Record:
                         self._record(command, stimulus, at)
-                    elif kind is StartAttempt:
-                        turn.start.append(self._attempt(command, at))
-                    elif kind is Release:
-                        self._let_go(command[0])
+                    elif type(command) is StartAttempt:
+                        to_start.append(self._attempt(command, at))
+                    elif type(command) is Release:
+                        self._let_go(command.task)
                     else:
-                        self._perform(command, turn, at)
-            self._hooks_at_work += len(turn.hooks)
-        return turn
+                        later = later or _Later()
+                        self._perform(command, later, at)
+            if later is not None:
+                self._hooks_at_work += len(later.hooks)
+        return to_start, later
 
-    def _perform(self, command: Command, turn: _Turn, at: int) -> None:
+    def _perform(self, command: Command, later: _Later, at: int) -> None:
         match command:
             case CallHooks():
-                turn.hooks.append(self._hook_call(command))
+                later.hooks.append(self._hook_call(command))
             case SetTimer(timer, seconds):
                 self._timers.set(seconds, functools.partial(self._fire, timer))
             case StopAttempt(task, _, item):
                 self._stop(self._attempts[task] if item is None else self._item_attempts[task, item])
             case Expand(task):
-                turn.expand.append(task)
+                later.expand.append(task)
             case RecordRun(state):
                 self.log.append(RunChanged(len(self.log), at, state))
             case Finish(state):
@@ -724,7 +728,7 @@ def _is_little(value: object) -> bool:
     if kind in _ATOMS:
         return value is None or sys.getsizeof(value) <= _LITTLE
     if kind is dict:
-        parts: Sequence[object] = [*value, *value.values()] if len(value) <= 20 else ()  # type: ignore[call-overload, misc, attr-defined, arg-type]
+        parts: Sequence[object] = [*value, *value.values()] if len(value) <= 20 else ()  # type: ignore[misc, attr-defined, arg-type]
     elif kind is list or kind is tuple:
         parts = value if len(value) <= 40 else ()  # type: ignore[assignment, arg-type]
     else:

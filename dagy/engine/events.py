@@ -29,7 +29,7 @@ class MapSized(NamedTuple):
     """The mapped task `task` has so many items."""
 
     task: str
-    count: int
+    length: int
 
 
 class TaskReturned(NamedTuple):

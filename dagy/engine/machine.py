@@ -248,8 +248,8 @@ def _happen(run: RunMachine, stimulus: Stimulus, out: list[Command]) -> None:
             if line is not None:
                 _leave(run, line)
                 _failed(run, line, crashed(str(death)), death, chance, out)
-        case MapSized(task, count):
-            _sized(run, run.tasks[task], count, out)
+        case MapSized(task, length):
+            _sized(run, run.tasks[task], length, out)
         case TimerFired(timer, chance):
             _time_is_up(run, timer, chance, out)
         case AttemptStopped(task, attempt, item):
@@ -323,13 +323,13 @@ def _begin_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
     out.append(Expand(line.id))
 
 
-def _sized(run: RunMachine, line: TaskLine, count: int, out: list[Command]) -> None:
+def _sized(run: RunMachine, line: TaskLine, length: int, out: list[Command]) -> None:
     items = line.items
     if items is None or items.count is not None or line.state is not _RUNNING:
         return
     run.busy -= 1
-    items.count = count
-    items.left = count - len(items.reused)
+    items.count = length
+    items.left = length - len(items.reused)
     _skip_reused(items)
     if run.is_ending:
         items.left = 0

@@ -15,17 +15,12 @@ import os
 import select
 import signal
 import socket
-import struct
 import time
 from contextlib import suppress
 
 from dagy.engine.child import serve
 from dagy.engine.packed_errors import pack_error
-from dagy.engine.wire import send
-
-# Orders are the number of a worker, a letter and a number of seconds. "s": start it; its line and the write ends of
-# its pipes travel along. "t": ask it to end, and kill it after so many seconds. "k": kill it after so many seconds.
-ORDER = struct.Struct("=qcd")
+from dagy.engine.wire import ORDER, send
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

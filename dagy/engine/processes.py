@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,18 +22,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-from dagy.engine.child import MARK
-from dagy.engine.nursery import ORDER
 from dagy.engine.output import Sink, deliver
 from dagy.engine.packed_errors import unpack_error
 from dagy.engine.packed_functions import PackedFunction, pack_function
 from dagy.engine.packing import Packed, Region, Spares, pack
 from dagy.engine.surroundings import Surroundings, current_surroundings
-from dagy.engine.wire import LARGEST, Message, receive, send
+from dagy.engine.wire import LARGEST, MARK, ORDER, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
 
 if TYPE_CHECKING:
+    import subprocess
+
     import psutil
 
 __all__ = ["PackedFunction", "ProcessCall", "ProcessPool", "pack_function", "shared_pool"]
@@ -310,13 +309,22 @@ class ProcessPool:
         with self._lock:
             self._count += 1
             try:
-                worker = _Worker(self._count, self._ready_nursery(), self.spares)
+                worker = self._started()
             except (BrokenPipeError, ConnectionResetError):  # somebody has killed the nursery
-                self._ready_nursery().close()
-                self._nursery = None
-                worker = _Worker(self._count, self._ready_nursery(), self.spares)
+                if self._nursery is not None:
+                    self._nursery.close()
+                    self._nursery = None
+                worker = self._started()
             self._workers.add(worker)
             return worker
+
+    def _started(self) -> _Worker:
+        try:
+            return _Worker(self._count, self._ready_nursery(), self.spares)
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except OSError as error:
+            raise WorkerDiedError(f"no worker process can be started: {error.strerror}", 1) from error
 
     def _ready_nursery(self) -> _Nursery:
         if self._nursery is None:
@@ -462,12 +470,14 @@ class _Nursery:
     """The process that starts and ends workers, seen from here."""
 
     def __init__(self) -> None:
+        import subprocess
+
         self._owner = os.getpid()
         self._mark = f"{self._owner}-{time.time_ns()}"
         self._line, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         with far_end:
-            self._process = subprocess.Popen(
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, *flags, "-c", _NURSERY, str(far_end.fileno()), *sys.path],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -492,10 +502,12 @@ class _Nursery:
 
     def close(self) -> None:
         """End it, and all workers with it."""
+        from subprocess import TimeoutExpired
+
         self._line.close()
         try:
             self._process.wait(_LAST_SECONDS + 1)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self._process.kill()
             self._process.wait()
 

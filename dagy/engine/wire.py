@@ -14,6 +14,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dagy.engine.packing import Packed, Region, Spans, Spares, with_region, without_region
+from dagy.errors import TravelError
+
+# What the nursery is told: the number of a worker, a letter and a number of seconds. "s": start it; its line and the
+# write ends of its pipes travel along. "t": ask it to end, and kill it after so many seconds. "k": only kill it then.
+ORDER = struct.Struct("=qcd")
+
+# In the environment of a nursery and of all that comes from it, but not in `os.environ`: which nursery it is.
+MARK = "DAGY_NURSERY"
 
 LARGEST = 96 * 1024  # bytes in a packet
 _ROOM = 60 * 1024  # of them, for the values that lie in it
@@ -69,6 +77,8 @@ def receive(from_: socket.socket, into: bytearray, spares: Spares | None = None)
     offset = 4 + _LENGTH.unpack_from(view)[0]
     kind, fields, shapes = pickle.loads(view[4:offset])
     regions = [Region(fd, spares) for fd in fds]
+    if len(regions) < sum(length < 0 for length, _ in shapes):  # the system left out what it could not open here
+        raise TravelError("a value can't arrive: this process has as many files open as it may (see `ulimit -n`)")
     regions.reverse()
     parts = []
     for length, spans in shapes:

@@ -380,7 +380,7 @@ def _check_version(db: sqlite3.Connection, version: int, path: Path, *, oldest: 
         )
     if version < oldest:
         raise StoreError(
-            f"the history {str(path)!r} was made by an older dagy, and can't be brought up to date: it is read-only here"
+            f"the history {str(path)!r} was made by an older dagy, and is read-only, so it can't be brought up to date"
         )
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dagy.engine.events import (
     AttemptStopped,
@@ -16,27 +13,38 @@ from dagy.engine.events import (
     CancelAsked,
     Command,
     Deadline,
+    Expand,
     Finish,
+    FlowDeadline,
+    FlowRetryDue,
     GraceOver,
+    KeepingFailed,
+    MapSized,
     Record,
+    RecordRun,
+    Release,
     RetryDue,
     RunStarted,
     SetTimer,
     StartAttempt,
+    Stimulus,
     StopAttempt,
     TaskRaised,
     TaskReturned,
-    Timer,
     TimerFired,
+    WorkerDied,
 )
 from dagy.engine.machine import GRACE_SECONDS, RunMachine, step
-from dagy.errors import IllegalTransitionError, TaskTimeoutError
+from dagy.errors import IllegalTransitionError, StoreError, TaskTimeoutError, WorkerDiedError
 from dagy.hooks import Hooks
 from dagy.parameters import Parameters
 from dagy.program import Program, TaskCode
 from dagy.retry import RetryPolicy
-from dagy.spec import FlowSpec, TaskOptions, TaskSpec
+from dagy.spec import FlowOptions, FlowSpec, FromTask, ListOf, TaskOptions, TaskSpec
 from dagy.states import State, StateType
+
+ONCE_MORE = RetryPolicy(retries=1)
+ONCE_MORE_LATER = RetryPolicy(retries=1, delays=(5.0,))
 
 
 def nothing() -> None: ...
@@ -52,51 +60,115 @@ def machine(
     fail_fast: bool = True,
     retry: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
     hooks: Hooks | None = None,
+    flow_retry: RetryPolicy | None = None,
+    flow_seconds: float | None = None,
+    result: Iterable[str] = (),
+    grace_seconds: float = GRACE_SECONDS,
+    reused: Iterable[str] = (),
+    reused_items: Mapping[str, Iterable[int]] | None = None,
     **options: Any,
 ) -> RunMachine:
-    """A run of tasks that need each other so; the tasks `a` and `a-2` are two calls of one task."""
+    """A run of tasks that need each other so.
+
+    The tasks `a` and `a-2` are two calls of one task; `m` and `n`, and further calls of theirs, are mapped.
+    """
     names = {each: each.partition("-")[0] for each in needs}
     tasks = tuple(
-        TaskSpec(each, names[each], f"m:{names[each]}", after=tuple(up), options=TaskOptions(**options))
+        TaskSpec(
+            each,
+            names[each],
+            f"m:{names[each]}",
+            after=tuple(up),
+            options=TaskOptions(**options),
+            mapped=("x",) if names[each] in ("m", "n") else (),
+        )
         for each, up in needs.items()
     )
     policies = retry if isinstance(retry, Mapping) else dict.fromkeys(needs, retry or RetryPolicy())
     code = {each: TaskCode(nothing, NOTHING, retry=policies[each], hooks=hooks or {}) for each in needs}
-    program = Program(FlowSpec("etl", tasks=tasks), code, {each: {} for each in needs})
-    return RunMachine(program, max_workers=max_workers, fail_fast=fail_fast)
+    spec = FlowSpec(
+        "etl",
+        tasks=tasks,
+        result=ListOf(tuple(FromTask(each) for each in result)),
+        options=FlowOptions(timeout_seconds=flow_seconds),
+    )
+    return RunMachine(
+        Program(spec, code, {each: {} for each in needs}, retry=flow_retry or RetryPolicy()),
+        max_workers=max_workers,
+        fail_fast=fail_fast,
+        grace_seconds=grace_seconds,
+        reused=frozenset(reused),
+        reused_items={task: frozenset(items) for task, items in (reused_items or {}).items()},
+    )
 
 
 def line(command: Command) -> str:
     """A command as a line of text: named tuples of two kinds with the same fields are equal, their lines are not."""
     match command:
-        case Record(task, attempt, state):
-            return f"{task}#{attempt} {state}"
-        case StartAttempt(task, attempt):
-            return f"start {task}#{attempt}"
-        case StopAttempt(task, attempt):
-            return f"stop {task}#{attempt}"
+        case Record(task, attempt, state, _, item):
+            return f"{named(task, attempt, item)} {state}"
+        case StartAttempt(task, attempt, seconds, item):
+            return f"start {named(task, attempt, item)}" + ("" if seconds is None else f" for {seconds:g} s")
+        case StopAttempt(task, attempt, item):
+            return f"stop {named(task, attempt, item)}"
+        case Expand(task):
+            return f"expand {task}"
+        case SetTimer(RetryDue(task, attempt, item), seconds):
+            return f"retry {named(task, attempt, item)} in {seconds:g} s"
         case SetTimer(timer, seconds):
-            return f"{timer_line(timer)} in {seconds:g} s"
-        case CallHooks(task, attempt, state):
-            return f"hooks {task}#{attempt} {state.type}"
+            return f"{type(timer).__name__} in {seconds:g} s"
+        case CallHooks(task, attempt, state, item):
+            return f"hooks {named(task, attempt, item)} {state.type}"
+        case Release(task):
+            return f"release {task}"
+        case RecordRun(state):
+            return f"run {state}"
         case Finish(state):
             return f"finish {state}"
+        case _:
+            assert_never(command)
 
 
-def timer_line(timer: Timer) -> str:
-    match timer:
-        case Deadline(task, attempt) | RetryDue(task, attempt):
-            return f"{type(timer).__name__} {task}#{attempt}"
-        case GraceOver():
-            return "GraceOver"
+def named(task: str, attempt: int, item: int | None) -> str:
+    return f"{task}#{attempt}" if item is None else f"{task}[{item}]#{attempt}"
+
+
+def after(run: RunMachine, *stimuli: Stimulus) -> list[str]:
+    """What the last of the stimuli leads to, when the run has begun and those before it have happened."""
+    found = step(run, RunStarted())
+    for each in stimuli:
+        found = step(run, each)
+    return lines(found)
 
 
 def lines(commands: list[Command]) -> list[str]:
     return [line(each) for each in commands]
 
 
-def raised(task: str, attempt: int = 1, error: BaseException | None = None, chance: float = 0.0) -> TaskRaised:
-    return TaskRaised(task, attempt, error or ValueError("no rows"), chance)
+def returned(task: str, attempt: int = 1, item: int | None = None) -> TaskReturned:
+    return TaskReturned(task, attempt, None, item=item)
+
+
+def raised(
+    task: str,
+    attempt: int = 1,
+    error: BaseException | None = None,
+    chance: float = 0.0,
+    item: int | None = None,
+) -> TaskRaised:
+    return TaskRaised(task, attempt, error or ValueError("no rows"), chance, item)
+
+
+def died(task: str, attempt: int = 1, item: int | None = None) -> WorkerDied:
+    return WorkerDied(task, attempt, WorkerDiedError("killed by SIGKILL", -9), 0.0, item)
+
+
+def late(task: str, attempt: int = 1, item: int | None = None) -> TimerFired:
+    return TimerFired(Deadline(task, attempt, item), 0.0)
+
+
+def retry_due(task: str, attempt: int = 1, item: int | None = None) -> TimerFired:
+    return TimerFired(RetryDue(task, attempt, item), 0.0)
 
 
 def kinds(run: RunMachine) -> dict[str, str]:
@@ -108,7 +180,7 @@ def kinds(run: RunMachine) -> dict[str, str]:
 
 def test_a_run_starts_what_needs_nothing():
     run = machine({"a": [], "b": ["a"], "c": []})
-    assert lines(step(run, RunStarted())) == ["a#1 RUNNING", "start a#1", "c#1 RUNNING", "start c#1"]
+    assert lines(step(run, RunStarted())) == ["start a#1", "start c#1"]
 
 
 def test_an_empty_run_completes_at_once():
@@ -119,7 +191,7 @@ def test_a_task_starts_when_the_last_of_what_it_needs_returned():
     run = machine({"a": [], "b": [], "c": ["a", "b"]})
     step(run, RunStarted())
     assert lines(step(run, TaskReturned("a", 1, None))) == ["a#1 COMPLETED"]
-    assert lines(step(run, TaskReturned("b", 1, None))) == ["b#1 COMPLETED", "c#1 RUNNING", "start c#1"]
+    assert lines(step(run, TaskReturned("b", 1, None))) == ["b#1 COMPLETED", "start c#1"]
 
 
 def test_the_last_task_to_return_finishes_the_run():
@@ -131,8 +203,8 @@ def test_the_last_task_to_return_finishes_the_run():
 
 def test_no_more_than_max_workers_run_and_the_next_one_starts_when_one_ends():
     run = machine({"a": [], "b": [], "c": []}, max_workers=2)
-    assert lines(step(run, RunStarted())) == ["a#1 RUNNING", "start a#1", "b#1 RUNNING", "start b#1"]
-    assert lines(step(run, TaskReturned("b", 1, None))) == ["b#1 COMPLETED", "c#1 RUNNING", "start c#1"]
+    assert lines(step(run, RunStarted())) == ["start a#1", "start b#1"]
+    assert lines(step(run, TaskReturned("b", 1, None))) == ["b#1 COMPLETED", "start c#1"]
 
 
 def test_an_end_calls_the_hooks_of_its_state():
@@ -169,7 +241,7 @@ def test_without_fail_fast_what_is_independent_goes_on_and_the_run_says_failed()
     run = machine({"a": [], "b": [], "c": ["b"]}, fail_fast=False)
     step(run, RunStarted())
     step(run, raised("a"))
-    assert lines(step(run, TaskReturned("b", 1, None))) == ["b#1 COMPLETED", "c#1 RUNNING", "start c#1"]
+    assert lines(step(run, TaskReturned("b", 1, None))) == ["b#1 COMPLETED", "start c#1"]
     assert lines(step(run, TaskReturned("c", 1, None))) == [
         "c#1 COMPLETED",
         "finish FAILED: 1 of 3 tasks failed: 'a'",
@@ -254,7 +326,6 @@ def test_a_retry_without_a_delay_starts_at_once():
     step(run, RunStarted())
     assert lines(step(run, raised("a"))) == [
         "a#1 RETRYING: attempt 1 of 2: ValueError: no rows",
-        "a#2 RUNNING",
         "start a#2",
     ]
 
@@ -264,21 +335,21 @@ def test_a_retry_with_a_delay_waits_for_its_timer():
     step(run, RunStarted())
     assert lines(step(run, raised("a"))) == [
         "a#1 RETRYING: attempt 1 of 2: ValueError: no rows",
-        "RetryDue a#1 in 5 s",
+        "retry a#1 in 5 s",
     ]
-    assert lines(step(run, TimerFired(RetryDue("a", 1), 0.0))) == ["a#2 RUNNING", "start a#2"]
+    assert lines(step(run, TimerFired(RetryDue("a", 1), 0.0))) == ["start a#2"]
 
 
 def test_the_chance_given_with_a_failure_lengthens_the_wait():
     run = machine({"a": []}, retry=RetryPolicy(retries=1, delays=(2.0,), jitter=0.5))
     step(run, RunStarted())
-    assert lines(step(run, raised("a", chance=0.5)))[-1] == "RetryDue a#1 in 2.5 s"
+    assert lines(step(run, raised("a", chance=0.5)))[-1] == "retry a#1 in 2.5 s"
 
 
 def test_a_task_that_waits_for_its_retry_holds_no_worker():
     run = machine({"a": [], "b": []}, max_workers=1, retry=RetryPolicy(retries=1, delays=(5.0,)))
     step(run, RunStarted())
-    assert lines(step(run, raised("a")))[-2:] == ["b#1 RUNNING", "start b#1"]
+    assert lines(step(run, raised("a")))[-2:] == ["start b#1"]
 
 
 def test_when_no_try_is_left_the_task_fails():
@@ -324,8 +395,8 @@ def test_a_retry_timer_of_an_older_attempt_means_nothing():
 
 def test_a_task_with_a_timeout_gets_a_deadline_for_each_attempt():
     run = machine({"a": []}, timeout_seconds=30.0, retry=RetryPolicy(retries=1))
-    assert lines(step(run, RunStarted())) == ["a#1 RUNNING", "start a#1", "Deadline a#1 in 30 s"]
-    assert lines(step(run, raised("a")))[1:] == ["a#2 RUNNING", "start a#2", "Deadline a#2 in 30 s"]
+    assert lines(step(run, RunStarted())) == ["start a#1 for 30 s"]
+    assert lines(step(run, raised("a")))[1:] == ["start a#2 for 30 s"]
 
 
 def test_a_deadline_stops_the_attempt_and_the_task_has_timed_out():
@@ -346,9 +417,7 @@ def test_a_timeout_is_tried_again_like_any_failure():
     run = machine({"a": []}, timeout_seconds=1.0, retry=RetryPolicy(retries=1))
     step(run, RunStarted())
     assert lines(step(run, TimerFired(Deadline("a", 1), 0.0)))[2:] == [
-        "a#2 RUNNING",
-        "start a#2",
-        "Deadline a#2 in 1 s",
+        "start a#2 for 1 s",
     ]
 
 
@@ -453,9 +522,9 @@ def test_when_everything_stopped_in_time_the_end_of_the_grace_means_nothing():
 
 def test_a_concurrency_limit_bounds_the_calls_of_one_task_and_of_no_other():
     run = machine({"a": [], "a-2": [], "a-3": [], "b": [], "b-2": []}, concurrency_limit=1)
-    assert lines(step(run, RunStarted())) == ["a#1 RUNNING", "start a#1", "b#1 RUNNING", "start b#1"]
-    assert lines(step(run, TaskReturned("a", 1, None))) == ["a#1 COMPLETED", "a-2#1 RUNNING", "start a-2#1"]
-    assert lines(step(run, TaskReturned("a-2", 1, None))) == ["a-2#1 COMPLETED", "a-3#1 RUNNING", "start a-3#1"]
+    assert lines(step(run, RunStarted())) == ["start a#1", "start b#1"]
+    assert lines(step(run, TaskReturned("a", 1, None))) == ["a#1 COMPLETED", "start a-2#1"]
+    assert lines(step(run, TaskReturned("a-2", 1, None))) == ["a-2#1 COMPLETED", "start a-3#1"]
 
 
 def test_a_task_held_back_by_its_limit_holds_no_worker():
@@ -466,9 +535,9 @@ def test_a_task_held_back_by_its_limit_holds_no_worker():
 def test_a_task_that_waits_for_its_retry_leaves_its_place_in_the_limit():
     run = machine({"a": [], "a-2": []}, concurrency_limit=1, retry=RetryPolicy(retries=1, delays=(9.0,)))
     step(run, RunStarted())
-    assert lines(step(run, raised("a")))[-2:] == ["a-2#1 RUNNING", "start a-2#1"]
+    assert lines(step(run, raised("a")))[-2:] == ["start a-2#1"]
     assert step(run, TimerFired(RetryDue("a", 1), 0.0)) == []
-    assert lines(step(run, TaskReturned("a-2", 1, None))) == ["a-2#1 COMPLETED", "a#2 RUNNING", "start a#2"]
+    assert lines(step(run, TaskReturned("a-2", 1, None))) == ["a-2#1 COMPLETED", "start a#2"]
 
 
 def test_what_a_limit_holds_back_is_cancelled_with_the_rest():
@@ -506,189 +575,3 @@ def test_final_stays_final(late: Any):
     before = (run.state, run.tasks["a"].state)
     assert step(run, late) == []
     assert (run.state, run.tasks["a"].state) == before
-
-
-# Any graph, any outcomes, any order
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A graph, and what each attempt of each task will do: "return", "raise" or "hang"."""
-
-    needs: Mapping[str, tuple[str, ...]]
-    outcomes: Mapping[str, tuple[str, ...]]
-    max_workers: int
-    concurrency_limit: int | None
-    delays: tuple[float, ...]
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    names = [f"{draw(st.sampled_from('xy'))}-{number}" for number in range(draw(st.integers(0, 9)))]
-    upstream = {
-        name: tuple(draw(st.lists(st.sampled_from(names[:place]), unique=True, max_size=4)) if place else ())
-        for place, name in enumerate(names)
-    }
-    outcome = st.lists(st.sampled_from(["return", "return", "raise", "hang"]), min_size=1, max_size=3)
-    return Plan(
-        needs=upstream,
-        outcomes={name: tuple(draw(outcome)) for name in names},
-        max_workers=draw(st.integers(1, 4)),
-        concurrency_limit=draw(st.none() | st.integers(1, 3)),
-        delays=draw(st.sampled_from([(), (1.0,), (0.0, 2.0)])),
-    )
-
-
-@dataclass
-class Played:
-    """A plan that is played to its end, in an order that hypothesis draws, and what was seen on the way."""
-
-    plan: Plan
-    run: RunMachine
-    data: st.DataObject
-    deliveries: list[Any] = field(default_factory=list)  # what may happen next
-    at_work: set[tuple[str, int]] = field(default_factory=set)
-    ends: dict[str, list[StateType]] = field(default_factory=dict)
-    started: list[tuple[str, int]] = field(default_factory=list)
-    finish: list[State] = field(default_factory=list)
-
-    def play(self, *, cancel_at: int | None = None) -> None:
-        self.take(step(self.run, RunStarted()))
-        turn = 0
-        while self.deliveries:
-            if turn == cancel_at:
-                self.take(step(self.run, CancelAsked("by hand")))
-            turn += 1
-            number = self.data.draw(st.integers(0, len(self.deliveries) - 1))
-            stimulus = self.deliveries.pop(number)
-            if isinstance(stimulus, TaskReturned | TaskRaised | AttemptStopped):
-                self.at_work.discard((stimulus.task, stimulus.attempt))
-            elif isinstance(stimulus, TimerFired) and isinstance(stimulus.timer, Deadline):
-                self.at_work.discard((stimulus.timer.task, stimulus.timer.attempt))
-            elif stimulus == TimerFired(GraceOver(), 0.0):
-                self.at_work.clear()
-            self.take(step(self.run, stimulus))
-
-    def take(self, commands: list[Command]) -> None:
-        for command in commands:
-            match command:
-                case Record(task, attempt, state):
-                    if state.is_final:
-                        self.ends.setdefault(task, []).append(state.type)
-                case StartAttempt(task, attempt):
-                    assert not self.finish
-                    assert all(self.ends[each] == [StateType.COMPLETED] for each in self.plan.needs[task])
-                    self.started.append((task, attempt))
-                    self.at_work.add((task, attempt))
-                    self.see_that_limits_are_kept(task)
-                    outcome = self.plan.outcomes[task][attempt - 1]
-                    if outcome == "return":
-                        self.deliveries.append(TaskReturned(task, attempt, None))
-                    elif outcome == "raise":
-                        self.deliveries.append(raised(task, attempt))
-                case StopAttempt(task, attempt):
-                    self.deliveries.append(AttemptStopped(task, attempt))
-                case SetTimer(timer):
-                    self.deliveries.append(TimerFired(timer, 0.0))
-                case Finish(state):
-                    self.finish.append(state)
-                case _:
-                    pass
-
-    def see_that_limits_are_kept(self, task: str) -> None:
-        assert len(self.at_work) <= self.plan.max_workers
-        if self.plan.concurrency_limit is not None:
-            name = task.partition("-")[0]
-            same = [each for each, _ in self.at_work if each.partition("-")[0] == name]
-            assert len(same) <= self.plan.concurrency_limit
-
-
-def played(plan: Plan, data: st.DataObject, *, fail_fast: bool, cancel_at: int | None = None) -> Played:
-    run = machine(
-        plan.needs,
-        max_workers=plan.max_workers,
-        fail_fast=fail_fast,
-        retry={name: RetryPolicy(len(given) - 1, plan.delays) for name, given in plan.outcomes.items()},
-        timeout_seconds=1.0,
-        concurrency_limit=plan.concurrency_limit,
-    )
-    found = Played(plan, run, data)
-    found.play(cancel_at=cancel_at)
-    assert set(found.ends) == set(plan.needs)
-    assert all(len(each) == 1 for each in found.ends.values())
-    assert len(found.finish) == 1
-    return found
-
-
-def may_end(plan: Plan, name: str, ends: Mapping[str, StateType]) -> set[StateType]:
-    """The reference: how a task can end when nothing stops the run. A deadline may always come first."""
-    if any(ends[each] is not StateType.COMPLETED for each in plan.needs[name]):
-        return {StateType.SKIPPED}
-    last = {"return": StateType.COMPLETED, "raise": StateType.FAILED, "hang": StateType.TIMED_OUT}
-    possible = {last[plan.outcomes[name][-1]], StateType.TIMED_OUT}
-    return possible | ({StateType.COMPLETED} if "return" in plan.outcomes[name] else set())
-
-
-def without_deadlines(plan: Plan) -> dict[str, StateType]:
-    """The reference: how each task ends when nothing stops the run and nobody runs out of time."""
-    ends: dict[str, StateType] = {}
-    for name, outcomes in plan.outcomes.items():
-        if any(ends[each] is not StateType.COMPLETED for each in plan.needs[name]):
-            ends[name] = StateType.SKIPPED
-        else:
-            ends[name] = StateType.COMPLETED if "return" in outcomes else StateType.FAILED
-    return ends
-
-
-@given(plans(), st.data())
-def test_without_fail_fast_every_task_ends_as_a_plain_walk_through_the_graph_says(plan: Plan, data: st.DataObject):
-    calm = Plan(
-        plan.needs,
-        {name: tuple(each.replace("hang", "raise") for each in given) for name, given in plan.outcomes.items()},
-        plan.max_workers,
-        plan.concurrency_limit,
-        plan.delays,
-    )
-    run = machine(
-        calm.needs,
-        max_workers=calm.max_workers,
-        fail_fast=False,
-        retry={name: RetryPolicy(len(given) - 1, calm.delays) for name, given in calm.outcomes.items()},
-        concurrency_limit=calm.concurrency_limit,
-    )
-    found = Played(calm, run, data)
-    found.play()
-    expected = without_deadlines(calm)
-    assert {name: [state] for name, state in expected.items()} == found.ends
-    assert found.finish[0].type is (StateType.FAILED if StateType.FAILED in expected.values() else StateType.COMPLETED)
-
-
-@given(plans(), st.data())
-def test_with_deadlines_every_task_ends_once_and_as_its_attempts_allow(plan: Plan, data: st.DataObject):
-    found = played(plan, data, fail_fast=False)
-    ends = {name: each[0] for name, each in found.ends.items()}
-    assert all(ends[name] in may_end(plan, name, ends) for name in plan.needs)
-
-
-@given(plans(), st.data())
-def test_with_fail_fast_nothing_starts_after_the_first_failure(plan: Plan, data: st.DataObject):
-    found = played(plan, data, fail_fast=True)
-    ends = {name: each[0] for name, each in found.ends.items()}
-    bad = {StateType.FAILED, StateType.TIMED_OUT}
-    never_started = {name for name in plan.needs if name not in {task for task, _ in found.started}}
-    if bad & set(ends.values()):
-        assert found.finish[0].type is StateType.FAILED
-        assert all(ends[name] in (StateType.SKIPPED, StateType.CANCELLED) for name in never_started)
-    else:
-        assert found.finish[0].type is StateType.COMPLETED
-        assert not never_started
-
-
-@given(plans(), st.data(), st.integers(0, 6))
-def test_a_cancel_at_any_moment_ends_every_task_once_and_starts_nothing_more(
-    plan: Plan, data: st.DataObject, moment: int
-):
-    found = played(plan, data, fail_fast=False, cancel_at=moment)
-    ends = {each[0] for each in found.ends.values()}
-    if StateType.CANCELLED in ends:
-        assert found.finish[0] == State(StateType.CANCELLED, "by hand")

@@ -8,6 +8,7 @@ which of the ready tasks goes first, only that none waits while there is room fo
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,39 +136,37 @@ class Plan:
 def nothing() -> None: ...
 
 
+# A few draws of much are quicker than many of little.
+TRIES = list(itertools.product((0, 1, 2), ((), (1.0,), (0.0, 2.0)), (None, 9.0)))
+PLAIN = (None, frozenset[int](), False)
+SHAPES = [
+    PLAIN,
+    PLAIN,
+    PLAIN,
+    PLAIN,
+    (None, frozenset[int](), True),
+    *((count, frozenset[int](), False) for count in range(5)),
+    *((count, frozenset(some), False) for count, some in ((1, {0}), (2, {0}), (3, {1}), (3, {2}), (4, {0, 1, 3}))),
+    (2, frozenset[int](), True),
+]
+HOW = list(itertools.product((1, 2, 3, 9), (False, True), (0, 0, 1, 2), (0.0, 5.0), (None, 60.0)))
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    names = [f"{draw(st.sampled_from('xyz'))}{number}" for number in range(draw(st.integers(0, 8)))]
-    limits = {name: draw(st.sampled_from([None, None, 1, 2])) for name in "xyz"}
+    names = [f"{letter}{place}" for place, letter in enumerate(draw(st.text("xyz", max_size=8)))]
+    limits = dict(zip("xyz", draw(st.sampled_from(list(itertools.product((None, 1, 2), repeat=3)))), strict=True))
     jobs = []
     for place, name in enumerate(names):
-        needs = draw(st.lists(st.sampled_from(names[:place]), unique=True, max_size=3)) if place else []
-        items = draw(st.sampled_from([None, None, None, 0, 1, 2, 3, 4]))
-        reused = draw(st.sets(st.integers(0, items - 1))) if items and draw(st.booleans()) else ()
-        jobs.append(
-            Job(
-                id=name,
-                needs=tuple(needs),
-                retries=draw(st.sampled_from([0, 0, 1, 2])),
-                delays=draw(st.sampled_from([(), (1.0,), (0.0, 2.0)])),
-                seconds=draw(st.sampled_from([None, 9.0])),
-                limit=limits[name[0]],
-                items=items,
-                reused_items=frozenset(reused),
-                is_reused=draw(st.sampled_from([False, False, False, True])),
-            )
-        )
+        needs = draw(st.sets(st.sampled_from(names[:place]), max_size=3)) if place else ()
+        retries, delays, seconds = draw(st.sampled_from(TRIES))
+        items, reused_items, is_reused = draw(st.sampled_from(SHAPES))
+        limit = limits[name[0]]
+        jobs.append(Job(name, tuple(sorted(needs)), retries, delays, seconds, limit, items, reused_items, is_reused))
     if draw(st.booleans()):
         jobs.reverse()
-    return Plan(
-        jobs=tuple(jobs),
-        returned=tuple(draw(st.sets(st.sampled_from(names), max_size=2))) if names else (),
-        max_workers=draw(st.integers(1, 4)),
-        fail_fast=draw(st.booleans()),
-        retries=draw(st.sampled_from([0, 0, 1, 2])),
-        delay=draw(st.sampled_from([0.0, 5.0])),
-        seconds=draw(st.sampled_from([None, 60.0])),
-    )
+    returned = tuple(sorted(draw(st.sets(st.sampled_from(names), max_size=2)))) if names else ()
+    return Plan(tuple(jobs), returned, *draw(st.sampled_from(HOW)))
 
 
 # ---- what should happen
@@ -587,26 +586,18 @@ class Runs(RuleBasedStateMachine):
     # ---- what means nothing
 
     @precondition(lambda self: self.stream.ended)
-    @rule(number=st.integers(0, 31), what=st.integers(0, 5), later=st.sampled_from([0, 0, 1]))
-    def something_comes_late(self, number: int, what: int, later: int) -> None:
+    @rule(number=st.integers(0, 31), what=st.integers(0, 6), whose=st.sampled_from(["own", "own", "next", "item"]))
+    def something_comes_late_or_of_what_is_not_there(self, number: int, what: int, whose: str) -> None:
         task, attempt, item = self.stream.ended[number % len(self.stream.ended)]
-        attempt += later
-        if self.call(task, item) in self.model.running() and attempt == self.call(task, item).attempt:
-            return
-        if what == 5 and self.call(task, item) in self.model.waiting("timer"):
-            return
-        self.nothing_changes(what, task, attempt, item)
-
-    @rule(number=st.integers(0, 7), what=st.integers(0, 5), item=st.integers(0, 5))
-    def something_comes_of_an_item_that_is_not_there(self, number: int, what: int, item: int) -> None:
-        names = list(self.model.tasks)
-        if names:
-            task = names[number % len(names)]
-            known = self.model.items.get(task, [])
-            if item >= len(known) or not known[item].attempt:
-                self.nothing_changes(what, task, 1, item)
-
-    def nothing_changes(self, what: int, task: str, attempt: int, item: int | None) -> None:
+        call = self.call(task, item)
+        if whose == "next":
+            attempt += 1
+        elif whose == "item":
+            item = 9
+        elif attempt == call.attempt and call.state is RETRYING and what == 5:
+            return  # its timer: that comes once
+        if (call.attempt, call.item, call.state) == (attempt, item, RUNNING):
+            return  # that would be no mistake
         stimuli: list[Stimulus] = [
             TaskReturned(task, attempt, None, item=item),
             TaskRaised(task, attempt, ValueError(), 0.0, item),
@@ -614,21 +605,9 @@ class Runs(RuleBasedStateMachine):
             AttemptStopped(task, attempt, item),
             TimerFired(Deadline(task, attempt, item), 0.0),
             TimerFired(RetryDue(task, attempt, item), 0.0),
+            MapSized(task, number),
         ]
-        if self.call_waits(task, attempt, item) and what == 5:
-            return
         self.happen(stimuli[what])
-
-    def call_waits(self, task: str, attempt: int, item: int | None) -> bool:
-        """Whether a timer is on its way for it, or was: each comes once."""
-        waiting = self.model.waiting("timer") + self.model.waiting("room") + self.model.waiting("run")
-        return any((call.job.id, call.attempt, call.item) == (task, attempt, item) for call in waiting)
-
-    @rule(number=st.integers(0, 7), count=st.integers(0, 5))
-    def a_size_comes_late(self, number: int, count: int) -> None:
-        tasks = [each for each in self.model.tasks.values() if each not in self.model.expanding()]
-        if tasks:
-            self.happen(MapSized(tasks[number % len(tasks)].job.id, count))
 
     @precondition(lambda self: self.model.is_over)
     @rule(

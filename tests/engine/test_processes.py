@@ -626,6 +626,28 @@ def test_a_pool_that_is_closed_leaves_no_process():
     assert gone(nursery)
 
 
+def test_a_worker_starts_without_what_only_some_code_needs():
+    script = (
+        "import sys; before = set(sys.modules)\n"
+        "import dagy.engine.nursery\n"
+        "heavy = ('asyncio', 'boto3', 'pandas', 'numpy', 'IPython', 'pydantic', 'sqlite3', 'multiprocessing', 'psutil')\n"
+        "print([each for each in heavy if each in sys.modules and each not in before])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_call_may_make_calls_in_processes_of_its_own(pool):
+    def ask_deeper():
+        from dagy.engine.processes import shared_pool
+
+        return ProcessCall(shared_pool(), pack_function(os.getpid), (), {}).run(), os.getpid()
+
+    inner, outer = call(pool, ask_deeper)
+    assert len({inner, outer, os.getpid()}) == 3
+    assert until(lambda: gone(inner) and gone(outer))
+
+
 def test_a_forked_process_has_a_pool_of_its_own():
     script = (
         "import os\n"

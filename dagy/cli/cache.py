@@ -1,0 +1,81 @@
+"""`dagy cache`: the results that are kept across runs."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from dagy.cli import output
+from dagy.drawing.labels import duration
+from dagy.runs.cache import LocalCache
+from dagy.settings import Settings
+
+_TASK_WIDTH = 40  # characters
+
+
+@click.group("cache", short_help="Look at the results that are kept across runs.")
+def command() -> None:
+    """Look at the results that are kept across runs, and let go of them.
+
+    A task keeps its results when it says so: @task(cache=True), or cache=3600 for an hour.
+
+    \b
+    Examples:
+      dagy cache why load
+      dagy cache list
+      dagy cache clear load
+    """
+
+
+@command.command("why")
+@click.argument("task")
+def why(task: str) -> None:
+    """Say why TASK was last run instead of being taken from the cache."""
+    difference = _cache().why(task)
+    if difference is None:
+        output.say(f"task {task!r} was found in the cache each time")
+        return
+    output.say(f"task {task!r} was not found in the cache {_ago(difference.at)}:")
+    for each in difference.reasons:
+        output.say("\n".join(f"  {line}" for line in each.splitlines()))
+
+
+@command.command("list")
+def list_kept() -> None:
+    """List the tasks that have results in the cache."""
+    kept = _cache().kept()
+    if not kept:
+        output.note("the cache is empty; @task(cache=True) keeps a task's results")
+        return
+    rows = [("TASK", "RESULTS", "HITS", "SIZE", "NEWEST")]
+    rows += [
+        (each.task, f"{each.results:,}", f"{each.hits:,}", _size(each.size), _ago(each.newest_at)) for each in kept
+    ]
+    width = min(max(len(row[0]) for row in rows), _TASK_WIDTH)
+    for name, results, hits, size, newest in rows:
+        output.say(f"{name:<{width}}  {results:>8}  {hits:>8}  {size:>10}  {newest}")
+
+
+@command.command("clear")
+@click.argument("task", required=False)
+def clear(task: str | None) -> None:
+    """Let go of all results in the cache, or of those of TASK."""
+    count = _cache().clear(task)
+    output.say(f"removed {count:,} result{'' if count == 1 else 's'}")
+
+
+def _cache() -> LocalCache:
+    return LocalCache(Settings.read().local_dir)
+
+
+def _ago(at: float) -> str:
+    return f"{duration(max(0.0, time.time() - at))} ago"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("the loop ends with the largest unit")

@@ -20,8 +20,7 @@ _OPTIONAL = ("ipython", "anywidget", "numpy", "pandas", "pyarrow")  # what Dagy 
 
 @click.command("doctor", short_help="Check that all is well with Dagy here.")
 @click.option("--verify", is_flag=True, help="Check every recorded run, too; this may take a while.")
-@click.pass_context
-def command(ctx: click.Context, verify: bool) -> None:
+def command(verify: bool) -> None:
     """Check Python, SQLite and the history of runs here, and say what to do where something is not well.
 
     Runs whose process is gone are brought to their end. The exit status is 1 when something is wrong.
@@ -39,8 +38,7 @@ def command(ctx: click.Context, verify: bool) -> None:
         output.say(f"{good if output.can_show(good) else plain} {each.name:{width}}  {each.text}")
     wrong = sum(each.verdict == "bad" for each in findings)
     if wrong:
-        output.problem(f"{wrong} thing{'s are' if wrong > 1 else ' is'} not as it should be")
-        ctx.exit(1)
+        raise click.ClickException(f"{wrong} thing{'s are' if wrong > 1 else ' is'} not as it should be")
 
 
 def _here() -> Iterator[Finding]:

@@ -184,12 +184,12 @@ class Worker:
 
     def _tidy_up(self) -> bool:
         """Put things back as they were before a call: whether that is possible."""
-        if self._was_told_to_stop or threading.active_count() > 1 or _has_children() or sys.stdout is None:
-            return False
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # whatever the user's code has put there
             sys.stdout.flush()
             sys.stderr.flush()
         self._libc.fflush(None)
+        if self._was_told_to_stop or threading.active_count() > 1 or _has_children():
+            return False
         if self._surroundings is not None:
             try:
                 self._surroundings.take_on()

@@ -34,12 +34,12 @@ class Nursery:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
+        self._pid = os.getpid()
         self._pid_of: dict[int, int] = {}
         self._number_of: dict[int, int] = {}
         self._lines: dict[int, socket.socket] = {}  # the workers' ends, on which their deaths are told
         self._kills: list[tuple[float, int, int]] = []  # when to send which worker which signal
-        self._was_ordered: set[int] = set()
-        self._to_tell: list[tuple[float, int, int, bool]] = []  # until when to wait, number, status, was it ordered
+        self._to_tell: list[tuple[float, int, int]] = []  # whose end, until when to wait for what it left, and how
         self._is_open = True
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake_end = wake
@@ -83,10 +83,8 @@ class Nursery:
             return self._start(number, fds)
         if number in self._pid_of:
             now = time.monotonic()
-            if kind == b"t":
-                self._signal(self._pid_of[number], signal.SIGTERM)
-                heapq.heappush(self._kills, (now + _AGAIN_SECONDS, number, signal.SIGTERM))
-            self._was_ordered.add(number)
+            self._signal(self._pid_of[number], signal.SIGTERM)
+            heapq.heappush(self._kills, (now + _AGAIN_SECONDS, number, signal.SIGTERM))
             heapq.heappush(self._kills, (now + seconds, number, signal.SIGKILL))
         return None
 
@@ -112,13 +110,12 @@ class Nursery:
 
     def _become_worker(self, stdout: int, stderr: int) -> None:
         """Be a worker from here on: a session of its own, the pipes as its output, nothing of the nursery's."""
-        nursery = os.getppid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that what its task leaves behind stays below it
-        if os.getppid() != nursery:
+        if os.getppid() != self._pid:
             os._exit(1)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
@@ -139,7 +136,7 @@ class Nursery:
             _, status = os.waitpid(pid, 0)
             if number is not None:
                 until = time.monotonic() + _SWEEP_SECONDS
-                self._to_tell.append((until, number, status, number in self._was_ordered))
+                self._to_tell.append((until, number, status))
         if self._to_tell:
             is_clean = not self._kill_orphans()
             self._to_tell = [each for each in self._to_tell if not self._tell(is_clean, *each)]
@@ -154,14 +151,14 @@ class Nursery:
                     found = True
         return found
 
-    def _tell(self, is_clean: bool, until: float, number: int, status: int, was_ordered: bool) -> bool:
+    def _tell(self, is_clean: bool, until: float, number: int, status: int) -> bool:
         """Tell the worker's user that it has ended, once it and all below it is gone: whether that is done."""
         is_late = time.monotonic() > until
         if not is_clean and not is_late:
             return False
         line = self._lines[number]
         try:
-            send(line, "ended", (status, was_ordered), flags=socket.MSG_DONTWAIT)
+            send(line, "ended", (status,), flags=socket.MSG_DONTWAIT)
         except BlockingIOError:  # its user has not read yet what the worker sent before
             if not is_late:
                 return False
@@ -169,7 +166,6 @@ class Nursery:
             pass
         line.close()
         del self._lines[number]
-        self._was_ordered.discard(number)
         return True
 
     def _kill_what_is_due(self) -> None:

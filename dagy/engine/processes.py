@@ -148,8 +148,6 @@ class ProcessCall:
             if self._stop_by is not None:
                 with suppress(Stopped):
                     self._listen(worker)  # until it and all below it is gone
-            elif not worker.is_idle:
-                worker.kill(_LAST_SECONDS)
         if spare is not None and not (reply.kind in _ANSWERS and reply.fields[1]):
             spare.hold()
         return reply
@@ -275,7 +273,7 @@ class ProcessPool:
     def take_back(self, worker: _Worker) -> None:
         """Keep a worker that can take another call; end any other."""
         if not worker.is_idle:
-            worker.kill(_LAST_SECONDS)
+            worker.ask_to_end(_LAST_SECONDS)
             worker.close()
             return
         with self._lock:
@@ -442,14 +440,10 @@ class _Worker:
         return texts
 
     def ask_to_end(self, grace: float) -> None:
-        """Send SIGTERM to it and its group, and SIGKILL to all below it after `grace` seconds."""
-        self._nursery.order(self._number, b"t", grace)
-
-    def kill(self, seconds: float) -> None:
-        """Kill it and all below it in so many seconds, unless it is gone by then."""
+        """Send SIGTERM to it and its group, and SIGKILL to all below it after `grace` seconds, unless it is gone."""
         if not self._is_gone:
-            with suppress(OSError):
-                self._nursery.order(self._number, b"k", seconds)
+            with suppress(OSError):  # the nursery is gone, and all workers with it
+                self._nursery.order(self._number, b"t", grace)
 
     def close(self) -> None:
         """Close the line; an idle worker ends with that."""
@@ -462,7 +456,7 @@ class _Worker:
     def __del__(self) -> None:
         if self._pipes:  # nobody has closed it: an interrupt came in between
             if self._nursery.is_ours:
-                self.kill(0.0)
+                self.ask_to_end(0.0)
             self.close()
 
 

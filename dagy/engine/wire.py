@@ -17,7 +17,7 @@ from dagy.engine.packing import Packed, Region, Spans, Spares, with_region, with
 from dagy.errors import TravelError
 
 # What the nursery is told: the number of a worker, a letter and a number of seconds. "s": start it; its line and the
-# write ends of its pipes travel along. "t": ask it to end, and kill it after so many seconds. "k": only kill it then.
+# write ends of its pipes travel along. "t": ask it to end, and kill it after so many seconds.
 ORDER = struct.Struct("=qcd")
 
 # In the environment of a nursery and of all that comes from it, but not in `os.environ`: which nursery it is.

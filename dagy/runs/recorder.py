@@ -22,7 +22,7 @@ from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged,
 from dagy.engine.log import OUTPUT_LIMIT, EventLog
 from dagy.errors import ResumeError, StoreError, UnknownRunError, sentence
 from dagy.program import Program
-from dagy.runs.code import add_code
+from dagy.runs.code import add_code, functions_of
 from dagy.runs.faults import point
 from dagy.runs.output import FILE_NAME as OUTPUT_NAME
 from dagy.runs.output import OutputFile
@@ -78,7 +78,6 @@ class RunRecorder:
         self._failure: StoreError | None = None
         self._kept: deque[tuple[str, int | None, int, object]] = deque()
         self._seen = 0  # how many events of the log are in the history
-        self._code_is_kept = False
         self._lease_renewed = 0.0
 
     def begin(
@@ -222,6 +221,7 @@ class RunRecorder:
             (name, kept(value, self._folder, f"parameters/{number}", called=name))
             for number, (name, value) in enumerate(parameters.items())
         ]
+        functions = functions_of(self._program)  # before a task can change what they reach
         point("recorder.before_begin")
         with self._store.writing(durable=True) as db:
             if self._resumed_from is not None:
@@ -241,6 +241,7 @@ class RunRecorder:
             )
             self._id = added.lastrowid or 0
             self._fence = 1
+            add_code(db, self._id, functions)
             insert(db, "parameters", [(self._id, storable(name), *value) for name, value in values])
         point("recorder.after_begin")
         self._lease_renewed = time.monotonic()
@@ -256,8 +257,6 @@ class RunRecorder:
         with self._store.writing(durable=end is not None) as db:
             point("recorder.in_batch")
             self._hold_on(db, None if end is None else end[1])
-            if not self._code_is_kept:
-                add_code(db, self._id, self._program)
             insert_fast(db, _RESULT, "(?1, {}, {}, {}, {}, {}, {}, {})", self._id, self._result_values(results))
             insert_fast(db, _PLAIN_CHANGE, f"(?1, {{}}, {{}}, {TASK}, {{}}, {{}}, {{}})", self._id, rows.plain_changes)
             insert(db, "events", rows.others)
@@ -265,7 +264,6 @@ class RunRecorder:
             db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", counts)
             point("recorder.before_commit")
         point("recorder.after_commit")
-        self._code_is_kept = True
         self._seen += len(events)
         self._lease_renewed = time.monotonic()
 

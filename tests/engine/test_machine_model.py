@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -108,7 +108,7 @@ class Plan:
             for job in self.jobs
         )
         parameters = Parameters(nothing, of="task")
-        hooks: Any = {state: (nothing,) for state in (COMPLETED, RETRYING, CRASHED, SKIPPED)}
+        hooks: Any = dict.fromkeys((COMPLETED, RETRYING, CRASHED, SKIPPED), (nothing,))
         program = Program(
             FlowSpec(
                 "etl",

@@ -630,7 +630,7 @@ def test_a_worker_starts_without_what_only_some_code_needs():
     script = (
         "import sys; before = set(sys.modules)\n"
         "import dagy.engine.nursery\n"
-        "heavy = ('asyncio', 'boto3', 'pandas', 'numpy', 'IPython', 'pydantic', 'sqlite3', 'multiprocessing', 'psutil')\n"
+        "heavy = ('asyncio', 'boto3', 'pandas', 'numpy', 'IPython', 'pydantic', 'sqlite3', 'multiprocessing')\n"
         "print([each for each in heavy if each in sys.modules and each not in before])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +36,7 @@ def test_after_a_reboot_nobody_is_alive() -> None:
 
 def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with open(f"/proc/{child.pid}/stat", encoding="ascii") as stat:
-        started = int(stat.read().rpartition(")")[2].split()[19])
+    started = int(Path(f"/proc/{child.pid}/stat").read_text("ascii").rpartition(")")[2].split()[19])
     owner = dataclasses.replace(HERE, pid=child.pid, pid_started=started)
     assert is_alive(owner) == "yes"
     assert child.stdin is not None

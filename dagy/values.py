@@ -113,9 +113,7 @@ def read(codec: str, source: Path | bytes) -> object:
         case "polars":
             return _decoded(codec, source, _polars_value)
         case "pickle":
-            raise TravelError(
-                "the value is kept as a pickle, which may run any code when it is read; it is not read here"
-            )
+            raise TravelError("the value is kept as a pickle, and reading that may run any code; it is not read here")
         case _:
             raise TravelError(f"the value is kept as {codec!r}, which this dagy can't read; upgrade dagy")
 

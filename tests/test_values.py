@@ -164,7 +164,7 @@ def test_a_large_array_is_not_copied_to_be_kept() -> None:
 FRAMES = {
     "texts and numbers": (pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": [1.0, float("nan")]}), "arrow"),
     "an index of texts": (pd.DataFrame({"a": [1, 2]}, index=pd.Index(["p", "q"], name="key")), "arrow"),
-    "columns that are numbers": (pd.DataFrame({1: [1], 2: [2]}), "arrow"),
+    "columns that are numbers": (pd.DataFrame({1: [1], 2: [2]}), "pickle"),
     "categories": (
         pd.DataFrame({"a": pd.Categorical(["x", "y"], categories=["z", "x", "y"], ordered=True)}),
         "arrow",
@@ -267,11 +267,11 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_a_file_is_written_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "value"
-    for value in (np.arange(10), [1, 2], {"a": (1,)}):
+    for value in (np.float64(1.5), [1, 2], {"a": (1,)}):
         encoded = encode(value)
         encoded.write(path)
         assert path.stat().st_size == encoded.size == len(encoded.data)
-        assert same(read_trusted(encoded.codec, path), value) or isinstance(value, np.ndarray)
+        assert same(read_trusted(encoded.codec, path), value)
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -285,7 +285,8 @@ class Driver:
             try:
                 self.options.recorder.keep(attempt.task, attempt.item, attempt.number, value)
             except StoreError as error:
-                return KeepingFailed(error)
+                self._stop_keeping(error)
+                return AttemptStopped(attempt.task, attempt.number, attempt.item)
         return TaskReturned(attempt.task, attempt.number, value, note, attempt.item)
 
     def _run_in_process(self, attempt: Attempt, inputs: dict[str, Any]) -> object:

@@ -1,57 +1,62 @@
 """A flow's spec as JSON that `FlowSpec.model_validate_json` reads, written without loading what reads it.
 
 What has its default is left out. A run is recorded before its first task starts, and loading pydantic for that would
-take longer than most runs do.
+take longer than most runs do. There may be very many tasks, so what is usual for them is written straight away, and
+only the rest by looking at its class.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from dagy.spec import Binding, Constant, FlowSpec, FromTask, TaskSpec
+from dagy.spec import Binding, Constant, FlowSpec, FromTask, ListOf, TaskSpec
 
 _KEPT = frozenset({"kind", "schema_version"})  # what tells readers how to read
+_APART = ("id", "inputs", "after")  # what the tasks of one function do not share
 
 
 def spec_json(spec: FlowSpec) -> str:
     """`spec` as JSON."""
-    options: dict[int, object] = {}
-    whole = {**_fields(spec), "tasks": [_task(each, options) for each in spec.tasks]}
-    return json.dumps(whole, default=_fields, separators=(",", ":"))
+    shared: dict[tuple[object, ...], str] = {}
+    fields = _fields(spec)
+    fields.pop("tasks", None)
+    fields.pop("result", None)
+    tasks = ",".join([_task(each, shared) for each in spec.tasks])
+    result = "" if spec.result is None else f',"result":{_binding(spec.result)}'
+    return f'{_json(fields)[:-1]},"tasks":[{tasks}]{result}}}'
 
 
-def _task(task: TaskSpec, options: dict[int, object]) -> dict[str, object]:
-    """A task's fields. There may be very many tasks, so the usual ones are taken without looking at the class.
-
-    `options` is by identity, because the tasks of one function share theirs.
-    """
-    found: dict[str, object] = {"id": task.id, "name": task.name, "function": task.function}
+def _task(task: TaskSpec, shared: dict[tuple[object, ...], str]) -> str:
+    key = (task.name, task.function, id(task.options), task.description, task.mapped, task.group)
+    text = shared.get(key)
+    if text is None:
+        common = {name: value for name, value in _fields(task).items() if name not in _APART}
+        text = shared[key] = _json(common)[1:-1]
     if task.inputs:
-        found["inputs"] = {name: _input(each) for name, each in task.inputs.items()}
+        inputs = ",".join([f"{quoted(name)}:{_binding(each)}" for name, each in task.inputs.items()])
+        text = f'{text},"inputs":{{{inputs}}}'
     if task.after:
-        found["after"] = task.after
-    if task.group:
-        found["group"] = task.group
-    if task.description:
-        found["description"] = task.description
-    if task.mapped:
-        found["mapped"] = task.mapped
-    key = id(task.options)
-    if key not in options:
-        options[key] = _fields(task.options)
-    if options[key]:
-        found["options"] = options[key]
-    return found
+        text = f'{text},"after":{_json(task.after)}'
+    return f'{{"id":{quoted(task.id)},{text}}}'
 
 
-def _input(binding: Binding) -> object:
-    if type(binding) is FromTask and not binding.path:
-        return {"task": binding.task, "kind": "task"}
-    if type(binding) is Constant:
-        return {"value": binding.value, "kind": "constant"}
-    return binding
+def _binding(binding: Binding) -> str:
+    match binding:
+        case FromTask(task=task, path=()):
+            return f'{{"task":{quoted(task)},"kind":"task"}}'
+        case Constant(value=value):
+            return f'{{"value":{repr(value) if type(value) is int else _json(value)},"kind":"constant"}}'
+        case ListOf(items=items, form=form):
+            return f'{{"items":[{",".join([_binding(each) for each in items])}],"form":"{form}","kind":"list"}}'
+        case _:
+            return _json(binding)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=_fields, separators=(",", ":"))
 
 
 def _fields(value: Any) -> dict[str, object]:

@@ -200,13 +200,18 @@ def test_the_flow_is_kept_as_its_reader_reads_it(program: Program) -> None:
     @flow(version="2", timeout_seconds=9)
     def inner(limit: int = 3):
         first = busy([1, 2], other={"a": [busy([3])]})
-        return {"sum": busy.map([[1], [2]]), "first": first[0], "limit": limit}
+        after = busy([4.5, "ü\ud83d", None, True], other=(first, {first[0]}, limit))
+        return {"sum": busy.map([[1], [2]]), "first": first[0], "limit": limit, "all": [first, after, [after, 2**70]]}
 
     @flow
     def outer():
         return inner()
 
-    for spec in (program.spec, inner.spec, outer.spec):
+    @flow
+    def nothing():
+        pass
+
+    for spec in (program.spec, inner.spec, outer.spec, nothing.spec):
         assert FlowSpec.model_validate_json(spec_json(spec)) == spec
 
 

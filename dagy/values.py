@@ -356,7 +356,7 @@ def _polars_file(frame: Any) -> memoryview:
 def _polars_value(file: io.BufferedIOBase) -> Any:
     import polars
 
-    return polars.read_ipc(file, memory_map=False)
+    return polars.read_ipc(io.BytesIO(file.read()))
 
 
 # -- pickles ----------------------------------------------------------------------------------------------------------

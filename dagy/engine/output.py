@@ -69,9 +69,9 @@ def set_sink(sink: Sink | None) -> None:
 
 
 def deliver(sink: Sink | None, stream: str, text: str) -> None:
-    """Give text to the sink, and print it on "stdout" or "stderr" where there is none or it wants a copy only."""
+    """Give text to the sink, and print it where there is none or it wants a copy only: all but "stdout" on stderr."""
     if sink is None or sink.write(stream, text) is False:
-        found = getattr(sys, stream)
+        found = sys.stdout if stream == "stdout" else sys.stderr
         base = found._base if isinstance(found, _StreamProxy) else found
         base.write(text)
         base.flush()

@@ -528,7 +528,7 @@ def _mark_of(process: psutil.Process) -> str | None:
     import psutil
 
     try:
-        return cast("str | None", process.environ().get(MARK))
+        return process.environ().get(MARK)
     except (psutil.Error, OSError):
         return None
 

@@ -13,7 +13,7 @@ from dagy.version import __version__
 if TYPE_CHECKING:
     from dagy.engine import RunHandle, RunResult, TaskRun
     from dagy.errors import DagyError, TaskFailedError
-    from dagy.flows import Flow, flow
+    from dagy.flows import Flow, LocalOptions, flow
     from dagy.hooks import Hook, RunContext
     from dagy.parameters import Static
     from dagy.spec import FlowSpec
@@ -25,6 +25,7 @@ _HOMES = {
     "Flow": "dagy.flows",
     "FlowSpec": "dagy.spec",
     "Hook": "dagy.hooks",
+    "LocalOptions": "dagy.flows",
     "RunContext": "dagy.hooks",
     "RunHandle": "dagy.engine",
     "RunResult": "dagy.engine",
@@ -47,6 +48,7 @@ __all__ = [
     "Flow",
     "FlowSpec",
     "Hook",
+    "LocalOptions",
     "RunContext",
     "RunHandle",
     "RunResult",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from dagy import runs
 from dagy.drawing import dot, flow_html, svg, text_tree
@@ -29,6 +29,18 @@ R = TypeVar("R")
 
 # What `run_local` takes itself.
 _RESERVED = ("fail_fast", "isolation", "keep_results", "max_workers", "record", "resume")
+
+
+class LocalOptions(TypedDict, total=False):
+    """How a run here is made: the options of `run_local`, and `capture`, which gives what tasks print to the events."""
+
+    max_workers: int | None
+    fail_fast: bool
+    isolation: Literal["thread", "process"] | None
+    keep_results: bool
+    record: bool
+    resume: str | None
+    capture: bool
 
 
 class Flow(Generic[P, R]):
@@ -183,19 +195,16 @@ class Flow(Generic[P, R]):
         `ParameterError` names a parameter that is missing, unknown or of the wrong type. `StoreError`: the history
         can't be written.
         """
-        program, values, resumable = self._prepared(resume, parameters)
-        options = RunOptions(
-            new_run_id(self.name),
+        prepared = self.prepare_local(
+            parameters,
             max_workers=max_workers,
             fail_fast=fail_fast,
             isolation=isolation,
             keep_results=keep_results,
-            recorder=_recorder(resumable) if record or resumable else None,
-            cache=_cache(program),
-            reused=resumable.results if resumable else {},
-            reused_items=resumable.items if resumable else {},
+            record=record,
+            resume=resume,
         )
-        return run(program, values, options)
+        return run(*prepared)
 
     def start_local(
         self,
@@ -213,19 +222,42 @@ class Flow(Generic[P, R]):
 
         `handle.wait()` or `await handle` for the end.
         """
-        program, values, resumable = self._prepared(resume, parameters)
-        options = RunOptions(
-            new_run_id(self.name),
+        prepared = self.prepare_local(
+            parameters,
             max_workers=max_workers,
             fail_fast=fail_fast,
             isolation=isolation,
             keep_results=keep_results,
+            record=record,
+            resume=resume,
+        )
+        return start(*prepared)
+
+    def prepare_local(
+        self, parameters: Mapping[str, Any], **options: Unpack[LocalOptions]
+    ) -> tuple[Program, dict[str, Any], RunOptions]:
+        """What the engine's `start` and `run` take, for a run here with these options; raises what `run_local` does."""
+        record, resume = options.get("record", False), options.get("resume")
+        resumable = None
+        if resume is None:
+            program, values = self.prepare(**parameters)
+        else:
+            folder = Settings.read().local_dir
+            program, values = self.prepare(**{**runs.recorded_parameters(folder, resume), **parameters})
+            resumable = runs.load_for_resume(folder, resume, program, values)
+        run_options = RunOptions(
+            new_run_id(self.name),
+            max_workers=options.get("max_workers"),
+            fail_fast=options.get("fail_fast", True),
+            capture=options.get("capture", False),
+            isolation=options.get("isolation"),
+            keep_results=options.get("keep_results", False),
             recorder=_recorder(resumable) if record or resumable else None,
             cache=_cache(program),
             reused=resumable.results if resumable else {},
             reused_items=resumable.items if resumable else {},
         )
-        return start(program, values, options)
+        return program, values, run_options
 
     def to_svg(self) -> str:
         """The graph as an SVG picture."""
@@ -238,15 +270,6 @@ class Flow(Generic[P, R]):
     def to_dot(self) -> str:
         """The graph as source for Graphviz."""
         return dot(self.spec)
-
-    def _prepared(
-        self, resume: str | None, parameters: dict[str, Any]
-    ) -> tuple[Program, dict[str, Any], runs.Resumable | None]:
-        if resume is None:
-            return *self.prepare(**parameters), None
-        local_dir = Settings.read().local_dir
-        program, values = self.prepare(**{**runs.recorded_parameters(local_dir, resume), **parameters})
-        return program, values, runs.load_for_resume(local_dir, resume, program, values)
 
     def _refuse_inside_a_flow(self) -> None:
         if TRACE.get() is not None:

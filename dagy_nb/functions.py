@@ -6,7 +6,7 @@ A user's mistake raises IPython's `UsageError`, which notebooks show without a t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagy_nb.magics import current_magics, load, unload
 
@@ -41,6 +41,9 @@ def run(
     *,
     max_workers: int | None = None,
     fail_fast: bool = True,
+    isolation: Literal["thread", "process"] | None = None,
+    record: bool = False,
+    resume: str | None = None,
     background: bool = False,
     **parameters: Any,
 ) -> NotebookRun:
@@ -51,7 +54,14 @@ def run(
     magics = current_magics()
     return magics.answered(
         lambda: magics.session.run(
-            flow, parameters, max_workers=max_workers, fail_fast=fail_fast, background=background
+            flow,
+            parameters,
+            background=background,
+            max_workers=max_workers,
+            fail_fast=fail_fast,
+            isolation=isolation,
+            record=record,
+            resume=resume,
         )
     )
 

@@ -132,6 +132,9 @@ class DagyMagics(Magics):
         action="store_true",
         help="go on with what does not need a task that failed, and let the cell succeed",
     )
+    @argument("--isolation", choices=["thread", "process"], help="where tasks run that do not say it themselves")
+    @argument("--record", action="store_true", help="keep the run in the history, where `dagy runs` finds it")
+    @argument("--resume", metavar="RUN", help="go on where that run ended; what completed there is not run again")
     @argument("-b", "--background", action="store_true", help="return at once, while the run goes on")
     @argument("--no-raise", action="store_true", help="let the cell succeed even if the run does not complete")
     @no_var_expand
@@ -153,6 +156,9 @@ class DagyMagics(Magics):
                 _parameters(flow, arguments.param, self.shell.user_ns),
                 max_workers=arguments.max_workers,
                 fail_fast=not arguments.no_fail_fast,
+                isolation=arguments.isolation,
+                record=arguments.record,
+                resume=arguments.resume,
                 background=arguments.background,
                 must_complete=not (arguments.no_raise or arguments.no_fail_fast),
             )

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from dagy import Flow, RunHandle, RunResult
+from dagy import Flow, LocalOptions, RunHandle, RunResult
 from dagy.drawing import run_html, svg, text_tree
-from dagy.engine import RunOptions, TaskChanged, TaskShowed, checked_result, error_text, new_run_id, start
+from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, start
 from dagy.errors import DagyError, MissingExtraError, RunError, shown
 from dagy.states import State, StateType
 from dagy_nb.live import LiveRun
@@ -275,26 +275,18 @@ class NotebookRun:
 def start_run(
     flow: Flow[..., Any],
     parameters: Mapping[str, Any],
+    options: LocalOptions,
     *,
     screen: Screen,
     cell_of: CellOf,
-    max_workers: int | None = None,
-    fail_fast: bool = True,
     waits: bool = True,
 ) -> NotebookRun:
     """Begin to run `flow`, and show it as output of the running cell. `waits`: the cell will wait for the run."""
-    program, values = flow.prepare(**parameters)
+    program, values, run_options = flow.prepare_local(parameters, **{**options, "capture": True, "keep_results": True})
     live = LiveRun(program.spec)
     release = screen.capture_displays()
     try:
-        options = RunOptions(
-            new_run_id(program.spec.name),
-            max_workers=max_workers,
-            fail_fast=fail_fast,
-            capture=True,
-            keep_results=True,
-        )
-        handle = start(program, values, options)
+        handle = start(program, values, run_options)
     except BaseException:
         release()
         raise

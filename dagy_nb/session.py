@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Unpack
 
-from dagy import Flow
+from dagy import Flow, LocalOptions
 from dagy.artifact import Artifact, Source, build, load_flow, module_name
 from dagy.errors import DefinitionError
 from dagy_nb.export import EXPORT_MARK, Export, export_module
@@ -32,12 +32,11 @@ class Session:
         flow: str | Flow[..., Any] | None = None,
         parameters: Mapping[str, Any] = MappingProxyType({}),
         *,
-        max_workers: int | None = None,
-        fail_fast: bool = True,
         background: bool = False,
         must_complete: bool = True,
+        **options: Unpack[LocalOptions],
     ) -> NotebookRun:
-        """Run a flow and show every task live; `parameters` are the flow's.
+        """Run a flow and show every task live; `parameters` are the flow's, `options` those of `run_local`.
 
         Waits for the end, unless `background`. Raises `TaskFailedError` or `RunCancelledError` when the run that it
         waited for did not complete, unless `must_complete` is off.
@@ -45,10 +44,9 @@ class Session:
         self.last_run = run = start_run(
             self.flow(flow),
             parameters,
+            options,
             screen=self.screen,
             cell_of=self.notebook.label_of,
-            max_workers=max_workers,
-            fail_fast=fail_fast,
             waits=not background,
         )
         if not background:

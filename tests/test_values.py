@@ -217,35 +217,40 @@ def test_a_frame_of_polars_comes_back_as_it_was() -> None:
     assert again(frame).schema == frame.schema
 
 
+MARKS: list[str] = []
+
+
 class Sentinel:
     """Leaves a mark when it is unpickled."""
 
-    marks: list[str] = []  # noqa: RUF012 (the test's own)
-
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Sentinel.marks.append, ("unpickled",)
+        return leave_mark, ("unpickled",)
+
+
+def leave_mark(text: str) -> None:
+    MARKS.append(text)
 
 
 def test_reading_never_unpickles_unless_the_source_is_trusted(tmp_path: Path) -> None:
     path = tmp_path / "value"
     encode([Sentinel()]).write(path)
-    Sentinel.marks.clear()
+    MARKS.clear()
     with pytest.raises(TravelError, match="kept as a pickle, and reading that may run any code"):
         read("pickle", path)
     with pytest.raises(TravelError, match="npy"):
         read("npy", pickle.dumps(Sentinel()))
-    assert Sentinel.marks == []
+    assert MARKS == []
     read_trusted("pickle", path)
-    assert Sentinel.marks == ["unpickled"]
+    assert MARKS == ["unpickled"]
 
 
 def test_an_array_of_objects_in_numpys_format_is_not_read() -> None:
     file = io.BytesIO()
     np.save(file, np.array([Sentinel()]), allow_pickle=True)
-    Sentinel.marks.clear()
+    MARKS.clear()
     with pytest.raises(TravelError, match="allow_pickle"):
         read_trusted("npy", file.getvalue())
-    assert Sentinel.marks == []
+    assert MARKS == []
 
 
 @pytest.mark.parametrize("codec", ["json", "npy", "arrow", "pickle"])

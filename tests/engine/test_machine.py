@@ -841,6 +841,21 @@ def test_a_cancel_while_items_run_stops_them_starts_no_other_and_cancels_the_map
     ]
 
 
+def test_at_the_flows_deadline_items_that_run_and_items_that_wait_end_with_the_reason():
+    run = machine({"m": []}, max_workers=1, retry=ONCE_MORE_LATER, flow_seconds=60.0)
+    reason = "the flow ran out of time after 60 s"
+    assert after(run, MapSized("m", 3), raised("m", item=0), FLOW_LATE) == [
+        f"m[0]#1 CANCELLED: {reason}",
+        "stop m[1]#1",
+        f"GraceOver in {GRACE_SECONDS:g} s",
+    ]
+    assert lines(step(run, AttemptStopped("m", 1, 1))) == [
+        f"m[1]#1 CANCELLED: {reason}",
+        f"m#1 CANCELLED: {reason}",
+        f"finish TIMED_OUT: {reason}",
+    ]
+
+
 def test_a_mapped_task_whose_items_all_returned_although_they_were_told_to_stop_has_completed():
     run = machine({"m": []})
     after(run, MapSized("m", 2), CancelAsked("by hand"), returned("m", item=0))

@@ -149,12 +149,12 @@ SHAPES = [
     *((count, frozenset(some), False) for count, some in ((1, {0}), (2, {0}), (3, {1}), (3, {2}), (4, {0, 1, 3}))),
     (2, frozenset[int](), True),
 ]
-HOW = list(itertools.product((1, 2, 3, 9), (False, True), (0, 0, 1, 2), (0.0, 5.0), (None, 60.0)))
+HOW = list(itertools.product((1, 2, 3, 9), (False, False, True), (0, 1, 2), (0.0, 5.0), (None, 60.0)))
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    names = [f"{letter}{place}" for place, letter in enumerate(draw(st.text("xyz", max_size=8)))]
+    names = [f"{letter}{place}" for place, letter in enumerate(draw(st.text("xyz", min_size=2, max_size=8)))]
     limits = dict(zip("xyz", draw(st.sampled_from(list(itertools.product((None, 1, 2), repeat=3)))), strict=True))
     jobs = []
     for place, name in enumerate(names):
@@ -480,26 +480,21 @@ class Runs(RuleBasedStateMachine):
         self.happen(RunStarted())
 
     @precondition(lambda self: self.model.running())
-    @rule(number=st.integers(0, 7))
-    def a_call_returns(self, number: int) -> None:
+    @rule(number=st.integers(0, 7), how=st.sampled_from(["return"] * 4 + ["raise"] * 3 + ["exit", "die"]))
+    def a_call_ends(self, number: int, how: str) -> None:
         call = self.a_running(number)
-        call.state = COMPLETED
-        self.happen(TaskReturned(call.job.id, call.attempt, None, item=call.item))
-
-    @precondition(lambda self: self.model.running())
-    @rule(number=st.integers(0, 7), error=st.sampled_from([ValueError("no"), ValueError("no"), SystemExit(1)]))
-    def a_call_raises(self, number: int, error: BaseException) -> None:
-        call = self.a_running(number)
-        self.model.fail(call, FAILED, error)
-        self.happen(TaskRaised(call.job.id, call.attempt, error, 0.0, call.item))
-
-    @precondition(lambda self: self.model.running())
-    @rule(number=st.integers(0, 7))
-    def a_worker_dies(self, number: int) -> None:
-        call = self.a_running(number)
-        death = WorkerDiedError("killed", -9)
-        self.model.fail(call, CRASHED, death)
-        self.happen(WorkerDied(call.job.id, call.attempt, death, 0.0, call.item))
+        name, attempt, item = call.job.id, call.attempt, call.item
+        if how == "return":
+            call.state = COMPLETED
+            self.happen(TaskReturned(name, attempt, None, item=item))
+        elif how == "die":
+            death = WorkerDiedError("killed", -9)
+            self.model.fail(call, CRASHED, death)
+            self.happen(WorkerDied(name, attempt, death, 0.0, item))
+        else:
+            error = ValueError("no") if how == "raise" else SystemExit(1)
+            self.model.fail(call, FAILED, error)
+            self.happen(TaskRaised(name, attempt, error, 0.0, item))
 
     @precondition(lambda self: any(call.job.seconds for call in self.model.running()))
     @rule(number=st.integers(0, 7))
@@ -545,24 +540,16 @@ class Runs(RuleBasedStateMachine):
         self.happen(TimerFired(FlowRetryDue(), 0.0))
 
     @precondition(lambda self: not self.model.is_over)
-    @rule(when=st.integers(0, 9))
-    def somebody_cancels(self, when: int) -> None:
-        if when == 0:
+    @rule(why=st.sampled_from([""] * 9 + ["cancel", "cancel", "time", "store"]))
+    def the_run_is_to_end(self, why: str) -> None:
+        if why == "cancel":
             self.model.end_early(CANCELLED)
             self.happen(CancelAsked("by hand"))
-
-    @precondition(lambda self: self.is_timed and not self.model.is_over)
-    @rule(when=st.integers(0, 9))
-    def the_flow_runs_out_of_time(self, when: int) -> None:
-        if when == 0:
+        elif why == "time" and self.is_timed:
             self.is_timed = False
             self.model.end_early(TIMED_OUT)
             self.happen(TimerFired(FlowDeadline(), 0.0))
-
-    @precondition(lambda self: not self.model.is_over)
-    @rule(when=st.integers(0, 29))
-    def keeping_fails(self, when: int) -> None:
-        if when == 0:
+        elif why == "store":
             self.model.is_broken = True
             self.model.end_early(FAILED)
             self.happen(KeepingFailed(StoreError("the disk is full")))
@@ -639,7 +626,7 @@ class Runs(RuleBasedStateMachine):
             elif self.told & self.stream.at_work:
                 self.a_call_stops(0)
             elif model.running():
-                self.a_call_returns(0)
+                self.a_call_ends(0, "return")
             elif model.waiting("timer"):
                 self.a_retry_is_due(0)
             else:

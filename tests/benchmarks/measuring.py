@@ -1,0 +1,175 @@
+"""How a figure is found, and the line of the table that it becomes.
+
+On a busy machine a time says little, and a ratio within one run says more. So what is compared takes turns, round after
+round, each round gives one ratio, and the median of these is shown, with the quartiles beside it.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many rounds are measured, and which share of the full sizes."""
+
+    rounds: int = 9
+    share: float = 1.0
+
+    def size(self, full: int) -> int:
+        """`full`, or its share."""
+        return max(2, round(full * self.share))
+
+    def slow(self) -> Effort:
+        """The effort for what takes seconds a round."""
+        return replace(self, rounds=max(1, round(self.rounds / 3)))
+
+    def fine(self) -> Effort:
+        """The effort for differences near the noise."""
+        return replace(self, rounds=self.rounds * 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds that an action took, a round each: by the clock, and of this process on the processor."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """By the clock."""
+        return statistics.median(self.wall)
+
+    def scaled(self, factor: float) -> Times:
+        """The times by `factor`: of one task, say, or of an ideal."""
+        return Times(tuple(each * factor for each in self.wall), tuple(each * factor for each in self.cpu))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table, as texts. `is_met` is None where nothing is to be reached."""
+
+    what: str
+    value: str
+    limit: str = ""
+    ratio: str = ""
+    spread: str = ""
+    by_cpu: str = ""
+    target: str = ""
+    is_met: bool | None = None
+
+
+def in_turns(effort: Effort, *actions: Callable[[], object]) -> tuple[Times, ...]:
+    """What each action takes: rounds in which each has its turn, after a round to warm up."""
+    wall: list[list[float]] = [[] for _ in actions]
+    cpu: list[list[float]] = [[] for _ in actions]
+    for number in range(effort.rounds + 1):
+        for index, action in enumerate(actions):
+            gc.collect()  # what the action before has left is not this one's
+            cpu_begun, begun = time.process_time(), time.perf_counter()
+            action()
+            took, cpu_took = time.perf_counter() - begun, time.process_time() - cpu_begun
+            if number:
+                wall[index].append(took)
+                cpu[index].append(cpu_took)
+    return tuple(Times(tuple(a), tuple(b)) for a, b in zip(wall, cpu, strict=True))
+
+
+# ---- rows
+
+
+def in_unit(seconds: float) -> str:
+    """`seconds` for people."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def row_of_ratio(
+    what: str, found: Times, limit: Times, *, called: str, target: float | None = None, shows_cpu: bool = True
+) -> Row:
+    """A row that says how many times the limit it is; `target` is the most that is aimed at."""
+    ratios = _each(found.wall, limit.wall, lambda a, b: a / b)
+    ratio = statistics.median(ratios)
+    by_cpu = statistics.median(_each(found.cpu, limit.cpu, lambda a, b: a / b)) if shows_cpu and all(limit.cpu) else 0.0
+    return Row(
+        what,
+        in_unit(found.median),
+        f"{in_unit(limit.median)} {called}",
+        f"{ratio:.2f}x",
+        _spread(ratios, "{:.2f}"),
+        f"{by_cpu:.2f}x" if by_cpu else "",
+        "" if target is None else f"{target:g}x",
+        None if target is None else ratio <= target,
+    )
+
+
+def row_of_extra(
+    what: str, found: Times, without: Times, *, called: str, target: float | None = None, by_cpu: bool = False
+) -> Row:
+    """A row that says how much time is added; `target` is the most that is aimed at, in seconds.
+
+    `by_cpu` judges by the processor's time, for what is smaller than the clock's noise.
+    """
+    extras = _each(found.wall, without.wall, lambda a, b: a - b)
+    cpu_extras = _each(found.cpu, without.cpu, lambda a, b: a - b)
+    judged = statistics.median(cpu_extras if by_cpu else extras)
+    return Row(
+        what,
+        in_unit(found.median),
+        f"{in_unit(without.median)} {called}",
+        f"+{in_unit(statistics.median(extras))}",
+        _spread([each * 1e6 for each in extras], "{:.3g}") + " us",
+        f"+{in_unit(statistics.median(cpu_extras))}",
+        "" if target is None else f"+{in_unit(target)}" + (" CPU" if by_cpu else ""),
+        None if target is None else judged <= target,
+    )
+
+
+def row_of_time(what: str, found: Times, *, target: float | None = None, limit: str = "") -> Row:
+    """A row that says how long it takes; `target` is the most that is aimed at, in seconds."""
+    return Row(
+        what,
+        in_unit(found.median),
+        limit,
+        spread=_spread([each * 1e3 for each in found.wall], "{:.3g}") + " ms",
+        by_cpu=in_unit(statistics.median(found.cpu)),
+        target="" if target is None else in_unit(target),
+        is_met=None if target is None else found.median <= target,
+    )
+
+
+def _each(
+    found: Sequence[float], limit: Sequence[float], compare: Callable[[float, float], float]
+) -> Sequence[float]:
+    return [compare(a, b) for a, b in zip(found, limit, strict=True)]
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """The quartiles."""
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
+    return f"{form.format(low)}-{form.format(high)}"
+
+
+# ---- memory, of this process
+
+
+def memory() -> int:
+    """Bytes of this process that are in memory now."""
+    return _status("VmRSS")
+
+
+def peak_memory() -> int:
+    """The most bytes of this process that were in memory at once."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

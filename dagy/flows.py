@@ -337,7 +337,8 @@ def flow(
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
     given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
-    task): what completed is not run again. `timeout_seconds` bounds the whole run. The hooks `on_running`, `on_completion` and `on_failure` are called once a run, with
+    task): what completed is not run again. `timeout_seconds` bounds the whole run. The hooks `on_running`,
+    `on_completion` and `on_failure` are called once a run, with
     a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
     """
     check_options("flow", options, Flow)

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, Unpack
 
 from dagy import Flow, LocalOptions, RunHandle, RunResult
 from dagy.drawing import run_html, svg, text_tree
@@ -275,14 +275,15 @@ class NotebookRun:
 def start_run(
     flow: Flow[..., Any],
     parameters: Mapping[str, Any],
-    options: LocalOptions,
     *,
     screen: Screen,
     cell_of: CellOf,
     waits: bool = True,
+    **options: Unpack[LocalOptions],
 ) -> NotebookRun:
     """Begin to run `flow`, and show it as output of the running cell. `waits`: the cell will wait for the run."""
-    program, values, run_options = flow.prepare_local(parameters, **{**options, "capture": True, "keep_results": True})
+    chosen: LocalOptions = {**options, "capture": True, "keep_results": True}
+    program, values, run_options = flow.prepare_local(parameters, **chosen)
     live = LiveRun(program.spec)
     release = screen.capture_displays()
     try:

@@ -44,10 +44,10 @@ class Session:
         self.last_run = run = start_run(
             self.flow(flow),
             parameters,
-            options,
             screen=self.screen,
             cell_of=self.notebook.label_of,
             waits=not background,
+            **options,
         )
         if not background:
             run.wait_in_cell()

@@ -124,7 +124,8 @@ def armed(effort: Effort) -> Iterator[Row]:
         ("retries armed", flows.step_with_retries, 0.5e-6),
         ("soft timeout armed", flows.step_with_timeout, 3e-6),
         ("a hook on completion", flows.step_with_hook, None),
-        ("inputs annotated and checked", flows.step_checked, None),
+        ("an input annotated int", flows.step_of_int, None),
+        ("an input annotated object", flows.step_of_object, None),
     ]
     programs = [flows.chain_of(each).prepare(size=size) for _, each, _ in (("", flows.step, 0.0), *options)]
     plain, *found = in_turns(effort.fine(), *(lambda each=each: run(*each) for each in programs))

@@ -124,9 +124,9 @@ def row_of_extra(
         what,
         in_unit(found.median),
         f"{in_unit(without.median)} {called}",
-        f"+{in_unit(statistics.median(extras))}",
-        _spread([each * 1e6 for each in extras], "{:.3g}") + " us",
-        f"+{in_unit(statistics.median(cpu_extras))}",
+        _signed(statistics.median(extras)),
+        _spread([each * 1e6 for each in extras], "{:+.3g}") + " us",
+        _signed(statistics.median(cpu_extras)),
         "" if target is None else f"+{in_unit(target)}" + (" CPU" if by_cpu else ""),
         None if target is None else judged <= target,
     )
@@ -145,6 +145,10 @@ def row_of_time(what: str, found: Times, *, target: float | None = None, limit: 
     )
 
 
+def _signed(seconds: float) -> str:
+    return ("+" if seconds >= 0 else "") + in_unit(seconds)
+
+
 def _each(
     found: Sequence[float], limit: Sequence[float], compare: Callable[[float, float], float]
 ) -> Sequence[float]:
@@ -154,7 +158,7 @@ def _each(
 def _spread(values: Sequence[float], form: str) -> str:
     """The quartiles."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
-    return f"{form.format(low)}-{form.format(high)}"
+    return f"{form.format(low)} to {form.format(high)}"
 
 
 # ---- memory, of this process

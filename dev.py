@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     )
     check_parser = commands.add_parser("check", help="ruff and mypy")
     check_parser.add_argument("--fix", action="store_true", help="format, and mend what ruff can mend")
-    commands.add_parser("bench", help="the benchmarks; arguments go to them")
+    commands.add_parser("bench", help="the benchmarks; arguments go to them: dev.py bench --help", add_help=False)
     commands.add_parser("system", help="install only what the system lacks for the tests")
     chosen, rest = parser.parse_known_args(argv)
     if rest and chosen.command not in ("test", "bench"):
@@ -114,7 +114,7 @@ def check(*, fix: bool) -> int:
 def bench(arguments: Sequence[str]) -> int:
     """The benchmarks."""
     install_for_developers()
-    return subprocess.run([PYTHON, "tests/benchmarks/run.py", *arguments]).returncode
+    return subprocess.run([PYTHON, "-m", "tests.benchmarks", *arguments]).returncode
 
 
 def system() -> int:

@@ -171,8 +171,11 @@ class _Reach:
         if (known := self.labels.get(id(value))) is not None:
             return known[0]
         kind = "function" if type(value) is FunctionType else "class"
-        is_near = value.__module__ in (self.home, "builtins")
-        name = value.__qualname__ if is_near else f"{value.__module__}.{value.__qualname__}"
+        module, name = value.__module__, value.__qualname__
+        if kind == "function":  # not what `functools.wraps` has it say of itself
+            module, name = value.__globals__.get("__name__", module), value.__code__.co_qualname
+        if module not in (self.home, "builtins"):
+            name = f"{module}.{name}"
         origin = _origin_of(value)
         if origin != "own":
             self.labels[id(value)] = (name, value)

@@ -1,12 +1,45 @@
 """How a `Program` runs here."""
 
-from dagy.engine.events import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
-from dagy.engine.folding import Line, Terminal
-from dagy.engine.keeping import Cache, CacheEntry, Recorder
-from dagy.engine.options import RunOptions, new_run_id
-from dagy.engine.output import Sink, current_sink
-from dagy.engine.result import RunResult, TaskRun, error_text
-from dagy.engine.runner import RunHandle, checked_result, run, start
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagy.lazy import lazily
+
+if TYPE_CHECKING:
+    from dagy.engine.events import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
+    from dagy.engine.folding import Line, Terminal
+    from dagy.engine.keeping import Cache, CacheEntry, Recorder
+    from dagy.engine.options import RunOptions, new_run_id
+    from dagy.engine.output import Sink, current_sink
+    from dagy.engine.result import RunResult, TaskRun, error_text
+    from dagy.engine.runner import RunHandle, checked_result, run, start
+
+_HOMES = {
+    "Cache": "dagy.engine.keeping",
+    "CacheEntry": "dagy.engine.keeping",
+    "Event": "dagy.engine.events",
+    "HookFailed": "dagy.engine.events",
+    "ItemChanged": "dagy.engine.events",
+    "Line": "dagy.engine.folding",
+    "Recorder": "dagy.engine.keeping",
+    "RunChanged": "dagy.engine.events",
+    "RunHandle": "dagy.engine.runner",
+    "RunOptions": "dagy.engine.options",
+    "RunResult": "dagy.engine.result",
+    "Sink": "dagy.engine.output",
+    "TaskChanged": "dagy.engine.events",
+    "TaskRun": "dagy.engine.result",
+    "TaskShowed": "dagy.engine.events",
+    "TaskWrote": "dagy.engine.events",
+    "Terminal": "dagy.engine.folding",
+    "checked_result": "dagy.engine.runner",
+    "current_sink": "dagy.engine.output",
+    "error_text": "dagy.engine.result",
+    "new_run_id": "dagy.engine.options",
+    "run": "dagy.engine.runner",
+    "start": "dagy.engine.runner",
+}
 
 __all__ = [
     "Cache",
@@ -33,3 +66,5 @@ __all__ = [
     "run",
     "start",
 ]
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, assert_never
 
+from dagy.engine import processes
 from dagy.engine.events import (
     AttemptStopped,
     CallHooks,
@@ -54,7 +55,6 @@ from dagy.engine.log import EventLog
 from dagy.engine.machine import RunMachine, step
 from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
-from dagy.engine.processes import PackedFunction, ProcessCall, pack_function, shared_pool
 from dagy.engine.result import GONE, RunResult, TaskRun, TaskRuns
 from dagy.engine.timers import ThreadTimers, Timers
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
@@ -136,7 +136,7 @@ class Driver:
         self._item_attempts: dict[tuple[str, int], Attempt] = {}
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
         self._ways: dict[int, Way] = {}  # by the id of the tasks' code
-        self._packed: dict[int, PackedFunction] = {}  # functions as they travel to processes, by the id of their code
+        self._packed: dict[int, processes.PackedFunction] = {}  # as functions travel, by the id of their code
         self._values: dict[str, Any] = dict(options.reused)
         self._mapped: dict[str, Mapping[str, list[Any]]] = {}  # what mapped tasks are mapped over
         self._item_values: dict[str, list[Any]] = {}
@@ -170,6 +170,8 @@ class Driver:
             recorder.begin(self.run_id, self.program, self.parameters, self.log, self._stop_keeping)
         if self._has_sinks:
             CAPTURE.acquire()
+        if self._may_need_processes():
+            processes.shared_pool().warm_up()
         self._began = self._clock()
         with self._lock:
             self.log.append(RunChanged(len(self.log), self._began, _RUNNING))
@@ -177,6 +179,13 @@ class Driver:
         if self.was_interrupted:
             self.cancel("interrupted")
         self._feed(RunStarted())
+
+    def _may_need_processes(self) -> bool:
+        wanted = self.options.isolation == "process"
+        return wanted or any(
+            each.options.isolation == "process" or each.options.timeout_seconds is not None
+            for each in self.program.spec.tasks
+        )
 
     def cancel(self, reason: str) -> None:
         """Start nothing more and stop what runs; may be called at any time, from any thread, more than once."""
@@ -292,8 +301,8 @@ class Driver:
     def _run_in_process(self, attempt: Attempt, inputs: dict[str, Any]) -> object:
         code = attempt.way.code
         args, kwargs = code.parameters.arguments(inputs)
-        call = ProcessCall(
-            shared_pool(),
+        call = processes.ProcessCall(
+            processes.shared_pool(),
             self._packed_function(code),
             args,
             kwargs,
@@ -305,10 +314,10 @@ class Driver:
             raise Stopped
         return call.run()
 
-    def _packed_function(self, code: TaskCode) -> PackedFunction:
+    def _packed_function(self, code: TaskCode) -> processes.PackedFunction:
         found = self._packed.get(id(code))
         if found is None:
-            found = self._packed[id(code)] = pack_function(code.function)
+            found = self._packed[id(code)] = processes.pack_function(code.function)
         return found
 
     async def _run_coroutine(self, attempt: Attempt) -> None:
@@ -651,6 +660,8 @@ class Driver:
         self._loop_worker.close()
         if self._has_sinks:
             CAPTURE.release()
+        if self._packed:
+            processes.shared_pool().trim()
         self._result = self._summed_up(state, ended, value, error)
         with self._lock:
             self.log.append(RunChanged(len(self.log), ended, state))

@@ -30,6 +30,7 @@ from dagy.states import State, StateType
 if TYPE_CHECKING:
     import sqlite3
 
+_RUNNING = STATES[StateType.RUNNING]
 LATEST = "latest"  # what names the newest run
 
 
@@ -151,25 +152,16 @@ class History:
         with self.reading() as db:
             run = self._number(db, run_id)
             specs = _tasks(db, run)
-            changes = db.execute(
+            last: dict[int, tuple[int, int, int, str | bytes | None]] = {}
+            started: dict[int, int] = {}
+            for task, at, attempt, number, message in db.execute(
                 "SELECT task, at, attempt, state, message FROM events WHERE run = ? AND kind = ? ORDER BY seq",
                 (run, TASK),
-            ).fetchall()
-            last: dict[int, tuple[State, int]] = {}
-            started: dict[int, float] = {}
-            ended: dict[int, float] = {}
-            for task, at, attempt, number, message in changes:
-                state = State(STATE_OF[number], text_of(message))
-                last[task] = (state, attempt)
-                if state.type is StateType.RUNNING:
-                    started.setdefault(task, at / 1e9)
-                elif state.is_final:
-                    ended[task] = at / 1e9
-            nothing = (State(StateType.PENDING), 0)
-            return [
-                TaskRecord(each["id"], each["name"], *last.get(number, nothing), started.get(number), ended.get(number))
-                for number, each in enumerate(specs)
-            ]
+            ):
+                last[task] = (at, attempt, number, message)
+                if number == _RUNNING:
+                    started.setdefault(task, at)
+            return [_task(each, last.get(place), started.get(place)) for place, each in enumerate(specs)]
 
     def events(self, run_id: str, *, since: int = 0) -> list[Event]:
         """The run's events from number `since` on, as its own readers got them.
@@ -293,6 +285,20 @@ def _record(db: sqlite3.Connection, row: tuple[Any, ...]) -> RunRecord:
         dagy_version=dagy,
         python_version=python,
         number=number,
+    )
+
+
+def _task(
+    spec: dict[str, Any], last: tuple[int, int, int, str | bytes | None] | None, started_at: int | None
+) -> TaskRecord:
+    """The task, after its last change: (at, attempt, state, message)."""
+    if last is None:
+        return TaskRecord(spec["id"], spec["name"], State(StateType.PENDING), 0, None, None)
+    at, attempt, number, message = last
+    state = State(STATE_OF[number], text_of(message))
+    ended_at = at / 1e9 if state.is_final else None
+    return TaskRecord(
+        spec["id"], spec["name"], state, attempt, None if started_at is None else started_at / 1e9, ended_at
     )
 
 

@@ -18,6 +18,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
@@ -70,7 +71,11 @@ def main(argv: Sequence[str]) -> int:
     rows: list[Row] = []
     for name in names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += MEASUREMENTS[name](effort)
+        try:
+            rows += MEASUREMENTS[name](effort)
+        except Exception as error:  # noqa: BLE001 (the other rows are still worth having)
+            traceback.print_exc()
+            rows.append(Row(name, "failed", f"{type(error).__name__}, see above"))
     print_table(_HEADS, [_cells(row) for row in rows])
     return 0
 

@@ -15,7 +15,7 @@ import pytest
 
 from dagy import StateType, flow, task
 from dagy.engine import checked_result, start
-from dagy.engine.options import MAX_WORKERS, RunOptions, new_run_id
+from dagy.engine.options import MAX_WORKERS, new_run_id
 from dagy.errors import DefinitionError, RunCancelledError, UnknownTaskError
 
 

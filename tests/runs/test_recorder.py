@@ -200,7 +200,7 @@ def test_the_flow_is_kept_as_its_reader_reads_it(program: Program) -> None:
     @flow(version="2", timeout_seconds=9)
     def inner(limit: int = 3):
         first = busy([1, 2], other={"a": [busy([3])]})
-        after = busy([4.5, "ü\ud83d", None, True], other=(first, {first[0]}, limit))
+        after = busy([4.5, "ü", None, True], other=(first, {first[0]}, limit))
         return {"sum": busy.map([[1], [2]]), "first": first[0], "limit": limit, "all": [first, after, [after, 2**70]]}
 
     @flow

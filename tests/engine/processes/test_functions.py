@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from dagy.engine.packed_functions import pack_function, unpack_function
+from dagy.engine.processes.functions import pack_function, unpack_function
 from dagy.errors import TravelError
 
 

@@ -1,7 +1,7 @@
 """Worker processes: a call that runs in another process, and can really be stopped.
 
 The workers are kept warm and are started, watched and killed by a nursery, a process of its own (see
-`dagy.engine.nursery`), so that this process, whatever it holds and however many threads it has, is never forked. Each
+`dagy.engine.processes.nursery`), so that this process, whatever it holds and however many threads it has, is never forked. Each
 worker has a line to this process, and two pipes for what is printed; the thread that makes a call reads all three.
 """
 
@@ -23,11 +23,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from dagy.engine.output import Sink, deliver
-from dagy.engine.packed_errors import unpack_error
-from dagy.engine.packed_functions import PackedFunction, pack_function
-from dagy.engine.packing import Packed, Region, Spares, pack
-from dagy.engine.surroundings import Surroundings, current_surroundings
-from dagy.engine.wire import LARGEST, MARK, ORDER, Message, receive, send
+from dagy.engine.processes.errors import unpack_error
+from dagy.engine.processes.functions import PackedFunction, pack_function
+from dagy.engine.processes.surroundings import Surroundings, current_surroundings
+from dagy.engine.processes.values import Packed, Region, Spares, pack
+from dagy.engine.processes.wire import LARGEST, MARK, ORDER, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
 
@@ -49,7 +49,9 @@ _TICK = 1000  # milliseconds after which a wait looks around
 _LAST_SECONDS = 2.0  # that a worker gets to end by itself
 _PATIENCE = 5.0  # seconds, after the grace, that the end of a killed worker is waited for
 _ANSWERS = ("returned", "raised", "stopped")
-_NURSERY = "import sys; sys.path[:] = sys.argv[2:]; from dagy.engine.nursery import main; main(int(sys.argv[1]))"
+_NURSERY = (
+    "import sys; sys.path[:] = sys.argv[2:]; from dagy.engine.processes.nursery import main; main(int(sys.argv[1]))"
+)
 
 
 class ProcessCall:
@@ -491,7 +493,7 @@ class _Nursery:
         return self._process.pid
 
     def order(self, number: int, kind: bytes, seconds: float, fds: Sequence[int] = ()) -> None:
-        """Send an order (see `dagy.engine.nursery`); `OSError` when it is gone."""
+        """Send an order (see `dagy.engine.processes.nursery`); `OSError` when it is gone."""
         socket.send_fds(self._line, [ORDER.pack(number, kind, seconds)], fds)
 
     def close(self) -> None:

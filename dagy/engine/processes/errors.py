@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
-from dagy.engine.packing import Packed, pack, unpack
+from dagy.engine.processes.values import Packed, pack, unpack
 
 _MOST_ERRORS = 50
 _MOST_FRAMES = 200
 _MOST_TEXT = 10_000
 _MOST_BYTES = 10_000_000
 _MOST_NOTES = 20
-_CALLER = "dagy.engine.child"  # the module that calls the user's code
+_CALLER = "dagy.engine.processes.child"  # the module that calls the user's code
 
 
 _GROUPS = (BaseExceptionGroup, ExceptionGroup)  # which are made again from their parts

@@ -18,9 +18,9 @@ import socket
 import time
 from contextlib import suppress
 
-from dagy.engine.child import serve
-from dagy.engine.packed_errors import pack_error
-from dagy.engine.wire import ORDER, send
+from dagy.engine.processes.child import serve
+from dagy.engine.processes.errors import pack_error
+from dagy.engine.processes.wire import ORDER, send
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

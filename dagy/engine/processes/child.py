@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, cast
 
-from dagy.engine.imported import ImportedModules
 from dagy.engine.output import set_sink
-from dagy.engine.packed_errors import pack_error
-from dagy.engine.packed_functions import unpack_function
-from dagy.engine.packing import Packed, Region, Spares, pack, unpack
-from dagy.engine.surroundings import Surroundings
-from dagy.engine.wire import LARGEST, MARK, Message, receive, send
+from dagy.engine.processes.errors import pack_error
+from dagy.engine.processes.functions import unpack_function
+from dagy.engine.processes.imported import ImportedModules
+from dagy.engine.processes.surroundings import Surroundings
+from dagy.engine.processes.values import Packed, Region, Spares, pack, unpack
+from dagy.engine.processes.wire import LARGEST, MARK, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError
 

@@ -30,8 +30,8 @@ import psutil
 import pytest
 
 from dagy.engine.output import current_sink
-from dagy.engine.packed_errors import StandIn
 from dagy.engine.processes import ProcessCall, ProcessPool, pack_function
+from dagy.engine.processes.errors import StandIn
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
 
@@ -629,7 +629,7 @@ def test_a_pool_that_is_closed_leaves_no_process():
 def test_a_worker_starts_without_what_only_some_code_needs():
     script = (
         "import sys; before = set(sys.modules)\n"
-        "import dagy.engine.nursery\n"
+        "import dagy.engine.processes.nursery\n"
         "heavy = ('asyncio', 'boto3', 'pandas', 'numpy', 'IPython', 'pydantic', 'sqlite3', 'multiprocessing')\n"
         "print([each for each in heavy if each in sys.modules and each not in before])\n"
     )

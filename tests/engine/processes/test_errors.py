@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from dagy.engine.packed_errors import StandIn, pack_error, unpack_error
+from dagy.engine.processes.errors import StandIn, pack_error, unpack_error
 from dagy.errors import TaskTimeoutError, WorkerDiedError
 
 

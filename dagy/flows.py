@@ -17,12 +17,13 @@ from dagy.drawing import dot, flow_html, svg, text_tree
 from dagy.engine import Cache, Recorder, RunHandle, RunOptions, RunResult, new_run_id, run, start
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
-from dagy.parameters import Parameters, is_json
+from dagy.parameters import Parameters
 from dagy.program import Program
 from dagy.retry import RetryDelay, retry_policy
 from dagy.settings import Settings
 from dagy.spec import FlowOptions, FlowSpec, FromParameter
 from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name, is_positive
+from dagy.values import is_json
 
 P = ParamSpec("P")
 R = TypeVar("R")

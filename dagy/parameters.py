@@ -18,12 +18,13 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    Sized,
 )
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from dagy.errors import DefinitionError, ParameterError, did_you_mean, shown
 from dagy.spec import ParameterSpec
-from dagy.values import is_json as is_json
+from dagy.values import is_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -150,6 +151,14 @@ class Parameters:
             if checked is not value:
                 values = {**values, name: checked}
         return values
+
+    def check_lengths(self, lists: Mapping[str, Sized]) -> int:
+        """How many items the lists have that a call for each item goes through; `ParameterError` if they differ."""
+        lengths = {name: len(each) for name, each in lists.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+            raise ParameterError(f"{self.of} is mapped over lists of different lengths: {told}")
+        return next(iter(lengths.values()))
 
     def named_texts(self, pairs: Iterable[str]) -> dict[str, str]:
         """The texts by name of `pairs` like "url=example.com"; `ParameterError` for what is no pair, or twice."""

@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, GeneratorType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from dagy.errors import DefinitionError, GraphError, ParameterError, ValueNeededError, did_you_mean, shown
+from dagy.errors import DefinitionError, GraphError, ValueNeededError, did_you_mean, shown
 from dagy.hooks import Hook, hooks_by_state
-from dagy.parameters import Parameters, is_json
+from dagy.parameters import Parameters
 from dagy.program import Actual, Source, TaskCode
 from dagy.retry import RetryCondition, RetryDelay, retry_policy
 from dagy.spec import EXECUTORS, Binding, Constant, DictOf, FromParameter, FromTask, Held, ListOf, TaskOptions, TaskSpec
+from dagy.values import is_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -349,9 +350,11 @@ class Task(Generic[P, R]):
     def map(self, /, *items: Any, **same: Any) -> Any:
         """One call for each item of `items`, which is a list or the output of a task that returns one.
 
-        What is given by position is gone through item by item, several lists side by side; what is given by name goes to
-        every call as it is. While a flow is drawn this records one node and returns a `TaskOutput` of the list of
+        What is given by position is gone through item by item, several lists side by side; what is given by name goes
+        to every call as it is. While a flow is drawn this records one node and returns a `TaskOutput` of the list of
         results, in order; outside a flow it returns that list. `concurrency_limit` bounds how many items run at once.
+
+        `GraphError` and `ParameterError`: what is gone through is no list, or the lists differ in length.
         """
         values = self.parameters.bind(items, same)
         mapped = tuple(values)[: len(items)]
@@ -362,21 +365,16 @@ class Task(Generic[P, R]):
             for name in mapped:
                 if not isinstance(values[name], Reference | list | tuple | range):
                     raise GraphError(
-                        f"{_user_line()} maps task {self.name!r} over {name!r}, which must be a list or the output of a "
-                        f"task, not {shown(values[name])}; give what is the same for every item by name: {name}=..."
+                        f"{_user_line()} maps task {self.name!r} over {name!r}, which must be a list or the output of "
+                        f"a task, not {shown(values[name])}; give what is the same for every item by name: {name}=..."
                     )
             if all(isinstance(values[name], list | tuple | range) for name in mapped):
-                self._check_lengths({name: len(values[name]) for name in mapped})
+                self.parameters.check_lengths({name: values[name] for name in mapped})
             lists = {name: list(values[name]) for name in mapped if isinstance(values[name], range)}
             return trace.add(self, {**values, **lists}, mapped)
-        self._check_lengths({name: len(values[name]) for name in mapped})
+        self.parameters.check_lengths({name: values[name] for name in mapped})
         rows = zip(*(values[name] for name in mapped), strict=True)
         return [self.function(*row, **same) for row in rows]
-
-    def _check_lengths(self, lengths: Mapping[str, int]) -> None:
-        if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
-            raise ParameterError(f"task {self.name!r} is mapped over lists of different lengths: {told}")
 
     def after(self, *outputs: object) -> Task[P, R]:
         """This task, as one that also waits for `outputs` without taking them: `load.after(checked)(rows)`."""
@@ -421,8 +419,8 @@ def task(
     number of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that
     share, and `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each
     attempt. `isolation` is where it runs: "process", so that it can be killed and computes beside others; or "thread",
-    where a time limit is soft: the run goes on, and the result says that the thread still runs. By default a task with a
-    time limit runs in a process and one without in a thread; one that is `async def` on an event loop. `cache` keeps
+    where a time limit is soft: the run goes on, and the result says that the thread still runs. By default a task with
+    a time limit runs in a process and one without in a thread; one that is `async def` on an event loop. `cache` keeps
     results for later runs that give the same code the same inputs: True, or for how many seconds.
         `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
     annotations. The hooks `on_running` (each attempt), `on_completion`, `on_failure` (after the last try) and

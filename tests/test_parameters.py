@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from dagy import Static
 from dagy.errors import DefinitionError, ParameterError
-from dagy.parameters import Parameters, is_json
+from dagy.parameters import Parameters
 from dagy.spec import ParameterSpec
+from dagy.values import is_json
 
 
 def of(function: Callable[..., Any]) -> Parameters:

@@ -378,13 +378,9 @@ class Driver:
         spec = self._machine.tasks[task].spec
         try:
             lists = {name: self._items_of(task, name) for name in spec.mapped}
-            lengths = {name: len(each) for name, each in lists.items()}
-            if len(set(lengths.values())) > 1:
-                told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
-                raise ParameterError(f"task {task!r} is mapped over lists of different lengths: {told}")
+            length = self.program.code[task].parameters.check_lengths(lists)
         except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
             return TaskRaised(task, 1, _without_our_frames(error), 0.0)
-        length = next(iter(lengths.values()))
         self._mapped[task] = lists
         self._item_values[task] = values = list[Any]([None] * length)
         for index, value in self.options.reused_items.get(task, {}).items():
@@ -559,7 +555,7 @@ class Driver:
         return Way(code, code.is_async and not is_isolated, is_isolated, checks, has_extras, patience)
 
     def _set_deadline(self, attempt: Attempt) -> None:
-        """Set the deadline of an attempt whose code begins; before, it may have had to wait for a thread or a process."""
+        """Set the deadline of an attempt whose code begins: before, it may have waited for a thread or a process."""
         if attempt.seconds is not None:
             deadline = Deadline(attempt.task, attempt.number, attempt.item)
             self._timers.set(attempt.seconds, functools.partial(self._fire, deadline))

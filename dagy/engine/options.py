@@ -20,9 +20,9 @@ ISOLATIONS = ("thread", "process")
 class RunOptions:
     """How a run is made; `DefinitionError` for a value that has no meaning.
 
-    `capture` takes what tasks print, log and show away from the terminal and into the run's events. `isolation` is where
-    tasks run that do not say it themselves. `reused` holds results that are there already, by task; `reused_items` the
-    same for mapped tasks, by task and item.
+    `capture` takes what tasks print, log and show away from the terminal and into the run's events. `isolation` is
+    where tasks run that do not say it themselves. `reused` holds results that are there already, by task;
+    `reused_items` the same for mapped tasks, by task and item.
     """
 
     run_id: str

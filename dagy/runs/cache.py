@@ -181,10 +181,7 @@ class LocalCache:
 
     def _found(self, call: _Call, wanted: bool | float) -> _Entry | str:
         """What was kept of the same call, or why that does not serve; nothing when there is none."""
-        with self._reading() as db:
-            row = db.execute(
-                "SELECT codec, value, name, seal, created_at FROM results WHERE key = ?", (call.key,)
-            ).fetchone()
+        row = self._row(call.key)
         if row is None:
             return ""
         codec, value, name, seal, created_at = row
@@ -196,6 +193,8 @@ class LocalCache:
             data = (self.values / name).read_bytes() if value is None else value
             held = self._unsealed(call.key, codec, data, seal)
         except (OSError, TravelError) as error:
+            if self._row(call.key) != row:  # somebody has just kept the same call, and the file of before is gone
+                return self._found(call, wanted)
             self._say(f"a result of task {call.task!r} can't be read from the cache: {error}")
             self._forget("key = ? AND seal = ?", (call.key, seal))
             return "what was kept of the same call can't be read any more"
@@ -203,6 +202,13 @@ class LocalCache:
             db.execute("UPDATE results SET used_at = ?, hits = hits + 1 WHERE key = ?", (self.clock(), call.key))
         when = datetime.fromtimestamp(created_at).astimezone()
         return _Entry(found=_Held(held), note=f"cached since {when:%Y-%m-%d %H:%M:%S}")
+
+    def _row(self, key: str) -> tuple[Any, ...] | None:
+        """How a result is kept: its codec, value, file and seal, and when it was."""
+        with self._reading() as db:
+            found = db.execute("SELECT codec, value, name, seal, created_at FROM results WHERE key = ?", (key,))
+            row: tuple[Any, ...] | None = found.fetchone()
+        return row
 
     def _unsealed(self, key: str, codec: str, data: bytes, seal: bytes) -> object:
         """The value, if it is the one that was kept here; `TravelError` if it is not, or can't be read."""

@@ -1,8 +1,8 @@
 """Worker processes: a call that runs in another process, and can really be stopped.
 
-The workers are kept warm and are started, watched and killed by a nursery, a process of its own (see
-`dagy.engine.processes.nursery`), so that this process, whatever it holds and however many threads it has, is never forked. Each
-worker has a line to this process, and two pipes for what is printed; the thread that makes a call reads all three.
+The workers are kept warm and are started, watched and killed by a nursery, a process of its own (see `nursery`), so
+that this process, whatever it holds and however many threads it has, is never forked. Each worker has a line to this
+process, and two pipes for what is printed; the thread that makes a call reads all three.
 """
 
 from __future__ import annotations

@@ -171,7 +171,8 @@ class _Reach:
         if (known := self.labels.get(id(value))) is not None:
             return known[0]
         kind = "function" if type(value) is FunctionType else "class"
-        module, name = value.__module__, value.__qualname__
+        module: object = value.__module__
+        name: str = value.__qualname__
         if kind == "function":  # not what `functools.wraps` has it say of itself
             module, name = value.__globals__.get("__name__", module), value.__code__.co_qualname
         if module not in (self.home, "builtins"):

@@ -109,14 +109,7 @@ def _task_parser() -> _Parser:
     parser = _Parser("%%dagy_task", _TASK_DESCRIPTION)
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="the task's name; else the function's, or the last name the cell binds")
-    add("--retries", type=_whole(0), metavar="N", help="try up to N more times when it fails")
-    add(
-        "--retry-delay",
-        dest="retry_delay_seconds",
-        type=_delays,
-        metavar="SECONDS[,SECONDS...]",
-        help="wait this long before another try; of several the last one repeats",
-    )
+    _add_retries(parser)
     add(
         "--retry-jitter",
         dest="retry_jitter_factor",
@@ -127,6 +120,9 @@ def _task_parser() -> _Parser:
     add(
         "--timeout", dest="timeout_seconds", type=_duration, metavar="SECONDS", help="stop an attempt that takes longer"
     )
+    add("--isolation", choices=["thread", "process"], help="where it runs; only a process can be stopped for sure")
+    add("--cache", action="store_true", help="use its result again while its code and inputs are the same")
+    add("--cache-for", dest="cache", type=_duration, metavar="SECONDS", help="the same, for so many seconds")
     add("--concurrency", dest="concurrency_limit", type=_whole(1), metavar="N", help="run at most N of them at once")
     add("--executor", choices=EXECUTORS, metavar="NAME", help=f"where a deployed task runs: {', '.join(EXECUTORS)}")
     add("--description", metavar="TEXT", help="what the task does, in quotes")
@@ -141,9 +137,22 @@ def _flow_parser() -> _Parser:
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="the flow's name; else the function's, or the notebook's")
     add("--version", metavar="V", help="the flow's version, such as 1.2.0")
+    _add_retries(parser)
+    add("--timeout", dest="timeout_seconds", type=_duration, metavar="SECONDS", help="stop a run that takes longer")
     add("--description", metavar="TEXT", help="what the flow does, in quotes")
     add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")
     return parser
+
+
+def _add_retries(parser: _Parser) -> None:
+    parser.add_argument("--retries", type=_whole(0), metavar="N", help="try up to N more times when it fails")
+    parser.add_argument(
+        "--retry-delay",
+        dest="retry_delay_seconds",
+        type=_delays,
+        metavar="SECONDS[,SECONDS...]",
+        help="wait this long before another try; of several the last one repeats",
+    )
 
 
 def _parse(parser: _Parser, line: str) -> tuple[str | None, dict[str, object], bool]:

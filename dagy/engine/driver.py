@@ -7,12 +7,10 @@ became ready, so a chain of tasks never hops between threads.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import logging
 import random
-import sys
 import threading
 import time
 from collections import deque
@@ -55,15 +53,15 @@ from dagy.engine.log import EventLog
 from dagy.engine.machine import RunMachine, step
 from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
-from dagy.engine.result import GONE, RunResult, TaskRun, TaskRuns
+from dagy.engine.result import RunResult, TaskRun, TaskRuns
 from dagy.engine.timers import ThreadTimers, Timers
+from dagy.engine.values import RunValues, opened
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
-from dagy.errors import ParameterError, StoreError, WorkerDiedError, sentence, shown
+from dagy.errors import StoreError, WorkerDiedError, sentence, shown
 from dagy.hooks import Hook, RunContext
-from dagy.program import Program, TaskCode, resolve
-from dagy.spec import FromTask, TaskOptions
+from dagy.program import Program, TaskCode
+from dagy.spec import TaskOptions
 from dagy.states import State, StateType, failed, running
-from dagy.values import Deferred
 
 logger = logging.getLogger(__name__)
 
@@ -137,11 +135,7 @@ class Driver:
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
         self._ways: dict[int, Way] = {}  # by the id of the tasks' code
         self._packed: dict[int, processes.PackedFunction] = {}  # as functions travel, by the id of their code
-        self._values: dict[str, Any] = dict(options.reused)
-        self._mapped: dict[str, Mapping[str, list[Any]]] = {}  # what mapped tasks are mapped over
-        self._item_values: dict[str, list[Any]] = {}
-        self._item_errors: dict[str, dict[int, BaseException]] = {}
-        self._errors: dict[str, BaseException] = {}
+        self._values = RunValues(program, parameters, options.reused, keeps_all=options.keep_results)
         self._started: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._began = 0
@@ -210,11 +204,11 @@ class Driver:
             attempt=line.attempt,
             started_at=None if started is None else started / 1e9,
             ended_at=None if started is None or ended is None else ended / 1e9,
-            error=None if line.state.is_completed else self._errors.get(task_id),
-            value=self._values.get(task_id),
+            error=None if line.state.is_completed else self._values.error_of(task_id),
+            value=self._values.of(task_id),
             output=output,
             item_count=None if line.items is None else line.items.count,
-            failed_items=self._item_errors.get(task_id, {}),
+            failed_items=self._values.item_errors(task_id),
         )
 
     @property
@@ -245,7 +239,7 @@ class Driver:
                     if way.has_extras:
                         outcome = self._work(attempt)
                     else:
-                        value = way.code.parameters.call(way.code.function, self._inputs(attempt))
+                        value = way.code.parameters.call(way.code.function, self._values.inputs(task, item, way))
                         outcome = new(TaskReturned, (task, number, value, "", item))
             except Stopped:
                 pass
@@ -275,7 +269,7 @@ class Driver:
             self._call_hooks(self._hook_call(CallHooks(task, number, _RUNNING, item)))
         if self.was_interrupted:
             return None
-        inputs = self._inputs(attempt)
+        inputs = self._values.inputs(attempt.task, attempt.item, attempt.way)
         entry = self._cache_entry(attempt, inputs)
         if entry is not None and entry.found is not None:
             return self._returned(attempt, entry.found, entry.note)
@@ -284,12 +278,12 @@ class Driver:
         else:
             value = code.parameters.call(code.function, inputs)
         if entry is not None:
-            entry.keep(_opened(value))
+            entry.keep(opened(value))
         return self._returned(attempt, value)
 
     def _returned(self, attempt: Attempt, value: object, note: str = "") -> Stimulus:
         if attempt.item is not None:
-            value = _opened(value)
+            value = opened(value)
         if self.options.recorder is not None:
             try:
                 self.options.recorder.keep(attempt.task, attempt.item, attempt.number, value)
@@ -332,7 +326,7 @@ class Driver:
                 if StateType.RUNNING in code.hooks:
                     call = self._hook_call(CallHooks(task, number, _RUNNING, item))
                     await to_thread(self._call_hooks, call)
-                inputs = self._inputs(attempt)
+                inputs = self._values.inputs(attempt.task, attempt.item, attempt.way)
                 entry = self._cache_entry(attempt, inputs)
                 if entry is not None and entry.found is not None:
                     outcome = self._returned(attempt, entry.found, entry.note)
@@ -348,53 +342,20 @@ class Driver:
         attempt.has_ended = True
         self._feed(AttemptStopped(task, number, item) if attempt.stop_asked else outcome)
 
-    def _inputs(self, attempt: Attempt) -> dict[str, Any]:
-        task = attempt.task
-        values, parameters = self._values, self.parameters
-        mapped = self._mapped[task] if attempt.item is not None else None
-        found: dict[str, Any] = {}
-        way = attempt.way
-        for name, source in self.program.inputs[task].items():
-            if mapped is not None and name in mapped:
-                found[name] = mapped[name][attempt.item]  # type: ignore[index]  # it is an item's attempt
-            elif type(source) is FromTask and not source.path:
-                value = values[source.task]
-                # To a process it travels as it is, unless it has to be looked at.
-                is_opened = not isinstance(value, Deferred) or (way.is_isolated and not way.checks)
-                found[name] = value if is_opened else value.value()
-            else:
-                found[name] = resolve(source, values, parameters)
-        return way.code.parameters.check(found) if way.checks else found
-
     def _cache_entry(self, attempt: Attempt, inputs: Mapping[str, Any]) -> CacheEntry | None:
         cache, spec = self.options.cache, self._machine.tasks[attempt.task].spec
         if cache is None or not spec.options.cache:
             return None
-        opened = {name: _opened(value) for name, value in inputs.items()}
+        opened = {name: opened(value) for name, value in inputs.items()}
         return cache.look_up(spec, attempt.way.code, opened)
 
     def _count_items(self, task: str) -> Stimulus:
-        """Find out how many items the mapped task has, and keep them."""
-        spec = self._machine.tasks[task].spec
+        """How many items the mapped task has, or why that can't be known."""
+        names = self._machine.tasks[task].spec.mapped
         try:
-            lists = {name: self._items_of(task, name) for name in spec.mapped}
-            length = self.program.code[task].parameters.check_lengths(lists)
+            return MapSized(task, self._values.count_items(task, names, self.options.reused_items.get(task, {})))
         except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
             return TaskRaised(task, 1, _without_our_frames(error), 0.0)
-        self._mapped[task] = lists
-        self._item_values[task] = values = list[Any]([None] * length)
-        for index, value in self.options.reused_items.get(task, {}).items():
-            values[index] = value
-        return MapSized(task, length)
-
-    def _items_of(self, task: str, name: str) -> list[Any]:
-        value = resolve(self.program.inputs[task][name], self._values, self.parameters)
-        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
-            raise ParameterError(
-                f"task {task!r} is mapped over {name!r}, so it must be a list, not {shown(value)} "
-                f"({type(value).__name__}); give what is the same for every item by name"
-            )
-        return list(value)
 
     # ---- what follows
 
@@ -452,7 +413,7 @@ class Driver:
                     elif type(command) is StartAttempt:
                         to_start.append(self._attempt(command, at))
                     elif type(command) is Release:
-                        self._let_go(command.task)
+                        self._values.let_go(command.task)
                     else:
                         later = later or _Later()
                         self._perform(command, later, at)
@@ -484,42 +445,31 @@ class Driver:
         if item is not None:
             self.log.append(ItemChanged(len(self.log), at, task, item, attempt, state))
             if state.is_final:
-                self._item_attempts.pop((task, item), None)
-                self._item_ended(record, stimulus)
+                self._item_ended(task, item, stimulus, error)
             return
         self.log.task_changed(at, task, attempt, state)
-        if type(stimulus) is TaskReturned and stimulus[0] == task and stimulus[4] is None:
-            self._values[task] = stimulus[2]
+        if type(stimulus) is TaskReturned and stimulus.task == task and stimulus.item is None:
+            self._values.task_returned(task, stimulus.value)
             self._ended[task] = at
             del self._attempts[task]
         elif state.is_final:
             self._ended[task] = at
             self._attempts.pop(task, None)
-            if task in self._mapped:
-                self._mapped_ended(task, state)
+            if self._machine.tasks[task].items is not None:
+                self._values.mapped_ended(task, has_completed=state.is_completed)
             if error is not None:
-                self._errors[task] = error
+                self._values.task_raised(task, error)
         elif error is not None:
-            self._errors[task] = error
+            self._values.task_raised(task, error)
         else:
             self._started[task] = at
 
-    def _item_ended(self, record: Record, stimulus: Stimulus) -> None:
-        task, _, _, error, item = record
-        if item is None:
-            return
+    def _item_ended(self, task: str, item: int, stimulus: Stimulus, error: BaseException | None) -> None:
+        self._item_attempts.pop((task, item), None)
         if type(stimulus) is TaskReturned and stimulus.task == task and stimulus.item == item:
-            self._item_values[task][item] = stimulus.value
+            self._values.item_returned(task, item, stimulus.value)
         elif error is not None:
-            self._item_errors.setdefault(task, {})[item] = error
-
-    def _mapped_ended(self, task: str, state: State) -> None:
-        del self._mapped[task]
-        values = self._item_values.pop(task)
-        if state.is_completed:
-            self._values[task] = [_opened(each) for each in values]
-        elif task in self._item_errors:
-            self._errors[task] = next(iter(self._item_errors[task].values()))
+            self._values.item_raised(task, item, error)
 
     def _attempt(self, command: StartAttempt, at: int) -> Attempt:
         task, number, seconds, item = command
@@ -572,11 +522,6 @@ class Driver:
     def _stop_keeping(self, error: StoreError) -> None:
         self._feed(KeepingFailed(error))
 
-    def _let_go(self, task: str) -> None:
-        """Drop the value of a task that no other needs any more, unless it is next to nothing."""
-        if not self.options.keep_results and not _is_little(self._values[task]):
-            self._values[task] = GONE
-
     def _fire(self, timer: Timer) -> None:
         self._feed(TimerFired(timer, self._chance()))
 
@@ -596,7 +541,7 @@ class Driver:
         spec = self._machine.tasks[task].spec
         context = RunContext(
             name=spec.name, run_id=self.run_id, flow_name=self.program.spec.name,
-            attempt=attempt, parameters=self._known_inputs(task, item), task_id=task, item=item,
+            attempt=attempt, parameters=self._values.known_inputs(task, item), task_id=task, item=item,
         )  # fmt: skip
         calling = self._context.copy()
         if self._has_sinks:
@@ -606,18 +551,6 @@ class Driver:
     def _call_hooks(self, call: _HookCall) -> None:
         for hook in call.hooks:
             call.calling.run(self._call_hook, hook, call.context, call.state)
-
-    def _known_inputs(self, task: str, item: int | None) -> dict[str, Any]:
-        """The inputs for a hook to look at, without the one whose missing part made the task fail."""
-        known = {}
-        mapped = self._mapped.get(task, {}) if item is not None else {}
-        for name, source in self.program.inputs[task].items():
-            with contextlib.suppress(Exception):
-                if name in mapped and item is not None:
-                    known[name] = mapped[name][item]
-                else:
-                    known[name] = resolve(source, self._values, self.parameters)
-        return known
 
     def _call_flow_hooks(self, state: State) -> None:
         context = RunContext(
@@ -677,7 +610,7 @@ class Driver:
         if not state.is_completed or self.program.result is None:
             return state, None, None
         try:
-            return state, resolve(self.program.result, self._values, self.parameters), None
+            return state, self._values.result(), None
         except Exception as missing:  # noqa: BLE001 (a part is missing, or the user's own __getitem__ raised)
             return failed(f"what the flow returns is not there: {sentence(missing)}"), None, missing
 
@@ -720,28 +653,6 @@ class TaskSink:
     def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
         """Add a rich display to the log."""
         self._log.show(self._clock(), self._task, self._attempt, data, metadata)
-
-
-def _opened(value: object) -> object:
-    return value.value() if isinstance(value, Deferred) else value
-
-
-_ATOMS = (type(None), bool, int, float, str, bytes)
-_LITTLE = 1_000  # bytes
-
-
-def _is_little(value: object) -> bool:
-    """Whether keeping `value` costs next to nothing: a number, a short text, or a handful of these."""
-    kind = type(value)
-    if kind in _ATOMS:
-        return value is None or sys.getsizeof(value) <= _LITTLE
-    if kind is dict:
-        parts: Sequence[object] = [*value, *value.values()] if len(value) <= 20 else ()  # type: ignore[misc, attr-defined, arg-type]
-    elif kind is list or kind is tuple:
-        parts = value if len(value) <= 40 else ()  # type: ignore[assignment, arg-type]
-    else:
-        return False
-    return bool(parts or not value) and all(type(each) in _ATOMS and sys.getsizeof(each) <= 100 for each in parts)
 
 
 def _without_our_frames(error: BaseException) -> BaseException:

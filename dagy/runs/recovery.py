@@ -56,15 +56,18 @@ def orphans(store: Store, now: int) -> list[Orphan]:
 
 def recover(store: Store, clock: Callable[[], int]) -> list[str]:
     """End the runs that nobody will go on with; their ids. Raises `StoreError`."""
-    ended = []
-    for each in orphans(store, clock()):
-        with store.sound(), store.writing(durable=True) as db:
-            if _end(db, each):
-                ended.append(each.run_id)
-            point("recovery.before_commit")
-        point("recovery.after_commit")
-        logger.info("run %s ended CRASHED: %s", each.run_id, each.reason)
-    return ended
+    return [each.run_id for each in orphans(store, clock()) if end(store, each)]
+
+
+def end(store: Store, orphan: Orphan) -> bool:
+    """End the run; False if its owner or somebody else did so meanwhile. Raises `StoreError`."""
+    with store.sound(), store.writing(durable=True) as db:
+        has_ended = _end(db, orphan)
+        point("recovery.before_commit")
+    point("recovery.after_commit")
+    if has_ended:
+        logger.info("run %s ended CRASHED: %s", orphan.run_id, orphan.reason)
+    return has_ended
 
 
 def _end(db: sqlite3.Connection, run: Orphan) -> bool:
@@ -81,10 +84,10 @@ def _end(db: sqlite3.Connection, run: Orphan) -> bool:
     rows: list[tuple[object, ...]] = []
     if seq < 0:
         rows.append((run.id, 0, at, RUN, None, None, None, STATES[StateType.RUNNING], None, None))
-    for task, item, attempt, end in _ends(db, run.id):
+    for task, item, attempt, last in _ends(db, run.id):
         kind = TASK if item is None else ITEM
-        message = storable(end.message) or None
-        rows.append((run.id, seq + 1 + len(rows), at, kind, task, item, attempt, STATES[end.type], message, None))
+        message = storable(last.message) or None
+        rows.append((run.id, seq + 1 + len(rows), at, kind, task, item, attempt, STATES[last.type], message, None))
     number = STATES[state.type]
     rows.append((run.id, seq + 1 + len(rows), at, RUN, None, None, None, number, storable(state.message), None))
     insert(db, "events", rows)

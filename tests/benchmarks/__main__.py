@@ -95,7 +95,9 @@ def _cells(row: Row) -> list[str]:
 def _circumstances() -> str:
     cores = len(os.sched_getaffinity(0))
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    return f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()}, {cores} cores, load before: {load}\n"
+    return (
+        f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()}, {cores} cores, load before: {load}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -77,9 +77,7 @@ def sleepers(effort: Effort) -> Iterator[Row]:
 
     ideal = SLEEPERS / WORKERS * SLEEP
     shape = shapes.fan_out(SLEEPERS)
-    found, pool = in_turns(
-        effort, naps.run_local, lambda: run_in_threads(shape, lambda _given: time.sleep(SLEEP))
-    )
+    found, pool = in_turns(effort, naps.run_local, lambda: run_in_threads(shape, lambda _given: time.sleep(SLEEP)))
     exact = Times((ideal,) * effort.rounds, (ideal,) * effort.rounds)
     what = f"{SLEEPERS} tasks that sleep {in_unit(SLEEP)}, {WORKERS} at once"
     yield row_of_ratio(what, found, exact, called="ideal", target=1.06, shows_cpu=False)
@@ -132,7 +130,8 @@ def armed(effort: Effort) -> Iterator[Row]:
     for (what, _, target), times in zip(options, found, strict=True):
         yield row_of_extra(
             f"chain of {size:,}: {what}",
-            times.scaled(1 / size), plain.scaled(1 / size), called="plain tasks", target=target, by_cpu=True,
+            times.scaled(1 / size), plain.scaled(1 / size), called="plain tasks", target=target,
+            is_judged_by_cpu=True,
         )  # fmt: skip
 
 
@@ -147,8 +146,12 @@ def drawings(effort: Effort) -> Iterator[Row]:
         )
         for size, times, target in zip((small, large), found, (8e-3, 80e-3), strict=True):
             each = f"{times.median / size * 1e6:.1f} us a task"
-            yield row_of_time(f"trace and spec, {name} of {size:,}", times, target=target * effort.share, limit=each)
+            yield row_of_time(
+                f"trace and spec, {name} of {size:,}", times,
+                target=target * effort.share, limit=each, is_judged_by_cpu=True,
+            )  # fmt: skip
         yield row_of_ratio(
             f"trace and spec, {name}: a task at {large:,}",
             found[1].scaled(1 / large), found[0].scaled(1 / small), called=f"at {small:,}", target=1.3,
+            is_judged_by_cpu=True,
         )  # fmt: skip

@@ -26,7 +26,7 @@ class Effort:
 
     def slow(self) -> Effort:
         """The effort for what takes seconds a round."""
-        return replace(self, rounds=max(1, round(self.rounds / 3)))
+        return replace(self, rounds=(self.rounds + 1) // 2)
 
     def fine(self) -> Effort:
         """The effort for differences near the noise."""
@@ -92,9 +92,19 @@ def in_unit(seconds: float) -> str:
 
 
 def row_of_ratio(
-    what: str, found: Times, limit: Times, *, called: str, target: float | None = None, shows_cpu: bool = True
+    what: str,
+    found: Times,
+    limit: Times,
+    *,
+    called: str,
+    target: float | None = None,
+    shows_cpu: bool = True,
+    is_judged_by_cpu: bool = False,
 ) -> Row:
-    """A row that says how many times the limit it is; `target` is the most that is aimed at."""
+    """A row that says how many times the limit it is; `target` is the most that is aimed at.
+
+    The processor's time is shown where this process does all the work, and judged by where it never waits.
+    """
     ratios = _each(found.wall, limit.wall, lambda a, b: a / b)
     ratio = statistics.median(ratios)
     by_cpu = statistics.median(_each(found.cpu, limit.cpu, lambda a, b: a / b)) if shows_cpu and all(limit.cpu) else 0.0
@@ -105,21 +115,21 @@ def row_of_ratio(
         f"{ratio:.2f}x",
         _spread(ratios, "{:.2f}"),
         f"{by_cpu:.2f}x" if by_cpu else "",
-        "" if target is None else f"{target:g}x",
-        None if target is None else ratio <= target,
+        "" if target is None else f"{target:g}x" + (" CPU" if is_judged_by_cpu else ""),
+        None if target is None else (by_cpu if is_judged_by_cpu else ratio) <= target,
     )
 
 
 def row_of_extra(
-    what: str, found: Times, without: Times, *, called: str, target: float | None = None, by_cpu: bool = False
+    what: str, found: Times, without: Times, *, called: str, target: float | None = None, is_judged_by_cpu: bool = False
 ) -> Row:
     """A row that says how much time is added; `target` is the most that is aimed at, in seconds.
 
-    `by_cpu` judges by the processor's time, for what is smaller than the clock's noise.
+    The processor's time is what judges what is smaller than the clock's noise.
     """
     extras = _each(found.wall, without.wall, lambda a, b: a - b)
     cpu_extras = _each(found.cpu, without.cpu, lambda a, b: a - b)
-    judged = statistics.median(cpu_extras if by_cpu else extras)
+    judged = statistics.median(cpu_extras if is_judged_by_cpu else extras)
     return Row(
         what,
         in_unit(found.median),
@@ -127,21 +137,27 @@ def row_of_extra(
         _signed(statistics.median(extras)),
         _spread([each * 1e6 for each in extras], "{:+.3g}") + " us",
         _signed(statistics.median(cpu_extras)),
-        "" if target is None else f"+{in_unit(target)}" + (" CPU" if by_cpu else ""),
+        "" if target is None else f"+{in_unit(target)}" + (" CPU" if is_judged_by_cpu else ""),
         None if target is None else judged <= target,
     )
 
 
-def row_of_time(what: str, found: Times, *, target: float | None = None, limit: str = "") -> Row:
-    """A row that says how long it takes; `target` is the most that is aimed at, in seconds."""
+def row_of_time(
+    what: str, found: Times, *, target: float | None = None, limit: str = "", is_judged_by_cpu: bool = False
+) -> Row:
+    """A row that says how long it takes; `target` is the most that is aimed at, in seconds.
+
+    The processor's time is what judges what never waits.
+    """
+    cpu = statistics.median(found.cpu)
     return Row(
         what,
         in_unit(found.median),
         limit,
         spread=_spread([each * 1e3 for each in found.wall], "{:.3g}") + " ms",
-        by_cpu=in_unit(statistics.median(found.cpu)),
-        target="" if target is None else in_unit(target),
-        is_met=None if target is None else found.median <= target,
+        by_cpu=in_unit(cpu),
+        target="" if target is None else in_unit(target) + (" CPU" if is_judged_by_cpu else ""),
+        is_met=None if target is None else (cpu if is_judged_by_cpu else found.median) <= target,
     )
 
 
@@ -149,9 +165,7 @@ def _signed(seconds: float) -> str:
     return ("+" if seconds >= 0 else "") + in_unit(seconds)
 
 
-def _each(
-    found: Sequence[float], limit: Sequence[float], compare: Callable[[float, float], float]
-) -> Sequence[float]:
+def _each(found: Sequence[float], limit: Sequence[float], compare: Callable[[float, float], float]) -> Sequence[float]:
     return [compare(a, b) for a, b in zip(found, limit, strict=True)]
 
 

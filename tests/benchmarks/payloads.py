@@ -63,6 +63,12 @@ def plainly(function: Callable[[Array], Array], tasks: int, numbers: int) -> Non
         data = function(data)
 
 
+def _copies(data: Array, count: int) -> None:
+    """The plainest hop: each copy is let go of before the next is made."""
+    for _ in range(count):
+        data.copy()
+
+
 def in_threads(effort: Effort) -> Iterator[Row]:
     """Through tasks in threads: nothing may be copied."""
     tasks, numbers = effort.size(TASKS), effort.size(NUMBERS)
@@ -73,7 +79,7 @@ def in_threads(effort: Effort) -> Iterator[Row]:
         effort,
         lambda: run(small, {"size": tasks + 1}),
         lambda: run(same, given),
-        lambda: [data.copy() for _ in range(tasks)],
+        lambda: _copies(data, tasks),
     )
     little, passed, copied = (each.scaled(1 / tasks) for each in (little, passed, copied))
     what = f"{numbers * 8 / 1e6:.0f} MB through {tasks} tasks, threads"
@@ -96,7 +102,7 @@ def between_processes(effort: Effort) -> Iterator[Row]:
     data = np.ones(numbers)
     copied, passed, plain, made = in_turns(
         effort.slow(),
-        lambda: [data.copy() for _ in range(tasks)],
+        lambda: _copies(data, tasks),
         lambda: run(same, given),
         lambda: plainly(add_one.function, tasks, numbers),
         lambda: run(new, given),

@@ -17,7 +17,9 @@ def pictures(effort: Effort) -> Iterator[Row]:
     for full, target in ((100, 0.02), (1_000, 0.4), (5_000, 0.8)):
         spec = _layered(effort.size(full))
         (found,) = in_turns(effort, lambda spec=spec: svg(spec, {}))
-        yield row_of_time(f"picture of {len(spec.tasks):,} tasks", found, target=target, limit=f"{len(spec.edges):,} lines")
+        yield row_of_time(
+            f"picture of {len(spec.tasks):,} tasks", found, target=target, limit=f"{len(spec.edges):,} lines"
+        )
 
 
 def _layered(size: int) -> FlowSpec:

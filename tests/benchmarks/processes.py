@@ -84,6 +84,7 @@ def busy(effort: Effort) -> Iterator[Row]:
     for how, found, target in ((f"{CORES} at once", two, 1.15), ("16 at once (default)", many, 1.15)):
         yield row_of_ratio(f"{what}, {how}", found, ideal, called="ideal", target=target, shows_cpu=False)
     yield row_of_ratio(f"{what}: ProcessPoolExecutor", limit, ideal, called="ideal", shows_cpu=False)
+    yield row_of_ratio(f"{what}, {CORES} at once, beside it", two, limit, called="ProcessPoolExecutor", shows_cpu=False)
     firsts = [alone(first_times, CORES) for _ in range(effort.slow().rounds)]
     dagy, plain = (Times(tuple(each), tuple(each)) for each in zip(*firsts, strict=True))
     called = "ProcessPoolExecutor (forkserver)"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagy import flow, task
-from dagy.engine.driver import _is_little
+from dagy.engine.values import is_little
 from dagy.errors import ResultGoneError
 
 small = flow(name="small")
@@ -105,7 +105,7 @@ def test_keep_results_keeps_them_all():
 
 @pytest.mark.parametrize("value", [None, 1, 2.5, "text", b"bytes", [], [1, "a"], {"a": 1}, (1, None), {}])
 def test_what_is_next_to_nothing_is_kept_anyway(value: object):
-    assert _is_little(value)
+    assert is_little(value)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_what_is_next_to_nothing_is_kept_anyway(value: object):
     ids=lambda value: type(value).__name__,
 )
 def test_what_may_be_large_is_not(value: object):
-    assert not _is_little(value)
+    assert not is_little(value)

@@ -652,6 +652,11 @@ def test_a_task_held_back_by_its_limit_holds_no_worker():
     assert lines(step(run, RunStarted()))[-1] == "start b#1"
 
 
+def test_what_its_limit_held_back_goes_before_what_became_ready_later():
+    run = machine({"a": [], "a-2": [], "b": [], "c": []}, concurrency_limit=1, max_workers=2)
+    assert after(run, returned("a"))[-1] == "start a-2#1"
+
+
 def test_a_task_that_waits_for_its_retry_leaves_its_place_in_the_limit():
     run = machine({"a": [], "a-2": []}, concurrency_limit=1, retry=RetryPolicy(retries=1, delays=(9.0,)))
     step(run, RunStarted())
@@ -839,6 +844,12 @@ def test_a_cancel_while_items_run_stops_them_starts_no_other_and_cancels_the_map
         "m#1 CANCELLED: by hand",
         "finish CANCELLED: by hand",
     ]
+
+
+def test_a_mapped_task_with_items_that_never_began_is_cancelled_although_the_others_returned():
+    run = machine({"m": []}, max_workers=1)
+    after(run, MapSized("m", 2), CancelAsked("by hand"))
+    assert lines(step(run, returned("m", item=0)))[1:] == ["m#1 CANCELLED: by hand", "finish CANCELLED: by hand"]
 
 
 def test_at_the_flows_deadline_items_that_run_and_items_that_wait_end_with_the_reason():
@@ -1043,6 +1054,7 @@ def test_what_ends_a_run_that_waits_to_be_tried_again_ends_it_at_once(end: Stimu
     assert after(run, raised("a"), end)[-1].startswith(f"finish {how}")
     assert kinds(run) == {"a": "CANCELLED", "b": "CANCELLED"}
     assert step(run, FLOW_RETRY_DUE) == []
+    assert run.busy == 0
 
 
 def test_a_cancel_while_others_run_ends_what_waits_for_the_flow():
@@ -1053,6 +1065,14 @@ def test_a_cancel_while_others_run_ends_what_waits_for_the_flow():
         f"GraceOver in {GRACE_SECONDS:g} s",
     ]
     assert lines(step(run, AttemptStopped("b", 1)))[-1] == "finish CANCELLED: by hand"
+
+
+def test_nothing_waits_for_the_flow_once_the_run_is_cancelled():
+    run = machine({"a": []}, flow_retry=ONCE_MORE)
+    assert after(run, CancelAsked("by hand"), raised("a")) == [
+        "a#1 FAILED: ValueError: no rows",
+        "finish CANCELLED: by hand",
+    ]
 
 
 def test_failed_items_wait_for_the_flow_and_the_others_are_not_run_again():

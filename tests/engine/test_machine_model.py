@@ -653,6 +653,6 @@ class Runs(RuleBasedStateMachine):
 
 TestAnyRun = Runs.TestCase
 TestAnyRun.settings = settings(
-    max_examples=THOROUGH or 100, stateful_step_count=20, derandomize=not THOROUGH, print_blob=bool(THOROUGH)
+    max_examples=THOROUGH or 80, stateful_step_count=20, derandomize=not THOROUGH, print_blob=bool(THOROUGH)
 )
 pytestmark = pytest.mark.timeout(0 if THOROUGH else 120)

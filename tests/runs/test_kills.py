@@ -63,7 +63,7 @@ def ran(oracle: Path) -> Counter[str]:
     return Counter(oracle.read_text().split()) if oracle.exists() else Counter()
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("point", [each for each in POINTS if each.startswith("recorder.")])
 def test_a_run_killed_while_it_records_can_be_resumed(
     victims: Victims, local_dir: Path, tmp_path: Path, point: str, number: int

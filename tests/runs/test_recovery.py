@@ -9,7 +9,7 @@ from dagy.engine import ItemChanged, RunChanged, TaskChanged
 from dagy.runs import History
 from dagy.runs.checks import violations
 from dagy.runs.owners import HELD_HERE
-from dagy.runs.recovery import recover
+from dagy.runs.recovery import end, orphans, recover
 from dagy.runs.store import Store
 from dagy.states import StateType, completed, running
 
@@ -85,6 +85,27 @@ def test_a_run_that_had_no_event_yet_ends_too(local_dir: Path, script: Callable[
     assert kinds == [StateType.RUNNING, StateType.CRASHED]
     with Store(local_dir) as store:
         assert list(violations(store, time.time_ns())) == []
+
+
+def test_of_two_who_end_a_run_at_once_one_does(local_dir: Path, script: Callable[..., Script]) -> None:
+    kill(local_dir, script("run-1"))
+    with Store(local_dir) as one, Store(local_dir) as other:
+        (seen,), (also_seen,) = orphans(one, 0), orphans(other, 0)
+        assert end(one, seen)
+        assert not end(other, also_seen)
+    with History(local_dir) as history:
+        assert len(history.events("run-1")) == 4
+
+
+def test_a_run_that_its_owner_ends_meanwhile_stays_as_it_ended(local_dir: Path, script: Callable[..., Script]) -> None:
+    each = script("run-1")
+    HELD_HERE.discard("run-1")
+    with Store(local_dir) as store:
+        (seen,) = orphans(store, 0)
+        each.recorder.end(completed(), 5, None)
+        assert not end(store, seen)
+    with History(local_dir) as history:
+        assert history.run("run-1").state.is_completed
 
 
 def test_recovery_happens_once(local_dir: Path, script: Callable[..., Script]) -> None:

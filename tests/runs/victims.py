@@ -38,12 +38,14 @@ def really_ran(name: object) -> None:
 @task
 def source(size: int = 3) -> list[int]:
     really_ran("source")
+    time.sleep(0.03)  # so that the run is recorded in several batches
     return list(range(size))
 
 
 @task(retries=2)
 def left(rows: list[int]) -> str:
     really_ran("left")
+    time.sleep(0.03)
     if ORACLE.read_text().count("left\n") == 1:
         raise ValueError("the first time it fails")
     return "x" * 10_000  # too large to be kept in the history itself
@@ -76,7 +78,7 @@ def diamond(size: int = 3):
 @task
 def step(number: int, before: int = 0) -> int:
     really_ran(f"step-{number}")
-    time.sleep(0.002)  # so that the run is recorded in several batches
+    time.sleep(0.002)
     return before + 1
 
 

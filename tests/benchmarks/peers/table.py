@@ -47,7 +47,13 @@ def _measured(python: Path, peer: str, name: str, rounds: int) -> dict[str, list
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     # A session of its own, so that what it leaves behind (a server, say) can be ended with it.
     cell = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         out, told = cell.communicate(timeout=SECONDS)

@@ -21,7 +21,9 @@ def run(shape: Shape, function: Callable[[object], object]) -> object:
 
 def run_side_by_side(shape: Shape, function: Callable[[object], object]) -> object:
     """On threads."""
-    return _run(shape, function, driver.Builder().with_adapters(FutureAdapter(max_workers=WORKERS, result_builder=None)))
+    return _run(
+        shape, function, driver.Builder().with_adapters(FutureAdapter(max_workers=WORKERS, result_builder=None))
+    )
 
 
 def _run(shape: Shape, function: Callable[[object], object], builder: driver.Builder) -> object:

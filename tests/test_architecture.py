@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each row may import the rows above it. A folder is one name here, and its modules may import one another.
 ROWS = (
-    ("errors", "version"),
+    ("errors", "lazy", "version"),
     ("states", "retry", "settings", "graph"),
     ("hooks", "spec", "values"),
-    ("parameters",),
-    ("program", "drawing"),
+    ("parameters", "digests"),
+    ("program", "drawing", "fingerprint"),
     ("engine",),
     ("runs",),
     ("tasks", "nodes"),
@@ -42,9 +42,11 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.errors": frozenset({"difflib", "reprlib"}),
     "dagy.spec": frozenset({"pydantic", "pydantic_core"}),
     "dagy.parameters": frozenset({"pydantic", "pydantic_core"}),
-    "dagy.values": frozenset({"pydantic", "pydantic_core", "numpy", "pandas", "pyarrow"}),
+    "dagy.values": frozenset({"cloudpickle", "numpy", "pandas", "polars", "pyarrow"}),
+    "dagy.digests": frozenset({"pyarrow"}),
+    "dagy.fingerprint": frozenset({"importlib.metadata"}),
     "dagy.drawing": frozenset({"graphviz"}),
-    "dagy.engine": frozenset({"asyncio", "cloudpickle"}),
+    "dagy.engine": frozenset({"asyncio", "cloudpickle", "concurrent.futures", "psutil", "subprocess", "tblib"}),
     "dagy.runs": frozenset({"sqlite3", "sqlalchemy"}),
     "dagy.control": frozenset({"sqlite3", "sqlalchemy"}),
     "dagy.artifact": frozenset({"importlib.metadata", "pydantic", "pydantic_core", "packaging"}),
@@ -62,7 +64,15 @@ DOORS: Mapping[str, frozenset[str]] = {
 
 # Where a module is imported by a name that is only known as the program runs.
 IMPORTS_BY_NAME = frozenset(
-    {"dagy", "dagy_nb", "dagy.cli.app", "dagy.cli.load", "dagy.program", "dagy.artifact.handler"}
+    {
+        "dagy.lazy",
+        "dagy_nb",
+        "dagy.cli.app",
+        "dagy.cli.load",
+        "dagy.program",
+        "dagy.artifact.handler",
+        "dagy.engine.processes.functions",
+    }
 )
 
 # What `dagy_nb`, like any user, may import from.

@@ -346,8 +346,8 @@ class Driver:
         cache, spec = self.options.cache, self._machine.tasks[attempt.task].spec
         if cache is None or not spec.options.cache:
             return None
-        opened = {name: opened(value) for name, value in inputs.items()}
-        return cache.look_up(spec, attempt.way.code, opened)
+        given = {name: opened(value) for name, value in inputs.items()}
+        return cache.look_up(spec, attempt.way.code, given)
 
     def _count_items(self, task: str) -> Stimulus:
         """How many items the mapped task has, or why that can't be known."""

@@ -5,17 +5,47 @@ follows within a fraction of a second, all results before the events that speak 
 CRASHED as soon as any dagy process looks.
 """
 
-from dagy.runs.diagnosis import Finding, diagnose
-from dagy.runs.history import LATEST, History, RecordedError, RunRecord, TaskRecord
-from dagy.runs.output import Written
-from dagy.runs.recorder import RunRecorder
-from dagy.runs.results import RecordedValue
-from dagy.runs.resume import Resumable, load_for_resume, recorded_parameters
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagy.lazy import lazily
+
+if TYPE_CHECKING:
+    from dagy.runs.cache import Difference, Kept, LocalCache
+    from dagy.runs.diagnosis import Finding, diagnose
+    from dagy.runs.history import LATEST, History, RecordedError, RunRecord, TaskRecord
+    from dagy.runs.output import Written
+    from dagy.runs.recorder import RunRecorder
+    from dagy.runs.results import RecordedValue
+    from dagy.runs.resume import Resumable, load_for_resume, recorded_parameters
+
+_HOMES = {
+    "Difference": "dagy.runs.cache",
+    "Finding": "dagy.runs.diagnosis",
+    "History": "dagy.runs.history",
+    "Kept": "dagy.runs.cache",
+    "LATEST": "dagy.runs.history",
+    "LocalCache": "dagy.runs.cache",
+    "RecordedError": "dagy.runs.history",
+    "RecordedValue": "dagy.runs.results",
+    "Resumable": "dagy.runs.resume",
+    "RunRecord": "dagy.runs.history",
+    "RunRecorder": "dagy.runs.recorder",
+    "TaskRecord": "dagy.runs.history",
+    "Written": "dagy.runs.output",
+    "diagnose": "dagy.runs.diagnosis",
+    "load_for_resume": "dagy.runs.resume",
+    "recorded_parameters": "dagy.runs.resume",
+}
 
 __all__ = [
     "LATEST",
+    "Difference",
     "Finding",
     "History",
+    "Kept",
+    "LocalCache",
     "RecordedError",
     "RecordedValue",
     "Resumable",
@@ -27,3 +57,5 @@ __all__ = [
     "load_for_resume",
     "recorded_parameters",
 ]
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -123,17 +123,17 @@ def _ends(db: sqlite3.Connection, run: int) -> list[tuple[int, int | None, int, 
     for (task, item), (attempt, state) in sorted(last.items(), key=lambda each: (each[0][0], each[0][1] is None, each)):
         if not state.is_final:
             returned = state is StateType.RUNNING and (task, item, attempt) in kept
-            end = completed("its result was kept, then the process died") if returned else crashed("its process died")
-            ended.append((task, item, attempt, end))
-            state = end.type
+            how = completed("its result was kept, then the process died") if returned else crashed("its process died")
+            ended.append((task, item, attempt, how))
+            state = how.type
         if item is None and state is not StateType.COMPLETED:
             bad[task] = "crashed" if state is StateType.CRASHED else "did not complete"
     reasons = _skipped(spec, bad)
     for task in range(len(spec.tasks) if spec is not None else _tasks(db, run)):
         if (task, None) not in last:
             reason = reasons.get(task)
-            end = cancelled("not started: the process died") if reason is None else skipped(reason)
-            ended.append((task, None, 0, end))
+            how = cancelled("not started: the process died") if reason is None else skipped(reason)
+            ended.append((task, None, 0, how))
     return ended
 
 

@@ -40,6 +40,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "hundred-thousand": scale.hundred_thousand,
     "workers": processes.round_trips,
     "busy": processes.busy,
+    "worker-start": processes.starts,
     "payload-threads": payloads.in_threads,
     "payload-processes": payloads.between_processes,
     "payload-memory": payloads.peaks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -72,14 +73,15 @@ def sleepers(effort: Effort) -> Iterator[Row]:
 
     @flow
     def naps() -> None:
-        for _ in range(SLEEPERS):
+        for _ in range(effort.size(SLEEPERS)):
             nap(SLEEP)
 
-    ideal = SLEEPERS / WORKERS * SLEEP
-    shape = shapes.fan_out(SLEEPERS)
+    sleepers = effort.size(SLEEPERS)
+    ideal = math.ceil(sleepers / WORKERS) * SLEEP
+    shape = shapes.fan_out(sleepers)
     found, pool = in_turns(effort, naps.run_local, lambda: run_in_threads(shape, lambda _given: time.sleep(SLEEP)))
     exact = Times((ideal,) * effort.rounds, (ideal,) * effort.rounds)
-    what = f"{SLEEPERS} tasks that sleep {in_unit(SLEEP)}, {WORKERS} at once"
+    what = f"{sleepers} tasks that sleep {in_unit(SLEEP)}, {WORKERS} at once"
     yield row_of_ratio(what, found, exact, called="ideal", target=1.06, shows_cpu=False)
     yield row_of_ratio(f"{what}: beside a pool", found, pool, called="graphlib + pool", shows_cpu=False)
 

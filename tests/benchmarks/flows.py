@@ -1,4 +1,7 @@
-"""The measured graphs as a user writes them. The tasks are not annotated, so nothing is checked where a row does not say it."""
+"""The measured graphs as a user writes them.
+
+The tasks are not annotated, so nothing is checked where a row does not say it.
+"""
 
 from __future__ import annotations
 

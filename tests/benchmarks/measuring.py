@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,5 +190,5 @@ def peak_memory() -> int:
 
 
 def _status(field: str) -> int:
-    with open("/proc/self/status") as lines:
+    with Path("/proc/self/status").open() as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

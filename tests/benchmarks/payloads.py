@@ -113,9 +113,8 @@ def between_processes(effort: Effort) -> Iterator[Row]:
     )
     copied, passed, hop = (each.scaled(1 / tasks) for each in (copied, passed, hop))
     what = f"{numbers * 8 / 1e6:.0f} MB through {tasks} tasks, processes"
-    yield row_of_ratio(f"{what}: handed on", passed, copied, called="a copy", target=3.0, shows_cpu=False)
-    called = "a copy"
-    yield row_of_ratio(f"{what}: a new array each, less making it", hop, copied, called=called, target=3.0, shows_cpu=False)  # fmt: skip
+    for how, found in (("handed on", passed), ("a new array each, less making it", hop)):
+        yield row_of_ratio(f"{what}: {how}", found, copied, called="a copy", target=3.0, shows_cpu=False)
 
 
 def peaks(effort: Effort) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from dagy.engine.processes import ProcessCall, pack_function, shared_pool
 
 from . import flows
 from .alone import alone
-from .measuring import Effort, Row, Times, in_turns, in_unit, row_of_ratio
+from .measuring import Effort, Row, Times, in_turns, row_of_ratio
 
 CORES = 2
 BUSY = 8
@@ -65,7 +65,7 @@ def crunches(loops: Static[int]) -> None:
 
 
 def busy(effort: Effort) -> Iterator[Row]:
-    """Work that keeps the processor busy, on two cores in warm processes; and what starting these takes."""
+    """Work that keeps the processor busy, on two cores in warm processes."""
     loops = effort.size(LOOPS)
 
     def pooled(pool: ProcessPoolExecutor) -> None:
@@ -85,6 +85,10 @@ def busy(effort: Effort) -> Iterator[Row]:
         yield row_of_ratio(f"{what}, {how}", found, ideal, called="ideal", target=target, shows_cpu=False)
     yield row_of_ratio(f"{what}: ProcessPoolExecutor", limit, ideal, called="ideal", shows_cpu=False)
     yield row_of_ratio(f"{what}, {CORES} at once, beside it", two, limit, called="ProcessPoolExecutor", shows_cpu=False)
+
+
+def starts(effort: Effort) -> Iterator[Row]:
+    """What it takes to start worker processes, in a new process each time."""
     firsts = [alone(first_times, CORES) for _ in range(effort.slow().rounds)]
     dagy, plain = (Times(tuple(each), tuple(each)) for each in zip(*firsts, strict=True))
     called = "ProcessPoolExecutor (forkserver)"

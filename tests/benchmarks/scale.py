@@ -30,7 +30,7 @@ def hundred_thousand(effort: Effort) -> Iterator[Row]:
 
 
 def measure(name: str, many: int, few: int) -> dict[str, float]:
-    """Seconds a task at both sizes, drawing included, and in plain Python; how much the peak of memory grew, in bytes."""
+    """Seconds a task at both sizes, drawing included, and in plain Python; bytes by which the peak of memory grew."""
     graph = getattr(flows, name)
     at_few = []
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The graphs that are measured, as plain data, and the plain Python that runs them: the limit of what an engine can cost.
+"""The graphs that are measured, as plain data, and the plain Python that runs them: what an engine is compared with.
 
 It does what any engine must: find out what is ready, give a function the results of what it needs, keep its result.
 """

@@ -22,7 +22,7 @@ from dagy.states import StateType
 
 from .conftest import Victims
 
-ROUNDS = int(os.environ.get("DAGY_KILL_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("DAGY_KILL_ROUNDS", "8"))
 PROCESSES = int(os.environ.get("DAGY_PROCESSES", "8"))
 
 SOURCES = (Path(__file__).resolve().parents[2] / "dagy" / "runs").glob("*.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -33,12 +34,10 @@ class _Name(NamedTuple):
 
 def pack_function(function: Callable[..., Any]) -> PackedFunction:
     """`function`, ready to travel; `TravelError` names what in it can't."""
-    from hashlib import blake2b
-
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     packed = pack(_found_by(function) or function, f"the function {name}")
     content = packed.content
-    digest = blake2b(content.read() if isinstance(content, Region) else content, digest_size=16).digest()
+    digest = hashlib.blake2b(content.read() if isinstance(content, Region) else content, digest_size=16).digest()
     return PackedFunction(name, digest, packed)
 
 

@@ -5,6 +5,7 @@ The engine and plain Python take turns. What is printed last is JSON: the second
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import sys
@@ -46,8 +47,11 @@ def nap(_given: object) -> int:
 
 def array_once(given: object) -> object:
     """An array of 50 MB where none is given, else the same one."""
-    if not isinstance(given, int):
-        return given
+    return _array() if isinstance(given, int) else given
+
+
+@functools.cache
+def _array() -> object:
     import numpy as np
 
     return np.ones(NUMBERS)
@@ -59,9 +63,10 @@ def works(engine: Engine) -> dict[str, tuple[Callable[[], object], Callable[[], 
     def small(shape: Shape) -> tuple[Callable[[], object], Callable[[], object], int]:
         return (lambda: engine.run(shape, same)), (lambda: run_in_order(shape, same)), len(shape.needs)
 
+    shapes = {f"{each.__name__} of {size:,}": each(size) for each in (chain, fan_out, layers) for size in (100, 1_000)}
     naps, passing = fan_out(64), chain(100)
     return {
-        **{f"{shape.__name__} of {size:,}": small(shape(size)) for shape in (chain, fan_out, layers) for size in (100, 1_000)},
+        **{name: small(shape) for name, shape in shapes.items()},
         "64 sleep 50 ms": (
             lambda: engine.run_side_by_side(naps, nap),
             lambda: run_in_threads(naps, nap, WORKERS),
@@ -80,8 +85,8 @@ NAMES = tuple(works(None))  # type: ignore[arg-type]  # names alone
 
 def measure(engine: Engine, name: str, rounds: int) -> dict[str, object]:
     """Seconds a task, a round each, of the engine and of plain Python."""
-    for _ in range(2):  # warm up, on little
-        engine.run(chain(3), same)
+    for function in (same, array_once):  # to warm up
+        engine.run(chain(3), function)
     act, plainly, size = works(engine)[name]
     found: list[float] = []
     limit: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ _CELL = "tests.benchmarks.peers.cell"
 
 
 def table(peers: Sequence[str], effort: Effort) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Heads and lines: a task's cost, drawing the graph included, and how many times plain Python's in the same process."""
+    """Heads and lines: a task's cost, drawing included, and how many times plain Python's in the same process."""
     pythons = {"dagy": Path(sys.executable), **{peer: interpreter(peer) for peer in peers}}
     heads = ["a task, drawn and run", "plain Python", "dagy", *(PEERS[peer][0].replace("==", " ") for peer in peers)]
     lines = []
@@ -69,8 +70,6 @@ def _measured(python: Path, peer: str, name: str, rounds: int) -> dict[str, list
 
 
 def _end_session(cell: subprocess.Popen[str]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(cell.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     cell.wait()

@@ -39,7 +39,7 @@ def _run(shape: Shape, function: Callable[[object], object], builder: driver.Bui
         def step(given: object) -> object:
             return function(given)
 
-    module = ad_hoc_utils.create_temporary_module(parameterize(**nodes)(step), module_name="graph")
+    module = ad_hoc_utils.create_temporary_module(parameterize(**nodes)(step))
     needed = {each for needs in shape.needs.values() for each in needs}
     ends = [_node(name) for name in shape.needs if name not in needed]
     return builder.with_modules(module).build().execute(ends)[ends[-1]]

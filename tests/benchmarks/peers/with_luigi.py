@@ -13,6 +13,7 @@ import luigi
 from ..shapes import WORKERS, Shape
 
 logging.disable(logging.CRITICAL)
+luigi.configuration.get_config().set("worker", "no_install_shutdown_handler", "true")  # it may be no main thread
 
 _now: tuple[Shape, Callable[[object], object], Path]
 

@@ -12,8 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from dagy import runs
-from dagy.drawing import dot, flow_html, svg, text_tree
+from dagy import drawing, runs
 from dagy.engine import Cache, Recorder, RunHandle, RunOptions, RunResult, new_run_id, run, start
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
@@ -262,15 +261,15 @@ class Flow(Generic[P, R]):
 
     def to_svg(self) -> str:
         """The graph as an SVG picture."""
-        return svg(self.spec)
+        return drawing.svg(self.spec)
 
     def to_text(self) -> str:
         """The graph as a tree of text."""
-        return text_tree(self.spec)
+        return drawing.text_tree(self.spec)
 
     def to_dot(self) -> str:
         """The graph as source for Graphviz."""
-        return dot(self.spec)
+        return drawing.dot(self.spec)
 
     def _refuse_inside_a_flow(self) -> None:
         if TRACE.get() is not None:
@@ -309,7 +308,7 @@ class Flow(Generic[P, R]):
             spec = self.spec
         except ParameterError as error:  # it can't be drawn without a value
             return {"text/plain": f"{self!r}: {error}"}
-        return {"text/html": flow_html(spec), "text/plain": text_tree(spec)}
+        return {"text/html": drawing.flow_html(spec), "text/plain": drawing.text_tree(spec)}
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r} {self.parameters.signature}>"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dagy.drawing.escape import markup_line, markup_lines, plain_line
 from dagy.drawing.labels import counted, duration, elided, names, summary, tally
 from dagy.drawing.style import PALETTE
-from dagy.drawing.svg import FITTING_WIDTH, picture
+from dagy.drawing.svg_source import FITTING_WIDTH, picture
 from dagy.spec import FlowSpec, TaskSpec
 from dagy.states import State, StateType
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagy.drawing import RunStill, TaskStill, duration, plain_lines, run_html, text_tree
+from dagy import drawing
 from dagy.errors import ResultGoneError, TaskFailedError, UnknownTaskError, shown
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
@@ -128,32 +128,32 @@ class RunResult:
         return self.result_of(name)
 
     def __str__(self) -> str:
-        lines = [f"{self.flow_name}: {self.state} in {duration(self.seconds)} (run {self.run_id})"]
+        lines = [f"{self.flow_name}: {self.state} in {drawing.duration(self.seconds)} (run {self.run_id})"]
         states = {each.id: each.state for each in self.task_runs.values()}
-        lines += _first_lines(text_tree(self.spec, states, details=self._details()))
+        lines += _first_lines(drawing.text_tree(self.spec, states, details=self._details()))
         lines += [f"{each.id}: {each.state.message}" for each in self.task_runs.values() if each.error is not None]
         if self.still_running:
             lines.append(f"still at work, because a thread can't be killed: {', '.join(self.still_running)}")
         if self.state.is_completed and self.spec.result is not None:
             lines += _value_lines(self.value)
-        return plain_lines("\n".join(lines))
+        return drawing.plain_lines("\n".join(lines))
 
     def still(
         self,
         previews: Mapping[str, str] | None = None,
         *,
         error: Callable[[BaseException | None], str] | None = None,
-    ) -> RunStill:
+    ) -> drawing.RunStill:
         """What a still picture of the run shows; `previews` holds HTML by task id, `error` makes text of an error."""
         previews = previews or {}
         error = error or error_text
-        return RunStill(
+        return drawing.RunStill(
             spec=self.spec,
             run_id=self.run_id,
             state=self.state,
             seconds=self.seconds,
             tasks=tuple(
-                TaskStill(
+                drawing.TaskStill(
                     id=each.id,
                     name=each.name,
                     state=each.state,
@@ -169,10 +169,10 @@ class RunResult:
         )
 
     def _details(self) -> dict[str, str]:
-        return {each.id: duration(each.seconds) for each in self.task_runs.values() if each.seconds is not None}
+        return {each.id: drawing.duration(each.seconds) for each in self.task_runs.values() if each.seconds is not None}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/html": run_html(self.still()), "text/plain": str(self)}
+        return {"text/html": drawing.run_html(self.still()), "text/plain": str(self)}
 
 
 def _value_lines(value: object) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagy.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings that `environment` gives, with defaults for the rest. Touches no file."""
+        from pathlib import Path
+
         given = environment.get("DAGY_LOCAL_DIR", "")
         try:
             local_dir = Path(given).expanduser() if given else Path.home() / ".dagy"

@@ -46,7 +46,10 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.digests": frozenset({"pyarrow"}),
     "dagy.fingerprint": frozenset({"importlib.metadata"}),
     "dagy.drawing": frozenset({"graphviz"}),
-    "dagy.engine": frozenset({"asyncio", "cloudpickle", "concurrent.futures", "psutil", "subprocess", "tblib"}),
+    "dagy.settings": frozenset({"pathlib"}),
+    "dagy.engine": frozenset(
+        {"asyncio", "cloudpickle", "concurrent.futures", "ctypes", "psutil", "subprocess", "tblib"}
+    ),
     "dagy.runs": frozenset({"sqlite3", "sqlalchemy"}),
     "dagy.control": frozenset({"sqlite3", "sqlalchemy"}),
     "dagy.artifact": frozenset({"importlib.metadata", "pydantic", "pydantic_core", "packaging"}),

@@ -33,9 +33,9 @@ def say(text: str) -> None:
     _write(plain_lines(text), to=sys.stdout)
 
 
-def hand_over(text: str) -> None:
+def hand_over(text: str, *, end: str = "\n") -> None:
     """Print a file's text: exactly as it is when it goes into a file or a program, made safe for a terminal."""
-    _write(plain_lines(text) if sys.stdout.isatty() else text, to=sys.stdout)
+    _write(plain_lines(text) if sys.stdout.isatty() else text, to=sys.stdout, end=end)
 
 
 def note(text: str, *, color: str | None = None) -> None:
@@ -79,10 +79,10 @@ def abandon_streams() -> None:
         os.dup2(nowhere, stream.fileno())
 
 
-def _write(text: str, *, to: TextIO, color: str | None = None) -> None:
+def _write(text: str, *, to: TextIO, color: str | None = None, end: str = "\n") -> None:
     if color is not None and to.isatty() and not os.environ.get("NO_COLOR"):  # https://no-color.org
         text = click.style(text, fg=color)
-    to.write(text + "\n")
+    to.write(text + end)
     to.flush()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import ctypes
 import functools
 import queue
 import threading
@@ -142,6 +141,8 @@ _GATE = threading.Lock()  # held while an attempt is asked to stop
 
 def _raise_in(thread_id: int) -> None:
     """Raise `Stopped` in that thread, as soon as it runs Python code."""
+    import ctypes
+
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(Stopped))
 
 

@@ -5,6 +5,7 @@ It does what any engine must: find out what is ready, give a function the result
 
 from __future__ import annotations
 
+import functools
 import graphlib
 import queue
 import random
@@ -43,6 +44,7 @@ def layers(size: int) -> Shape:
     return Shape(needs, lambda name, results: [results[each] for each in needs[name]])
 
 
+@functools.cache
 def layered_needs(size: int) -> list[list[int]]:
     """For each task of `layers` the numbers of those it needs."""
     chance = random.Random(size)

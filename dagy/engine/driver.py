@@ -53,7 +53,7 @@ from dagy.engine.log import EventLog
 from dagy.engine.machine import RunMachine, step
 from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
-from dagy.engine.result import RunResult, TaskRun, TaskRuns
+from dagy.engine.result import RunResult, TaskRun, TaskRuns, error_text
 from dagy.engine.timers import ThreadTimers, Timers
 from dagy.engine.values import RunValues, opened
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
@@ -247,11 +247,9 @@ class Driver:
                 if self.inline is not None:
                     self.was_interrupted = True
                 else:
-                    outcome = TaskRaised(task, number, _without_our_frames(error), self._chance(), item)
-            except WorkerDiedError as error:
-                outcome = WorkerDied(task, number, error, self._chance(), item)
+                    outcome = self._raised(attempt, error)
             except BaseException as error:  # noqa: BLE001 (user code may raise anything)
-                outcome = TaskRaised(task, number, _without_our_frames(error), self._chance(), item)
+                outcome = self._raised(attempt, error)
             counts = attempt.close()
         except Stopped:  # it came between the code's end and `close`
             attempt.close()
@@ -291,6 +289,15 @@ class Driver:
                 self._stop_keeping(error)
                 return AttemptStopped(attempt.task, attempt.number, attempt.item)
         return TaskReturned(attempt.task, attempt.number, value, note, attempt.item)
+
+    def _raised(self, attempt: Attempt, error: BaseException) -> Stimulus:
+        task, item, number = attempt.task, attempt.item, attempt.number
+        if isinstance(error, WorkerDiedError):
+            return WorkerDied(task, number, error, self._chance(), item)
+        error = _without_our_frames(error)
+        if self.options.recorder is not None:
+            self.options.recorder.write(self._clock(), task, number, "error", error_text(error))
+        return TaskRaised(task, number, error, self._chance(), item)
 
     def _run_in_process(self, attempt: Attempt, inputs: dict[str, Any]) -> object:
         code = attempt.way.code
@@ -338,7 +345,7 @@ class Driver:
         except (CancelledError, Stopped) as error:
             outcome = TaskRaised(task, number, error, 0.0, item)
         except BaseException as error:  # noqa: BLE001 (user code may raise anything)
-            outcome = TaskRaised(task, number, _without_our_frames(error), self._chance(), item)
+            outcome = self._raised(attempt, error)
         attempt.has_ended = True
         self._feed(AttemptStopped(task, number, item) if attempt.stop_asked else outcome)
 

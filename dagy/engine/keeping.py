@@ -42,7 +42,10 @@ class Recorder(Protocol):
         """
 
     def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
-        """Keep what a task wrote at `at` (nanoseconds since the epoch), all of it."""
+        """Keep what a task wrote at `at` (nanoseconds since the epoch), all of it.
+
+        `stream` is "stdout", "stderr", "log", or "error" for the traceback of what an attempt raised.
+        """
 
     def end(self, state: State, at: int, value: object) -> None:
         """The run has ended; when this returns, its end and all events so far are kept. Raises `StoreError`.

@@ -3,16 +3,30 @@
 A `LiveRun` folds events into one line for each task. `delta()` gives what changed since the last time, `snapshot()` all
 of it; both are JSON, and a snapshot is what its view has made of the deltas. States only ever move on, so a view may
 merge what it gets in any order. A snapshot may be asked for in any thread: a page that is drawn anew needs one.
+
+What a task prints is kept as lines, and sent as runs: a stream, and lines of it that follow each other, joined by
+newlines. A delta says how many of the last lines sent are void, because the task has drawn over them since.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from dagy.engine import Event, HookFailed, RunChanged, TaskChanged, TaskShowed, TaskWrote
+from dagy.engine import (
+    Event,
+    HookFailed,
+    ItemChanged,
+    Line,
+    RunChanged,
+    TaskChanged,
+    TaskShowed,
+    TaskWrote,
+    Terminal,
+)
 from dagy.errors import shown
 from dagy.spec import FlowSpec
 from dagy.states import StateType
@@ -21,6 +35,42 @@ from dagy_nb.previews import Preview, sendable
 LOG_LIMIT = 20_000  # characters of a task's output that a view keeps
 SHOWN_LIMIT = 20  # displays of a task that a view keeps
 SHOWN_SIZE_LIMIT = 4_000_000  # characters of these displays
+FAULT_LIMIT = 20  # failed items of a mapped task whose errors a view keeps
+FAULT_SIZE_LIMIT = 4_000  # characters of each of these errors
+
+Runs: TypeAlias = list[tuple[str, str]]  # a stream, and lines of it
+
+
+@dataclass(slots=True)
+class _Items:
+    """How far a mapped task is."""
+
+    count: int | None = None  # how many there are, once that is known
+    done: int = 0  # completed
+    failed: int = 0
+    faults: dict[int, str] = field(default_factory=dict)  # the errors of the first that failed, by index
+
+    def as_json(self) -> dict[str, int | None]:
+        """The counts for a message."""
+        return {"count": self.count, "done": self.done, "failed": self.failed}
+
+    def change(self, event: ItemChanged) -> bool:
+        """Count an item that has ended: whether the error of this one is kept."""
+        if event.state.is_completed:
+            self.done += 1
+        elif event.state.is_failure:
+            self.failed += 1
+            self.faults[event.item] = event.state.message
+            if len(self.faults) > FAULT_LIMIT:
+                del self.faults[max(self.faults)]
+            return event.item in self.faults
+        return False
+
+    def errors(self) -> str:
+        """The errors that are kept, in the order of the items."""
+        parts = [f"item {index}: {_end(text, FAULT_SIZE_LIMIT)}" for index, text in sorted(self.faults.items())]
+        rest = self.failed - len(parts)
+        return "\n\n".join([*parts, *([f"and {rest:,} more"] if rest else [])])
 
 
 @dataclass(slots=True)
@@ -32,9 +82,10 @@ class _Line:
     message: str = ""
     error: str = ""
     preview: Preview | None = None
-    log: list[tuple[str, str]] = field(default_factory=list)  # (stream, text)
-    log_size: int = 0
+    output: Terminal = field(default_factory=lambda: Terminal(limit=LOG_LIMIT))  # a stream of it for each attempt
+    written: int = 0  # characters
     shown: list[Preview] = field(default_factory=list)
+    items: _Items | None = None  # of a mapped task
 
     def head(self) -> dict[str, Any]:
         """All but what it printed and displayed."""
@@ -46,14 +97,13 @@ class _Line:
             "message": self.message,
             "error": self.error,
             "preview": self.preview.as_json() if self.preview else None,
+            "items": self.items.as_json() if self.items else None,
         }
 
-    def write(self, stream: str, text: str) -> None:
-        """Add to what it printed, and let go of the oldest of that."""
-        self.log.append((stream, text))
-        self.log_size += len(text)
-        while self.log_size > LOG_LIMIT and len(self.log) > 1:
-            self.log_size -= len(self.log.pop(0)[1])
+    def write(self, attempt: int, stream: str, text: str) -> None:
+        """Add to what it printed."""
+        self.output.write(f"{attempt} {stream}", sendable(text))
+        self.written += len(text)
 
     def show(self, preview: Preview) -> None:
         """Add to what it displayed, and let go of the oldest of that."""
@@ -62,44 +112,59 @@ class _Line:
     @property
     def size(self) -> int:
         """Characters, roughly, that it adds to a snapshot."""
-        return self.log_size + sum(each.size for each in self.shown) + (self.preview.size if self.preview else 0)
+        return min(self.written, LOG_LIMIT) + sum(each.size for each in self.shown) + (self.preview.size if self.preview else 0)
 
 
 class LiveRun:
     """A run as its view shows it."""
 
-    def __init__(self, spec: FlowSpec) -> None:
-        self._lines = {task.id: _Line() for task in spec.tasks}
+    def __init__(self, spec: FlowSpec, reused_items: Mapping[str, int] | None = None) -> None:
+        """`reused_items` says of mapped tasks how many items have their results already."""
+        done = reused_items or {}
+        self._lines = {
+            task.id: _Line(items=_Items(done=done.get(task.id, 0)) if task.mapped else None) for task in spec.tasks
+        }
         self._run: dict[str, Any] = {"state": StateType.PENDING.value, "message": "", "started": None, "ended": None}
         self._changed: set[str] = set()
         self._run_changed = False
-        self._written: list[tuple[str, str, str]] = []  # (task, stream, text) since the last delta
+        self._written: list[tuple[str, int, str, str]] = []  # (task, attempt, stream, text) since the last delta
         self._shown: dict[str, list[Preview]] = {}  # by task, since the last delta
         self._sent = 0
         self._lock = threading.Lock()
 
-    def apply(self, events: Iterable[Event]) -> list[TaskChanged]:
-        """Let `events` happen; those of them that end a task, for which a preview or an error may be had."""
+    def apply(self, events: Iterable[Event]) -> list[TaskChanged | ItemChanged]:
+        """Let `events` happen; those of them that end a task, for which a preview or an error may be had.
+
+        Among them are those that make an item fail, if its error will be shown.
+        """
         with self._lock:
             return self._apply(events)
 
-    def _apply(self, events: Iterable[Event]) -> list[TaskChanged]:
-        ends: list[TaskChanged] = []
+    def _apply(self, events: Iterable[Event]) -> list[TaskChanged | ItemChanged]:
+        ends: list[TaskChanged | ItemChanged] = []
         for event in events:
             match event:
                 case TaskChanged():
                     self._task_changed(event)
                     if event.state.is_final and event.attempt:
                         ends.append(event)
-                case TaskWrote(task=task, stream=stream, text=text):
-                    self._written.append((task, stream, text))
+                case ItemChanged(task=task):
+                    items = self._lines[task].items
+                    if items is not None and event.state.is_final:
+                        self._changed.add(task)
+                        if items.change(event):
+                            ends.append(event)
+                case TaskWrote(task=task, attempt=attempt, stream=stream, text=text):
+                    self._written.append((task, attempt, stream, text))
                 case RunChanged(at=at, state=state):
                     self._run["state"], self._run["message"] = state.type.value, sendable(state.message)
-                    self._run["ended" if state.is_final else "started"] = at // 1_000_000
+                    self._run["started"] = self._run["started"] or at // 1_000_000
+                    if state.is_final:
+                        self._run["ended"] = at // 1_000_000
                     self._run_changed = True
                 case HookFailed(task=task, hook=hook, error=error):
                     if task is not None:
-                        self._written.append((task, "log", f"hook {hook} raised {shown(error)}\n"))
+                        self._written.append((task, 0, "log", f"hook {hook} raised {shown(error)}\n"))
                 case TaskShowed():
                     pass  # turned into a preview by whoever can render it: `show`
         return ends
@@ -113,8 +178,25 @@ class LiveRun:
         """The task has ended: what its value looks like, or the text of its error."""
         with self._lock:
             line = self._lines[task]
-            line.preview, line.error = preview, sendable(error)
+            line.preview, line.error = preview, line.items.errors() if line.items else sendable(error)
             self._changed.add(task)
+
+    def count_items(self, task: str, count: int) -> None:
+        """The mapped task has so many items."""
+        with self._lock:
+            items = self._lines[task].items
+            if items is not None and items.count is None:
+                items.count = count
+                self._changed.add(task)
+
+    def fail_item(self, task: str, item: int, error: str) -> None:
+        """An item of the mapped task has failed: the text of its error."""
+        with self._lock:
+            line = self._lines[task]
+            if line.items is not None and item in line.items.faults:
+                line.items.faults[item] = sendable(error) or line.items.faults[item]
+                line.error = line.items.errors()
+                self._changed.add(task)
 
     def delta(self) -> dict[str, Any] | None:
         """What changed since the last delta, or None."""
@@ -125,9 +207,9 @@ class LiveRun:
         if not (self._changed or self._run_changed or self._written or self._shown):
             return None
         self._sent += 1
-        written = _bounded(self._written)
-        for task, stream, text in written:
-            self._lines[task].write(stream, text)
+        for task, attempt, stream, text in self._written:
+            self._lines[task].write(attempt, stream, text)
+        writers = dict.fromkeys(each[0] for each in self._written)
         displayed = [(task, preview) for task, previews in self._shown.items() for preview in previews]
         for task, preview in displayed:
             self._lines[task].show(preview)
@@ -136,7 +218,7 @@ class LiveRun:
             "number": self._sent,
             "run": dict(self._run),
             "tasks": {task: self._lines[task].head() for task in sorted(self._changed)},
-            "written": written,
+            "written": [(task, *_taken(self._lines[task].output)) for task in writers],
             "shown": [(task, preview.as_json()) for task, preview in displayed],
         }
         self._changed.clear()
@@ -152,7 +234,11 @@ class LiveRun:
                 "number": self._sent,
                 "run": dict(self._run),
                 "tasks": {
-                    task: {**line.head(), "log": list(line.log), "shown": [each.as_json() for each in line.shown]}
+                    task: {
+                        **line.head(),
+                        "log": _runs(line.output.lines()),
+                        "shown": [each.as_json() for each in line.shown],
+                    }
                     for task, line in self._lines.items()
                 },
             }
@@ -179,22 +265,24 @@ class LiveRun:
         self._changed.add(event.task)
 
 
-def _bounded(written: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The newest of what was written, up to what a view keeps of each task; neighbours are joined."""
-    room: dict[str, int] = {}
-    kept: list[tuple[str, str, str]] = []
-    for task, stream, text in reversed(written):
-        left = room.setdefault(task, LOG_LIMIT)
-        if left <= 0:
-            continue
-        room[task] = left - len(text)
-        text = sendable(text[-left:])[-left:]
-        if kept and kept[-1][:2] == (task, stream):
-            kept[-1] = (task, stream, text + kept[-1][2])
-        else:
-            kept.append((task, stream, text))
-    kept.reverse()
-    return kept
+def _taken(output: Terminal) -> tuple[int, Runs]:
+    """How many of the last lines are void, and the runs that follow."""
+    void, lines = output.take()
+    return void, _runs(lines)
+
+
+def _runs(lines: Sequence[Line]) -> Runs:
+    """The newest of the lines, up to what a view keeps, as runs; streams without the attempt they belong to."""
+    size, kept = 0, len(lines)
+    while kept and size < LOG_LIMIT:
+        kept -= 1
+        size += len(lines[kept].text) + 1
+    by_stream = itertools.groupby(lines[kept:], lambda line: line.stream.partition(" ")[2])
+    return [(stream, "\n".join(line.text for line in group)) for stream, group in by_stream]
+
+
+def _end(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"...{text[-limit:]}"
 
 
 def _newest(previews: list[Preview]) -> list[Preview]:

@@ -18,6 +18,7 @@ from dagy.drawing import run_html, svg, text_tree
 from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, start
 from dagy.errors import DagyError, MissingExtraError, RunError, shown
 from dagy.states import State, StateType
+from dagy.values import Deferred
 from dagy_nb.live import LiveRun
 from dagy_nb.previews import Preview, preview_of, sendable, still_previews
 from dagy_nb.widgets.run_view import RunView, run_view
@@ -212,12 +213,13 @@ class NotebookRun:
 
     def _finish_task(self, change: TaskChanged) -> None:
         task = self._handle.task_run(change.task)
-        preview = None if task.value is None else self._preview_of(task.value)
+        preview = self._preview_of(task.value)
         self._live.finish(change.task, preview=preview, error=self._error_text(task.error))
 
     def _preview_of(self, value: object) -> Preview | None:
         try:
-            return preview_of(self._screen.bundle_of(value))
+            value = value.value() if isinstance(value, Deferred) else value
+            return None if value is None else preview_of(self._screen.bundle_of(value))
         except Exception as error:  # noqa: BLE001 (the value's own code)
             return Preview("text", sendable(f"a {type(value).__name__} that can't be shown: it raised {shown(error)}"))
 

@@ -12,7 +12,6 @@ import functools
 import logging
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ from dagy.engine.machine import RunMachine, step
 from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
 from dagy.engine.result import RunResult, TaskRun, TaskRuns, error_text
-from dagy.engine.timers import ThreadTimers, Timers
+from dagy.engine.timers import ThreadTimers, Timers, steady_clock
 from dagy.engine.values import RunValues, opened
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
 from dagy.errors import StoreError, WorkerDiedError, sentence, shown
@@ -102,7 +101,7 @@ class Driver:
         *,
         inline: bool = False,
         timers: Timers | None = None,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.program = program
@@ -123,7 +122,7 @@ class Driver:
             reused_items={task: frozenset(items) for task, items in options.reused_items.items()},
         )
         self._has_sinks = options.capture or options.recorder is not None
-        self._clock = clock
+        self._clock = clock or steady_clock()
         self._chance = chance
         self._timers = timers or ThreadTimers(f"dagy-{run_id}-timers")
         self.inline = InlineWorker(self._run_attempt) if inline else None

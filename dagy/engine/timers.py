@@ -1,4 +1,4 @@
-"""Calling back after a time: one thread for all the timers of a run, started with the first one."""
+"""Time: a clock that never jumps, and calling back after a while, by one thread for all the timers of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
+
+
+def steady_clock() -> Callable[[], int]:
+    """A clock that gives nanoseconds since the epoch and never jumps, whatever is done to the machine's own."""
+    offset, monotonic = time.time_ns() - time.monotonic_ns(), time.monotonic_ns
+    return lambda: offset + monotonic()
 
 
 class Timers(Protocol):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
-from dagy.engine.timers import ThreadTimers
+from dagy.engine.timers import ThreadTimers, steady_clock
 from dagy.testing import ManualClock, ManualTimers
 
 
@@ -113,3 +114,14 @@ def test_a_manual_clock_moves_when_told_to():
     assert clock() == 10_000_000_000
     clock.advance(0.5)
     assert clock() == 10_500_000_000
+
+
+def test_a_steady_clock_does_not_jump_with_the_clock_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = steady_clock()
+    before = clock()
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert 0 <= clock() - before < 60 * 10**9
+
+
+def test_a_steady_clock_tells_the_time_of_day() -> None:
+    assert abs(steady_clock()() - time.time_ns()) < 10**9

@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,29 +45,29 @@ def _text(figures: dict[str, list[float]]) -> str:
 
 def _measured(python: Path, peer: str, name: str, rounds: int) -> dict[str, list[float]] | str:
     """What the cell found, or why it did not."""
-    command = [python, "-m", _CELL, peer, name, str(rounds)]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    # A session of its own, so that what it leaves behind (a server, say) can be ended with it.
-    cell = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, told = cell.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"over {SECONDS} s"
-    finally:
-        _end_session(cell)
-    if cell.returncode or not out.strip().endswith("}"):
-        print(told[-2000:], file=sys.stderr)
-        return "failed"
-    found: dict[str, list[float]] = json.loads(out.splitlines()[-1])
-    return found
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        # A session of its own, so that what it leaves behind (a server, say) can be ended with it.
+        cell = subprocess.Popen(
+            [python, "-m", _CELL, peer, name, str(rounds)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "TMPDIR": scratch},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            out, told = cell.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"over {SECONDS} s"
+        finally:
+            _end_session(cell)
+    for line in out.splitlines():
+        if line.startswith('{"found"'):
+            found: dict[str, list[float]] = json.loads(line)
+            return found
+    print(told[-2000:], file=sys.stderr)
+    return "failed"
 
 
 def _end_session(cell: subprocess.Popen[str]) -> None:

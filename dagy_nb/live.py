@@ -54,8 +54,8 @@ class _Items:
         """The counts for a message."""
         return {"count": self.count, "done": self.done, "failed": self.failed}
 
-    def change(self, event: ItemChanged) -> bool:
-        """Count an item that has ended: whether the error of this one is kept."""
+    def end(self, event: ItemChanged) -> None:
+        """Count an item that has ended."""
         if event.state.is_completed:
             self.done += 1
         elif event.state.is_failure:
@@ -63,8 +63,6 @@ class _Items:
             self.faults[event.item] = event.state.message
             if len(self.faults) > FAULT_LIMIT:
                 del self.faults[max(self.faults)]
-            return event.item in self.faults
-        return False
 
     def errors(self) -> str:
         """The errors that are kept, in the order of the items."""
@@ -112,7 +110,11 @@ class _Line:
     @property
     def size(self) -> int:
         """Characters, roughly, that it adds to a snapshot."""
-        return min(self.written, LOG_LIMIT) + sum(each.size for each in self.shown) + (self.preview.size if self.preview else 0)
+        return (
+            min(self.written, LOG_LIMIT)
+            + sum(each.size for each in self.shown)
+            + (self.preview.size if self.preview else 0)
+        )
 
 
 class LiveRun:
@@ -152,8 +154,8 @@ class LiveRun:
                     items = self._lines[task].items
                     if items is not None and event.state.is_final:
                         self._changed.add(task)
-                        if items.change(event):
-                            ends.append(event)
+                        items.end(event)
+                        ends.append(event)
                 case TaskWrote(task=task, attempt=attempt, stream=stream, text=text):
                     self._written.append((task, attempt, stream, text))
                 case RunChanged(at=at, state=state):
@@ -167,7 +169,11 @@ class LiveRun:
                         self._written.append((task, 0, "log", f"hook {hook} raised {shown(error)}\n"))
                 case TaskShowed():
                     pass  # turned into a preview by whoever can render it: `show`
-        return ends
+        return [each for each in ends if isinstance(each, TaskChanged) or self._keeps_error_of(each)]
+
+    def _keeps_error_of(self, event: ItemChanged) -> bool:
+        items = self._lines[event.task].items
+        return items is not None and event.item in items.faults
 
     def show(self, task: str, preview: Preview) -> None:
         """The task displayed something."""
@@ -178,7 +184,8 @@ class LiveRun:
         """The task has ended: what its value looks like, or the text of its error."""
         with self._lock:
             line = self._lines[task]
-            line.preview, line.error = preview, line.items.errors() if line.items else sendable(error)
+            line.preview = preview
+            line.error = (line.items.errors() if line.items else "") or sendable(error)
             self._changed.add(task)
 
     def count_items(self, task: str, count: int) -> None:
@@ -253,6 +260,11 @@ class LiveRun:
         """For each task what it displayed, and what its value looks like."""
         with self._lock:
             return {task: line.shown + ([line.preview] if line.preview else []) for task, line in self._lines.items()}
+
+    def faults(self) -> Mapping[str, str]:
+        """For each mapped task with items that failed their errors, in the order of the items."""
+        with self._lock:
+            return {task: line.items.errors() for task, line in self._lines.items() if line.items and line.items.faults}
 
     def _task_changed(self, event: TaskChanged) -> None:
         line = self._lines[event.task]

@@ -11,12 +11,22 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, TypeVar, Unpack
 
 from dagy import Flow, LocalOptions, RunHandle, RunResult
 from dagy.drawing import run_html, svg, text_tree
-from dagy.engine import TaskChanged, TaskShowed, checked_result, error_text, start
-from dagy.errors import DagyError, MissingExtraError, RunError, shown
+from dagy.engine import Event, ItemChanged, TaskChanged, TaskShowed, checked_result, error_text, start
+from dagy.errors import (
+    DagyError,
+    MissingExtraError,
+    RunError,
+    StoreError,
+    TaskTimeoutError,
+    TravelError,
+    WorkerDiedError,
+    shown,
+)
 from dagy.states import State, StateType
 from dagy.values import Deferred
 from dagy_nb.live import LiveRun
@@ -27,10 +37,14 @@ UPDATE_SECONDS = 0.1  # between two updates of a page
 SNAPSHOT_SECONDS = 2.0  # at least, between two snapshots that are sent unasked, while something changes
 SNAPSHOT_RATE = 500_000  # characters a second that they may take up
 
+_WIDEST = "00,000 of 00,000"  # what a mapped task's card must have room for
 _STILL_SECONDS = 5.0  # how long a caller of `wait` lets the picture be made
 
 CellOf: TypeAlias = Callable[[str], str | None]  # the name of a code's file -> what messages call its cell
 E = TypeVar("E", bound=DagyError)
+
+# Errors of no line of the user's: the message of the state that they lead to says all there is to say.
+_SAID = (StoreError, TaskTimeoutError, TravelError, WorkerDiedError)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -87,6 +101,7 @@ class NotebookRun:
         self._begun_at = screen.moment
         self._view: RunView | None = None
         self._live = live
+        self._uncounted = {task.id for task in handle.spec.tasks if task.mapped}
         self._is_asked_for = threading.Event()  # a page wants a snapshot
         self._lock = threading.Lock()
         self._followed = threading.Event()  # the view has everything
@@ -195,7 +210,11 @@ class NotebookRun:
                     if preview is not None:
                         self._live.show(event.task, preview)
             for change in self._live.apply(events):
-                self._finish_task(change)
+                if isinstance(change, ItemChanged):
+                    self._fail_item(change)
+                else:
+                    self._finish_task(change)
+            self._count_items(events)
             delta = self._live.delta()
             if self._view is not None:
                 if delta is not None:
@@ -216,6 +235,18 @@ class NotebookRun:
         preview = self._preview_of(task.value)
         self._live.finish(change.task, preview=preview, error=self._error_text(task.error))
 
+    def _fail_item(self, change: ItemChanged) -> None:
+        errors = self._handle.task_run(change.task).failed_items
+        self._live.fail_item(change.task, change.item, self._error_text(errors.get(change.item)))
+
+    def _count_items(self, events: list[Event]) -> None:
+        """Learn how many items mapped tasks have, once they are at work on them."""
+        for task in {each.task for each in events if isinstance(each, ItemChanged | TaskChanged)} & self._uncounted:
+            count = self._handle.task_run(task).item_count
+            if count is not None:
+                self._live.count_items(task, count)
+                self._uncounted.discard(task)
+
     def _preview_of(self, value: object) -> Preview | None:
         try:
             value = value.value() if isinstance(value, Deferred) else value
@@ -224,7 +255,7 @@ class NotebookRun:
             return Preview("text", sendable(f"a {type(value).__name__} that can't be shown: it raised {shown(error)}"))
 
     def _error_text(self, error: BaseException | None) -> str:
-        return with_cells(error_text(error), self._cell_of)
+        return _told(error, self._cell_of)
 
     def _freeze(self) -> None:
         with self._lock:
@@ -242,6 +273,10 @@ class NotebookRun:
     def _bundle(self) -> dict[str, object]:
         result = self._handle.wait()
         still = result.still(still_previews(self._live.previews()), error=self._error_text)
+        faults = self._live.faults()
+        still = replace(
+            still, tasks=tuple(replace(each, error=faults.get(each.id, each.error)) for each in still.tasks)
+        )
         return {"text/html": sendable(run_html(still)), "text/plain": sendable(str(result))}
 
     def _begin(self, release: Callable[[], None], *, waits: bool) -> None:
@@ -263,7 +298,7 @@ class NotebookRun:
             return run_view(
                 flow_name=spec.name,
                 run_id=self.run_id,
-                picture=svg(spec, {}),
+                picture=svg(spec, {}, details={task.id: _WIDEST for task in spec.tasks if task.mapped}),
                 kernel_id=self._screen.kernel_id,
                 blocking=waits,
                 snapshot=self._live.snapshot,
@@ -286,7 +321,7 @@ def start_run(
     """Begin to run `flow`, and show it as output of the running cell. `waits`: the cell will wait for the run."""
     chosen: LocalOptions = {**options, "capture": True, "keep_results": True}
     program, values, run_options = flow.prepare_local(parameters, **chosen)
-    live = LiveRun(program.spec)
+    live = LiveRun(program.spec, {task: len(items) for task, items in run_options.reused_items.items()})
     release = screen.capture_displays()
     try:
         handle = start(program, values, run_options)
@@ -308,10 +343,15 @@ def completed_result(run: NotebookRun, cell_of: CellOf) -> RunResult:
 
 def without_our_frames(error: E, cell_of: CellOf) -> E:
     """`error`, which notebooks from now on show as the task's own traceback and the message: no frame is Dagy's."""
-    cause = with_cells(error_text(error.__cause__), cell_of).rstrip()
+    cause = _told(error.__cause__, cell_of).rstrip()
     lines = [sendable(each) for each in (cause, "", f"{type(error).__name__}: {error}")]
     vars(error)["_render_traceback_"] = lambda: lines if cause else lines[2:]  # what IPython asks an exception for
     return error
+
+
+def _told(error: BaseException | None, cell_of: CellOf) -> str:
+    """The traceback of `error`, in the notebook's words; empty when there is nothing to add to its message."""
+    return "" if isinstance(error, _SAID) else with_cells(error_text(error), cell_of)
 
 
 def with_cells(text: str, cell_of: CellOf) -> str:

@@ -10,6 +10,7 @@ const BAD = new Set(["FAILED", "TIMED_OUT", "CRASHED"]);
 const LOG_LIMIT = 20000; // characters of a task's output that are kept
 const SHOWN_LIMIT = 20; // displays of a task that are kept
 const SHOWN_SIZE_LIMIT = 4000000; // characters of these displays
+const MOST_REDRAWN = 100; // lines at a log's end that its task may draw over
 const ANSWER_MS = 800; // how long the kernel may take to answer a cancel
 const COUNT_ORDER = [
   "COMPLETED", "RUNNING", "RETRYING", "FAILED", "TIMED_OUT", "CRASHED", "CANCELLED", "SKIPPED", "QUEUED", "PENDING",
@@ -23,6 +24,18 @@ function newer(task, head) {
   return RANK[head.state] >= RANK[task.state];
 }
 
+// The lines of a log, each with its stream, from runs of lines of one stream.
+function linesOf(runs) {
+  return runs.flatMap(([stream, text]) => text.split("\n").map((line) => [stream, line]));
+}
+
+function newest(log) {
+  let size = 0;
+  let kept = log.length;
+  while (kept && size < LOG_LIMIT) size += log[--kept][1].length + 1;
+  return log.slice(kept);
+}
+
 function storeOf(model) {
   let store = stores.get(model);
   if (store) return store;
@@ -34,6 +47,7 @@ function storeOf(model) {
     if (!snapshot.tasks || snapshot.number < store.number) return;
     store.run = snapshot.run;
     store.tasks = structuredClone(snapshot.tasks);
+    for (const task of Object.values(store.tasks)) task.log = linesOf(task.log);
     store.number = snapshot.number;
     tell(null);
   };
@@ -50,11 +64,10 @@ function storeOf(model) {
     for (const [id, head] of Object.entries(message.tasks)) {
       if (newer(store.tasks[id], head)) Object.assign(store.tasks[id], head);
     }
-    for (const [id, stream, text] of message.written) {
+    for (const [id, gone, runs] of message.written) {
       const log = store.tasks[id].log;
-      log.push([stream, text]);
-      let size = log.reduce((sum, [, each]) => sum + each.length, 0);
-      while (size > LOG_LIMIT && log.length > 1) size -= log.shift()[1].length;
+      log.splice(Math.max(0, log.length - gone)); // the task has drawn over these lines
+      store.tasks[id].log = newest(log.concat(linesOf(runs)));
       changed.add(id);
     }
     for (const [id, preview] of message.shown) {
@@ -99,21 +112,21 @@ function duration(milliseconds) {
   return hours ? `${hours} h ${two(minutes)} min` : `${minutes} min ${two(whole % 60)} s`;
 }
 
-// What a terminal would show of it: a line drawn over itself is its last version, colours are left out.
-function folded(text) {
-  return text
-    .replace(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, "")
-    .split("\n")
-    .map((line) => line.replace(/\r+$/, "").split("\r").pop())
-    .join("\n");
+function plain(line) {
+  return line.replace(/\u001b\[[0-9;]*m/g, ""); // without colours
 }
 
 function lastLine(task) {
-  let text = "";
-  for (let i = task.log.length - 1; i >= 0 && text.trim().indexOf("\n") < 0 && text.length < 2000; i--) {
-    text = task.log[i][1] + text;
-  }
-  return folded(text).trim().split("\n").pop();
+  const found = task.log.findLast(([, line]) => plain(line).trim());
+  return found ? plain(found[1]).trim() : "";
+}
+
+// How far a mapped task is: "3 of 10 items, 1 failed".
+function progressOf({ items }) {
+  if (!items || items.count === null) return "";
+  const number = (each) => each.toLocaleString("en");
+  const failed = items.failed ? `${number(items.failed)} failed` : "";
+  return [`${number(items.done)} of ${number(items.count)}`, failed].filter(Boolean).join(", ");
 }
 
 // Rich output is the user's own, but it may quote data from anywhere: it is shown where no script runs and nothing loads.
@@ -140,6 +153,11 @@ function preview({ kind, content }) {
     if (body) frame.style.height = `${Math.min(420, body.scrollHeight + 4)}px`;
   });
   return frame;
+}
+
+// What tells a preview from another, shortly.
+function markOf({ content }) {
+  return [content.length, content.slice(-60)];
 }
 
 // The kernel did not answer although its cell waits for this very run: let the Jupyter server interrupt it.
@@ -268,8 +286,8 @@ function render({ model, el }) {
     const state = store.run.state || "PENDING";
     el.dataset.state = state;
     drawBadge(badge, state);
-    status.textContent = looks[state].label;
-    status.title = store.run.message || "";
+    status.textContent = [looks[state].label, store.run.message].filter(Boolean).join(": ");
+    status.title = status.textContent;
     elapsed.textContent = timeOf(store.run);
     const total = {};
     for (const id of ids) total[store.tasks[id].state] = (total[store.tasks[id].state] || 0) + 1;
@@ -294,7 +312,10 @@ function render({ model, el }) {
     const before = parts.row.dataset.state;
     parts.row.dataset.state = task.state;
     drawBadge(parts.badge, task.state);
-    parts.state.textContent = looks[task.state].label + (task.attempt > 1 ? `, attempt ${task.attempt}` : "");
+    const attempt = task.attempt > 1 ? `attempt ${task.attempt}` : "";
+    const progress = progressOf(task);
+    parts.state.textContent = [looks[task.state].label, attempt, progress].filter(Boolean).join(", ");
+    parts.state.title = parts.state.textContent;
     parts.time.textContent = timeOf(task);
     parts.line.textContent = (task.state !== "RUNNING" && task.message) || lastLine(task);
     parts.line.title = parts.line.textContent;
@@ -304,45 +325,55 @@ function render({ model, el }) {
     if (!node) return;
     node.dataset.state = task.state;
     node.querySelector(".dagy-icon")?.setAttribute("d", looks[task.state].icon);
-    node.setAttribute("aria-label", `${id}: ${looks[task.state].label}`);
+    node.setAttribute("aria-label", [`${id}: ${looks[task.state].label}`, progress].filter(Boolean).join(", "));
     const detail = node.querySelector(".dagy-detail");
     const text = [timeOf(task), task.attempt > 1 ? `×${task.attempt}` : ""].filter(Boolean).join(" ");
-    if (detail) detail.textContent = FINAL.has(task.state) && text ? text : looks[task.state].label;
+    if (detail) detail.textContent = progress || (FINAL.has(task.state) && text) || looks[task.state].label;
   }
 
   function drawBody(id) {
     const task = store.tasks[id];
-    const body = rows.get(id).body;
-    const key = JSON.stringify([task.log.length, task.log.at(-1), task.shown.length, task.error, task.state]);
-    if (body.dataset.key === key) return;
-    body.dataset.key = key;
-    const content = [];
-    if (task.message) content.push(make("div", "dagy-message", task.message));
-    if (task.log.length) {
-      const log = make("pre", "dagy-log");
-      log.setAttribute("aria-label", `output of ${id}`);
-      log.tabIndex = 0;
-      for (const [stream, text] of joined(task.log)) log.append(make("span", `dagy-${stream}`, folded(text)));
-      content.push(log);
-    }
-    content.push(...task.shown.map(preview));
-    if (task.error) content.push(make("pre", "dagy-error", task.error));
-    if (task.preview) {
-      content.push(make("div", "dagy-caption", "result"), preview(task.preview));
-    }
-    if (!content.length) content.push(make("div", "dagy-nothing", FINAL.has(task.state) ? "no output" : "no output yet"));
-    body.replaceChildren(...content);
-    const log = body.querySelector(".dagy-log");
-    if (log) log.scrollTop = log.scrollHeight;
+    const { body } = rows.get(id);
+    const isFinal = FINAL.has(task.state);
+    const isEmpty = !(task.message || task.log.length || task.shown.length || task.error || task.preview);
+    section(body, "message", [task.message], () => [make("div", "dagy-message", task.message)]);
+    if (task.items) section(body, "error", [task.error], () => [make("pre", "dagy-error", task.error)]);
+    section(body, "log", task.log.slice(-MOST_REDRAWN).concat(task.log.length), () => logOf(id, body));
+    section(body, "shown", task.shown.map(markOf), () => task.shown.map(preview));
+    if (!task.items) section(body, "error", [task.error], () => [make("pre", "dagy-error", task.error)]);
+    section(body, "result", [task.preview && markOf(task.preview)], () => [make("div", "dagy-caption", "result"), preview(task.preview)]);
+    const nothing = isFinal ? "no output" : "no output yet";
+    section(body, "nothing", [isEmpty && nothing], () => [make("div", "dagy-nothing", nothing)]);
   }
 
-  function joined(log) {
-    const found = [];
-    for (const [stream, text] of log) {
-      if (found.length && found.at(-1)[0] === stream) found.at(-1)[1] += text;
-      else found.push([stream, text]);
+  // Draw a part of a task's panel anew if what it shows has changed; nothing, if that is nothing.
+  function section(body, name, shown, draw) {
+    const key = JSON.stringify(shown);
+    let part = body.querySelector(`:scope > [data-part="${name}"]`);
+    if (!part) {
+      part = make("div");
+      part.dataset.part = name;
+      body.append(part);
     }
-    return found;
+    if (part.dataset.key === key) return;
+    part.dataset.key = key;
+    part.replaceChildren(...(shown.some((each) => each) ? draw() : []));
+  }
+
+  function logOf(id, body) {
+    const before = body.querySelector(".dagy-log");
+    const log = make("pre", "dagy-log");
+    log.setAttribute("aria-label", `output of ${id}`);
+    log.tabIndex = 0;
+    let run = null;
+    for (const [stream, line] of store.tasks[id].log) {
+      if (run?.className !== `dagy-${stream}`) log.append((run = make("span", `dagy-${stream}`)));
+      run.append(`${plain(line)}\n`);
+    }
+    const isAtEnd = !before || before.scrollTop + before.clientHeight >= before.scrollHeight - 4;
+    const { scrollTop } = before || {};
+    requestAnimationFrame(() => { log.scrollTop = isAtEnd ? log.scrollHeight : scrollTop; });
+    return [log];
   }
 
   function draw(changed) {

@@ -10,6 +10,8 @@ from .peers import with_dagy
 from .peers.cell import measure
 from .shapes import chain, fan_out, layers, run_in_order, run_in_threads
 
+pytestmark = pytest.mark.program
+
 LITTLE = Effort(rounds=1, share=0.001)
 OF_PROCESSES = {
     "hundred-thousand",

@@ -19,6 +19,8 @@ from dagy.cli import app
 from dagy.cli.app import ExitCode
 from dagy.version import __version__
 
+pytestmark = pytest.mark.program
+
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOWS = """

@@ -17,6 +17,8 @@ from dagy.engine import RunOptions, new_run_id, run
 from dagy.runs import RunRecorder
 from dagy.runs.store import FILE_NAME, Store
 
+pytestmark = pytest.mark.program
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

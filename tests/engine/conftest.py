@@ -28,10 +28,8 @@ class Bench:
         options: Mapping[str, Any] | None = None, **parameters: Any,
     ) -> RunHandle:  # fmt: skip
         program, values = flow.prepare(**parameters)
-        driver = Driver(
-            program, values, RunOptions("run-1", max_workers=max_workers, fail_fast=fail_fast, capture=capture, **(options or {})),
-            timers=self.timers, clock=self.clock, chance=self.chance,
-        )  # fmt: skip
+        chosen = RunOptions("run-1", max_workers=max_workers, fail_fast=fail_fast, capture=capture, **(options or {}))
+        driver = Driver(program, values, chosen, timers=self.timers, clock=self.clock, chance=self.chance)
         driver.start()
         return RunHandle(driver)
 

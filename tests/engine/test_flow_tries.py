@@ -112,9 +112,7 @@ def test_a_run_that_takes_too_long_has_timed_out_and_its_tasks_are_stopped(bench
     bench.timers.advance(60)
     result = handle.wait(10)
     assert str(result.state) == "TIMED_OUT: the flow ran out of time after 60 s"
-    assert {str(each.state) for each in result.task_runs.values()} == {
-        "CANCELLED: the flow ran out of time after 60 s"
-    }
+    assert {str(each.state) for each in result.task_runs.values()} == {"CANCELLED: the flow ran out of time after 60 s"}
 
 
 def test_run_local_raises_when_the_run_took_too_long():

@@ -100,6 +100,7 @@ def test_each_stream_has_a_cursor_of_its_own():
 
 def test_nested_bars_of_tqdm_keep_a_line_each():
     import tqdm
+
     paper = io.StringIO()
     for _ in tqdm.trange(3, file=paper, desc="outer", mininterval=0, position=0):
         for _ in tqdm.trange(50, file=paper, desc="inner", mininterval=0, position=1, leave=False):

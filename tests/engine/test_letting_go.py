@@ -95,7 +95,7 @@ def chain() -> Any:
 
 def test_a_result_that_was_let_go_is_asked_for_in_vain_and_the_remedy_is_named():
     result = small(chain).run_local()
-    with pytest.raises(ResultGoneError, match="'make' was let go .* run with keep_results=True to keep it"):
+    with pytest.raises(ResultGoneError, match=r"'make' was let go .* run with keep_results=True to keep it"):
         result.result_of("make")
 
 

@@ -694,6 +694,12 @@ def test_no_more_items_run_than_there_are_workers_and_they_start_in_order():
     assert lines(step(run, returned("m", item=2))) == ["m[2]#1 COMPLETED", "start m[3]#1"]
 
 
+def test_all_items_go_before_what_became_ready_after_their_task():
+    run = machine({"m": [], "b": [], "c": ["b"]}, max_workers=1)
+    assert after(run, MapSized("m", 2), returned("b"))[-1] == "start m[0]#1"
+    assert lines(step(run, returned("m", item=0)))[-1] == "start m[1]#1"
+
+
 def test_expanding_holds_no_worker():
     assert after(machine({"m": [], "b": []}, max_workers=1)) == ["m#1 RUNNING", "expand m", "start b#1"]
 

@@ -180,7 +180,7 @@ def test_what_turns_out_to_be_no_list_is_refused_with_the_remedy(given: object):
     def wrong() -> Any:
         return given
 
-    with pytest.raises(TaskFailedError, match="mapped over 'x', so it must be a list, not .* by name") as caught:
+    with pytest.raises(TaskFailedError, match=r"mapped over 'x', so it must be a list, not .* by name") as caught:
         value_of(lambda: double.map(wrong()))
     assert isinstance(caught.value.__cause__, ParameterError)
 

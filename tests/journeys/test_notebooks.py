@@ -16,6 +16,8 @@ import nbclient
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.program
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 QUICKSTART_TASKS = ("raw", "checked", "clean", "body", "diet", "features", "model", "summary", "chart")

@@ -23,6 +23,9 @@ from dagy_nb.directives import (
         ("--retry-delay 0.5,1,2", None, {"retry_delay_seconds": [0.5, 1, 2]}),
         ("--retry-jitter 0.5", None, {"retry_jitter_factor": 0.5}),
         ("--timeout 30", None, {"timeout_seconds": 30}),
+        ("--isolation process", None, {"isolation": "process"}),
+        ("--cache clean", "clean", {"cache": True}),
+        ("--cache-for 60", None, {"cache": 60}),
         ("--concurrency 4", None, {"concurrency_limit": 4}),
         ("--executor step-functions", None, {"executor": "step-functions"}),
         ("--description 'Reads it # all'", None, {"description": "Reads it # all"}),
@@ -43,11 +46,20 @@ def test_a_flow_line_becomes_arguments_of_flow() -> None:
     assert parse_flow(line) == FlowDirective("etl", {"version": "1.2.0", "description": "Every night"})
 
 
+def test_a_flow_line_says_how_the_run_as_a_whole_is_tried_again_and_limited() -> None:
+    line = "--retries 2 --retry-delay 1,5 --timeout 600"
+
+    options = {"retries": 2, "retry_delay_seconds": [1, 5], "timeout_seconds": 600}
+    assert parse_flow(line) == FlowDirective(None, options)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("--retires 3", "has no option '--retires'; did you mean '--retries'"),
-        ("--cache", "its options: --retries, --retry-delay"),
+        ("--cash", "its options: --retries, --retry-delay"),
+        ("--cache-for 0", "not a number of seconds above 0"),
+        ("--isolation loop", "choose from"),
         ("--retries two", "'two' is not a whole number from 0 up"),
         ("--retries -1", "'-1' is not a whole number from 0 up"),
         ("--concurrency 0", "'0' is not a whole number from 1 up"),

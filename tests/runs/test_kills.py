@@ -1,5 +1,7 @@
 """A process may be killed at any point: nothing that was acknowledged is lost, and nothing recorded is done again.
 
+pytestmark = pytest.mark.program
+
 DAGY_KILL_ROUNDS=2000 makes more of the random rounds, DAGY_PROCESSES=32 more processes at once.
 """
 

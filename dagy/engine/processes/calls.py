@@ -252,8 +252,8 @@ class ProcessPool:
             return self._ready_nursery().pid
 
     def warm_up(self) -> None:
-        """Start what takes time to start; returns at once."""
-        with self._lock:
+        """Start what takes time to start; returns at once. When that fails the first call says so."""
+        with self._lock, suppress(OSError):
             self._ready_nursery()
 
     def trim(self) -> None:
@@ -387,12 +387,14 @@ class _Worker:
         for start in range(0, len(attached), _MOST_ATTACHED):
             send(self._line, "attached", (), attached[start : start + _MOST_ATTACHED])
         digest, is_known = function.digest, function.digest in self._known
-        news = None if surroundings is self._surroundings else surroundings
+        are_new = surroundings is not self._surroundings
         parts = [] if spare is None else [spare]
+        if are_new:
+            parts.append(pack(surroundings))
         if not is_known:
             parts.append(function.packed)
         parts.append(inputs)
-        send(self._line, "call", (digest, is_async, news, not is_known, spare is not None), parts)
+        send(self._line, "call", (digest, is_async, are_new, not is_known, spare is not None), parts)
         self._surroundings = surroundings
         self._known[digest] = None
         self._known.move_to_end(digest)
@@ -472,7 +474,7 @@ class _Nursery:
         self._mark = f"{self._owner}-{time.time_ns()}"
         self._line, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-        with far_end:
+        try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, *flags, "-c", _NURSERY, str(far_end.fileno()), *sys.path],
                 pass_fds=[far_end.fileno()],
@@ -481,6 +483,11 @@ class _Nursery:
                 env={**os.environ, MARK: self._mark},
                 start_new_session=True,  # so that Ctrl-C in a terminal does not reach it
             )
+        except BaseException:
+            self._line.close()
+            raise
+        finally:
+            far_end.close()
 
     @property
     def is_ours(self) -> bool:
@@ -509,9 +516,14 @@ class _Nursery:
 
     def sweep(self) -> None:
         """Kill what is left of the workers when somebody has killed the nursery: the workers died with it."""
+        from subprocess import TimeoutExpired
+
         import psutil
 
-        self._process.wait()
+        try:
+            self._process.wait(_LAST_SECONDS)
+        except TimeoutExpired:  # it lives, and sees to its workers itself
+            return
         for _ in range(_MOST_SWEEPS):
             found = [each for each in psutil.process_iter() if _mark_of(each) == self._mark]
             if not found:

@@ -95,7 +95,7 @@ class Worker:
 
     def _answer(self, call: Message, attached: list[Packed]) -> bool:
         """Run a call and tell how it went: whether this worker can take another one."""
-        digest, is_async, surroundings, has_function, has_spare = call.fields
+        digest, is_async, has_surroundings, has_function, has_spare = call.fields
         parts = call.parts[::-1]
         spares = Spares()
         if has_spare:
@@ -107,9 +107,9 @@ class Worker:
                 self._is_running = True
                 if self._was_told_to_stop:
                     raise Stopped
-                if surroundings is not None:
-                    self._surroundings = surroundings
-                    surroundings.take_on()
+                if has_surroundings:
+                    self._surroundings = cast(Surroundings, unpack(parts.pop()))
+                    self._surroundings.take_on()
                     if self._mark is not None:
                         os.putenv(MARK, self._mark)
                 if has_function:

@@ -153,16 +153,14 @@ class Nursery:
 
     def _tell(self, is_clean: bool, until: float, number: int, status: int) -> bool:
         """Tell the worker's user that it has ended, once it and all below it is gone: whether that is done."""
-        is_late = time.monotonic() > until
-        if not is_clean and not is_late:
+        if not is_clean and time.monotonic() <= until:
             return False
         line = self._lines[number]
         try:
             send(line, "ended", (status,), flags=socket.MSG_DONTWAIT)
-        except BlockingIOError:  # its user has not read yet what the worker sent before
-            if not is_late:
-                return False
-        except OSError:
+        except BlockingIOError:  # its user has not read yet what the worker sent before, but will
+            return False
+        except OSError:  # its user has closed the line
             pass
         line.close()
         del self._lines[number]

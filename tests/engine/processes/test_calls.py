@@ -32,8 +32,11 @@ import pytest
 from dagy.engine.output import current_sink
 from dagy.engine.processes import ProcessCall, ProcessPool, pack_function
 from dagy.engine.processes.errors import StandIn
+from dagy.engine.processes.nursery import _SWEEP_SECONDS
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
+
+pytestmark = pytest.mark.program
 
 
 @pytest.fixture(scope="module")
@@ -460,6 +463,29 @@ def test_a_worker_finds_the_directory_and_environment_of_the_caller_as_they_are_
     monkeypatch.syspath_prepend(str(tmp_path))
     found = call(pool, lambda: (Path.cwd(), os.environ["DAGY_ODD"], sys.path[0]))
     assert found == (tmp_path, "now", str(tmp_path))
+
+
+def test_an_environment_of_any_size_goes_along(pool, monkeypatch):
+    for number in range(3):
+        monkeypatch.setenv(f"DAGY_LARGE_{number}", "x" * 100_000)
+    assert call(pool, lambda: len(os.environ["DAGY_LARGE_2"])) == 100_000
+
+
+def test_the_end_of_a_worker_is_told_however_late_its_user_reads(pool):
+    def talks_and_dies() -> None:
+        threading.Timer(0.1, os._exit, (3,)).start()
+        while True:
+            logging.warning("x" * 8_000)  # until nothing more fits into the line
+
+    pauses = [_SWEEP_SECONDS + 0.3]
+
+    def pause_once(text: str) -> None:
+        if pauses:
+            threading.Event().wait(pauses.pop())
+
+    with pytest.raises(WorkerDiedError, match="exit code 3"):
+        call(pool, talks_and_dies, sink=Written(on_write=pause_once))
+
 
 
 def test_a_warm_worker_does_not_run_code_that_has_changed_since(pool, tmp_path, monkeypatch):

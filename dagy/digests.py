@@ -58,6 +58,8 @@ def identity(value: object, code: CodeName | None = None, *, called: str = "it")
         return Identity(None, f"{called}{walk.where()} {error}")
     except RecursionError:  # of a set in a set in a set
         return Identity(None, f"{called} is nested too deep")
+    except Exception as error:  # noqa: BLE001 (the objects' own code)
+        return Identity(None, f"{called}{walk.where()} can't be told apart: {sentence(error)}")
 
 
 class _NoIdentityError(Exception):

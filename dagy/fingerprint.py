@@ -54,14 +54,17 @@ _Chain: TypeAlias = tuple[str, ...]  # ("np", "linalg", "norm"): a name, and the
 _FUTURES = sum({getattr(__future__, each).compiler_flag for each in __future__.all_feature_names})
 _STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 (compared with text, many times)
 _C_CODE = (BuiltinFunctionType, type(list.append), type(object.__init__), type(dict.__dict__["fromkeys"]))
+_OURS = ("dagy", "dagy_nb")
 _NO_CONTENT = (GetSetDescriptorType, MemberDescriptorType, ModuleType)
 # What Python, `dataclass`, `Enum`, `ABC` and pydantic keep in a class beside what its author wrote.
-_BOOKKEEPING = """
+_BOOKKEEPING = frozenset(
+    """
     __module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__ __firstlineno__ __static_attributes__
     __match_args__ __dataclass_params__ __dataclass_fields__ __abstractmethods__ _abc_impl __orig_bases__
     __parameters__ __type_params__ __signature__ __class_vars__ __private_attributes__ __annotations_cache__
     __classdictcell__
-"""
+    """.split()  # noqa: SIM905 (a line for each name would fill the page)
+)
 _SECRET = re.compile(r"(?i)secret|token|passw|credential|api_?key")  # names of what is not to be shown
 _SHOWN = frozenset({str, int, float, bool, type(None), complex, bytes})
 
@@ -336,7 +339,7 @@ class _Reach:
 
     def class_body(self, label: str, found: type) -> None:
         """What a class is made of, as it is now."""
-        held, bookkeeping = vars(found), _BOOKKEEPING.split()
+        held = vars(found)
         lines = [f"class {found.__qualname__}({', '.join(each.__qualname__ for each in found.__bases__)})"]
         for each in (*found.__bases__, type(found)):
             self.label(each)
@@ -355,7 +358,7 @@ class _Reach:
             members = {name: each._value_ for name, each in found._member_map_.items()}
             self.constant(members, f"{found.__qualname__} (its members)", None)
         for name, value in list(held.items()):
-            if not (name in bookkeeping or name.startswith("__pydantic_") or _is_sunder(name, found)):
+            if not (name in _BOOKKEEPING or name.startswith("__pydantic_") or _is_sunder(name, found)):
                 self.attribute(found, name, value)
 
     def attribute(self, of: type, name: str, value: Any) -> None:
@@ -454,7 +457,6 @@ class _SourceFile:
     """A file's text, parsed, with the code that it compiles to."""
 
     def __init__(self, text: str, filename: str, flags: int) -> None:
-        self.text = text
         self.codes: dict[tuple[int, str], list[CodeType]] = {}
         self.nodes: dict[tuple[int, str], list[ast.AST]] = {}
         try:
@@ -483,17 +485,13 @@ class _SourceFile:
         return nodes[0] if len(nodes) == 1 and code in codes else None
 
 
-_FILES: dict[tuple[str, int], _SourceFile] = {}
+_source_file = functools.lru_cache(maxsize=256)(_SourceFile)  # a notebook has a new one each time a cell runs
 
 
 def _node_of(code: CodeType, names: dict[str, Any]) -> ast.AST | None:
-    filename, flags = code.co_filename, code.co_flags & _FUTURES
-    linecache.checkcache(filename)
-    text = "".join(linecache.getlines(filename, names))
-    known = _FILES.get((filename, flags))
-    if known is None or known.text != text:
-        known = _FILES[(filename, flags)] = _SourceFile(text, filename, flags)
-    return known.node(code)
+    linecache.checkcache(code.co_filename)
+    text = "".join(linecache.getlines(code.co_filename, names))
+    return _source_file(text, code.co_filename, code.co_flags & _FUTURES).node(code)
 
 
 def _plain_source(node: ast.AST, names: Mapping[str, Any] | None = None) -> str:
@@ -610,9 +608,8 @@ def _origin_of(value: Any) -> _Origin:
     if type(value) is FunctionType and _is_generated(value.__code__):
         return "python"
     if type(value) is FunctionType and not value.__code__.co_filename.startswith("<"):
-        return (
-            "dagy" if module.partition(".")[0] in ("dagy", "dagy_nb") else _origin_of_file(value.__code__.co_filename)
-        )
+        is_ours = module.partition(".")[0] in _OURS
+        return "dagy" if is_ours else _origin_of_file(value.__code__.co_filename)
     return _origin_of_module(module)
 
 
@@ -623,7 +620,7 @@ def _is_generated(code: CodeType) -> bool:
 
 def _origin_of_module(name: str, names: Mapping[str, Any] | None = None) -> _Origin:
     top = name.partition(".")[0]
-    if top in ("dagy", "dagy_nb"):
+    if top in _OURS:
         return "dagy"
     if name == "__main__":
         return "own"

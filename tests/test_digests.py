@@ -317,6 +317,16 @@ def test_a_value_is_not_used_up_by_telling_it() -> None:
     assert list(items) == [1, 2]
 
 
+def test_an_object_whose_own_code_raises_has_no_digest_and_says_why() -> None:
+    class Rows:
+        def __reduce_ex__(self, protocol: object) -> Any:
+            return list, (), None, (1 // each for each in (1, 0))
+
+    assert identity([Rows()], lambda code: "code").reason == "it[0] can't be told apart: " + (
+        "ZeroDivisionError: integer division or modulo by zero"
+    )
+
+
 def test_code_is_told_apart_by_whoever_knows_it() -> None:
     def by_line(code: Callable[..., Any]) -> str | None:
         return str(code.__code__.co_firstlineno) if hasattr(code, "__code__") else code.__qualname__

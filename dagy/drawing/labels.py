@@ -26,9 +26,15 @@ def kinds(states: States) -> dict[str, StateType]:
 
 
 def names(spec: FlowSpec) -> dict[str, str]:
-    """For each task's id what to call it: its name, or its id where several tasks have the same name."""
+    """For each task's id what to call it: its name, or its id where several tasks have the same name.
+
+    A mapped task is called `fetch[…]`, as its items are `fetch[0]`, `fetch[1]`, ...
+    """
     times = Counter(task.name for task in spec.tasks)
-    return {task.id: task.name if times[task.name] == 1 else task.id for task in spec.tasks}
+    return {
+        task.id: (task.name if times[task.name] == 1 else task.id) + ("[…]" if task.mapped else "")
+        for task in spec.tasks
+    }
 
 
 def elided(text: str, limit: int = 28) -> str:

@@ -204,7 +204,7 @@ class Driver:
             started_at=None if started is None else started / 1e9,
             ended_at=None if started is None or ended is None else ended / 1e9,
             error=None if line.state.is_completed else self._values.error_of(task_id),
-            value=self._values.of(task_id),
+            value=opened(self._values.of(task_id)),
             output=output,
             item_count=None if line.items is None else line.items.count,
             failed_items=self._values.item_errors(task_id),

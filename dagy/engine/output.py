@@ -73,8 +73,9 @@ def deliver(sink: Sink | None, stream: str, text: str) -> None:
     if sink is None or sink.write(stream, text) is False:
         found = sys.stdout if stream == "stdout" else sys.stderr
         base = found._base if isinstance(found, _StreamProxy) else found
-        base.write(text)
-        base.flush()
+        if base is not None:  # else the program has no such stream, and printing does nothing
+            base.write(text)
+            base.flush()
 
 
 class Capture:
@@ -148,8 +149,8 @@ CAPTURE = Capture()
 class _StreamProxy(io.TextIOBase):
     """A text stream that writes to the calling task's sink, and outside tasks to `base`."""
 
-    def __init__(self, name: str, base: TextIO) -> None:
-        self._base = base
+    def __init__(self, name: str, base: TextIO | None) -> None:
+        self._base = _Nowhere() if base is None else base
         self._name = name
         self._binary = threading.local()
 
@@ -203,6 +204,13 @@ class _StreamProxy(io.TextIOBase):
         return getattr(self._base, name)
 
 
+class _Nowhere(io.TextIOBase):
+    """Stands where a program has no stream at all, as one without a terminal may: what is printed there is gone."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 class _BytesToTask(io.RawIOBase):
     """A binary stream that writes to a task's text stream; a character may come in pieces."""
 
@@ -223,6 +231,18 @@ class _BytesToTask(io.RawIOBase):
 # ---- logging
 
 _FORMATTER = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
+
+
+def record_text(record: logging.LogRecord) -> str:
+    """A log record as a task's output has it, with its newline; empty if its arguments don't fit its message.
+
+    Of that logging itself tells, as of all that goes wrong in a handler.
+    """
+    try:
+        return _FORMATTER.format(record) + "\n"
+    except Exception:  # noqa: BLE001 (the user's own arguments)
+        logging.Handler().handleError(record)
+        return ""
 
 
 def _giving_records(base: Callable[[logging.Logger, logging.LogRecord], None]) -> object:
@@ -266,12 +286,8 @@ def _printing_outside_tasks(base: Callable[[Any, logging.LogRecord], None]) -> o
 
 def _give(record: logging.LogRecord, sink: Sink) -> bool:
     """Give the record to the task; whether it is to be printed as well."""
-    try:
-        text = _FORMATTER.format(record)
-    except Exception:  # noqa: BLE001 (the user's own arguments don't fit the message)
-        logging.Handler().handleError(record)
-        return False
-    return sink.write("log", text + "\n") is False
+    text = record_text(record)
+    return bool(text) and sink.write("log", text) is False
 
 
 def _reaches_root(logger: logging.Logger) -> bool:

@@ -11,7 +11,6 @@ from dagy import drawing
 from dagy.errors import ResultGoneError, TaskFailedError, UnknownTaskError, shown
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
-from dagy.values import Deferred
 
 
 class Gone:
@@ -122,7 +121,7 @@ class RunResult:
                 f"the result of task {found.id!r} was let go once the last task that needs it had it; "
                 "run with keep_results=True to keep it, or return it from the flow"
             )
-        return found.value.value() if isinstance(found.value, Deferred) else found.value
+        return found.value
 
     def __getitem__(self, name: str) -> Any:
         return self.result_of(name)

@@ -28,7 +28,7 @@ from dagy.engine.keeping import CacheEntry
 from dagy.errors import DagyError, StoreError, TravelError, UnknownTaskError
 from dagy.fingerprint import Fingerprint, changes, fingerprint
 from dagy.program import TaskCode
-from dagy.runs.store import storable, text_of
+from dagy.runs.database import Database, Layout, storable, text_of
 from dagy.settings import made_private
 from dagy.spec import TaskSpec
 from dagy.values import Deferred, described, encode, read_trusted
@@ -44,7 +44,6 @@ INLINE_LIMIT = 8_192  # bytes up to which a value is kept in the cache's file it
 ROW_COST = 1_024  # bytes that a result is counted with beside its value
 WAIT_SECONDS = 5.0  # how long to wait for other processes
 
-_VERSION = 1
 _NEAREST = 50  # how many earlier results are compared with a call that was not found
 _TABLES = (
     "CREATE TABLE codes (digest TEXT PRIMARY KEY, parts TEXT NOT NULL) WITHOUT ROWID",  # parts: JSON, by name
@@ -87,6 +86,13 @@ _TABLES = (
     BEGIN UPDATE total SET size = size - old.size - {ROW_COST}; END
     """,
 )
+_LAYOUT = Layout(
+    name="cache",
+    file_name=FILE_NAME,
+    application_id=0x44414743,  # "DAGC"
+    migrations=(_TABLES,),
+    remedy="Clear it with: dagy cache clear",
+)
 
 
 class Kept(NamedTuple):
@@ -122,18 +128,23 @@ class LocalCache:
         self.limit = limit
         self.clock = clock
         self._lock = threading.RLock()
-        self._db: sqlite3.Connection | None = None
-        self._pid = 0
+        self._database: Database | None = None
         self._secret = b""
         self._code: dict[int, tuple[Callable[..., Any], Fingerprint]] = {}
         self._said: set[str] = set()
 
+    def __enter__(self) -> LocalCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Give back the file; the next use opens it again."""
         with self._lock:
-            if self._db is not None and self._pid == os.getpid():
-                self._db.close()
-            self._db = None
+            if self._database is not None:
+                self._database.close()
+            self._database = None
 
     # -- in a run ----------------------------------------------------------------------------------------------------
 
@@ -142,7 +153,7 @@ class LocalCache:
         try:
             return self._entry(task, code, inputs)
         except Exception as error:  # noqa: BLE001 (whatever it is, the task can run without the cache)
-            self._say(f"the cache can't be used: {error}; if that goes on, clear it with: dagy cache clear")
+            self._say(f"the cache can't be used: {error}")
             return _Entry()
 
     def _entry(self, task: TaskSpec, code: TaskCode, inputs: Mapping[str, Any]) -> CacheEntry:
@@ -388,45 +399,22 @@ class LocalCache:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of what the block does, or nothing if it raises. Raises `StoreError`."""
-        with self._reading() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+        database = self._opened()
+        with database.writing() as db:
+            yield db
+        database.tidy()
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        import sqlite3
+    def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        return self._opened().reading()
 
+    def _opened(self) -> Database:
         with self._lock:
-            try:
-                yield self._connection()
-            except sqlite3.Error as error:
-                raise StoreError(f"the cache {str(self.path)!r}: {error}") from error
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._db is None or self._pid != os.getpid():  # a connection does not survive a fork
-            self._db, self._pid = self._opened(), os.getpid()
-        return self._db
-
-    def _opened(self) -> sqlite3.Connection:
-        import sqlite3
-
-        made_private(self.folder)
-        made_private(self.values)
-        self._secret = _secret(self.values / "key")
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            _prepare(db, self.path)
-        except BaseException:
-            db.close()
-            raise
-        return db
+            if self._database is None:
+                made_private(self.folder)
+                made_private(self.values)
+                self._secret = _secret(self.values / "key")
+                self._database = Database(self.folder, _LAYOUT, warn_seconds=WAIT_SECONDS, wait_seconds=WAIT_SECONDS)
+            return self._database
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,26 +468,6 @@ def _secret(path: Path) -> bytes:
         finally:
             half.unlink(missing_ok=True)
     return path.read_bytes()
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, if nobody has yet."""
-    version = _version(db)
-    if version not in (0, _VERSION):
-        raise StoreError(f"the cache {str(path)!r} is of another dagy; clear it with: dagy cache clear")
-    if version == 0:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("BEGIN EXCLUSIVE")
-        if _version(db) == 0:
-            for each in _TABLES:
-                db.execute(each)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("COMMIT")
-    db.execute("PRAGMA synchronous = NORMAL")
-
-
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _drop_unused_code(db: sqlite3.Connection) -> None:

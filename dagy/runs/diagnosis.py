@@ -12,9 +12,10 @@ from typing import Literal
 
 from dagy.errors import StoreError
 from dagy.runs.checks import violations
-from dagy.runs.recovery import recover
+from dagy.runs.database import can_lose_the_log, sqlite_version
+from dagy.runs.recovery import opened
 from dagy.runs.schema import MIGRATIONS
-from dagy.runs.store import FILE_NAME, Store, can_lose_the_log, sqlite_version
+from dagy.runs.store import FILE_NAME
 
 _OVER_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs")
 
@@ -84,12 +85,7 @@ def _folder(folder: Path) -> Iterator[Finding]:
 
 def _history(local_dir: Path, *, verify: bool) -> Iterator[Finding]:
     size = (local_dir / FILE_NAME).stat().st_size
-    try:
-        store = Store(local_dir)
-        ended = recover(store, time.time_ns)
-    except StoreError:
-        store = Store(local_dir, write=False)
-        ended = []
+    store, ended = opened(local_dir, time.time_ns)
     with store:
         with store.reading() as db:
             damage = [text for (text,) in db.execute("PRAGMA quick_check(5)") if text != "ok"]

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
-from dagy.errors import StoreError, UnknownRunError, UnknownTaskError
+from dagy.errors import UnknownRunError, UnknownTaskError
+from dagy.runs.database import storable, text_of
 from dagy.runs.output import FILE_NAME as OUTPUT_NAME
 from dagy.runs.output import Written, read_output
 from dagy.runs.owners import Owner
-from dagy.runs.recovery import recover
+from dagy.runs.recovery import opened, recover
 from dagy.runs.results import Kept, RecordedValue
 from dagy.runs.schema import DISPLAY, HOOK, ITEM, OUTPUT, RUN, STATE_OF, STATES, TASK
-from dagy.runs.store import FILE_NAME, Store, text_of
+from dagy.runs.store import FILE_NAME, Store
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 _RUNNING = STATES[StateType.RUNNING]
+_MOST = 2**63 - 1  # that SQLite can count
 LATEST = "latest"  # what names the newest run
 
 
@@ -98,12 +100,7 @@ class History:
         self.recovered: list[str] = []
         if not (local_dir / FILE_NAME).exists():
             return
-        try:
-            self._store = Store(local_dir)
-            self.recovered = recover(self._store, clock)
-        except StoreError:
-            self.close()
-            self._store = Store(local_dir, write=False)
+        self._store, self.recovered = opened(local_dir, clock)
 
     def __enter__(self) -> History:
         return self
@@ -122,20 +119,22 @@ class History:
         """The newest runs first, at most `limit`."""
         wanted: list[tuple[str, object]] = []
         if flow is not None:
-            wanted.append(("flow = ?", flow))
+            wanted.append(("flow = ?", storable(flow)))
         if status is not None:
             wanted.append(("state = ?", STATES[status]))
         where = f"WHERE {' AND '.join(each for each, _ in wanted)}" if wanted else ""
-        return self._records(f"{where} ORDER BY id DESC LIMIT ?", [*(each for _, each in wanted), limit or -1])
+        most = -1 if limit is None else min(limit, _MOST)
+        return self._records(f"{where} ORDER BY id DESC LIMIT ?", [*(each for _, each in wanted), most])
 
     def run(self, reference: str = LATEST) -> RunRecord:
         """The run with that id, or whose id alone begins or ends so, or the newest. Raises `UnknownRunError`."""
-        found = self.runs(limit=1) if reference == LATEST else self._records("WHERE run_id = ?", [reference])
+        found = self.runs(limit=1) if reference == LATEST else self._records("WHERE run_id = ?", [storable(reference)])
         if not found and reference and reference != LATEST:
             found = self._records(
-                "WHERE run_id >= ? AND run_id < ? ORDER BY id DESC LIMIT 6", [reference, reference + "\U0010ffff"]
+                "WHERE run_id >= ? AND run_id < ? ORDER BY id DESC LIMIT 6",
+                [storable(reference), storable(reference + "\U0010ffff")],
             ) or self._records(
-                "WHERE substr(run_id, -length(?)) = ? ORDER BY id DESC LIMIT 6", ["-" + reference, "-" + reference]
+                "WHERE substr(run_id, -length(?1)) = ?1 ORDER BY id DESC LIMIT 6", [storable("-" + reference)]
             )
         if len(found) != 1:
             known = [each.run_id for each in found or self.runs(limit=200)]
@@ -237,12 +236,12 @@ class History:
         return self._store.run_folder(run_id)
 
     def _is_over(self, run_id: str) -> bool:
-        if self._store is not None and self._store.write:
+        if self._store is not None and self._store.can_write:
             recover(self._store, self._clock)
         return self.run(run_id).ended_at is not None
 
     def _number(self, db: sqlite3.Connection, run_id: str) -> int:
-        row = db.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        row = db.execute("SELECT id FROM runs WHERE run_id = ?", (storable(run_id),)).fetchone()
         if row is None:
             raise UnknownRunError(run_id)
         return int(row[0])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dagy.errors import StoreError
+from dagy.errors import DagyError, StoreError
 from dagy.settings import made_private
 
 FILE_NAME = "output.jsonl"
@@ -35,18 +35,24 @@ class Written(NamedTuple):
 
 
 class OutputFile:
-    """The output of one run on its way to the disk. Any thread may write; the file is made when there is something."""
+    """The output of one run on its way to the disk. Any thread may write; the file is made when there is something.
+
+    What comes after `close`, from code that could not be stopped, is let go.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._file = -1
+        self._is_closed = False
         self._waiting: list[Written] = []
         self._size = 0  # characters that wait
 
     def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
         """Take text; it is on the disk after the next `flush`. Raises `StoreError`."""
         with self._lock:
+            if self._is_closed:
+                return
             if len(text) <= _PIECE:
                 self._waiting.append(Written(at, task, attempt, stream, text))
                 self._size += len(text)
@@ -69,6 +75,7 @@ class OutputFile:
             try:
                 self._flush()
             finally:
+                self._is_closed = True
                 if self._file >= 0:
                     os.close(self._file)
                 self._file = -1
@@ -109,6 +116,8 @@ def read_output(path: Path, *, is_over: Callable[[], bool] | None = None) -> Ite
                 if ends:
                     return
                 time.sleep(0.1)
+    except DagyError:  # of `is_over`
+        raise
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise StoreError(f"the output {str(path)!r} can't be read: {error}") from error
 

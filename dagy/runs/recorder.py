@@ -23,6 +23,7 @@ from dagy.engine.log import OUTPUT_LIMIT, EventLog
 from dagy.errors import ResumeError, StoreError, UnknownRunError, sentence
 from dagy.program import Program
 from dagy.runs.code import add_code, functions_of
+from dagy.runs.database import insert, insert_fast, storable
 from dagy.runs.faults import point
 from dagy.runs.output import FILE_NAME as OUTPUT_NAME
 from dagy.runs.output import OutputFile
@@ -31,7 +32,7 @@ from dagy.runs.recovery import recover
 from dagy.runs.results import Kept, is_small, kept, kept_small
 from dagy.runs.schema import DISPLAY, HOOK, ITEM, OUTPUT, RUN, STATES, TASK
 from dagy.runs.specs import spec_json
-from dagy.runs.store import Store, insert, insert_fast, storable
+from dagy.runs.store import Store
 from dagy.states import State, StateType
 from dagy.version import __version__
 
@@ -106,12 +107,11 @@ class RunRecorder:
             recover(self._store, self._clock)
             HELD_HERE.add(run_id)
             self._add_run(parameters)
+            threading.Thread(target=self._serve, name=f"dagy-{run_id}-recorder", daemon=True).start()
         except BaseException:
             HELD_HERE.discard(run_id)
             self._store.close()
             raise
-        self._thread = threading.Thread(target=self._serve, name=f"dagy-{run_id}-recorder", daemon=True)
-        self._thread.start()
 
     def keep(self, task: str, item: int | None, attempt: int, value: object) -> None:
         """Keep what an attempt returned. Raises `StoreError`."""
@@ -321,8 +321,7 @@ class RunRecorder:
                     text = ""  # the run's output file has it
                 return (run, seq, at, OUTPUT, numbers[task], None, attempt, None, storable(text), storable(stream))
             case TaskShowed(seq, at, task, attempt, data, metadata):
-                bundle = json.dumps({"data": data, "metadata": metadata}, default=str)
-                return (run, seq, at, DISPLAY, numbers[task], None, attempt, None, None, bundle)
+                return (run, seq, at, DISPLAY, numbers[task], None, attempt, None, None, _bundle(data, metadata))
             case HookFailed(seq, at, hooked, hook, error):
                 number = None if hooked is None else numbers[hooked]
                 told = storable(sentence(error))
@@ -349,6 +348,15 @@ def _claim(db: sqlite3.Connection, run_id: str, by: str) -> None:
     if resumed_by is not None:
         raise ResumeError(f"run {run_id!r} is resumed by run {resumed_by!r} already")
     db.execute("UPDATE runs SET resumed_by = ? WHERE run_id = ?", (by, run_id))
+
+
+def _bundle(data: Mapping[str, object], metadata: Mapping[str, object]) -> str:
+    """A rich display as JSON; of one that JSON can't hold, those of its forms that are text."""
+    try:
+        return json.dumps({"data": data, "metadata": metadata}, default=str)
+    except Exception:  # noqa: BLE001 (the user's own objects: their keys, their __str__, lists that hold themselves)
+        texts = {str(kind): text for kind, text in data.items() if isinstance(text, str)}
+        return json.dumps({"data": texts, "metadata": {}})
 
 
 def _item(item: int | None) -> str:

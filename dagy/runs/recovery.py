@@ -10,13 +10,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagy.errors import SpecError
+from dagy.errors import SpecError, StoreError
+from dagy.runs.database import insert, storable
 from dagy.runs.faults import point
 from dagy.runs.owners import LEASE_SECONDS, Owner, why_gone
 from dagy.runs.schema import ITEM, RUN, STATE_OF, STATES, TASK
-from dagy.runs.store import Store, insert, storable
+from dagy.runs.store import Store
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType, cancelled, completed, crashed, skipped
 
@@ -57,6 +59,22 @@ def orphans(store: Store, now: int) -> list[Orphan]:
 def recover(store: Store, clock: Callable[[], int]) -> list[str]:
     """End the runs that nobody will go on with; their ids. Raises `StoreError`."""
     return [each.run_id for each in orphans(store, clock()) if end(store, each)]
+
+
+def opened(local_dir: Path, clock: Callable[[], int]) -> tuple[Store, list[str]]:
+    """The history in `local_dir`, and the ids of the runs that were ended because nobody will go on with them.
+
+    Where it can't be written it can only be read, and nothing is ended. Raises `StoreError` when it can't be read.
+    """
+    try:
+        store = Store(local_dir)
+    except StoreError:
+        return Store(local_dir, write=False), []
+    try:
+        return store, recover(store, clock)
+    except StoreError:
+        store.close()
+        return Store(local_dir, write=False), []
 
 
 def end(store: Store, orphan: Orphan) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
 
+from dagy.digests import digest
 from dagy.errors import ResumeError, shown
 from dagy.program import Program
 from dagy.runs.code import code_differences
@@ -104,7 +105,8 @@ def _is_same(recorded: object, given: object) -> bool:
     try:
         return bool(recorded == given)
     except Exception:  # noqa: BLE001 (the value's own __eq__, such as an array's)
-        return repr(recorded) == repr(given)
+        known = digest(recorded)
+        return known is not None and known == digest(given)
 
 
 def _parameters(history: History, run_id: str) -> dict[str, object]:
@@ -119,6 +121,7 @@ def _recorded_results(
     items: dict[str, dict[int, Deferred]] = {}
     differences: list[str] = []
     ids = [task.id for task in program.spec.tasks]
+    run_id = run.run_id
     while True:
         with history.reading() as db:
             used = set()
@@ -137,7 +140,7 @@ def _recorded_results(
         run = history.run(run.resumed_from)
     if differences:
         raise ResumeError(
-            f"run {run.run_id!r} can't be resumed: the code of a task whose result it recorded has changed since. Run "
+            f"run {run_id!r} can't be resumed: the code of a task whose result it recorded has changed since. Run "
             "the flow anew, or put the code back",
             differences,
         )

@@ -7,6 +7,7 @@ round, each round gives one ratio, and the median of these is shown, with the qu
 from __future__ import annotations
 
 import gc
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds that an action took, a round each: by the clock, and of this process on the processor."""
+    """Seconds that an action took, a round each: by the clock, and on the processor."""
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
@@ -72,13 +73,19 @@ def in_turns(effort: Effort, *actions: Callable[[], object]) -> tuple[Times, ...
     for number in range(effort.rounds + 1):
         for index, action in enumerate(actions):
             gc.collect()  # what the action before has left is not this one's
-            cpu_begun, begun = time.process_time(), time.perf_counter()
+            cpu_begun, begun = _cpu(), time.perf_counter()
             action()
-            took, cpu_took = time.perf_counter() - begun, time.process_time() - cpu_begun
+            took, cpu_took = time.perf_counter() - begun, _cpu() - cpu_begun
             if number:
                 wall[index].append(took)
                 cpu[index].append(cpu_took)
     return tuple(Times(tuple(a), tuple(b)) for a, b in zip(wall, cpu, strict=True))
+
+
+def _cpu() -> float:
+    """Seconds of this process on the processor, and of its children that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 # ---- rows
@@ -114,7 +121,7 @@ def row_of_ratio(
         in_unit(found.median),
         f"{in_unit(limit.median)} {called}",
         f"{ratio:.2f}x",
-        _spread(ratios, "{:.2f}"),
+        _spread(ratios, "{:.2f}".format),
         f"{by_cpu:.2f}x" if by_cpu else "",
         "" if target is None else f"{target:g}x" + (" CPU" if is_judged_by_cpu else ""),
         None if target is None else (by_cpu if is_judged_by_cpu else ratio) <= target,
@@ -136,7 +143,7 @@ def row_of_extra(
         in_unit(found.median),
         f"{in_unit(without.median)} {called}",
         _signed(statistics.median(extras)),
-        _spread([each * 1e6 for each in extras], "{:+.3g}") + " us",
+        _spread(extras, _signed),
         _signed(statistics.median(cpu_extras)),
         "" if target is None else f"+{in_unit(target)}" + (" CPU" if is_judged_by_cpu else ""),
         None if target is None else judged <= target,
@@ -155,7 +162,7 @@ def row_of_time(
         what,
         in_unit(found.median),
         limit,
-        spread=_spread([each * 1e3 for each in found.wall], "{:.3g}") + " ms",
+        spread=_spread(found.wall, in_unit),
         by_cpu=in_unit(cpu),
         target="" if target is None else in_unit(target) + (" CPU" if is_judged_by_cpu else ""),
         is_met=None if target is None else (cpu if is_judged_by_cpu else found.median) <= target,
@@ -170,10 +177,10 @@ def _each(found: Sequence[float], limit: Sequence[float], compare: Callable[[flo
     return [compare(a, b) for a, b in zip(found, limit, strict=True)]
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def _spread(values: Sequence[float], text: Callable[[float], str]) -> str:
     """The quartiles."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
-    return f"{form.format(low)} to {form.format(high)}"
+    return f"{text(low)} to {text(high)}"
 
 
 # ---- memory, of this process

@@ -18,7 +18,11 @@ def pictures(effort: Effort) -> Iterator[Row]:
         spec = _layered(effort.size(full))
         (found,) = in_turns(effort, lambda spec=spec: svg(spec, {}))
         yield row_of_time(
-            f"picture of {len(spec.tasks):,} tasks", found, target=target, limit=f"{len(spec.edges):,} lines"
+            f"picture of {len(spec.tasks):,} tasks",
+            found,
+            target=target,
+            limit=f"{len(spec.edges):,} lines",
+            is_judged_by_cpu=True,
         )
 
 

@@ -23,7 +23,7 @@ def imports(effort: Effort) -> Iterator[Row]:
             lambda command=command, loading=loading: _process([*command, loading]),
             lambda command=command: _process([*command, "pass"]),
         )
-        yield row_of_extra(what, found, without, called=called, target=target)
+        yield row_of_extra(what, found, without, called=called, target=target, is_judged_by_cpu=True)
 
 
 def _process(command: Sequence[str]) -> None:

@@ -105,6 +105,50 @@ def test_states_change_while_it_runs_and_each_task_has_its_own_output(
     assert not page.output(4).locator(".dagy-run").count()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_mapped_task_is_one_node_with_counts_and_a_progress_bar_one_line(
+    open_notebook: OpenNotebook, tmp_path: Path, screenshot_name: str, theme: Theme
+) -> None:
+    gate = tmp_path / "gate"
+    fetch = f"""\
+%%dagy_task
+def fetch(page):
+    while page > 5 and not Path({str(gate)!r}).exists():
+        time.sleep(0.01)
+    if page == 3:
+        raise ValueError(f"there is no page {{page}}")
+    return page"""
+    download = f"""\
+%%dagy_task --isolation process
+def download(page=0):
+    for percent in range(0, 101, 10):
+        while percent == 60 and not Path({str(gate)!r}).exists():
+            time.sleep(0.01)
+        print(f"\\r\\x1b[32m{{percent:3}} %\\x1b[0m |{{'█' * (percent // 10):10}}|", end="")
+    print("\\ndone")"""
+    pages = "%%dagy_flow\ndef pages():\n    return fetch.map(list(range(10))), download()"
+    page = open_notebook([LOAD, fetch, download, pages, "run = %dagy_run --no-fail-fast"], theme=theme)
+    page.run_all()
+    fetching = node(page, 4, "fetch", "RUNNING")
+    expect(fetching).to_contain_text("fetch[…]")
+    expect(fetching.locator(".dagy-detail")).to_have_text("5 of 10, 1 failed")
+    bar = panel(page, 4, "download").locator(".dagy-task-line")
+    expect(bar).to_have_text("50 % |█████     |")
+    fetching.click()
+    expect(panel(page, 4, "fetch").locator(".dagy-error")).to_contain_text("item 3: Traceback")
+    node(page, 4, "download", "RUNNING").click()
+    expect(panel(page, 4, "download").locator(".dagy-log")).to_have_text("50 % |█████     |")
+    page.screenshot(SCREENSHOTS / f"{screenshot_name}-live.png", cell=4)
+
+    gate.touch()
+    page.wait_until_idle()
+    still = page.output(4)
+    expect(still).to_contain_text("item 3: Traceback")
+    still.locator("details", has_text="download").locator("summary").click()
+    expect(still.locator("details", has_text="download").locator("pre")).to_have_text("100 % |██████████| done")
+    page.screenshot(SCREENSHOTS / f"{screenshot_name}-still.png", cell=4)
+
+
 def test_cancel_stops_a_long_run(open_notebook: OpenNotebook, tmp_path: Path, screenshot_name: str) -> None:
     page = open_notebook([LOAD, FIRST, WAITING.format(gate=str(tmp_path / "never")), LAST, "%dagy_run", "'after'"])
     page.run_all()

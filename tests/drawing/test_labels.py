@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagy.drawing.labels import columns, duration, elided
+from dagy.drawing.labels import columns, duration, elided, names
+from dagy.spec import FlowSpec, TaskSpec
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,14 @@ def test_a_cut_name_fits_and_a_fitting_one_is_not_cut(text, limit):
 def test_wide_characters_count_twice():
     assert columns("データ") == 6
     assert elided("データ処理パイプライン", 10) == "データ…ン"
+
+
+def test_a_task_is_called_by_its_name_if_that_is_its_own_and_a_mapped_one_is_marked():
+    tasks = [
+        TaskSpec("load", "load", "m:load"),
+        TaskSpec("fetch", "fetch", "m:fetch", mapped=("url",)),
+        TaskSpec("save", "save", "m:save"),
+        TaskSpec("save-2", "save", "m:save", mapped=("row",)),
+    ]
+    named = {"load": "load", "fetch": "fetch[…]", "save": "save", "save-2": "save-2[…]"}
+    assert names(FlowSpec("f", tasks=tuple(tasks))) == named

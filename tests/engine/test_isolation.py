@@ -111,7 +111,9 @@ def test_values_go_from_process_to_process_and_to_threads_and_back():
         made = make()
         return [size(made), size_here(made), same(made["small"]), size(same(made))]
 
-    assert small(draw).run_local().value == [1_000_000, 1_000_000, b"y", 1_000_000]
+    result = small(draw).run_local(keep_results=True)
+    assert result.value == [1_000_000, 1_000_000, b"y", 1_000_000]
+    assert len(result.task_runs["make"].value["large"]) == 1_000_000
 
 
 def test_at_its_deadline_a_task_has_timed_out_and_what_it_wrote_is_kept(tmp_path: Path):

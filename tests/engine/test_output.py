@@ -216,6 +216,14 @@ def test_a_record_made_in_a_task_is_not_printed_a_second_time(capsys: Captured):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_program_without_streams_has_its_tasks_output_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert outputs(one_speaker) == {"speaks": "hello from a\n"}
+    assert sys.stdout is None
+    deliver(None, "stdout", "to nobody")
+
+
 def test_the_streams_are_put_back_when_the_run_has_ended():
     before = (sys.stdout, sys.stderr, list(logging.getLogger().handlers))
     outputs(one_speaker)

@@ -452,7 +452,8 @@ def test_a_mapped_task_that_failed_before_its_items_has_its_own_error() -> None:
 def test_a_hundred_thousand_items_stay_bounded() -> None:
     live = LiveRun(mapped())
     live.count_items("each", 100_000)
-    ends = live.apply([ended(item, failed("x" * 10_000)) for item in reversed(range(100_000))])
+    state = failed("x" * 10_000)
+    ends = live.apply([ended(item, state) for item in reversed(range(100_000))])
     assert [each.item for each in ends if isinstance(each, ItemChanged)] == list(reversed(range(FAULT_LIMIT)))
     for each in ends:
         assert isinstance(each, ItemChanged)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from dagy import Flow, StateType, TaskFailedError, flow, task
-from dagy.errors import DefinitionError, ParameterError, RunCancelledError
+from dagy.errors import DefinitionError, ParameterError, RunCancelledError, RunTimeoutError
 from dagy_nb.running import WIDGET, NotebookRun, completed_result, start_run, with_cells
 
 from .conftest import Bundle, RecordingComm, RecordingScreen, wire_of
@@ -225,6 +227,119 @@ def test_a_run_that_can_not_be_drawn_at_its_end_leaves_nothing_behind(comms: lis
     assert wire_of(comms).sent[-1][0] == "comm_close"
 
 
+# ---- mapped tasks, and runs that are tried again
+
+
+def test_a_mapped_task_is_one_line_whose_failed_items_come_first(comms: list[RecordingComm]) -> None:
+    @task
+    def halve(number: int) -> int:
+        print("halving", number)
+        if number % 2:
+            raise ValueError(f"{number} is odd")
+        return number // 2
+
+    @flow
+    def halves(numbers: list[int]) -> object:
+        return halve.map(numbers)
+
+    screen = RecordingScreen(is_live=True)
+    run = started(halves, screen, parameters={"numbers": [2, 5, 4, 3]}, fail_fast=False)
+    run.wait_in_cell()
+    wire = wire_of(comms)
+    last = [each["tasks"]["halve"] for each in wire.custom if each["op"] == "delta" and "halve" in each["tasks"]][-1]
+    assert last["items"] == {"count": 4, "done": 2, "failed": 2}
+    for text in (last["error"], screen.still["text/html"]):
+        _, first, second = re.split("item [13]: ", text)
+        assert "ValueError: 5 is odd" in first
+        assert "ValueError: 3 is odd" in second
+        assert text.count("in halve") == 2
+    assert screen.still["text/html"].count("<details") == 1
+    assert "00,000 of 00,000" in wire.state["picture"]  # so that the counts will fit
+
+
+def test_a_run_that_is_tried_again_goes_on_in_the_same_view(comms: list[RecordingComm]) -> None:
+    tries: list[int] = []
+
+    @task
+    def second_time() -> int:
+        tries.append(1)
+        if len(tries) < 2:
+            raise ValueError("not yet")
+        return 7
+
+    @flow(retries=1)
+    def stubborn() -> object:
+        return second_time()
+
+    screen = RecordingScreen(is_live=True)
+    run = started(stubborn, screen)
+    run.wait_in_cell()
+    assert completed_result(run, no_cell)["second_time"] == 7
+    assert run.status is StateType.COMPLETED
+    (_, bundle) = screen.replaced[-1]
+    assert (len(screen.replaced), "COMPLETED" in bundle["text/plain"]) == (1, True)
+    last = [each for each in wire_of(comms).custom if each["op"] == "delta"][-1]
+    assert last["run"]["state"] == "COMPLETED"
+
+
+def test_a_run_out_of_time_says_so_without_frames(gate: Gate) -> None:
+    @task
+    def waits() -> None:
+        gate.pass_through()
+
+    @flow(timeout_seconds=0.05)
+    def short() -> object:
+        return waits()
+
+    screen = RecordingScreen()
+    run = started(short, screen)
+    run.wait_in_cell()
+    with pytest.raises(RunTimeoutError) as caught:
+        completed_result(run, no_cell)
+    assert caught.value._render_traceback_() == [f"RunTimeoutError: {caught.value}"]  # type: ignore[attr-defined]
+    assert "TIMED_OUT" in screen.still["text/plain"]
+
+
+# ---- tasks in processes
+
+
+def test_the_result_of_a_process_has_a_preview() -> None:
+    @task(isolation="process")
+    def large() -> bytes:
+        return b"x" * 3_000_000
+
+    @flow
+    def of_a_process() -> object:
+        return large()
+
+    screen = RecordingScreen()
+    run = started(of_a_process, screen)
+    run.wait_in_cell()
+    assert "b&#x27;xxxx" in screen.still["text/html"]
+    assert run["large"] == b"x" * 3_000_000
+
+
+def test_what_the_state_says_already_is_not_said_again() -> None:
+    @task(isolation="process")
+    def dies() -> None:
+        print("last words", flush=True)
+        os._exit(3)
+
+    @flow
+    def of_a_process() -> object:
+        return dies()
+
+    screen = RecordingScreen()
+    run = started(of_a_process, screen)
+    run.wait_in_cell()
+    with pytest.raises(TaskFailedError) as caught:
+        completed_result(run, no_cell)
+    (line,) = caught.value._render_traceback_()  # type: ignore[attr-defined]
+    assert "died: exit code 3" in line
+    assert "last words" in screen.still["text/html"]
+    assert "Traceback" not in screen.still["text/html"]
+
+
 # ---- what does not start
 
 
@@ -354,7 +469,7 @@ def test_the_deltas_tell_the_whole_run(comms: list[RecordingComm]) -> None:
     }
     assert last["speaks"]["state"] == "COMPLETED"
     assert last["speaks"]["preview"] == {"kind": "text", "content": "5"}
-    assert "".join(text for each in deltas for _, _, text in each["written"]) == "hello\n"
+    assert [runs for each in deltas for _, _, runs in each["written"]] == [[["stdout", "hello"]]]
     assert deltas[-1]["run"]["state"] == "COMPLETED"
     assert all(isinstance(each["now"], int) for each in deltas)
 

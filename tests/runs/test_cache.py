@@ -279,7 +279,7 @@ def test_a_damaged_cache_is_told_and_can_be_cleared(calls: Calls, caplog: pytest
     for each in calls.folder.glob("cache.db*"):
         each.write_bytes(b"no database at all" * 1000)
     calls.look_up(load, path="a").keep(1)
-    assert "file is not a database; if that goes on, clear it with: dagy cache clear" in caplog.text
+    assert "(file is not a database); nothing was changed. Clear it with: dagy cache clear" in caplog.text
     calls.cache().clear()
     assert calls.files() == []
     calls.keep(load, 1, path="a")
@@ -421,10 +421,16 @@ def test_a_child_that_is_forked_has_a_handle_of_its_own(calls: Calls) -> None:
     cache = calls.cache()
     spec, code = TaskSpec("n", "n", "n", options=TaskOptions(cache=True)), TaskCode(load, Parameters(load, of="n"))
     cache.look_up(spec, code, {"path": "a"}).keep(1)
-    cache._pid = -1  # as a child sees it
+    assert cache._database is not None
+    cache._database._pid = 0  # as a child sees it
     found = cache.look_up(spec, code, {"path": "a"}).found
     assert found is not None
     assert found.value() == 1
+
+
+def test_sqlite_never_copies_the_log_of_the_cache_by_itself(calls: Calls) -> None:
+    with calls.cache() as cache, cache._writing() as db:
+        assert db.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
 
 
 def test_a_cache_of_another_dagy_is_left_alone(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
@@ -434,4 +440,4 @@ def test_a_cache_of_another_dagy_is_left_alone(calls: Calls, caplog: pytest.LogC
     db.close()
     with caplog.at_level(logging.WARNING):
         assert calls.found(load, path="a") == "nothing"
-    assert "is of another dagy; clear it with: dagy cache clear" in caplog.text
+    assert "was made by a newer dagy" in caplog.text

@@ -41,6 +41,9 @@ def test_runs_are_listed_newest_first_and_may_be_chosen(local_dir: Path, record:
     with History(local_dir) as history:
         assert [each.run_id for each in history.runs()] == ids[::-1]
         assert [each.run_id for each in history.runs(limit=1)] == ids[2:]
+        assert history.runs(limit=0) == []
+        assert len(history.runs(limit=2**70)) == 3
+        assert history.runs(flow="\udcff") == []
         assert [each.run_id for each in history.runs(flow="bad")] == [ids[1]]
         assert [each.run_id for each in history.runs(status=StateType.COMPLETED)] == [ids[2], ids[0]]
         assert [each.run_id for each in history.runs(status=StateType.COMPLETED, flow="bad")] == []
@@ -55,7 +58,7 @@ def test_a_run_is_named_by_its_id_the_start_or_the_end_of_it(local_dir: Path, sc
             "etl-1-aa": "etl-1-aa", "etl": "etl", "web": "web-1-cc", "bb": "etl-2-bb", "etl-2": "etl-2-bb",
             "latest": "etl",
         }  # fmt: skip
-        for reference in ("", "nope", "b", "%", "_"):
+        for reference in ("", "nope", "b", "%", "_", "\udcff"):
             with pytest.raises(UnknownRunError):
                 history.run(reference)
         with pytest.raises(UnknownRunError, match="did you mean 'etl-2-bb'"):

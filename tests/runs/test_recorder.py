@@ -64,6 +64,16 @@ def test_the_events_come_back_as_they_were(local_dir: Path, script: Callable[...
     ]
 
 
+def test_of_a_display_that_json_can_not_hold_its_texts_are_kept(local_dir: Path, script: Callable[..., Script]) -> None:
+    each = script("run-1")
+    data = {"text/plain": "<chart>", "application/json": {(1, 2): "a key that JSON does not know"}}
+    each.add(lambda seq: TaskShowed(seq, 5, "load", 1, data, {}))
+    each.recorder.end(completed(), 9, None)
+    with History(local_dir) as history:
+        (found,) = [event for event in history.events("run-1") if isinstance(event, TaskShowed)]
+    assert found.data == {"text/plain": "<chart>"}
+
+
 def test_live_and_recorded_runs_tell_the_same(local_dir: Path, record: Callable[..., Any]) -> None:
     @task(retries=1)
     def shaky(rows: list[int]) -> int:
@@ -239,6 +249,15 @@ def test_all_that_a_task_wrote_is_on_the_disk(local_dir: Path, script: Callable[
         assert "".join(each.text for each in history.output("run-1", task="load")) == "first line\n" + "x" * 200_000
     assert found[:2] == [(1, "load", 1, "stdout", "first line\n"), (3, "total", 1, "stderr", "half \ud83d\0\x1b[31m")]
     assert max(len(each.text) for each in found) == 65_536
+
+
+def test_what_comes_after_the_end_is_let_go(tmp_path: Path) -> None:
+    file = OutputFile(tmp_path / "output.jsonl")
+    file.write(1, "load", 1, "stdout", "in time")
+    file.close()
+    file.write(2, "load", 1, "stdout", "late" * 100_000)
+    file.flush()
+    assert [each.text for each in read_output(tmp_path / "output.jsonl")] == ["in time"]
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:

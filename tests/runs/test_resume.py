@@ -196,6 +196,28 @@ def test_other_parameters_are_refused(world: World, local_dir: Path, record: Cal
         load_for_resume(local_dir, "latest", two.program(), {"day": "monday"})
 
 
+def test_an_array_that_differs_in_one_number_is_another_parameter(
+    local_dir: Path, record: Callable[..., RunResult]
+) -> None:
+    numpy = pytest.importorskip("numpy")
+
+    @task
+    def fail(rows: Any) -> None:
+        raise ValueError(len(rows))
+
+    @flow
+    def total(rows: Any):
+        return fail(rows)
+
+    rows = numpy.zeros(5_000)
+    other = rows.copy()
+    other[2_500] = 1
+    record(total, rows=rows)
+    assert load_for_resume(local_dir, "latest", total.program(), {"rows": rows.copy()}).results == {}
+    with pytest.raises(ResumeError, match="with other parameters"):
+        load_for_resume(local_dir, "latest", total.program(), {"rows": other})
+
+
 def test_a_run_that_goes_on_is_refused(local_dir: Path, script: Callable[..., Script]) -> None:
     each = script("run-1")
     with pytest.raises(ResumeError, match="'run-1' is still running, by process"):

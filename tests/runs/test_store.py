@@ -15,8 +15,9 @@ import pytest
 
 from dagy.errors import DagyError, StoreError
 from dagy.runs import History
+from dagy.runs.database import can_lose_the_log, insert, insert_fast, storable, text_of
 from dagy.runs.schema import APPLICATION_ID, MIGRATIONS
-from dagy.runs.store import FILE_NAME, Store, can_lose_the_log, insert, insert_fast, storable, text_of
+from dagy.runs.store import FILE_NAME, Store
 
 from .conftest import ROOT, Victims, etl
 

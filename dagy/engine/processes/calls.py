@@ -171,9 +171,7 @@ class ProcessCall:
                 case "log":
                     self._write("log", news.fields[0])
                 case "display":
-                    if self._sink is not None:
-                        data, metadata = cast("tuple[dict[str, object], dict[str, object]]", news.parts[0].value())
-                        self._sink.show(data, metadata)
+                    self._show(news.parts[0])
                 case _:
                     for stream, text in worker.read_the_rest():
                         self._write(stream, text)
@@ -186,6 +184,13 @@ class ProcessCall:
 
     def _write(self, stream: str, text: str) -> None:
         deliver(self._sink, stream, text)
+
+    def _show(self, display: Packed) -> None:
+        """Pass on a rich display; nothing is shown of one that can't be put together here."""
+        if self._sink is not None:
+            with suppress(TravelError):
+                data, metadata = cast("tuple[dict[str, object], dict[str, object]]", display.value())
+                self._sink.show(data, metadata)
 
     def _let_go(self) -> None:
         """From here on `stop` reaches nobody."""

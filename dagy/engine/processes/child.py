@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, cast
 
-from dagy.engine.output import set_sink
+from dagy.engine.output import record_text, set_sink
 from dagy.engine.processes.errors import pack_error
 from dagy.engine.processes.functions import unpack_function
 from dagy.engine.processes.imported import ImportedModules
@@ -251,16 +251,10 @@ class _Records(logging.Handler):
     def __init__(self, sink: _Sink) -> None:
         super().__init__()
         self._sink = sink
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on the record."""
-        try:
-            text = self.format(record)
-        except Exception:  # noqa: BLE001 (the user's own arguments don't fit the message)
-            self.handleError(record)
-        else:
-            self._sink.write("log", text + "\n")
+        self._sink.write("log", record_text(record))
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -308,9 +308,10 @@ def test_mapped_items_run_in_processes_of_their_own():
 def test_hooks_of_an_isolated_task_are_called_here():
     seen: list[int] = []
 
-    @task(
-        isolation="process", on_running=[lambda *_: seen.append(os.getpid())], on_completion=[lambda *_: seen.append(1)]
-    )
+    def note(*_: object) -> None:
+        seen.append(os.getpid())
+
+    @task(isolation="process", on_running=[note], on_completion=[note])
     def hooked() -> None: ...
 
     small(lambda: hooked()).run_local()

@@ -311,7 +311,7 @@ class Model:
                 if task.state is PENDING and any(self.tasks[each].state in (*BAD, SKIPPED) for each in task.job.needs):
                     task.state = SKIPPED
         is_at_rest = not (self.running() or self.expanding() or self.waiting("timer") or self.may_begin())
-        if self.waiting("run") and is_at_rest and not self.is_pausing:
+        if self.waiting("run") and is_at_rest and not self.is_pausing and not self.is_ending:
             self.turn += 1
             self.is_pausing = self.plan.delay > 0
             if self.is_pausing:

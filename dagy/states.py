@@ -51,7 +51,8 @@ _MOVES: dict[StateType, frozenset[StateType]] = {
     ),
     StateType.QUEUED: frozenset({StateType.RUNNING, StateType.CANCELLED, StateType.SKIPPED, StateType.CRASHED}),
     StateType.RUNNING: _FINAL - {StateType.SKIPPED} | {StateType.RETRYING},
-    StateType.RETRYING: frozenset({StateType.RUNNING, StateType.CANCELLED, StateType.CRASHED}),
+    # FAILED, TIMED_OUT: a run whose time was up, or that could not be recorded, while it waited.
+    StateType.RETRYING: _FINAL - {StateType.COMPLETED, StateType.SKIPPED} | {StateType.RUNNING},
 }
 
 

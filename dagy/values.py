@@ -6,15 +6,17 @@ Arrow. What is left is pickled, and a pickle runs code when it is read: only `re
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
+import itertools
 import json
 import math
 import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -30,6 +32,7 @@ Buffer: TypeAlias = bytes | memoryview
 
 _JSON_SCALARS = frozenset({str, int, bool, type(None)})
 _DEEPEST = 150  # levels of lists and dicts; readers of JSON have limits of their own, not far above
+_MOST_PARTS = 10_000  # that are looked at, one by one, for the one that can't be pickled
 _KIND = b"dagy"  # in an Arrow schema's metadata: which class the table was, as JSON
 _ARROW_DTYPES = "biufM"  # the kinds of NumPy dtypes that a table gives back as they were
 _NULLABLE = frozenset({f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)})  # a Float64 may hold NaN
@@ -403,15 +406,9 @@ def _main_pickler() -> Callable[..., Any]:
     return MainPickler
 
 
-def _refusal(value: object, called: str, error: Exception) -> str:
+def _refusal(value: object, called: str, error: BaseException) -> str:
     """Why `value` can't be pickled: the innermost part that can't be, and what to do about it."""
-    where = called
-    for _ in range(_DEEPEST):
-        found = next(((part, each, fault) for part, each in _parts(value) if (fault := _fault(each))), None)
-        if found is None:
-            break
-        part, value, error = found
-        where += part
+    where, value, error = culprit(value, error, _fault)
     kind = type(value)
     name = type_name(kind)
     if isinstance(value, io.IOBase):
@@ -422,7 +419,7 @@ def _refusal(value: object, called: str, error: Exception) -> str:
         what = f"a {name}, which only this process can use; make it in the task that needs it"
     else:
         what = f"a {name}, which can't be kept: {sentence(error)}; return plain data instead"
-    return f"{where} is {what}"
+    return f"{called}{where} is {what}"
 
 
 def _fault(value: object) -> Exception | None:
@@ -433,14 +430,53 @@ def _fault(value: object) -> Exception | None:
     return None
 
 
-def _parts(value: object) -> Iterable[tuple[str, object]]:
-    kind = type(value)
+def culprit(
+    value: object, error: BaseException, fault: Callable[[object], BaseException | None]
+) -> tuple[str, object, BaseException]:
+    """Of a `value` that can't be pickled the innermost part that can't be: the way to it, the part, and its error.
+
+    The way is such as `['a'][3].rows`. `fault` says what is wrong with a part, and `error` what is with the whole.
+    """
+    way = ""
+    for _ in range(_DEEPEST):
+        found = next(((step, part, wrong) for step, part in _parts(value) if (wrong := fault(part))), None)
+        if found is None:
+            break
+        step, value, error = found
+        way += step
+    return way, value, error
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    """What `value` is made of, each with the step to it; of what has very many parts only the first."""
     if isinstance(value, dict):
-        return ((f"[{shown(key)}]", each) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return ((f"[{number}]", each) for number, each in enumerate(value))
-    if isinstance(value, set | frozenset):
-        return ((" (an item of it)", each) for each in value)
-    if kind.__module__ == "builtins":
-        return ()
-    return ((f".{name}", each) for name, each in getattr(value, "__dict__", {}).items())
+        for key, each in itertools.islice(value.items(), _MOST_PARTS):
+            yield f"[{shown(key)}]", each
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value[:_MOST_PARTS]):
+            yield f"[{index}]", each
+    elif isinstance(value, set | frozenset):
+        for each in itertools.islice(value, _MOST_PARTS):
+            yield f" (in the set: {shown(each)})", each
+    elif isinstance(value, FunctionType):
+        yield from _parts_of_function(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield f".{field.name}", getattr(value, field.name, None)
+    elif not isinstance(value, type):
+        for name, each in itertools.islice(getattr(value, "__dict__", {}).items(), _MOST_PARTS):
+            yield f".{name}", each
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """The outer names that the code of a function uses, and its defaults."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield f", its outer name {name!r},", cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield f", its global name {name!r},", function.__globals__[name]
+    for each in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        yield f", its default {shown(each)},", each

@@ -145,6 +145,8 @@ class DagyMagics(Magics):
 
         `run = %dagy_run` gives the run: `run["task"]` is what a task returned, `run.cancel()` stops it.
         `--param rows={table}` gives the parameter the notebook's variable of that name, whatever it is.
+        `--resume RUN` goes on with a run that was recorded (`run.run_id` names it), and says what is in the way when a
+        cell whose result it would use has been edited since.
         """
         arguments = _parsed(self.dagy_run, line)
 

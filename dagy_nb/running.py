@@ -28,7 +28,6 @@ from dagy.errors import (
     shown,
 )
 from dagy.states import State, StateType
-from dagy.values import Deferred
 from dagy_nb.live import LiveRun
 from dagy_nb.previews import Preview, preview_of, sendable, still_previews
 from dagy_nb.widgets.run_view import RunView, run_view
@@ -249,7 +248,6 @@ class NotebookRun:
 
     def _preview_of(self, value: object) -> Preview | None:
         try:
-            value = value.value() if isinstance(value, Deferred) else value
             return None if value is None else preview_of(self._screen.bundle_of(value))
         except Exception as error:  # noqa: BLE001 (the value's own code)
             return Preview("text", sendable(f"a {type(value).__name__} that can't be shown: it raised {shown(error)}"))

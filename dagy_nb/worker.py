@@ -10,6 +10,7 @@ import builtins
 import functools
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -71,7 +72,7 @@ def _make_shell(module: Any) -> None:
 
         def showtraceback(self, *_: object, **__: object) -> None:
             """Print the error that is being handled, as IPython does where a value can't be displayed."""
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
+            traceback.print_exc()
 
         def run_line_magic(self, magic_name: str, *_: object, **__: object) -> NoReturn:
             """Refuse: a magic is about the notebook, which is elsewhere."""

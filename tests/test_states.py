@@ -34,7 +34,7 @@ def test_final_stays_final(old: StateType, new: StateType):
         (StateType.PENDING, {"QUEUED", "RUNNING", "COMPLETED", "CANCELLED", "SKIPPED"}),
         (StateType.QUEUED, {"RUNNING", "CANCELLED", "SKIPPED", "CRASHED"}),
         (StateType.RUNNING, {"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "CRASHED", "RETRYING"}),
-        (StateType.RETRYING, {"RUNNING", "CANCELLED", "CRASHED"}),
+        (StateType.RETRYING, {"RUNNING", "FAILED", "TIMED_OUT", "CANCELLED", "CRASHED"}),
     ],
 )
 def test_what_may_follow_a_state_that_is_not_final(old: StateType, allowed: set[str]):

@@ -7,8 +7,9 @@ import time
 import click
 
 from dagy.cli import output
-from dagy.drawing.labels import duration
-from dagy.runs.cache import LocalCache
+from dagy.cli.tables import ago, cut, table
+from dagy.drawing import plain_line
+from dagy.runs import LocalCache
 from dagy.settings import Settings
 
 _TASK_WIDTH = 40  # characters
@@ -32,11 +33,12 @@ def command() -> None:
 @click.argument("task")
 def why(task: str) -> None:
     """Say why TASK was last run instead of being taken from the cache."""
-    difference = _cache().why(task)
+    with _cache() as cache:
+        difference = cache.why(task)
     if difference is None:
         output.say(f"task {task!r} was found in the cache each time")
         return
-    output.say(f"task {task!r} was not found in the cache {_ago(difference.at)}:")
+    output.say(f"task {task!r} was not found in the cache {ago(time.time() - difference.at)}:")
     for each in difference.reasons:
         output.say("\n".join(f"  {line}" for line in each.splitlines()))
 
@@ -44,33 +46,31 @@ def why(task: str) -> None:
 @command.command("list")
 def list_kept() -> None:
     """List the tasks that have results in the cache."""
-    kept = _cache().kept()
+    with _cache() as cache:
+        kept = cache.kept()
     if not kept:
         output.note("the cache is empty; @task(cache=True) keeps a task's results")
         return
     rows = [("TASK", "RESULTS", "HITS", "SIZE", "NEWEST")]
     rows += [
-        (each.task, f"{each.results:,}", f"{each.hits:,}", _size(each.size), _ago(each.newest_at)) for each in kept
-    ]
-    width = min(max(len(row[0]) for row in rows), _TASK_WIDTH)
-    for name, results, hits, size, newest in rows:
-        output.say(f"{name:<{width}}  {results:>8}  {hits:>8}  {size:>10}  {newest}")
+        (cut(plain_line(each.task), _TASK_WIDTH), f"{each.results:,}", f"{each.hits:,}", _size(each.size),
+         ago(time.time() - each.newest_at))
+        for each in kept
+    ]  # fmt: skip
+    output.say("\n".join(table(rows)))
 
 
 @command.command("clear")
 @click.argument("task", required=False)
 def clear(task: str | None) -> None:
     """Let go of all results in the cache, or of those of TASK."""
-    count = _cache().clear(task)
+    with _cache() as cache:
+        count = cache.clear(task)
     output.say(f"removed {count:,} result{'' if count == 1 else 's'}")
 
 
 def _cache() -> LocalCache:
     return LocalCache(Settings.read().local_dir)
-
-
-def _ago(at: float) -> str:
-    return f"{duration(max(0.0, time.time() - at))} ago"
 
 
 def _size(count: float) -> str:

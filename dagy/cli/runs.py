@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dagy.cli import output
+from dagy.cli.tables import ago, cut, table
 from dagy.drawing import PALETTE, duration, plain_line, text_tree
 from dagy.errors import SpecError
 from dagy.runs import History, RunRecord, TaskRecord
@@ -59,7 +60,7 @@ def list_runs(flow: str | None = None, status: str | None = None, limit: int = 2
         if form == "json":
             output.hand_over(json.dumps([_as_json(each) for each in found], indent=2))
         elif found:
-            output.say("\n".join(_table(found)))
+            output.say("\n".join(table(_rows(found))))
         else:
             some = "no such run" if flow is not None or status is not None else "no run"
             output.note(f"{some} is recorded in {Settings.read().local_dir}")
@@ -93,18 +94,16 @@ def _tell_recovered(history: History) -> None:
         output.note(f"note: run {run_id} was without a process, and has ended CRASHED now", color="yellow")
 
 
-def _table(runs: Sequence[RunRecord]) -> Iterator[str]:
-    rows = [("RUN", "FLOW", "STATE", "TASKS", "STARTED", "TOOK")]
+def _rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("RUN", "FLOW", "STATE", "TASKS", "STARTED", "TOOK")]
     now = time.time()
     for each in runs:
         took = f"{duration(max(0.0, now - each.started_at))} so far" if each.seconds is None else duration(each.seconds)
         rows.append(
-            (each.run_id, _cut(plain_line(each.flow_name), 32), _sign(each.status) + PALETTE[each.status].label,
-             _progress(each), _ago(now - each.started_at), took)
+            (each.run_id, cut(plain_line(each.flow_name), 32), _sign(each.status) + PALETTE[each.status].label,
+             _progress(each), ago(now - each.started_at), took)
         )  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    return rows
 
 
 def _progress(run: RunRecord) -> str:
@@ -124,7 +123,7 @@ def _facts(history: History, run: RunRecord) -> Iterator[str]:
     if run.resumed_by is not None:
         facts.append(("resumed by", run.resumed_by))
     for name, value in history.parameters(run.run_id).items():
-        facts.append(("given", f"{name} = {_cut(value.plain, 200) if value.plain is not None else '(not plain JSON)'}"))
+        facts.append(("given", f"{name} = {cut(value.plain, 200) if value.plain is not None else '(not plain JSON)'}"))
     width = max(len(name) for name, _ in facts)
     told = ""
     for name, text in facts:
@@ -162,19 +161,6 @@ def _state(run: RunRecord) -> str:
 def _sign(state: StateType) -> str:
     sign = PALETTE[state].sign
     return f"{sign} " if output.can_show(sign) else ""
-
-
-def _ago(seconds: float) -> str:
-    """How long ago something was, roughly: `just now`, `5 min ago`, `3 h ago`, `12 days ago`."""
-    for limit, unit, name in ((60, 1, ""), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86_400, "day")):
-        if seconds < limit:
-            many = int(seconds // unit)
-            return f"{many} {name}{'s' if name == 'day' and many > 1 else ''} ago" if name else "just now"
-    raise AssertionError(seconds)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _as_json(run: RunRecord) -> dict[str, Any]:

@@ -196,7 +196,9 @@ class RunMachine:
     @property
     def stop_reason(self) -> str:
         """Why what ran was told to stop."""
-        return self.cancel_reason or f"stopped because {self.first_failure!r} failed"
+        if self.cancel_reason is not None:
+            return self.cancel_reason
+        return f"stopped because {self.first_failure!r} failed"
 
     def line(self, task: str, item: int | None = None) -> TaskLine | None:
         """The task, or the item of it if that has begun and not ended."""
@@ -329,10 +331,9 @@ def _sized(run: RunMachine, line: TaskLine, length: int, out: list[Command]) -> 
         return
     run.busy -= 1
     items.count = length
+    items.reused = frozenset(each for each in items.reused if each < length)
     items.left = length - len(items.reused)
     _skip_reused(items)
-    if run.is_ending:
-        items.left = 0
     if items.left:
         run.ready.append(line)
     else:
@@ -479,7 +480,7 @@ def _finish_failed(run: RunMachine, line: TaskLine, state: State, error: BaseExc
     if line.of is None:
         _skip_downstream(run, line, out)
     if run.fail_fast and run.first_failure == line.name and run.cancel_reason is None:
-        _stop_all(run, f"not started, because {line.name!r} failed", out)
+        _stop_all(run, out)
 
 
 def _skip_downstream(run: RunMachine, cause: TaskLine, out: list[Command]) -> None:
@@ -565,11 +566,14 @@ def _end_early(run: RunMachine, reason: str, out: list[Command]) -> None:
         run.cancel_reason = reason
         if not run.is_ending:
             run.is_ending = True
-            _stop_all(run, reason, out)
+            _stop_all(run, out)
 
 
-def _stop_all(run: RunMachine, reason: str, out: list[Command]) -> None:
+def _stop_all(run: RunMachine, out: list[Command]) -> None:
     """Start nothing more, and tell what runs to stop."""
+    why = f"because {run.first_failure!r} failed"
+    not_started = cancelled(run.cancel_reason if run.cancel_reason is not None else f"not started, {why}")
+    not_again = cancelled(run.cancel_reason if run.cancel_reason is not None else f"not tried again, {why}")
     run.ready.clear()
     run.busy += len(run.held)
     run.held.clear()
@@ -580,7 +584,7 @@ def _stop_all(run: RunMachine, reason: str, out: list[Command]) -> None:
         elif line.items is not None and line.items.lines:
             continue  # it ends with its items
         elif not line.state.is_final:
-            _finish(run, line, cancelled(reason), out)
+            _finish(run, line, not_again if line.attempt else not_started, out)
     if run.stopping:
         out.append(SetTimer(GraceOver(), run.grace_seconds))
 

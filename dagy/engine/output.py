@@ -150,7 +150,7 @@ class _StreamProxy(io.TextIOBase):
     """A text stream that writes to the calling task's sink, and outside tasks to `base`."""
 
     def __init__(self, name: str, base: TextIO | None) -> None:
-        self._base = _Nowhere() if base is None else base
+        self._base = cast(TextIO, _Nowhere()) if base is None else base
         self._name = name
         self._binary = threading.local()
 

@@ -87,7 +87,8 @@ class RunValues:
         length = self._program.code[task].parameters.check_lengths(lists)
         returned = list[Any]([None] * length)
         for index, value in reused.items():
-            returned[index] = value
+            if index < length:
+                returned[index] = value
         self._lists[task], self._items[task] = lists, returned
         return length
 

@@ -120,7 +120,7 @@ def row_of_ratio(
         what,
         in_unit(found.median),
         f"{in_unit(limit.median)} {called}",
-        f"{ratio:.2f}x",
+        f"{ratio:.2f}x" if ratio >= 0.01 else f"{ratio:.1g}x",
         _spread(ratios, "{:.2f}".format),
         f"{by_cpu:.2f}x" if by_cpu else "",
         "" if target is None else f"{target:g}x" + (" CPU" if is_judged_by_cpu else ""),

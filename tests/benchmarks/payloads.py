@@ -23,15 +23,21 @@ Array = NDArray[np.float64]
 
 
 @task
-def hand_on(data: Array) -> Array:
+def hand_on(data):
     """The same array."""
     return data
 
 
 @task
-def add_one(data: Array) -> Array:
+def add_one(data):
     """A new array."""
     return data + 1
+
+
+@task(isolation="process")
+def hand_on_checked(data: Array) -> Array:
+    """The same array, checked to be one."""
+    return data
 
 
 hand_on_elsewhere = task(name="hand_on_elsewhere", isolation="process")(hand_on.function)
@@ -98,12 +104,14 @@ def between_processes(effort: Effort) -> Iterator[Row]:
     """Through tasks in worker processes: each hop is there and back."""
     tasks, numbers = effort.size(TASKS), effort.size(NUMBERS)
     same, given = passing(hand_on_elsewhere).prepare(tasks=tasks, numbers=numbers)
+    checked, _ = passing(hand_on_checked).prepare(tasks=tasks, numbers=numbers)
     new, _ = passing(add_one_elsewhere).prepare(tasks=tasks, numbers=numbers)
     data = np.ones(numbers)
-    copied, passed, plain, made = in_turns(
-        effort.slow(),
+    copied, passed, looked_at, plain, made = in_turns(
+        effort.slow().slow(),
         lambda: _copies(data, tasks),
         lambda: run(same, given),
+        lambda: run(checked, given),
         lambda: plainly(add_one.function, tasks, numbers),
         lambda: run(new, given),
     )
@@ -111,9 +119,13 @@ def between_processes(effort: Effort) -> Iterator[Row]:
         tuple(max(a - b, 0.0) for a, b in zip(made.wall, plain.wall, strict=True)),
         tuple(max(a - b, 0.0) for a, b in zip(made.cpu, plain.cpu, strict=True)),
     )
-    copied, passed, hop = (each.scaled(1 / tasks) for each in (copied, passed, hop))
+    copied, passed, looked_at, hop = (each.scaled(1 / tasks) for each in (copied, passed, looked_at, hop))
     what = f"{numbers * 8 / 1e6:.0f} MB through {tasks} tasks, processes"
-    for how, found in (("handed on", passed), ("a new array each, less making it", hop)):
+    for how, found in (
+        ("handed on", passed),
+        ("handed on, annotated", looked_at),
+        ("a new array each, less making it", hop),
+    ):
         yield row_of_ratio(f"{what}: {how}", found, copied, called="a copy", target=3.0, shows_cpu=False)
 
 

@@ -34,7 +34,7 @@ def test_list_shows_what_there_is_of_each_task(capsys: pytest.CaptureFixture[str
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["TASK", "RESULTS", "HITS", "SIZE", "NEWEST"]
     assert line.split()[:5] == ["load", "2", "1", "5.0", "kB"]
-    assert line.endswith(" ago")
+    assert line.endswith("  just now")
 
 
 def test_an_empty_cache_says_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:

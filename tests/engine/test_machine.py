@@ -1041,7 +1041,7 @@ def test_a_failure_that_is_final_ends_the_wait_of_others_for_the_flow():
     run = machine({"a": [], "b": []}, flow_retry=RetryPolicy(retries=5))
     assert after(run, raised("a"), raised("b", error=SystemExit(3))) == [
         "b#1 FAILED: SystemExit: 3",
-        "a#1 CANCELLED: not started, because 'b' failed",
+        "a#1 CANCELLED: not tried again, because 'b' failed",
         "finish FAILED: 1 of 2 tasks failed: 'b'",
     ]
 

@@ -12,6 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -630,19 +631,19 @@ class Runs(RuleBasedStateMachine):
             may_happen: list[Callable[[], object]] = []
             if model.running():
                 how = chance.choice(WAYS_TO_END)
-                may_happen += [lambda number=number, how=how: self.a_call_ends(number, how)] * 3
+                may_happen += [partial(self.a_call_ends, number, how)] * 3
             if any(call.job.seconds for call in model.running()):
-                may_happen.append(lambda number=number: self.a_deadline_passes(number))
+                may_happen.append(partial(self.a_deadline_passes, number))
             if model.expanding():
-                may_happen.append(lambda number=number: self.a_map_is_sized(number, is_broken=number == 0))
+                may_happen.append(partial(self.a_map_is_sized, number, is_broken=number == 0))
             if self.told & self.stream.at_work:
-                may_happen.append(lambda number=number: self.a_call_stops(number))
+                may_happen.append(partial(self.a_call_stops, number))
             if model.waiting("timer"):
-                may_happen.append(lambda number=number: self.a_retry_is_due(number))
+                may_happen.append(partial(self.a_retry_is_due, number))
             if model.is_pausing:
                 may_happen.append(self.the_run_may_be_tried_again)
             if chance.random() < 0.01:
-                may_happen.append(lambda: self.the_run_is_to_end("cancel"))
+                may_happen.append(partial(self.the_run_is_to_end, "cancel"))
             assert may_happen
             chance.choice(may_happen)()
             if self.stream.ended:
@@ -655,6 +656,6 @@ class Runs(RuleBasedStateMachine):
 
 TestAnyRun = Runs.TestCase
 TestAnyRun.settings = settings(
-    max_examples=THOROUGH or 80, stateful_step_count=12, derandomize=not THOROUGH, print_blob=bool(THOROUGH)
+    max_examples=THOROUGH or 120, stateful_step_count=12, derandomize=not THOROUGH, print_blob=bool(THOROUGH)
 )
 pytestmark = pytest.mark.timeout(0 if THOROUGH else 400)  # a failure takes long to shrink

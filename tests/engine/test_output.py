@@ -431,10 +431,10 @@ def test_a_character_that_a_child_process_writes_in_pieces_is_one(page: Page):
 
 
 def test_a_child_process_that_can_not_be_started_leaves_nothing_open(page: Page):
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     with pytest.raises(FileNotFoundError):
         on(page, lambda: subprocess.run(["/no/such/program"], check=True))
-    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    assert set(os.listdir("/proc/self/fd")) <= before, "others may have closed theirs"  # noqa: PTH208
 
 
 def test_the_status_of_os_system_is_what_it_always_is(page: Page):

@@ -26,8 +26,8 @@ from dagy.engine.output import record_text, set_sink
 from dagy.engine.processes.errors import pack_error
 from dagy.engine.processes.functions import unpack_function
 from dagy.engine.processes.imported import ImportedModules
+from dagy.engine.processes.packing import Packed, Region, Spares, pack, unpack
 from dagy.engine.processes.surroundings import Surroundings
-from dagy.engine.processes.values import Packed, Region, Spares, pack, unpack
 from dagy.engine.processes.wire import LARGEST, MARK, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError

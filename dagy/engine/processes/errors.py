@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
-from dagy.engine.processes.values import Packed, pack, unpack
+from dagy.engine.processes.packing import Packed, pack, unpack
 
 _MOST_ERRORS = 50
 _MOST_FRAMES = 200

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
-from dagy.engine.processes.values import Packed, Region, pack, unpack
+from dagy.engine.processes.packing import Packed, Region, pack, unpack
 from dagy.errors import TravelError, sentence
 
 

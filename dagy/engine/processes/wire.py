@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dagy.engine.processes.values import Packed, Region, Spans, Spares, with_region, without_region
+from dagy.engine.processes.packing import Packed, Region, Spans, Spares, with_region, without_region
 from dagy.errors import TravelError
 
 # What the nursery is told: the number of a worker, a letter and a number of seconds. "s": start it; its line and the

@@ -487,7 +487,6 @@ def test_the_end_of_a_worker_is_told_however_late_its_user_reads(pool):
         call(pool, talks_and_dies, sink=Written(on_write=pause_once))
 
 
-
 def test_a_warm_worker_does_not_run_code_that_has_changed_since(pool, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     module = tmp_path / "rows_that_change.py"

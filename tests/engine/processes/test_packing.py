@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dagy.engine.processes.values import Packed, Region, Spares, pack, unpack, with_region
+from dagy.engine.processes.packing import Packed, Region, Spares, pack, unpack, with_region
 from dagy.errors import TravelError
 from dagy.values import Deferred
 

@@ -6,19 +6,18 @@ whoever receives it, and nobody copies them, neither the process that made it no
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import mmap
 import os
 import pickle
 import resource
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import FunctionType, GeneratorType
+from collections.abc import Callable, Iterable, Sequence
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dagy.errors import TravelError, sentence, shown
-from dagy.values import Deferred
+from dagy.errors import TravelError, sentence
+from dagy.values import Deferred, culprit, type_name
 
 if TYPE_CHECKING:
     from cloudpickle import Pickler
@@ -185,9 +184,9 @@ def pack(
     except Exception as error:  # user code: __reduce__ and __getstate__
         raise _travel_error(value, what, error) from error
     length = sum(map(len, file.pieces))
-    if length + sum(each.nbytes for each in beside) < _INLINE:
-        return _inline(b"".join(file.pieces), beside)
-    return _in_region(file.pieces, length, beside, spares)
+    pieces, spans, size = _laid_out(file.pieces, length, beside)
+    is_small = length + sum(each.nbytes for each in beside) < _INLINE
+    return Packed(b"".join(pieces) if is_small else _filled(pieces, size, spares), spans)
 
 
 def unpack(packed: Packed, attached: Sequence[object] = (), held: list[mmap.mmap | None] | None = None) -> object:
@@ -253,19 +252,8 @@ def _same(value: object) -> object:
     return value
 
 
-def _inline(pickled: bytes, beside: Iterable[memoryview]) -> Packed:
-    pieces: list[Bytes] = [pickled]
-    spans = [(0, len(pickled))]
-    offset = len(pickled)
-    for each in beside:
-        gap = -offset % _ALIGNMENT
-        pieces += [bytes(gap), each]
-        spans.append((offset + gap, each.nbytes))
-        offset += gap + each.nbytes
-    return Packed(b"".join(pieces), tuple(spans))
-
-
-def _in_region(pickled: Iterable[bytes], length: int, beside: Iterable[memoryview], spares: Spares | None) -> Packed:
+def _laid_out(pickled: Iterable[bytes], length: int, beside: Iterable[memoryview]) -> tuple[list[Bytes], Spans, int]:
+    """The pieces of a value one after another, where its pickle and each buffer lie in them, and how long all is."""
     pieces: list[Bytes] = [*pickled]
     spans = [(0, length)]
     offset = length
@@ -274,16 +262,22 @@ def _in_region(pickled: Iterable[bytes], length: int, beside: Iterable[memoryvie
         pieces += [bytes(gap), each]
         spans.append((offset + gap, each.nbytes))
         offset += gap + each.nbytes
+    return pieces, tuple(spans), offset
+
+
+def _filled(pieces: Iterable[Bytes], size: int, spares: Spares | None = None) -> Region:
+    """A region, one of `spares` if there is one, that holds the pieces; `TravelError` when there is no room for it."""
     spare = None if spares is None else spares.take()
-    fd = os.memfd_create("dagy", os.MFD_CLOEXEC) if spare is None else spare
     try:
-        _write(fd, pieces)
-        os.truncate(fd, offset)  # a spare may have been longer
+        fd = os.memfd_create("dagy", os.MFD_CLOEXEC) if spare is None else spare
+        try:
+            _write(fd, pieces)
+            os.truncate(fd, size)  # a spare may have been longer
+        finally:
+            region = Region(fd, spares)
     except OSError as error:
-        raise TravelError(f"a value of {offset} bytes does not fit in memory: {error.strerror}") from error
-    finally:
-        region = Region(fd, spares)
-    return Packed(region, tuple(spans))
+        raise TravelError(f"a value of {size} bytes does not fit in memory: {error.strerror}") from error
+    return region
 
 
 def _write(fd: int, pieces: Iterable[Bytes]) -> None:
@@ -309,11 +303,7 @@ def with_region(packed: Packed) -> Packed:
     """The same value in shared memory."""
     if isinstance(packed.content, Region):
         return packed
-    fd = os.memfd_create("dagy", os.MFD_CLOEXEC)
-    region = Region(fd)
-    _write(fd, [packed.content])
-    region.size = len(packed.content)
-    return Packed(region, packed.spans)
+    return Packed(_filled([packed.content], len(packed.content)), packed.spans)
 
 
 # ---- what can't travel
@@ -324,9 +314,9 @@ def _travel_error(value: object, what: str, error: BaseException) -> TravelError
         return error
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return TravelError(f"{what} is nested too deeply to travel between processes; use isolation='thread'")
-    path, culprit, error = _culprit(value, error)
-    kind = type(culprit)
-    name = "generator" if kind is GeneratorType else f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    path, part, error = culprit(value, error, _failure)
+    kind = type(part)
+    name = type_name(kind)
     reason = "" if kind is GeneratorType else f" ({sentence(error)})"
     remedy = "make it a list" if kind is GeneratorType else "leave it out"
     return TravelError(
@@ -335,59 +325,9 @@ def _travel_error(value: object, what: str, error: BaseException) -> TravelError
     )
 
 
-def _culprit(value: object, error: BaseException) -> tuple[str, object, BaseException]:
-    """The innermost part that can't be packed, the way to it such as `['a'][3]`, and what it raised."""
-    path = ""
-    for _ in range(50):
-        for step, part in _parts(value):
-            failure = _failure(part)
-            if failure is not None:
-                value, error, path = part, failure, path + step
-                break
-        else:
-            break
-    return path, value, error
-
-
 def _failure(value: object) -> BaseException | None:
     try:
         _pickler_type()(_Pieces(), protocol=5, buffer_callback=lambda _: False, attached=[]).dump(value)
     except Exception as error:  # noqa: BLE001 (user code: __reduce__ and __getstate__)
         return error
     return None
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """What `value` is made of, each with how it is reached; of a long list only the beginning."""
-    limit = 10_000
-    if isinstance(value, dict):
-        for key, each in list(value.items())[:limit]:
-            yield f"[{shown(key)}]", each
-    elif isinstance(value, list | tuple):
-        for index, each in enumerate(value[:limit]):
-            yield f"[{index}]", each
-    elif isinstance(value, set | frozenset):
-        for each in list(value)[:limit]:
-            yield f" (in the set: {shown(each)})", each
-    elif isinstance(value, FunctionType):
-        yield from _parts_of_function(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield f".{field.name}", getattr(value, field.name, None)
-    elif not isinstance(value, type):
-        for name, each in list(getattr(value, "__dict__", {}).items())[:limit]:
-            yield f".{name}", each
-
-
-def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, object]]:
-    """The outer names that the code of a function uses, and its defaults."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield f", its outer name {name!r},", cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-    for name in function.__code__.co_names:
-        if name in function.__globals__:
-            yield f", its global name {name!r},", function.__globals__[name]
-    for each in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        yield f", its default {shown(each)},", each

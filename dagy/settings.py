@@ -36,7 +36,7 @@ class Settings:
 
 
 def made_private(folder: Path) -> Path:
-    """`folder`, made if it is missing, for its owner's eyes only. Raises `StoreError`."""
+    """`folder`; where it is missing it is made, for its owner's eyes only. Raises `StoreError`."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

@@ -25,7 +25,6 @@ class Pipes:
         self._lock = threading.Lock()
         self._to_child: dict[str, int] = {}  # by stream, the end to write to
         self._readers: dict[int, _Reader] = {}  # by the end to read from
-        self.is_open = True
 
     def open(self, stream: str) -> int:
         """The end to write to of the pipe in place of `stream`, for the child."""
@@ -69,7 +68,6 @@ class Pipes:
                         poll.unregister(end)
                         del self._readers[end]
                         os.close(end)
-        self.is_open = False
 
 
 class _Reader:

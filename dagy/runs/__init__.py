@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
-    from dagy.runs.cache import Difference, Kept, LocalCache
+    from dagy.runs.cache import CachedTask, Difference, LocalCache
     from dagy.runs.diagnosis import Finding, diagnose
     from dagy.runs.history import LATEST, History, RecordedError, RunRecord, TaskRecord
     from dagy.runs.output import Written
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from dagy.runs.resume import Resumable, load_for_resume, recorded_parameters
 
 _HOMES = {
+    "CachedTask": "dagy.runs.cache",
     "Difference": "dagy.runs.cache",
     "Finding": "dagy.runs.diagnosis",
     "History": "dagy.runs.history",
-    "Kept": "dagy.runs.cache",
     "LATEST": "dagy.runs.history",
     "LocalCache": "dagy.runs.cache",
     "RecordedError": "dagy.runs.history",
@@ -41,10 +41,10 @@ _HOMES = {
 
 __all__ = [
     "LATEST",
+    "CachedTask",
     "Difference",
     "Finding",
     "History",
-    "Kept",
     "LocalCache",
     "RecordedError",
     "RecordedValue",

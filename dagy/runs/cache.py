@@ -95,7 +95,7 @@ _LAYOUT = Layout(
 )
 
 
-class Kept(NamedTuple):
+class CachedTask(NamedTuple):
     """What the cache has of one task."""
 
     task: str
@@ -300,7 +300,7 @@ class LocalCache:
 
     # -- looking at it -----------------------------------------------------------------------------------------------
 
-    def kept(self) -> tuple[Kept, ...]:
+    def kept(self) -> tuple[CachedTask, ...]:
         """What there is of each task, the largest first. Raises `StoreError`."""
         if not self.path.exists():
             return ()
@@ -309,7 +309,7 @@ class LocalCache:
                 "SELECT task, count(*), sum(hits), sum(size), max(created_at) FROM results "
                 "GROUP BY task ORDER BY 4 DESC, 1"
             ).fetchall()
-        return tuple(Kept(text_of(task), *rest) for task, *rest in rows)
+        return tuple(CachedTask(text_of(task), *rest) for task, *rest in rows)
 
     def why(self, task: str) -> Difference | None:
         """Why the task's last call that was not found was not; None if it was never asked for in vain.

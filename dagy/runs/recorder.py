@@ -115,8 +115,7 @@ class RunRecorder:
 
     def keep(self, task: str, item: int | None, attempt: int, value: object) -> None:
         """Keep what an attempt returned. Raises `StoreError`."""
-        if self._failure is not None:
-            raise self._failure
+        self._check()
         if not is_small(value):
             name = f"results/{self._numbers[task]}-{_item(item)}-{attempt}"
             value = kept(value, self._folder, name, called=f"the result of {task!r}")
@@ -140,14 +139,16 @@ class RunRecorder:
         """
         with self._flushing:
             try:
-                if self._failure is not None:
-                    raise self._failure
+                self._check()
                 point("recorder.before_end")
                 self._flush((state, at))
                 point("recorder.after_end")
             except StoreError as error:
                 self._failure = error
                 raise
+            except Exception as error:
+                self._failure = self._as_store_error(error)
+                raise self._failure from error
             finally:
                 self._has_ended = True
                 HELD_HERE.discard(self._run_id)
@@ -158,9 +159,9 @@ class RunRecorder:
             try:
                 if self._failure is None and self._has_ended:
                     self._flush_rest()
-            except StoreError as error:
-                self._failure = error
-                logger.warning("the last events of run %s are not in the history: %s", self._run_id, error)
+            except Exception as error:  # noqa: BLE001 (the run's end is kept already)
+                self._failure = self._as_store_error(error)
+                logger.warning("the last events of run %s are not in the history: %s", self._run_id, self._failure)
             finally:
                 HELD_HERE.discard(self._run_id)
                 self._is_over = True
@@ -180,11 +181,8 @@ class RunRecorder:
                     if self._is_over or self._failure is not None:
                         break
                     self._flush_if_due()
-        except StoreError as error:
-            self._fail(error)
-        except Exception as error:  # a defect: the run must not go on unrecorded
-            logger.exception("run %s can't be recorded", self._run_id)
-            self._fail(StoreError(f"run {self._run_id!r} can't be recorded: {sentence(error)}"))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the run must not go on unrecorded)
+            self._fail(self._as_store_error(error))
         self._let_go()
 
     def _flush_if_due(self) -> None:
@@ -202,6 +200,18 @@ class RunRecorder:
             self._store.close()
         except StoreError as error:
             logger.warning("run %s: %s", self._run_id, error)
+
+    def _check(self) -> None:
+        """Raise what went wrong before, if something did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _as_store_error(self, error: Exception) -> StoreError:
+        """`error` as what a recorder may raise; one that is no `StoreError` yet is a defect of ours, and is logged."""
+        if isinstance(error, StoreError):
+            return error
+        logger.error("run %s can't be recorded", self._run_id, exc_info=error)
+        return StoreError(f"run {self._run_id!r} can't be recorded: {sentence(error)}")
 
     def _fail(self, error: StoreError) -> None:
         if self._failure is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 
 from .__main__ import MEASUREMENTS
@@ -19,6 +22,14 @@ OF_PROCESSES = {
     "payload-memory",
     "worker-start",
 }  # they start many, each with an interpreter to load
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_collections() -> Iterator[None]:
+    """Garbage is collected before each action, and must not cost a look at all that pytest has loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", sorted(MEASUREMENTS.keys() - OF_PROCESSES))

@@ -187,6 +187,16 @@ def test_a_run_that_cannot_be_recorded_any_more_is_given_up_once(
     assert len(each.given_up) == 1
 
 
+def test_a_defect_of_a_recorder_fails_the_run_and_does_not_leave_it_without_an_end(
+    local_dir: Path, script: Callable[..., Script], caplog: pytest.LogCaptureFixture
+) -> None:
+    each = script("run-1")
+    each.add(lambda seq: TaskChanged(seq, 1, "no such task", 1, running()))
+    with pytest.raises(StoreError, match="run 'run-1' can't be recorded: KeyError"):
+        each.recorder.end(completed(), 9, None)
+    assert "KeyError" in caplog.text
+
+
 def test_after_a_run_nothing_of_its_recorder_is_left(local_dir: Path, record: Callable[..., Any]) -> None:
     result = record(etl)
     assert [each.name for each in threading.enumerate() if result.run_id in each.name] == []

@@ -21,8 +21,6 @@ _MOST_TEXT = 10_000
 _MOST_BYTES = 10_000_000
 _MOST_NOTES = 20
 _CALLER = "dagy.engine.processes.child"  # the module that calls the user's code
-
-
 _GROUPS = (BaseExceptionGroup, ExceptionGroup)  # which are made again from their parts
 
 

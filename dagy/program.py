@@ -81,7 +81,13 @@ def resolve(source: Source, values: Mapping[str, Any], parameters: Mapping[str, 
             value = parameters[name]
             return _part(value, path, f"the flow's parameter {name!r} is") if path else value
         case ListOf(items=items, form=form):
-            found = [resolve(each, values, parameters) for each in items]
+            found = [
+                # The first case is the last one in short: lists of outputs may be long.
+                values[each.task]
+                if type(each) is FromTask and not each.path and not isinstance(values[each.task], Deferred)
+                else resolve(each, values, parameters)
+                for each in items
+            ]
             return found if form == "list" else tuple(found) if form == "tuple" else set(found)
         case DictOf(items=pairs):
             return {key: resolve(each, values, parameters) for key, each in pairs}

@@ -23,7 +23,19 @@ from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters
 from dagy.program import Actual, Source, TaskCode
 from dagy.retry import RetryCondition, RetryDelay, retry_policy
-from dagy.spec import EXECUTORS, Binding, Constant, DictOf, FromParameter, FromTask, Held, ListOf, TaskOptions, TaskSpec
+from dagy.spec import (
+    EXECUTORS,
+    Binding,
+    Constant,
+    DictOf,
+    FromParameter,
+    FromTask,
+    Held,
+    ListOf,
+    TaskOptions,
+    TaskSpec,
+    references,
+)
 from dagy.values import is_json
 
 P = ParamSpec("P")
@@ -143,8 +155,14 @@ class Trace:
         task_id = self._new_id(task.name)
         bindings: dict[str, Binding] = {}
         sources: dict[str, Source] = {}
+        needs: dict[str, None] = {}
         for name, value in values.items():
-            bindings[name], sources[name] = self.bind(value)
+            binding, sources[name] = self.bind(value)
+            bindings[name] = binding
+            if type(binding) is FromTask:
+                needs[binding.task] = None
+            elif type(binding) is ListOf or type(binding) is DictOf:
+                needs.update((each.task, None) for each in references(binding) if type(each) is FromTask)
         waits_for = task.waits_for
         after = tuple(dict.fromkeys(self._upstream(task, each) for each in waits_for)) if waits_for else ()
         spec = TaskSpec(
@@ -153,7 +171,7 @@ class Trace:
         self.tasks.append(spec)
         self.code[task_id] = task.code
         self.inputs[task_id] = sources
-        self.needs[task_id] = spec.needs
+        self.needs[task_id] = (*needs, *(each for each in after if each not in needs)) if after else tuple(needs)
         return TaskOutput(self, FromTask(task_id))
 
     def bind(self, value: Any) -> tuple[Binding, Source]:
@@ -189,6 +207,9 @@ class Trace:
                 return (Held("dict"), Actual(value)) if _are_plain(pairs) else self._odd_keys(keys)
             binding: Binding = DictOf(tuple((key, each) for key, (each, _) in zip(keys, pairs, strict=True)))
             source: Source = DictOf(tuple((key, each) for key, (_, each) in zip(keys, pairs, strict=True)))  # type: ignore[misc]
+        elif type(value) is not set and all(type(each) is TaskOutput for each in value):
+            binding = ListOf(tuple([self._own(each) for each in value]), _FORMS[type(value)])
+            return binding, binding
         else:
             form = _FORMS[type(value)]
             pairs = [self.bind(each) for each in (sorted(value, key=repr) if form == "set" else value)]

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, assert_never
 
 from dagy.engine import processes
+from dagy.engine.deadlines import Deadlines
 from dagy.engine.events import (
     AttemptStopped,
     CallHooks,
@@ -125,6 +126,7 @@ class Driver:
         self._clock = clock or steady_clock()
         self._chance = chance
         self._timers = timers or ThreadTimers(f"dagy-{run_id}-timers")
+        self._deadlines = Deadlines(self._timers, self._expire)
         self.inline = InlineWorker(self._run_attempt) if inline else None
         self._worker: Worker = self.inline or ThreadWorker(self._run_attempt, f"dagy-{run_id}")
         self._context = contextvars.copy_context()  # the caller's, of which each attempt and each hook gets a copy
@@ -513,8 +515,10 @@ class Driver:
     def _set_deadline(self, attempt: Attempt) -> None:
         """Set the deadline of an attempt whose code begins: before, it may have waited for a thread or a process."""
         if attempt.seconds is not None:
-            deadline = Deadline(attempt.task, attempt.number, attempt.item)
-            self._timers.set(attempt.seconds, functools.partial(self._fire, deadline))
+            self._deadlines.set(attempt, attempt.seconds)
+
+    def _expire(self, attempt: Attempt) -> None:
+        self._fire(Deadline(attempt.task, attempt.number, attempt.item))
 
     def _stop(self, attempt: Attempt) -> None:
         if not attempt.way.is_isolated:  # a process is gone within the grace, whatever its code does

@@ -19,6 +19,10 @@ def steady_clock() -> Callable[[], int]:
 class Timers(Protocol):
     """Calls back after a time."""
 
+    @property
+    def now(self) -> float:
+        """Seconds on a clock that never jumps; only differences mean something."""
+
     def set(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call `callback` once, in so many seconds, from a thread of its own choice."""
 
@@ -36,6 +40,11 @@ class ThreadTimers:
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
         self._is_closed = False
+
+    @property
+    def now(self) -> float:
+        """Seconds on the clock that the timers go by."""
+        return time.monotonic()
 
     def set(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call `callback` in so many seconds, from the timers' thread."""

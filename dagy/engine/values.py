@@ -54,16 +54,20 @@ class RunValues:
         returned, parameters = self._returned, self._parameters
         lists = self._lists[task] if item is not None else None
         found: dict[str, Any] = {}
+        elsewhere: dict[str, Deferred] = {}
         for name, source in self._program.inputs[task].items():
             if lists is not None and name in lists:
                 found[name] = lists[name][item]  # type: ignore[index]  # None has no lists
             elif type(source) is FromTask and not source.path:
                 value = returned[source.task]
-                # To a process it travels as it is, unless it has to be looked at.
-                stays_as_it_is = not isinstance(value, Deferred) or (way.is_isolated and not way.checks)
-                found[name] = value if stays_as_it_is else value.value()
+                if isinstance(value, Deferred):
+                    elsewhere[name] = value
+                else:
+                    found[name] = value
             else:
                 found[name] = resolve(source, returned, parameters)
+        if elsewhere:
+            return _brought_here(found, elsewhere, way)
         return way.code.parameters.check(found) if way.checks else found
 
     def known_inputs(self, task: str, item: int | None) -> dict[str, Any]:
@@ -119,7 +123,8 @@ class RunValues:
 
     def let_go(self, task: str) -> None:
         """Drop what the task returned, which no other needs any more, unless it is next to nothing."""
-        if not self._keeps_all and not is_little(self._returned[task]):
+        value = self._returned[task]
+        if value is not None and not self._keeps_all and not is_little(value):
             self._returned[task] = GONE
 
     def _list(self, task: str, name: str) -> list[Any]:
@@ -130,6 +135,19 @@ class RunValues:
                 f"({type(value).__name__}); give what is the same for every item by name"
             )
         return list(value)
+
+
+def _brought_here(found: dict[str, Any], elsewhere: Mapping[str, Deferred], way: Way) -> dict[str, Any]:
+    """`found`, with the values that are `elsewhere`: to a process these travel as they are, if the check lets them."""
+    if way.is_isolated and not way.checks:
+        return {**found, **elsewhere}
+    opened_here = {name: each.value() for name, each in elsewhere.items()}
+    checked = {**found, **opened_here}
+    if way.checks:
+        checked = way.code.parameters.check(checked)
+    if way.is_isolated:
+        checked |= {name: each for name, each in elsewhere.items() if checked[name] is opened_here[name]}
+    return checked
 
 
 def opened(value: object) -> object:

@@ -10,10 +10,10 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from dagy import drawing, runs
-from dagy.engine import Cache, Recorder, RunHandle, RunOptions, RunResult, new_run_id, run, start
+from dagy.engine import RunHandle, RunOptions, RunResult, new_run_id, run, start
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters
@@ -23,6 +23,9 @@ from dagy.settings import Settings
 from dagy.spec import FlowOptions, FlowSpec, FromParameter
 from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name, is_positive
 from dagy.values import is_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -190,7 +193,7 @@ class Flow(Generic[P, R]):
 
         With `record` the run, its output and its results are kept in the history (`dagy runs`). `resume` goes on where
         the run of that id ended: what completed there is not run again, and parameters that are not given are those of
-        that run. `ResumeError` shows what changed since, if something did.
+        that run; such a run is always recorded. `ResumeError` shows what changed since, if something did.
 
         `ParameterError` names a parameter that is missing, unknown or of the wrong type. `StoreError`: the history
         can't be written.
@@ -242,9 +245,12 @@ class Flow(Generic[P, R]):
         if resume is None:
             program, values = self.prepare(**parameters)
         else:
-            folder = Settings.read().local_dir
-            program, values = self.prepare(**{**runs.recorded_parameters(folder, resume), **parameters})
-            resumable = runs.load_for_resume(folder, resume, program, values)
+            program, values = self.prepare(**{**runs.recorded_parameters(_local_dir(), resume), **parameters})
+            resumable = runs.load_for_resume(_local_dir(), resume, program, values)
+        recorder = None
+        if record or resumable is not None:
+            recorder = runs.RunRecorder(_local_dir(), resumed_from=resumable.run_id if resumable else None)
+        is_cached = any(task.options.cache is not False for task in program.spec.tasks)
         run_options = RunOptions(
             new_run_id(self.name),
             max_workers=options.get("max_workers"),
@@ -252,8 +258,8 @@ class Flow(Generic[P, R]):
             capture=options.get("capture", False),
             isolation=options.get("isolation"),
             keep_results=options.get("keep_results", False),
-            recorder=_recorder(resumable) if record or resumable else None,
-            cache=_cache(program),
+            recorder=recorder,
+            cache=runs.LocalCache(_local_dir()) if is_cached else None,
             reused=resumable.results if resumable else {},
             reused_items=resumable.items if resumable else {},
         )
@@ -338,8 +344,8 @@ def flow(
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
     given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
     task): what completed is not run again. `timeout_seconds` bounds the whole run. The hooks `on_running`,
-    `on_completion` and `on_failure` are called once a run, with
-    a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
+    `on_completion` and `on_failure` are called once a run, with a `RunContext` and a `State`. Raises `DefinitionError`
+    when an option or the function has no meaning as a flow.
     """
     check_options("flow", options, Flow)
     if function is not None:
@@ -351,16 +357,8 @@ def flow(
     return decorate
 
 
-def _recorder(resumable: runs.Resumable | None) -> Recorder:
-    local_dir = Settings.read().local_dir
-    return runs.RunRecorder(local_dir, resumed_from=resumable.run_id if resumable else None)
-
-
-def _cache(program: Program) -> Cache | None:
-    """What keeps results for later runs, if a task asks for it."""
-    if any(task.options.cache is not False for task in program.spec.tasks):
-        return runs.LocalCache(Settings.read().local_dir)
-    return None
+def _local_dir() -> Path:
+    return Settings.read().local_dir
 
 
 def _place(error: BaseException) -> tuple[str, int]:

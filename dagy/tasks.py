@@ -443,7 +443,7 @@ def task(
     where a time limit is soft: the run goes on, and the result says that the thread still runs. By default a task with
     a time limit runs in a process and one without in a thread; one that is `async def` on an event loop. `cache` keeps
     results for later runs that give the same code the same inputs: True, or for how many seconds.
-        `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
+    `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
     annotations. The hooks `on_running` (each attempt), `on_completion`, `on_failure` (after the last try) and
     `on_retry` are called with a `RunContext` and a `State`.
 

@@ -99,11 +99,12 @@ def _watched(start: Callable[[], RunHandle]) -> RunResult:
         threads = [Thread(target=_show_progress, args=(handle,)), Thread(target=_obey, args=(signals, handle))]
         for each in threads:
             each.start()
-        result = _result(handle)
-        signals.put(0)
-        for each in threads:
-            each.join()
-    return result
+        try:
+            return _result(handle)
+        finally:
+            signals.put(0)
+            for each in threads:
+                each.join()
 
 
 def _result(handle: RunHandle) -> RunResult:

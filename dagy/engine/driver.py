@@ -54,8 +54,8 @@ from dagy.engine.machine import RunMachine, step
 from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
 from dagy.engine.result import RunResult, TaskRun, TaskRuns, error_text
+from dagy.engine.run_values import RunValues, opened
 from dagy.engine.timers import ThreadTimers, Timers, steady_clock
-from dagy.engine.values import RunValues, opened
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
 from dagy.errors import StoreError, WorkerDiedError, sentence, shown
 from dagy.hooks import Hook, RunContext
@@ -335,14 +335,19 @@ class Driver:
                     call = self._hook_call(CallHooks(task, number, _RUNNING, item))
                     await to_thread(self._call_hooks, call)
                 inputs = self._values.inputs(attempt.task, attempt.item, attempt.way)
-                entry = self._cache_entry(attempt, inputs)
+                # What reads and writes files must not hold up the loop.
+                entry = await to_thread(self._cache_entry, attempt, inputs) if attempt.way.has_extras else None
                 if entry is not None and entry.found is not None:
-                    outcome = self._returned(attempt, entry.found, entry.note)
+                    outcome = await to_thread(self._returned, attempt, entry.found, entry.note)
                 else:
                     value = await code.parameters.call(code.function, inputs)
                     if entry is not None:
-                        entry.keep(value)
-                    outcome = self._returned(attempt, value)
+                        await to_thread(entry.keep, value)
+                    outcome = (
+                        await to_thread(self._returned, attempt, value)
+                        if attempt.way.has_extras
+                        else (TaskReturned(task, number, value, "", item))
+                    )
         except (CancelledError, Stopped) as error:
             outcome = TaskRaised(task, number, error, 0.0, item)
         except BaseException as error:  # noqa: BLE001 (user code may raise anything)
@@ -364,6 +369,9 @@ class Driver:
             return MapSized(task, self._values.count_items(task, names, self.options.reused_items.get(task, {})))
         except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
             return TaskRaised(task, 1, _without_our_frames(error), 0.0)
+
+    def _feed_items(self, task: str) -> None:
+        self._feed(self._count_items(task))
 
     # ---- what follows
 
@@ -390,8 +398,12 @@ class Driver:
                 else:
                     self._worker.start(attempt)
             if later is not None:
-                inbox.extend([self._count_items(task) for task in later.expand])
                 hooks += later.hooks
+                for task in later.expand:
+                    if keep_one:  # a worker's thread may take its time
+                        inbox.append(self._count_items(task))
+                    else:
+                        self._start_thread("items", functools.partial(self._feed_items, task))
         if hooks:
             # Hooks may be slow, so they come when nothing waits for this thread: neither what others left in the
             # inbox, nor an attempt, nor the timers, nor whoever cancels.
@@ -399,12 +411,14 @@ class Driver:
                 self._worker.start(mine)
                 mine = None
             if not keep_one:
-                name = f"dagy-{self.run_id}-hooks"
-                threading.Thread(target=self._follow_up, args=(hooks,), name=name, daemon=True).start()
+                self._start_thread("hooks", lambda: self._follow_up(hooks))
                 return None
         if hooks or self._end_state is not None:
             self._follow_up(hooks)
         return mine
+
+    def _start_thread(self, what: str, work: Callable[[], object]) -> None:
+        threading.Thread(target=work, name=f"dagy-{self.run_id}-{what}", daemon=True).start()
 
     def _take_turn(self) -> tuple[list[Attempt], _Later | None]:
         """Let all that waits happen; the attempts to start once the turn is over, and what else there is to do then."""
@@ -586,14 +600,43 @@ class Driver:
 
     def _end(self, state: State) -> None:
         state, value, error = self._outcome_of_flow(state)
-        recorder = self.options.recorder
         ended = self._clock()
-        if recorder is not None:
-            try:
-                recorder.end(state, ended, value)
-            except StoreError as trouble:
-                state, error = failed(f"the run can't be recorded: {trouble}"), trouble
+        trouble = self._keep_end(state, ended, value)
+        if trouble is not None:
+            state, error = failed(f"the run can't be recorded: {trouble}"), trouble
         self._call_flow_hooks(state)
+        self._let_helpers_go()
+        self._result = self._summed_up(state, ended, value, error)
+        with self._lock:
+            self.log.append(RunChanged(len(self.log), ended, state))
+            self.log.close()
+        if self.options.recorder is not None:
+            self.options.recorder.close()
+        with self._lock:
+            self.done.set()
+            callbacks, self._on_done = self._on_done, []
+        for callback in callbacks:
+            callback()
+
+    def _keep_end(self, state: State, ended: int, value: object) -> Exception | None:
+        """Have the end of the run recorded; what stands in the way of that."""
+        if self.options.recorder is None:
+            return None
+        try:
+            self.options.recorder.end(state, ended, value)
+        except StoreError as trouble:
+            return trouble
+        except Exception as defect:  # whatever it is, nobody must wait for this run for ever
+            logger.exception("the end of run %s can't be recorded", self.run_id)
+            return defect
+        return None
+
+    def _let_helpers_go(self) -> None:
+        for each in self._given_up:
+            if each.way.is_async and not each.has_ended:  # its time to end by itself goes on
+                timer = threading.Timer(each.way.patience_seconds, self._loop_worker.insist, (each,))
+                timer.daemon = True
+                timer.start()
         self._timers.close()
         self._worker.close()
         self._loop_worker.close()
@@ -601,17 +644,8 @@ class Driver:
             CAPTURE.release()
         if self._packed:
             processes.shared_pool().trim()
-        self._result = self._summed_up(state, ended, value, error)
-        with self._lock:
-            self.log.append(RunChanged(len(self.log), ended, state))
-            self.log.close()
-        if recorder is not None:
-            recorder.close()
-        with self._lock:
-            self.done.set()
-            callbacks, self._on_done = self._on_done, []
-        for callback in callbacks:
-            callback()
+        if self.options.cache is not None:
+            self.options.cache.close()
 
     def _outcome_of_flow(self, state: State) -> tuple[State, object, BaseException | None]:
         """How the run ended, what the flow returns, and why the run failed if no task did."""

@@ -77,3 +77,6 @@ class Cache(Protocol):
 
     def look_up(self, task: TaskSpec, code: TaskCode, inputs: Mapping[str, Any]) -> CacheEntry:
         """The entry of a call; called in the attempt's own thread, never raises."""
+
+    def close(self) -> None:
+        """Give back what it holds; it may be used again. Never raises."""

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dagy.engine.keeping import Cache, Recorder
 from dagy.engine.machine import GRACE_SECONDS
@@ -29,7 +30,7 @@ class RunOptions:
     max_workers: int | None = None  # None: `MAX_WORKERS`
     fail_fast: bool = True
     capture: bool = False
-    isolation: str | None = None
+    isolation: Literal["thread", "process"] | None = None
     keep_results: bool = False  # also those that no task needs any more
     recorder: Recorder | None = None
     cache: Cache | None = None

@@ -339,8 +339,8 @@ class Loop:
         self._loop.call_soon_threadsafe(self._spawn, attempt, work, context)
 
     def cancel(self, attempt: Attempt) -> None:
-        """Cancel its task, and insist if that does not end it."""
-        self._loop.call_soon_threadsafe(self._cancel_now, attempt)
+        """Cancel its task."""
+        self._loop.call_soon_threadsafe(_cancel, attempt)
 
     def insist(self, attempt: Attempt) -> None:
         """Raise `Stopped` in its code: where it waits, or where it is if it does not let the loop go on."""
@@ -360,11 +360,6 @@ class Loop:
         task = self._loop.create_task(self._watched(attempt, work), context=context)
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
-
-    def _cancel_now(self, attempt: Attempt) -> None:
-        _cancel(attempt)
-        if not attempt.has_ended:
-            self._loop.call_later(attempt.way.patience_seconds, self.insist, attempt)
 
     def _spawn_end(self) -> None:
         self._ending = self._loop.create_task(self._end())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagy import flow, task
-from dagy.engine.values import is_little
+from dagy.engine.run_values import is_little
 from dagy.errors import ResultGoneError
 
 small = flow(name="small")

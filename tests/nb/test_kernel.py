@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -109,6 +110,12 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [each for each in processes if lives(each)]
 
 
+def wait_for_end(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        wait_for(lambda: not alive([process]), seconds=10)
+
+
 def below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
@@ -152,7 +159,7 @@ def test_a_task_that_hangs_is_stopped_at_its_deadline_and_its_children_with_it(k
     assert "ran out of time after 1 s" in said
     output = kernel.run("print(run.wait().task_runs['hangs'].output)")
     assert output.startswith("begun ")
-    assert not psutil.pid_exists(int(output.split()[1]))
+    wait_for_end(int(output.split()[1]))
 
 
 @pytest.mark.parametrize("how", ["handle", "interrupt"])
@@ -171,7 +178,7 @@ def test_a_cancel_ends_a_task_in_a_process_and_its_children(kernel: Kernel, tmp_
     assert "CANCELLED" in said
     assert "still at work" not in said
     child = int(kernel.run("print(run.wait().task_runs['hangs'].output)").split()[1])
-    assert not psutil.pid_exists(child)
+    wait_for_end(child)
 
 
 def kill(kernel: Kernel) -> None:

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,15 @@ class Calls:
         self.folder = folder
         self.limit = limit
         self.clock = Clock()
+        self.caches: list[LocalCache] = []
 
     def cache(self) -> LocalCache:
-        return LocalCache(self.folder, limit=self.limit, clock=self.clock)
+        self.caches.append(LocalCache(self.folder, limit=self.limit, clock=self.clock))
+        return self.caches[-1]
+
+    def close(self) -> None:
+        for each in self.caches:
+            each.close()
 
     def look_up(self, function: Callable[..., object], *, cache: bool | float = True, **inputs: Any) -> Any:
         self.clock.now += 1
@@ -79,8 +85,10 @@ class Calls:
 
 
 @pytest.fixture
-def calls(tmp_path: Path) -> Calls:
-    return Calls(tmp_path / "local")
+def calls(tmp_path: Path) -> Iterator[Calls]:
+    calls = Calls(tmp_path / "local")
+    yield calls
+    calls.close()
 
 
 LARGE = list(range(INLINE_LIMIT))

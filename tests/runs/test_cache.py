@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,9 @@ class Clock:
         return self.now
 
 
+CACHES: list[LocalCache] = []  # those of the test that runs
+
+
 class Calls:
     """Calls through a new cache in one folder, as so many runs would make them; each `clock` tick is a second."""
 
@@ -55,15 +58,10 @@ class Calls:
         self.folder = folder
         self.limit = limit
         self.clock = Clock()
-        self.caches: list[LocalCache] = []
 
     def cache(self) -> LocalCache:
-        self.caches.append(LocalCache(self.folder, limit=self.limit, clock=self.clock))
-        return self.caches[-1]
-
-    def close(self) -> None:
-        for each in self.caches:
-            each.close()
+        CACHES.append(LocalCache(self.folder, limit=self.limit, clock=self.clock))
+        return CACHES[-1]
 
     def look_up(self, function: Callable[..., object], *, cache: bool | float = True, **inputs: Any) -> Any:
         self.clock.now += 1
@@ -85,10 +83,15 @@ class Calls:
 
 
 @pytest.fixture
-def calls(tmp_path: Path) -> Iterator[Calls]:
-    calls = Calls(tmp_path / "local")
-    yield calls
-    calls.close()
+def calls(tmp_path: Path) -> Calls:
+    return Calls(tmp_path / "local")
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while CACHES:
+        CACHES.pop().close()
 
 
 LARGE = list(range(INLINE_LIMIT))

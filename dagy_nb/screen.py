@@ -14,7 +14,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from dagy.engine import current_sink
+from dagy.engine import current_sink, import_in_workers
 
 # What the value that is being rendered in this context displays by itself.
 _DISPLAYED: contextvars.ContextVar[dict[str, object] | None] = contextvars.ContextVar("dagy_displayed", default=None)
@@ -146,8 +146,10 @@ def _take_displays(shell: InteractiveShell) -> Callable[[], None]:
             clear_output(wait)
 
     vars(publisher).update(publish=publish_or_capture, clear_output=clear_unless_in_a_task)
+    import_no_longer = import_in_workers("dagy_nb.worker")
 
     def end() -> None:
+        import_no_longer()
         for name in ("publish", "clear_output"):
             vars(publisher).pop(name, None)
 

@@ -63,6 +63,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy_nb.previews": frozenset({"nh3"}),
     "dagy_nb.screen": frozenset({"IPython"}),
     "dagy_nb.widgets": frozenset({"anywidget", "ipywidgets", "traitlets"}),
+    "dagy_nb.worker": frozenset({"IPython", "traitlets"}),
 }
 
 # Where a module is imported by a name that is only known as the program runs.
@@ -75,6 +76,7 @@ IMPORTS_BY_NAME = frozenset(
         "dagy.program",
         "dagy.artifact.handler",
         "dagy.engine.processes.functions",
+        "dagy.engine.processes.surroundings",
     }
 )
 

@@ -54,6 +54,7 @@ class TaskStill:
     output: str
     error: str
     preview_html: str  # HTML of the task's result, put in as it is
+    items: int | None = None  # how many items a mapped task has
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,8 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _detail(task: TaskStill) -> str:
-    words = [f"attempt {task.attempt}"] if task.attempt > 1 else []
+    words = [] if task.items is None else [counted(task.items, "item")]
+    words += [f"attempt {task.attempt}"] if task.attempt > 1 else []
     if task.seconds is not None and task.state.type is not StateType.SKIPPED:
         words.append(duration(task.seconds))
     return " · ".join(words)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dagy.engine.keeping import Cache, CacheEntry, Recorder
     from dagy.engine.options import RunOptions, new_run_id
     from dagy.engine.output import Sink, current_sink
+    from dagy.engine.processes.surroundings import import_in_workers
     from dagy.engine.result import RunResult, TaskRun, error_text
     from dagy.engine.runner import RunHandle, checked_result, run, start
 
@@ -36,6 +37,7 @@ _HOMES = {
     "checked_result": "dagy.engine.runner",
     "current_sink": "dagy.engine.output",
     "error_text": "dagy.engine.result",
+    "import_in_workers": "dagy.engine.processes.surroundings",
     "new_run_id": "dagy.engine.options",
     "run": "dagy.engine.runner",
     "start": "dagy.engine.runner",
@@ -62,6 +64,7 @@ __all__ = [
     "checked_result",
     "current_sink",
     "error_text",
+    "import_in_workers",
     "new_run_id",
     "run",
     "start",

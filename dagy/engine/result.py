@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dagy import drawing
 from dagy.errors import ResultGoneError, TaskFailedError, UnknownTaskError, shown
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
+
+_OURS = f"{Path(__file__).resolve().parents[1]}{os.sep}"  # where frames are that are not the user's
+_MOST_FRAMES = 30  # of an error that is shown
 
 
 class Gone:
@@ -161,6 +166,7 @@ class RunResult:
                     output=each.output,
                     error=error(each.error),
                     preview_html=previews.get(each.id, ""),
+                    items=each.item_count,
                 )
                 for each in self.task_runs.values()
             ),
@@ -168,7 +174,12 @@ class RunResult:
         )
 
     def _details(self) -> dict[str, str]:
-        return {each.id: drawing.duration(each.seconds) for each in self.task_runs.values() if each.seconds is not None}
+        details = {}
+        for each in self.task_runs.values():
+            words = [] if each.item_count is None else [drawing.counted(each.item_count, "item")]
+            words += [] if each.seconds is None else [drawing.duration(each.seconds)]
+            details[each.id] = " · ".join(words)
+        return details
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": drawing.run_html(self.still()), "text/plain": str(self)}
@@ -196,7 +207,19 @@ def error_text(error: BaseException | None) -> str:
     if error is None:
         return ""
     try:
-        text = "".join(traceback.format_exception(error, limit=-30))
+        told = traceback.TracebackException.from_exception(error, limit=-2 * _MOST_FRAMES)
+        _leave_out_our_frames(told)
+        text = "".join(told.format())
     except Exception:  # noqa: BLE001 (the exception's own __str__)
         return f"{type(error).__name__} (its message can't be shown)"
     return text if len(text) <= 20_000 else f"{text[:2_000]}\n...\n{text[-18_000:]}"
+
+
+def _leave_out_our_frames(told: traceback.TracebackException) -> None:
+    """Keep the newest of the user's own frames, of the error and of all that belong to it."""
+    todo: list[traceback.TracebackException | None] = [told]
+    for each in todo:  # it grows meanwhile
+        if each is not None:
+            frames = [frame for frame in each.stack if not frame.filename.startswith(_OURS)]
+            each.stack = traceback.StackSummary.from_list(frames[-_MOST_FRAMES:])
+            todo += [each.__cause__, each.__context__, *(each.exceptions or ())]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 import pytest
 
 from dagy import RunResult, StateType, TaskRun, flow, task
 from dagy.engine import error_text
-from dagy.errors import TaskFailedError, UnknownTaskError
+from dagy.errors import DagyError, TaskFailedError, UnknownTaskError
 from dagy.spec import FlowSpec
 from dagy.states import completed, failed
 
@@ -89,6 +91,20 @@ def test_the_summary_of_a_failed_run_says_why():
     assert "value:" not in text
 
 
+def test_the_summary_says_how_many_items_a_mapped_task_has():
+    @task
+    def negative(row: int) -> int:
+        return -row
+
+    @flow
+    def negatives():
+        return negative.map(load("x.csv"))
+
+    result = negatives.run_local()
+    assert "negative[…] · completed · 3 items · " in str(result)
+    assert result.still().tasks[1].items == 3
+
+
 def test_the_summary_of_a_huge_run_is_a_page_or_two():
     result = flow(name="wide")(lambda: [load(str(each)) for each in range(1_000)]).run_local()
     assert "lines more" in str(result)
@@ -122,6 +138,30 @@ def test_the_text_of_an_error_is_its_traceback_through_the_users_code():
     assert "in fails" in text
     assert "dagy/engine" not in text
     assert text.endswith("ValueError: no rows\n")
+
+
+def test_the_text_of_an_error_of_ours_has_no_frame_of_ours():
+    @task(isolation="process")
+    def dies() -> None:
+        os._exit(3)
+
+    @flow
+    def deadly():
+        return dies()
+
+    error = deadly.run_local(fail_fast=False).task_runs["dies"].error
+    assert re.fullmatch(
+        r"dagy.errors.WorkerDiedError: the process .* died: exit code 3, and no result\n", error_text(error)
+    )
+
+
+def test_the_text_of_a_call_of_ours_begins_with_the_users_own_line():
+    try:
+        FlowSpec.model_validate_json("{")
+    except DagyError as error:
+        text = error_text(error)
+    assert "in test_the_text_of_a_call_of_ours" in text
+    assert "dagy/spec.py" not in text
 
 
 def test_the_text_of_a_huge_error_is_bounded():

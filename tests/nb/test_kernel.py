@@ -149,6 +149,34 @@ def test_an_error_in_a_process_is_told_by_its_cells(kernel: Kernel) -> None:
     assert str(ROOT) not in said
 
 
+def test_what_a_task_in_a_process_displays_is_its_own_and_rich(kernel: Kernel) -> None:
+    kernel.run("from IPython.display import HTML, Image\nimport IPython.display as shown, sys\nimport pandas")
+    kernel.run(
+        "%%dagy_task --isolation process\n"
+        "def shows():\n"
+        "    display(HTML('<b>without an import</b>'))\n"
+        "    shown.display(pandas.DataFrame({'a': [22]}), Image(data=b'\\x89PNG\\r\\n'))\n"
+        "    print('printed')"
+    )
+    kernel.run("%%dagy_task --isolation process\ndef plain():\n    return 'IPython' in sys.modules")
+    said = kernel.run("run = %dagy_run")
+    assert "2 completed" in said
+    assert "without an import" not in said
+    kernel.run("page = run._bundle()['text/html']")
+    page = kernel.run("print(page)")
+    assert "<b>without an import</b>" in page
+    assert "<td>22</td>" in page
+    assert "data:image/png;base64,iVBO" in page
+    assert kernel.run("print(run.wait().task_runs['shows'].output, run['plain'])") == "printed\n False\n"
+
+
+def test_pyplot_shows_figures_in_a_process(kernel: Kernel) -> None:
+    kernel.run("import matplotlib.pyplot as plt")
+    kernel.run("%%dagy_task --isolation process\ndef draws():\n    plt.plot([1, 2])\n    plt.show()")
+    assert "Figure" not in kernel.run("run = %dagy_run")
+    assert kernel.run("print(run._bundle()['text/html'].count('data:image/png;base64,iVBO'))") == "1\n"
+
+
 # ---- what is stopped
 
 

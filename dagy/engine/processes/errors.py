@@ -145,12 +145,24 @@ def _dress(error: BaseException, each: _Error, errors: Sequence[BaseException]) 
     from tblib import Traceback
 
     if each.traceback is not None:
-        error.__traceback__ = Traceback.from_dict(each.traceback).as_traceback()
+        error.__traceback__ = _without_columns(Traceback.from_dict(each.traceback).as_traceback())
     error.__cause__ = None if each.cause is None else errors[each.cause]
     error.__context__ = None if each.context is None else errors[each.context]
     error.__suppress_context__ = each.hides_context
     if each.notes:
         error.__notes__ = list(each.notes)
+
+
+def _without_columns(chain: TracebackType | None) -> TracebackType | None:
+    """The same traceback, of which nothing says where in its lines it is: that did not travel, and is a guess."""
+    steps: list[TracebackType] = []
+    while chain is not None:
+        steps.append(chain)
+        chain = chain.tb_next
+    made: TracebackType | None = None
+    for step in reversed(steps):
+        made = TracebackType(made, step.tb_frame, -1, step.tb_lineno)
+    return made
 
 
 def _notes_of(error: BaseException) -> tuple[str, ...]:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
+
+_MODULES: list[str] = []
+
+
+def import_in_workers(module: str) -> Callable[[], None]:
+    """Have workers import `module` before their next call, for what it does; call what is returned to end that."""
+    _MODULES.append(module)
+    return lambda: _MODULES.remove(module)
 
 
 class Surroundings(NamedTuple):
-    """The working directory (None when it is gone), the environment, Python's path and arguments, and log levels."""
+    """The working directory (None when it is gone), the environment, Python's path and arguments, log levels.
+
+    And the modules to import.
+    """
 
     directory: str | None
     environment: dict[bytes, bytes]
     path: list[str]
     arguments: list[str]
     levels: dict[str, int]  # of the loggers that have one of their own; "" is what is disabled for all
+    modules: list[str]  # see `import_in_workers`
 
     def hold(self) -> bool:
         """Whether this process has just these."""
@@ -24,6 +38,7 @@ class Surroundings(NamedTuple):
             and self.path == sys.path
             and self.arguments == sys.argv
             and self.levels == _levels()
+            and self.modules == _MODULES
             and self.directory == _directory()
         )
 
@@ -46,11 +61,13 @@ class Surroundings(NamedTuple):
                 if name:
                     logging.getLogger(name).setLevel(self.levels.get(name, logging.NOTSET))
             logging.disable(self.levels[""])
+        for name in self.modules:
+            importlib.import_module(name)
 
 
 def current_surroundings() -> Surroundings:
     """Those of this process, now."""
-    return Surroundings(_directory(), dict(_environment()), list(sys.path), list(sys.argv), _levels())
+    return Surroundings(_directory(), dict(_environment()), list(sys.path), list(sys.argv), _levels(), list(_MODULES))
 
 
 def _directory() -> str | None:

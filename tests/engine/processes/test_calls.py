@@ -33,6 +33,7 @@ from dagy.engine.output import current_sink
 from dagy.engine.processes import ProcessCall, ProcessPool, pack_function
 from dagy.engine.processes.errors import StandIn
 from dagy.engine.processes.nursery import _SWEEP_SECONDS
+from dagy.engine.processes.surroundings import import_in_workers
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
 
@@ -463,6 +464,17 @@ def test_a_worker_finds_the_directory_and_environment_of_the_caller_as_they_are_
     monkeypatch.syspath_prepend(str(tmp_path))
     found = call(pool, lambda: (Path.cwd(), os.environ["DAGY_ODD"], sys.path[0]))
     assert found == (tmp_path, "now", str(tmp_path))
+
+
+def test_a_worker_imports_what_it_is_to_import_before_its_next_call(pool):
+    call(pool, os.getpid)  # so that there is a warm one
+    import_no_longer = import_in_workers("this")
+    try:
+        assert call(pool, lambda: "this" in sys.modules) is True
+    finally:
+        import_no_longer()
+    assert "this" not in sys.modules
+    assert "this" not in pool.surroundings().modules
 
 
 def test_an_environment_of_any_size_goes_along(pool, monkeypatch):

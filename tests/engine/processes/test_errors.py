@@ -193,3 +193,15 @@ def test_deep_groups_and_long_chains_are_bounded():
     while found is not None:
         found, length = found.__cause__, length + 1
     assert length == 50
+
+
+def test_a_traceback_that_travelled_marks_no_part_of_a_line():
+    def divide() -> float:
+        return 1 / 0
+
+    try:
+        divide()
+    except ZeroDivisionError as error:
+        text = "".join(traceback.format_exception(travelled(error)))
+    assert "return 1 / 0" in text
+    assert "^" not in text

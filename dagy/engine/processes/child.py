@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+from _signal import getsignal  # `signal`'s own makes enums of the handlers, which takes forty times as long
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
@@ -188,6 +189,9 @@ class Worker:
             sys.stdout.flush()
             sys.stderr.flush()
         self._libc.fflush(None)
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if pyplot is not None:  # figures that were left open would show up in the next call's
+            pyplot.close("all")
         if self._was_told_to_stop or threading.active_count() > 1 or _has_children():
             return False
         if self._surroundings is not None:
@@ -296,7 +300,7 @@ def _state() -> tuple[object, ...]:
         sys.stdout,
         sys.stderr,
         *(_identity(fd) for fd in (0, 1, 2)),
-        *map(signal.getsignal, (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD, signal.SIGPIPE)),
+        *map(getsignal, (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD, signal.SIGPIPE)),
         signal.getitimer(signal.ITIMER_REAL)[0],
         sys.getrecursionlimit(),
         sys.getswitchinterval(),

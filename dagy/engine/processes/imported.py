@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from pathlib import Path
 
-_INSTALLED = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+import dagy
+
+_INSTALLED = (
+    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    f"{Path(dagy.__file__).parent}{os.sep}",
+)
 
 
 class ImportedModules:

@@ -51,6 +51,7 @@ from dagy.engine.events import (
 from dagy.engine.keeping import CacheEntry
 from dagy.engine.log import EventLog
 from dagy.engine.machine import RunMachine, step
+from dagy.engine.nesting import refuse_while_loading
 from dagy.engine.options import MAX_WORKERS, RunOptions
 from dagy.engine.output import CAPTURE, set_sink
 from dagy.engine.result import RunResult, TaskRun, TaskRuns, error_text
@@ -159,7 +160,11 @@ class Driver:
         return self._machine.states()
 
     def start(self) -> None:
-        """Begin; returns as soon as the first tasks are on their way. Raises `StoreError` if it can't be recorded."""
+        """Begin; returns as soon as the first tasks are on their way.
+
+        Raises `StoreError` if it can't be recorded, `DefinitionError` where no run may begin.
+        """
+        refuse_while_loading(self.program.spec.name)
         recorder = self.options.recorder
         if recorder is not None:
             recorder.begin(self.run_id, self.program, self.parameters, self.log, self._stop_keeping)

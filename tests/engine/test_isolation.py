@@ -336,3 +336,43 @@ def test_a_cancel_before_the_code_began_ends_the_run_too():
         handle = small(lambda: [pid(), pid()]).start_local()
         handle.cancel()
         assert handle.wait(10).status in (StateType.CANCELLED, StateType.COMPLETED)
+
+
+def test_a_module_that_runs_a_flow_when_it_is_imported_is_refused_by_its_workers(tmp_path: Path):
+    (tmp_path / "unguarded.py").write_text(
+        "from dagy import flow, task\n"
+        "@task(isolation='process')\n"
+        "def one():\n"
+        "    return 1\n"
+        "@flow\n"
+        "def runs():\n"
+        "    return one()\n"
+        "result = runs.run_local(fail_fast=False)\n"
+    )
+    program = "import unguarded; print(unguarded.result.task_runs['one'].state.message)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "a module runs flow 'runs' when it is imported" in done.stdout
+    assert "if __name__ == '__main__':" in done.stdout
+
+
+def test_a_task_in_a_process_may_run_a_flow_with_tasks_in_processes():
+    @flow
+    def inner() -> int:
+        return pid()
+
+    @task(isolation="process")
+    def outer() -> list[int]:
+        return [os.getpid(), inner.run_local().value]
+
+    own, inner_pid = small(lambda: outer()).run_local().value
+    assert len({os.getpid(), own, inner_pid}) == 3
+
+
+def test_processes_in_processes_have_an_end():
+    def deeper() -> None:
+        flow(name="deeper")(lambda: task(name="again", isolation="process")(deeper)()).run_local()
+
+    with pytest.raises(TaskFailedError, match="5 levels deep"):
+        small(lambda: task(name="first", isolation="process")(deeper)()).run_local()

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, cast
 
+from dagy.engine.nesting import loading_code
 from dagy.engine.output import record_text, set_sink
 from dagy.engine.processes.errors import pack_error
 from dagy.engine.processes.functions import unpack_function
@@ -114,8 +115,10 @@ class Worker:
                     if self._mark is not None:
                         os.putenv(MARK, self._mark)
                 if has_function:
-                    self._remember(digest, unpack_function(parts.pop()))
-                values = [unpack(each, held=maps) for each in attached]
+                    with loading_code():
+                        self._remember(digest, unpack_function(parts.pop()))
+                with loading_code():
+                    values = [unpack(each, held=maps) for each in attached]
                 value = self._run(digest, is_async, parts.pop(), values, maps)
                 del values
                 part = pack(value, "the result", spares=spares)
@@ -139,7 +142,8 @@ class Worker:
     def _run(
         self, digest: bytes, is_async: bool, inputs: Packed, values: list[object], maps: list[mmap.mmap | None]
     ) -> object:
-        args, kwargs = cast("tuple[tuple[object, ...], dict[str, object]]", unpack(inputs, values, maps))
+        with loading_code():
+            args, kwargs = cast("tuple[tuple[object, ...], dict[str, object]]", unpack(inputs, values, maps))
         del values
         function = self._functions[digest]
         self._functions.move_to_end(digest)

@@ -18,6 +18,7 @@ import socket
 import time
 from contextlib import suppress
 
+from dagy.engine.nesting import set_level
 from dagy.engine.processes.child import serve
 from dagy.engine.processes.errors import pack_error
 from dagy.engine.processes.wire import ORDER, send
@@ -236,8 +237,12 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def main(line_fd: int) -> None:
-    """Be the nursery of the process at the other end of the line; in the workers, this is their life."""
+def main(line_fd: int, depth: int) -> None:
+    """Be the nursery of the process at the other end of the line; in the workers, this is their life.
+
+    The workers are in `depth` workers, one in the other, themselves counted.
+    """
+    set_level(depth)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir("/")
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

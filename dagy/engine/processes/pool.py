@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dagy.engine.nesting import level, refuse_too_deep
 from dagy.engine.processes.functions import PackedFunction
 from dagy.engine.processes.packing import Packed, Spares, pack
 from dagy.engine.processes.surroundings import Surroundings, current_surroundings
@@ -40,7 +41,8 @@ _MOST_PIECES = 32  # of output that are read from a pipe at the end of a call
 _TICK = 1000  # milliseconds after which a wait looks around
 _LAST_SECONDS = 2.0  # that a process gets to end by itself
 _NURSERY = (
-    "import sys; sys.path[:] = sys.argv[2:]; from dagy.engine.processes.nursery import main; main(int(sys.argv[1]))"
+    "import sys; line, depth, *sys.path[:] = sys.argv[1:]; "
+    "from dagy.engine.processes.nursery import main; main(int(line), int(depth))"
 )
 
 
@@ -281,13 +283,14 @@ class _Nursery:
     def __init__(self) -> None:
         import subprocess
 
+        refuse_too_deep()
         self._owner = os.getpid()
         self._mark = f"{self._owner}-{time.time_ns()}"
         self._line, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, *flags, "-c", _NURSERY, str(far_end.fileno()), *sys.path],
+                [sys.executable, *flags, "-c", _NURSERY, str(far_end.fileno()), str(level() + 1), *sys.path],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

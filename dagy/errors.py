@@ -244,5 +244,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _unknown(kind: str, name: str, known: Sequence[str], where: str) -> str:
     hint = did_you_mean(name, known)
     if not hint:
-        hint = f"; known: {', '.join(map(repr, known))}" if known else f"; no {kind} is defined yet"
+        hint = f"; known: {', '.join(map(repr, known))}" if known else "" if where else f"; no {kind} is defined yet"
     return f"there is no {kind} {name!r}{where and f' in {where}'}{hint}"

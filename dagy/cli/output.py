@@ -68,8 +68,9 @@ def can_show(text: str) -> bool:
 
 def flush() -> None:
     """Hand over what is printed, so that a reader that went away is noticed here and not when Python ends."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def abandon_streams() -> None:
@@ -79,7 +80,9 @@ def abandon_streams() -> None:
         os.dup2(nowhere, stream.fileno())
 
 
-def _write(text: str, *, to: TextIO, color: str | None = None, end: str = "\n") -> None:
+def _write(text: str, *, to: TextIO | None, color: str | None = None, end: str = "\n") -> None:
+    if to is None:  # the program was started without one
+        return
     if color is not None and to.isatty() and not os.environ.get("NO_COLOR"):  # https://no-color.org
         text = click.style(text, fg=color)
     to.write(text + end)

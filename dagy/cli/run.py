@@ -122,7 +122,11 @@ def _signals_go_to(signals: SimpleQueue[int]) -> Iterator[None]:
 
     Where whoever started the program has said otherwise (as `nohup` does), that stays.
     """
-    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
     taken = [each for each, handler in usual.items() if signal.getsignal(each) is handler]
     for each in taken:
         signal.signal(each, lambda number, _frame: signals.put(number))
@@ -133,7 +137,7 @@ def _signals_go_to(signals: SimpleQueue[int]) -> Iterator[None]:
             signal.signal(each, usual[each])
 
 
-_REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
+_REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED, signal.SIGHUP: TERMINATED}
 
 
 def _obey(signals: SimpleQueue[int], handle: RunHandle) -> None:
@@ -165,4 +169,6 @@ def _line(event: TaskChanged, took: str) -> str:
         words.append(f"attempt {event.attempt}")
     if state not in {StateType.RUNNING, StateType.COMPLETED}:
         words.append(str(event.state))
+    elif event.state.message:
+        words.append(f"({event.state.message})")
     return " ".join([*words, took]).rstrip()

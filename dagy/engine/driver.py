@@ -135,6 +135,7 @@ class Driver:
         self._attempts: dict[str, Attempt] = {}  # the newest of each task that has not ended
         self._item_attempts: dict[tuple[str, int], Attempt] = {}
         self._given_up: list[Attempt] = []  # told to stop, and maybe still at work
+        self._dying: dict[tuple[str, int | None], Attempt] = {}  # the same, for those whose process will be killed
         self._ways: dict[int, Way] = {}  # by the id of the tasks' code
         self._packed: dict[int, processes.PackedFunction] = {}  # as functions travel, by the id of their code
         self._values = RunValues(program, parameters, options.reused, keeps_all=options.keep_results)
@@ -261,6 +262,8 @@ class Driver:
             attempt.close()
             counts = False
         attempt.has_ended = True
+        if attempt.gone is not None:
+            attempt.gone.set()
         if self.was_interrupted:
             self.cancel("interrupted")
         return outcome if counts and outcome is not None else AttemptStopped(task, number, item)
@@ -306,6 +309,7 @@ class Driver:
         return TaskRaised(task, number, error, self._chance(), item)
 
     def _run_in_process(self, attempt: Attempt, inputs: dict[str, Any]) -> object:
+        self._await_end_of(self._dying.pop((attempt.task, attempt.item), None))
         code = attempt.way.code
         args, kwargs = code.parameters.arguments(inputs)
         call = processes.ProcessCall(
@@ -320,6 +324,11 @@ class Driver:
         if not attempt.hand_over(call):
             raise Stopped
         return call.run()
+
+    def _await_end_of(self, dying: Attempt | None) -> None:
+        """Let an attempt that was told to stop clean up behind itself, for as long as it is allowed to."""
+        if dying is not None and dying.gone is not None and not dying.has_ended:
+            dying.gone.wait(self.options.grace_seconds)
 
     def _packed_function(self, code: TaskCode) -> processes.PackedFunction:
         found = self._packed.get(id(code))
@@ -540,7 +549,10 @@ class Driver:
         self._fire(Deadline(attempt.task, attempt.number, attempt.item))
 
     def _stop(self, attempt: Attempt) -> None:
-        if not attempt.way.is_isolated:  # a process is gone within the grace, whatever its code does
+        if attempt.way.is_isolated:  # its process is gone within the grace, whatever its code does
+            attempt.gone = threading.Event()
+            self._dying[attempt.task, attempt.item] = attempt
+        else:
             self._given_up.append(attempt)
         if attempt.way.is_async:
             self._loop_worker.stop(attempt)
@@ -605,6 +617,8 @@ class Driver:
 
     def _end(self, state: State) -> None:
         state, value, error = self._outcome_of_flow(state)
+        for each in self._dying.values():
+            self._await_end_of(each)
         ended = self._clock()
         trouble = self._keep_end(state, ended, value)
         if trouble is not None:

@@ -18,6 +18,7 @@ a worker process has these to itself.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import contextvars
 import functools
 import io
@@ -74,8 +75,9 @@ def deliver(sink: Sink | None, stream: str, text: str) -> None:
         found = sys.stdout if stream == "stdout" else sys.stderr
         base = found._base if isinstance(found, _StreamProxy) else found
         if base is not None:  # else the program has no such stream, and printing does nothing
-            base.write(text)
-            base.flush()
+            with contextlib.suppress(OSError, ValueError):  # whoever read it has gone, which is not the task's fault
+                base.write(text)
+                base.flush()
 
 
 class Capture:

@@ -56,8 +56,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_call", "_thread_id", "asyncio_task", "has_ended", "item", "loop", "must_end", "number", "seconds", "sink",
-        "stop_asked", "task", "way",
+        "_call", "_thread_id", "asyncio_task", "gone", "has_ended", "item", "loop", "must_end", "number", "seconds",
+        "sink", "stop_asked", "task", "way",
     )  # fmt: skip
 
     asyncio_task: asyncio.Task[None] | None  # set by the event loop that takes it
@@ -74,6 +74,7 @@ class Attempt:
         self.sink = sink
         self.stop_asked = False
         self.has_ended = False
+        self.gone: threading.Event | None = None  # set when it has ended, for who waits for that
         self.loop: Loop | None = None
         self._call: Call | None = None
         self._thread_id: int | None = None  # of the thread that runs its code now

@@ -376,3 +376,45 @@ def test_processes_in_processes_have_an_end():
 
     with pytest.raises(TaskFailedError, match="5 levels deep"):
         small(lambda: task(name="first", isolation="process")(deeper)()).run_local()
+
+
+def test_an_attempt_that_ran_out_of_time_may_clean_up_before_the_next_one_begins(tmp_path: Path):
+    @task(timeout_seconds=0.3, retries=1)
+    def writes() -> str:
+        part, seen = tmp_path / "part", tmp_path / "seen"
+        is_first = not seen.exists()
+        seen.touch()
+        part.touch()
+        try:
+            if is_first:
+                time.sleep(1000)
+            return "there" if part.exists() else "gone"
+        finally:
+            time.sleep(0.1)
+            part.unlink()
+
+    assert small(lambda: writes()).run_local().value == "there"
+
+
+def test_a_run_ends_when_what_it_stopped_has_cleaned_up(tmp_path: Path):
+    @task(timeout_seconds=0.3)
+    def tidies() -> None:
+        try:
+            time.sleep(1000)
+        finally:
+            time.sleep(0.1)
+            (tmp_path / "tidy").touch()
+
+    small(lambda: tidies()).run_local(fail_fast=False)
+    assert (tmp_path / "tidy").exists()
+
+
+def test_an_open_file_can_not_travel_and_its_path_is_the_remedy(tmp_path: Path):
+    @task(isolation="process")
+    def opens() -> Any:
+        return {"log": (tmp_path / "log").open("w")}
+
+    error = small(lambda: opens()).run_local(fail_fast=False).task_runs["opens"].error
+    assert isinstance(error, TravelError)
+    assert "['log']" in str(error)
+    assert "pass its path" in str(error)

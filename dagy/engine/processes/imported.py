@@ -7,11 +7,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import dagy
+from dagy import version
 
 _INSTALLED = (
     *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    f"{Path(dagy.__file__).parent}{os.sep}",
+    f"{Path(version.__file__).parent}{os.sep}",
 )
 
 

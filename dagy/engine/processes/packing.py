@@ -7,6 +7,7 @@ whoever receives it, and nobody copies them, neither the process that made it no
 from __future__ import annotations
 
 import functools
+import io
 import mmap
 import os
 import pickle
@@ -238,6 +239,8 @@ def _pickler_type() -> Callable[..., Pickler]:
             self._attached = attached
 
         def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, io.IOBase) and not isinstance(obj, io.BytesIO | io.StringIO):
+                raise pickle.PicklingError("an open file belongs to one process; pass its path")
             if not isinstance(obj, Deferred):
                 return super().reducer_override(obj)
             if type(obj) is not Packed or self._attached is None:

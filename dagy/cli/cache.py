@@ -38,7 +38,12 @@ def why(task: str) -> None:
     if difference is None:
         output.say(f"task {task!r} was found in the cache each time")
         return
-    output.say(f"task {task!r} was not found in the cache {ago(time.time() - difference.at)}:")
+    now = time.time()
+    if difference.found_at is not None:
+        output.say(f"task {task!r} was taken from the cache {ago(now - difference.found_at)}")
+        output.say(f"it was last run {ago(now - difference.at)}, because it was not found then:")
+    else:
+        output.say(f"task {task!r} was not found in the cache {ago(now - difference.at)}:")
     for each in difference.reasons:
         output.say("\n".join(f"  {line}" for line in each.splitlines()))
 

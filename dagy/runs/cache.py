@@ -112,6 +112,7 @@ class Difference:
     task: str
     at: float  # when it was asked for, in seconds since the epoch
     reasons: tuple[str, ...]
+    found_at: float | None = None  # when a later call was found, if one was
 
 
 class LocalCache:
@@ -330,15 +331,18 @@ class LocalCache:
                     raise UnknownTaskError(task, known, where="the cache")
                 return None
             key, code, inputs, at, reason = miss
+            (found_at,) = db.execute(
+                "SELECT max(used_at) FROM results WHERE task = ? AND hits > 0 AND used_at > ?", (storable(task), at)
+            ).fetchone()
             if reason:
-                return Difference(task, at, (text_of(reason),))
+                return Difference(task, at, (text_of(reason),), found_at)
             earlier = db.execute(
                 "SELECT code, inputs FROM results WHERE task = ? AND key != ? AND created_at <= ? "
                 f"ORDER BY created_at DESC, rowid DESC LIMIT {_NEAREST}",
                 (storable(task), key, at),
             ).fetchall()
             if not earlier:
-                return Difference(task, at, ("nothing that it returned before is kept",))
+                return Difference(task, at, ("nothing that it returned before was kept",), found_at)
             now = json.loads(inputs)
             _, _, nearest = min(
                 (sum(_digests(now).get(name) != digest for name, digest in _digests(json.loads(each[1])).items())
@@ -350,7 +354,7 @@ class LocalCache:
                 for each in (nearest[0], code)
             )
         found = (*changes(before, after), *_input_changes(json.loads(nearest[1]), now))
-        return Difference(task, at, found)
+        return Difference(task, at, found, found_at)
 
     def clear(self, task: str | None = None) -> int:
         """Let go of all results, or of one task's; how many there were. Raises `UnknownTaskError`, `StoreError`."""

@@ -81,3 +81,13 @@ class Bomb:
 
     def __reduce__(self) -> tuple[object, tuple[int]]:
         return os._exit, (9,)
+
+
+def test_why_says_so_when_the_last_call_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    call("a.csv", 1)
+    call("a.csv")
+    assert app.run(["cache", "why", "load"]) is ExitCode.SUCCESS
+    found, last_run, reason = capsys.readouterr().out.splitlines()
+    assert found.startswith("task 'load' was taken from the cache ")
+    assert last_run.startswith("it was last run ")
+    assert reason == "  nothing that it returned before was kept"

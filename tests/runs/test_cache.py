@@ -362,7 +362,7 @@ def test_why_compares_with_the_result_that_is_most_alike(calls: Calls) -> None:
 
 def test_why_says_when_there_was_nothing_before(calls: Calls) -> None:
     calls.look_up(load, path="a")
-    assert why(calls, "load") == ("nothing that it returned before is kept",)
+    assert why(calls, "load") == ("nothing that it returned before was kept",)
 
 
 def test_names_that_the_database_can_not_hold_as_text_are_kept(calls: Calls) -> None:

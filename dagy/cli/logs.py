@@ -33,6 +33,8 @@ def command(run: str, task: str | None, follow: bool) -> None:
         wrote = history.output(found.run_id, task=task, follow=follow)
         for line in _lines(wrote, name=task is None):
             output.hand_over(line)
+        if follow:
+            output.note(f"run {found.run_id}: {history.run(found.run_id).state}")
 
 
 def _lines(written: Iterable[Written], *, name: bool) -> Iterator[str]:

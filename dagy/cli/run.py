@@ -143,10 +143,11 @@ _REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED, signal.SIG
 def _obey(signals: SimpleQueue[int], handle: RunHandle) -> None:
     first = signals.get()
     if first:
-        output.note("cancelling; press Ctrl-C again to leave without waiting", color="yellow")
+        output.note("cancelling; a second Ctrl-C leaves without waiting", color="yellow")
         handle.cancel(_REASONS[signal.Signals(first)])
         second = signals.get()
         if second:
+            output.note("left without waiting; the history will show the run as crashed", color="yellow")
             os._exit(128 + second)  # what does not stop would hold up a polite exit
 
 

@@ -472,7 +472,7 @@ def test_an_interrupted_run_says_so_and_starts_nothing_more(here: Path) -> None:
         out, err = program.communicate()
     assert program.returncode == ExitCode.CANCELLED
     assert "waiting: CANCELLED" in out
-    assert "cancelling; press Ctrl-C again" in err
+    assert "cancelling; a second Ctrl-C leaves" in err
     assert "▶ after" not in err
 
 
@@ -481,7 +481,7 @@ def test_a_second_interrupt_leaves_without_waiting(here: Path) -> None:
     with started_run(here, "resisting") as program:
         assert program.stderr is not None
         program.send_signal(signal.SIGINT)
-        assert any("cancelling; press Ctrl-C again" in line for line in iter(program.stderr.readline, ""))
+        assert any("cancelling; a second Ctrl-C leaves" in line for line in iter(program.stderr.readline, ""))
         program.send_signal(signal.SIGINT)
         out, _ = program.communicate()
     assert program.returncode == ExitCode.CANCELLED

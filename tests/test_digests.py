@@ -221,7 +221,7 @@ def test_values_that_differ_have_different_digests() -> None:
         (iter([1, 2]), iter([1, 2])),
         (np.random.default_rng(1), np.random.default_rng(1)),
     ],
-    ids=str,
+    ids=lambda each: type(each).__name__,
 )
 def test_equal_values_have_one_digest_however_they_came_about(one: object, other: object) -> None:
     assert digest(one) == digest(other)

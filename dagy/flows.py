@@ -346,6 +346,8 @@ def flow(
     task): what completed is not run again. `timeout_seconds` bounds the whole run. The hooks `on_running`,
     `on_completion` and `on_failure` are called once a run, with a `RunContext` and a `State`. Raises `DefinitionError`
     when an option or the function has no meaning as a flow.
+
+    Called inside another flow it is a group of that flow's tasks: hooks, retries and time limit are then the other's.
     """
     check_options("flow", options, Flow)
     if function is not None:

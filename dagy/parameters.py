@@ -80,6 +80,11 @@ class Parameters:
             raise KeyError(name)
         return default
 
+    def annotation(self, name: str) -> Any:
+        """The parameter's annotation, evaluated; `Any` where there is none, or one that can't be evaluated."""
+        annotation = self._annotation(name)
+        return Any if annotation is _UNKNOWN else annotation
+
     def is_static(self, name: str) -> bool:
         """Whether the parameter is annotated `Static[...]`."""
         return Static in getattr(self._annotation(name), "__metadata__", ())

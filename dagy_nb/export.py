@@ -8,19 +8,18 @@ refused, with the name, the cell and the way out. Nothing is executed.
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dagy.errors import ExportError, MissingExtraError, NotebookError
+from dagy.errors import ExportError, MissingExtraError
 from dagy_nb.cells import Cell, Statement
 from dagy_nb.following import Needed, follow
 from dagy_nb.names import identifier
+from dagy_nb.notebook_file import notebook_cells
 from dagy_nb.pieces import LeftOut, Piece, Pieces, import_text, take_apart
 
 EXPORT_MARK = '"""Made from '  # how every exported module begins
@@ -43,24 +42,6 @@ def read_notebook(path: Path) -> str:
     """
     name = identifier(path.stem, default="notebook")
     return export_module(notebook_cells(path), name=name, source_name=path.name).text
-
-
-def notebook_cells(path: Path) -> tuple[Cell, ...]:
-    """The code cells of the notebook file at `path`, labelled "cell 1", "cell 2", ... in order.
-
-    Raises `NotebookError`, with the file, the fault and the remedy, when it can't be read as a Python notebook.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise NotebookError(f"{path.name} can't be read: {error.strerror or error}") from error
-    notebook = _notebook_json(path.name, data)
-    has_ids = notebook["nbformat"] == 4  # those made up while an older format is converted differ each time
-    code = [each for each in _current_cells(path.name, notebook) if each.get("cell_type") == "code"]
-    return tuple(
-        Cell(str(each.get("id", "")) if has_ids else "", _text(path.name, each.get("source", "")), f"cell {number}")
-        for number, each in enumerate(code, 1)
-    )
 
 
 def export_module(cells: Sequence[Cell], *, name: str, source_name: str = "") -> Export:
@@ -214,68 +195,3 @@ def _ruff() -> str:
     if found is None:
         raise MissingExtraError("ruff", "notebook", "laying out an exported notebook")
     return found
-
-
-# -- notebook files ---------------------------------------------------------------------------------------------------
-
-
-def _notebook_json(name: str, data: bytes) -> dict[str, Any]:
-    """The notebook's JSON, with what every reader relies on checked."""
-    if not data.strip():
-        raise NotebookError(f"{name} is empty; save the notebook once in Jupyter")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise NotebookError(f"{name} is UTF-16, and a notebook is UTF-8; save it again as UTF-8")
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise NotebookError(f"{name} starts with a byte order mark, which JSON forbids; save it as UTF-8 without BOM")
-    try:
-        notebook = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise NotebookError(f"{name} is not JSON, so not a notebook: {error}") from error
-    if not isinstance(notebook, dict):
-        raise NotebookError(f"{name} is not a notebook: its JSON is a {type(notebook).__name__}, not an object")
-    version = notebook.get("nbformat")
-    if type(version) is not int or not 1 <= version <= 4:
-        raise NotebookError(
-            f"{name} has the notebook format {version!r}, and Dagy reads 1 to 4; open it in Jupyter and save it again"
-        )
-    cells = notebook.get("cells")
-    if version == 4 and not (isinstance(cells, list) and all(isinstance(each, dict) for each in cells)):
-        raise NotebookError(f"{name} has no list of cells; open it in Jupyter and save it again")
-    for key, part in (("kernelspec", "language"), ("language_info", "name")):
-        language = _inner(_inner(notebook, "metadata"), key).get(part)
-        if language and str(language).lower() not in ("python", "ipython"):
-            raise NotebookError(f"{name} is a {language} notebook, and Dagy reads Python ones")
-    return notebook
-
-
-def _inner(section: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = section.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _current_cells(name: str, notebook: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The cells as notebook format 4 has them; older formats are converted."""
-    if notebook["nbformat"] == 4:
-        found: Sequence[Mapping[str, Any]] = notebook["cells"]
-        return found
-    try:
-        import nbformat
-    except ImportError as error:
-        raise MissingExtraError("nbformat", "notebook", f"reading {name}") from error
-    try:
-        converted = nbformat.convert(nbformat.from_dict(notebook), 4)  # type: ignore[no-untyped-call]
-        cells: Sequence[Mapping[str, Any]] = converted["cells"]
-    except Exception as error:  # old formats fail in as many ways as there are broken files
-        raise NotebookError(
-            f"{name} can't be read as a notebook of format {notebook['nbformat']}: {error!r}; "
-            "open it in Jupyter and save it again"
-        ) from error
-    return cells
-
-
-def _text(name: str, source: object) -> str:
-    if isinstance(source, str):
-        return source
-    if isinstance(source, list) and all(isinstance(each, str) for each in source):
-        return "".join(source)
-    raise NotebookError(f"{name} has a cell whose source is no text; open it in Jupyter and save it again")

@@ -280,3 +280,10 @@ def test_a_list_that_holds_itself_is_not_json():
     endless: list[Any] = []
     endless.append(endless)
     assert not is_json(endless)
+
+
+def test_an_annotation_is_evaluated_and_any_where_nothing_is_known() -> None:
+    def function(a: list[int], b, c: Unknown, *rest: int) -> None: ...  # type: ignore[no-untyped-def]  # noqa: F821
+
+    parameters = Parameters(function, of="task 'function'")
+    assert [parameters.annotation(name) for name in parameters] == [list[int], Any, Any, Any]

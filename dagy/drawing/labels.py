@@ -12,6 +12,7 @@ from dagy.spec import FlowSpec
 from dagy.states import State, StateType
 
 States: TypeAlias = Mapping[str, State | StateType]
+Marks: TypeAlias = Mapping[str, str]  # by task id, one or two words that set the task apart: "edited"
 
 # The width of ASCII characters in a common sans-serif face, in hundredths of the font's size, on the generous side.
 _WIDTHS: dict[str, int] = (
@@ -88,11 +89,13 @@ def tally(states: Mapping[str, StateType]) -> str:
     return ", ".join(f"{times[kind]:,} {look.label}" for kind, look in PALETTE.items() if times[kind])
 
 
-def summary(spec: FlowSpec, states: States | None) -> str:
-    """The flow in one line: `web_scraper: 6 tasks, 4 completed, 1 failed, 1 skipped`."""
+def summary(spec: FlowSpec, states: States | None, marks: Marks | None = None) -> str:
+    """The flow in one line: `web_scraper: 6 tasks, 4 completed, 1 failed, 1 skipped`, and how many have which mark."""
     known = {} if states is None else kinds(states)
     mine = {} if states is None else {task.id: known.get(task.id, StateType.PENDING) for task in spec.tasks}
-    return ", ".join(filter(None, [f"{spec.name}: {counted(len(spec.tasks), 'task')}", tally(mine)]))
+    times = Counter(words for task in spec.tasks if (words := (marks or {}).get(task.id)))
+    marked = ", ".join(f"{number:,} {words}" for words, number in times.items())
+    return ", ".join(filter(None, [f"{spec.name}: {counted(len(spec.tasks), 'task')}", tally(mine), marked]))
 
 
 def _columns_of(character: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagy.drawing.escape import markup_line, markup_lines, plain_line
-from dagy.drawing.labels import counted, duration, elided, names, summary, tally
+from dagy.drawing.labels import Marks, counted, duration, elided, names, summary, tally
 from dagy.drawing.style import PALETTE
 from dagy.drawing.svg_source import FITTING_WIDTH, picture
 from dagy.spec import FlowSpec, TaskSpec
@@ -69,13 +69,17 @@ class RunStill:
     note: str = ""  # a line for the reader, under the heading
 
 
-def flow_html(spec: FlowSpec) -> str:
-    """The flow as HTML: its picture and a table of its tasks. Raises `CycleError` when they go in a circle."""
+def flow_html(spec: FlowSpec, *, marks: Marks | None = None) -> str:
+    """The flow as HTML: its picture and a table of its tasks, both with the marks that set some of them apart.
+
+    Raises `CycleError` when the tasks need each other in a circle.
+    """
+    marks = marks or {}
     label = names(spec)
     heading = f"<strong>{markup_line(spec.name)}</strong> {_quiet(counted(len(spec.tasks), 'task'))}"
     rows = [
         (
-            f"<strong>{_short(label[task.id])}</strong>",
+            f"<strong>{_short(label[task.id])}</strong>{_tag(marks.get(task.id, ''))}",
             _some([label.get(each, each) for each in task.needs]),
             markup_line(_options(task)),
             _short(task.description.strip().partition("\n")[0], 120),
@@ -85,7 +89,7 @@ def flow_html(spec: FlowSpec) -> str:
     parts = [_paragraph(heading)]
     if spec.description.strip():
         parts.append(_paragraph(_short(spec.description.strip().partition("\n")[0], 200)))
-    parts.append(_image(spec, None, None))
+    parts.append(_image(spec, None, None, marks))
     parts.append(_table(("Task", "Needs", "Options", "Description"), rows))
     if len(spec.tasks) > MOST_ROWS:
         parts.append(_paragraph(_quiet(f"{counted(len(spec.tasks) - MOST_ROWS, 'more task')} not listed.")))
@@ -163,18 +167,21 @@ def _written(tasks: Iterable[TaskStill], label: Mapping[str, str]) -> list[str]:
     return parts
 
 
-def _image(spec: FlowSpec, states: Mapping[str, State] | None, details: Mapping[str, str] | None) -> str:
+def _image(
+    spec: FlowSpec, states: Mapping[str, State] | None, details: Mapping[str, str] | None, marks: Marks | None = None
+) -> str:
     edges = len(spec.edges)
     if len(spec.tasks) > MOST_TASKS or edges > MOST_EDGES:
         size = f"{counted(len(spec.tasks), 'task')} and {counted(edges, 'edge')}"
         return _paragraph(_quiet(f"No picture: {size} are too many to be read in one."))
     if not spec.tasks:
         return ""
-    drawn = picture(spec, states, details=details)
+    drawn = picture(spec, states, details=details, marks=marks)
     data = base64.b64encode(drawn.svg.encode()).decode()
     fits = drawn.width <= FITTING_WIDTH * 1.25
     shape = "max-width:100%;height:auto" if fits else "max-width:none"
-    image = f'<img alt="{markup_line(summary(spec, states))}" src="data:image/svg+xml;base64,{data}" style="{shape}">'
+    alt = markup_line(summary(spec, states, marks))
+    image = f'<img alt="{alt}" src="data:image/svg+xml;base64,{data}" style="{shape}">'
     return f'<div style="overflow:auto;max-height:900px;margin:6px 0">{image}</div>'
 
 
@@ -218,6 +225,16 @@ def _pill(kind: StateType) -> str:
         f'<span style="background:{look.fill};color:{look.text};border:1px solid {look.stroke};border-radius:9px;'
         f'padding:0 8px;font-size:12px;white-space:nowrap">{look.sign} {look.label}</span>'
     )
+
+
+def _tag(mark: str) -> str:
+    if not mark:
+        return ""
+    style = (
+        "background:#fff4d6;color:#654706;border:1px dashed #b07c08;border-radius:9px;padding:0 7px;font-size:11px;"
+        "margin-left:6px;white-space:nowrap"
+    )
+    return f'<span style="{style}">{_short(mark)}</span>'
 
 
 def _some(texts: Sequence[str], most: int = 6) -> str:

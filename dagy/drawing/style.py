@@ -62,7 +62,7 @@ def css() -> str:
     for state, look in PALETTE.items():
         name = state.value.lower().replace("_", "-")
         rules.append(_colours(f'[data-state="{state.value}"]', name, look))
-    return "".join(rules)
+    return "".join([*rules, _MARKS])
 
 
 _FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
@@ -84,6 +84,15 @@ _BASE = (
     '.dagy-graph .dagy-node[data-state=""] .dagy-icon{stroke-width:6}'
     '.dagy-graph .dagy-node[data-state="SKIPPED"] .dagy-card{stroke-dasharray:4 3}'
     '.dagy-graph .dagy-node[data-state="RUNNING"] .dagy-card{stroke-width:1.75}'
+)
+
+# After the states' rules, which they overrule.
+_MARKS = (
+    ".dagy-graph .dagy-node.dagy-marked .dagy-card{stroke:var(--dagy-mark-stroke,#b07c08);stroke-width:1.5;"
+    "stroke-dasharray:5 3}"
+    ".dagy-graph .dagy-node .dagy-tag{fill:var(--dagy-mark-fill,#fff4d6);stroke:var(--dagy-mark-stroke,#b07c08)}"
+    ".dagy-graph .dagy-node text.dagy-mark{fill:var(--dagy-mark-text,#654706);font-size:10px;font-weight:600;"
+    "text-anchor:middle}"
 )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dagy.drawing.escape import markup_line, plain_line
-from dagy.drawing.labels import States, elided, kinds, names, summary, width
+from dagy.drawing.labels import Marks, States, elided, kinds, names, summary, width
 from dagy.drawing.layout import SPACING, Box, Direction, Group, Layout, Point, layout
 from dagy.drawing.style import ICONS, PALETTE, PLAIN_ICON, css
 from dagy.graph import ordered
@@ -26,6 +26,8 @@ _BADGE_AT = 21  # of its centre, from the card's left edge
 _TEXT_AT = 37
 _NARROWEST = 92.0
 _LOW, _HIGH = 36.0, 46.0  # a card with one line, and with two
+_TAG_FROM_EDGE = 10.0  # between a mark's tag and the card's right edge
+_LONGEST_TAG = 20  # columns
 
 
 def svg(
@@ -34,15 +36,17 @@ def svg(
     *,
     direction: Literal["auto", "right", "down"] = "auto",
     details: Mapping[str, str] | None = None,
+    marks: Marks | None = None,
 ) -> str:
     """The picture of `spec` as SVG text.
 
     With `states` it is the picture of a run, in which tasks not named are pending; without, it is of no run. A card has
     a second line when there are `states` or `details`: the task's detail, such as "1.2 s", or else its state's word.
+    A card of a task in `marks` has a dashed outline, and its mark, such as "edited", as a small tag.
     The direction "auto" goes to the right where that is at most 1120 pixels wide, and else down. Raises `CycleError`
     when the tasks need each other in a circle.
     """
-    return picture(spec, states, direction=direction, details=details).svg
+    return picture(spec, states, direction=direction, details=details, marks=marks).svg
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,12 @@ def picture(
     *,
     direction: Literal["auto", "right", "down"] = "auto",
     details: Mapping[str, str] | None = None,
+    marks: Marks | None = None,
 ) -> Picture:
     """The same picture as `svg` gives, with its size."""
-    cards = _Cards(spec, states, details)
+    cards = _Cards(spec, states, details, marks)
     placed = _placed(spec, cards, direction)
-    label = markup_line(summary(spec, states))
+    label = markup_line(summary(spec, states, marks))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dagy-graph" data-direction="{placed.direction}" role="img"'
         f' aria-label="{label}" width="{_number(placed.width)}" height="{_number(placed.height)}"'
@@ -104,9 +109,12 @@ def smooth(points: tuple[Point, ...], *, down: bool) -> str:
 class _Cards:
     """What is on the cards, and how large they are."""
 
-    def __init__(self, spec: FlowSpec, states: States | None, details: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, spec: FlowSpec, states: States | None, details: Mapping[str, str] | None, marks: Marks | None
+    ) -> None:
         self.states = None if states is None else kinds(states)
         self.details = details or {}
+        self.marks = {task_id: plain_line(words) for task_id, words in (marks or {}).items() if words}
         self.height = _LOW if states is None and details is None else _HIGH
         self.full = {task_id: plain_line(name) for task_id, name in names(spec).items()}
         self.short = {task_id: elided(name) for task_id, name in self.full.items()}
@@ -116,18 +124,20 @@ class _Cards:
         text = width(self.short[task_id], 15)  # of 13, but bold, and fonts differ
         if self.height == _HIGH:
             text = max(text, width(self._detail(task_id), 11), 62)
-        return max(_NARROWEST, round(_TEXT_AT + text + 14)), self.height
+        tag = _tag_width(self.marks[task_id]) + _TAG_FROM_EDGE + 10 if task_id in self.marks else 0.0
+        return max(_NARROWEST, round(_TEXT_AT + text + 14), tag), self.height
 
     def drawn(self, task_id: str, marked: str, box: Box) -> str:
         """The card's SVG; `marked` is the task's id, escaped."""
         state = "" if self.states is None else self.states.get(task_id, StateType.PENDING)
         icon = ICONS[state] if isinstance(state, StateType) else PLAIN_ICON
+        mark = self.marks.get(task_id, "")
         middle = box.height / 2
         two = self.height == _HIGH
         parts = [
-            f'<g class="dagy-node" data-task="{marked}" data-state="{state}"'
+            f'<g class="dagy-node{" dagy-marked" if mark else ""}" data-task="{marked}" data-state="{state}"'
             f' transform="translate({_number(box.x)} {_number(box.y)})">',
-            f"<title>{markup_line(self.full[task_id])}</title>",
+            f"<title>{markup_line(self.full[task_id])}{mark and f' ({markup_line(mark)})'}</title>",
             f'<rect class="dagy-card" width="{_number(box.width)}" height="{_number(box.height)}" rx="10"/>',
             f'<circle class="dagy-badge" cx="{_BADGE_AT}" cy="{_number(middle)}" r="9"/>',
             f'<path class="dagy-icon" transform="translate({_BADGE_AT - 8} {_number(middle - 8)})" d="{icon}"/>',
@@ -137,6 +147,8 @@ class _Cards:
         if two:
             parts.append(f'<text class="dagy-detail" x="{_TEXT_AT}" y="{_number(middle + 12.5)}">')
             parts.append(f"{markup_line(self._detail(task_id))}</text>")
+        if mark:
+            parts.append(_tag(mark, box.width))
         parts.append("</g>")
         return "".join(parts)
 
@@ -145,6 +157,21 @@ class _Cards:
         if not detail and self.states is not None:
             detail = PALETTE[self.states.get(task_id, StateType.PENDING)].label
         return elided(plain_line(detail), 34)
+
+
+def _tag(mark: str, card_width: float) -> str:
+    """The mark on a card's upper edge, near its right end."""
+    tag_width = _tag_width(mark)
+    shown = markup_line(elided(mark, _LONGEST_TAG))
+    at = card_width - _TAG_FROM_EDGE - tag_width
+    return (
+        f'<rect class="dagy-tag" x="{_number(at)}" y="-7" width="{_number(tag_width)}" height="14" rx="7"/>'
+        f'<text class="dagy-mark" x="{_number(at + tag_width / 2)}" y="3.5">{shown}</text>'
+    )
+
+
+def _tag_width(mark: str) -> float:
+    return round(width(elided(mark, _LONGEST_TAG), 11)) + 14.0
 
 
 def _placed(spec: FlowSpec, cards: _Cards, direction: Literal["auto", "right", "down"]) -> Layout:

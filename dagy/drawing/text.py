@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dagy.drawing.escape import plain_line
-from dagy.drawing.labels import States, kinds, names, summary
+from dagy.drawing.labels import Marks, States, kinds, names, summary
 from dagy.drawing.style import PALETTE
 from dagy.graph import downstream_of, ordered
 from dagy.spec import FlowSpec, TaskSpec
@@ -22,16 +22,23 @@ _DEEPEST = 12  # levels of indentation
 _NAMED = 3  # tasks that stand elsewhere are named one by one up to this many
 
 
-def text_tree(spec: FlowSpec, states: States | None = None, *, details: Mapping[str, str] | None = None) -> str:
+def text_tree(
+    spec: FlowSpec,
+    states: States | None = None,
+    *,
+    details: Mapping[str, str] | None = None,
+    marks: Marks | None = None,
+) -> str:
     """The flow as lines of text, the first of which sums it up; without a newline at the end.
 
     With `states` each task has its state's sign and word, tasks not named being pending; `details` holds a few words
-    more for some. Raises `CycleError` when the tasks need each other in a circle.
+    more for some, and `marks` one or two that set some apart, which stand in brackets. Raises `CycleError` when the
+    tasks need each other in a circle.
     """
-    lines = [plain_line(summary(spec, states))]
+    lines = [plain_line(summary(spec, states, marks))]
     if spec.description:
         lines.append(plain_line(spec.description.strip().partition("\n")[0]))
-    tree = _Tree(spec, None if states is None else kinds(states), details or {})
+    tree = _Tree(spec, None if states is None else kinds(states), details or {}, marks or {})
     tree.grow()
     return "\n".join([*lines, *tree.lines])
 
@@ -41,6 +48,7 @@ class _Tree:
     spec: FlowSpec
     states: Mapping[str, StateType] | None
     details: Mapping[str, str]
+    marks: Marks
     lines: list[str] = field(default_factory=list)
 
     def grow(self) -> None:
@@ -89,6 +97,8 @@ class _Tree:
         if self.states is not None:
             look = PALETTE[self.states.get(task.id, StateType.PENDING)]
             words = [f"{look.sign} {label}", look.label]
+        if self.marks.get(task.id):
+            words.append(f"[{plain_line(self.marks[task.id])}]")
         if self.details.get(task.id):
             words.append(plain_line(self.details[task.id]))
         if task.group:

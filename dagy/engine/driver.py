@@ -216,6 +216,7 @@ class Driver:
             output=output,
             item_count=None if line.items is None else line.items.count,
             failed_items=self._values.item_errors(task_id),
+            completed_items=self._values.completed_items(task_id),
         )
 
     @property

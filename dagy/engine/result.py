@@ -43,6 +43,8 @@ class TaskRun:
     output: str = field(default="", repr=False)  # what it wrote, when the run captured it
     item_count: int | None = None  # of a mapped task, how many items it has, once that is known
     failed_items: Mapping[int, BaseException] = field(default_factory=dict, repr=False)  # of a mapped task, by index
+    # Of a mapped task that did not complete, what those of its items returned that did; only with `keep_results`.
+    completed_items: Mapping[int, Any] = field(default_factory=dict, repr=False)
 
     @property
     def seconds(self) -> float | None:

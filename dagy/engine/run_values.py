@@ -14,6 +14,8 @@ from dagy.program import Program, resolve
 from dagy.spec import FromTask
 from dagy.values import Deferred
 
+_NOTHING = object()  # stands for what an item of a mapped task has not returned
+
 
 class RunValues:
     """What tasks, and the items of mapped ones, returned or raised; changed only by who takes the run's turn.
@@ -32,6 +34,7 @@ class RunValues:
         self._lists: dict[str, Mapping[str, list[Any]]] = {}  # what mapped tasks go through, by task and input
         self._items: dict[str, list[Any]] = {}  # what their items returned
         self._item_errors: dict[str, dict[int, BaseException]] = {}
+        self._done_items: dict[str, dict[int, Any]] = {}  # of mapped tasks that did not complete
 
     def of(self, task: str) -> object:
         """What the task returned; None if it did not, and `GONE` if that was let go."""
@@ -44,6 +47,10 @@ class RunValues:
     def item_errors(self, task: str) -> Mapping[int, BaseException]:
         """What items of a mapped task raised at last, by index."""
         return self._item_errors.get(task, {})
+
+    def completed_items(self, task: str) -> Mapping[int, Any]:
+        """What items of a mapped task returned that has ended without completing; none unless all values are kept."""
+        return self._done_items.get(task, {})
 
     def result(self) -> object:
         """What the flow returns. Raises `ParameterError` for a missing part, and what the user's own code does."""
@@ -89,7 +96,7 @@ class RunValues:
         """
         lists = {name: self._list(task, name) for name in names}
         length = self._program.code[task].parameters.check_lengths(lists)
-        returned = list[Any]([None] * length)
+        returned = list[Any]([_NOTHING] * length)
         for index, value in reused.items():
             if index < length:
                 returned[index] = value
@@ -116,9 +123,13 @@ class RunValues:
         """All items of the mapped task have ended."""
         self._lists.pop(task, None)
         items = self._items.pop(task, [])
+        self._done_items.pop(task, None)
         if has_completed:
             self._returned[task] = [opened(each) for each in items]
-        elif task in self._item_errors:
+            return
+        if self._keeps_all:
+            self._done_items[task] = {index: opened(each) for index, each in enumerate(items) if each is not _NOTHING}
+        if task in self._item_errors:
             self._errors[task] = next(iter(self._item_errors[task].values()))
 
     def let_go(self, task: str) -> None:

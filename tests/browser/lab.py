@@ -33,6 +33,7 @@ import nbformat
 from playwright.sync_api import ConsoleMessage, Error, Locator, Page, Route, sync_playwright
 
 Theme: TypeAlias = Literal["light", "dark"]
+Interface: TypeAlias = Literal["lab", "notebook"]  # JupyterLab, or Notebook 7 from the same server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -59,10 +60,10 @@ QUIET_SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def write_notebook(path: Path, cells: Sequence[str]) -> Path:
-    """A notebook of code cells with ids `cell-0`, `cell-1`, ..., at `path`."""
+def write_notebook(path: Path, cells: Sequence[str], *, kernel: str = "python3") -> Path:
+    """A notebook of code cells with ids `cell-0`, `cell-1`, ..., at `path`; `kernel` names its kernelspec."""
     notebook = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
     )
     for number, source in enumerate(cells):
         notebook.cells.append(nbformat.v4.new_code_cell(source, id=f"cell-{number}"))
@@ -79,6 +80,8 @@ class LabServer:
     """A JupyterLab that serves the notebooks in `root`, with settings and state of its own.
 
     `settings` maps a plugin ("@jupyterlab/x-extension:y") to its settings; `environment` is added to the kernels'.
+    `kernels` maps the name of a kernelspec to the folder with the ipykernel that it starts, for kernels beside the
+    installed one.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class LabServer:
         *,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
+        kernels: Mapping[str, Path] | None = None,
     ) -> None:
         self.root = root
+        self.kernels = dict(kernels or {})
         self.settings = {**QUIET_SETTINGS, **(settings or {})}
         self.environment = dict(environment or {})
         self.url = ""
@@ -96,6 +101,7 @@ class LabServer:
     def __enter__(self) -> Self:
         self._state = Path(tempfile.mkdtemp(prefix="lab-"))
         self._write_settings()
+        self._write_kernels()
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         with self._log.open("wb") as log:
@@ -105,6 +111,7 @@ class LabServer:
                     *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
                     *("--IdentityProvider.token=", f"--ServerApp.root_dir={self.root}"),
                     *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),
+                    "--JupyterNotebookApp.expose_app_in_browser=True",
                     *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
                 ],
                 cwd=self.root,
@@ -147,12 +154,33 @@ class LabServer:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), "utf-8")
 
+    def _write_kernels(self) -> None:
+        for name, folder in self.kernels.items():
+            path = self._state / "data" / "kernels" / name / "kernel.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(
+                json.dumps(
+                    {
+                        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                        "display_name": name,
+                        "language": "python",
+                        "env": {"PYTHONPATH": os.pathsep.join([str(folder), self._python_path()])},
+                        "metadata": {"debugger": True},
+                    }
+                ),
+                "utf-8",
+            )
+
+    def _python_path(self) -> str:
+        return os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+
     def _environment(self) -> dict[str, str]:
         state = str(self._state)
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": self._python_path(),
             "JUPYTER_PLATFORM_DIRS": "1",
+            "JUPYTER_DATA_DIR": f"{state}/data",
             "JUPYTER_CONFIG_DIR": f"{state}/config",
             "JUPYTER_RUNTIME_DIR": f"{state}/runtime",
             "JUPYTERLAB_SETTINGS_DIR": f"{state}/settings",
@@ -204,10 +232,13 @@ class Browser:
         self._browser.close()
         self._playwright.stop()
 
-    def open(self, server: LabServer, name: str, *, theme: Theme = "light") -> NotebookPage:
+    def open(
+        self, server: LabServer, name: str, *, theme: Theme = "light", interface: Interface = "lab"
+    ) -> NotebookPage:
         """The notebook `name` of `server`, alone in the window, with its kernel idle."""
         page = NotebookPage(self._context.new_page())
-        page.page.goto(f"{server.url}/doc/tree/{name}?reset")
+        place = f"doc/tree/{name}?reset" if interface == "lab" else f"notebooks/{name}"
+        page.page.goto(f"{server.url}/{place}")
         page.wait_until_ready()
         page.use_theme(theme)
         return page
@@ -351,7 +382,9 @@ class NotebookPage:
 class OpenNotebook(Protocol):
     """What the fixture `open_notebook` gives: write a notebook of code cells, and open it."""
 
-    def __call__(self, cells: Sequence[str], *, theme: Theme = "light") -> NotebookPage: ...
+    def __call__(
+        self, cells: Sequence[str], *, theme: Theme = "light", interface: Interface = "lab", kernel: str = "python3"
+    ) -> NotebookPage: ...
 
 
 def _free_port() -> int:

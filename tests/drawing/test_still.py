@@ -172,3 +172,13 @@ def test_colours_are_the_pages_own_except_on_a_ground_of_their_own():
         rules = dict(rule.split(":", 1) for rule in style.split(";"))
         if rules.get("color", "inherit") != "inherit":
             assert rules["background"].startswith("#")
+
+
+def test_marks_of_a_flow_stand_in_its_picture_and_its_table():
+    spec = FlowSpec("etl", tasks=(TaskSpec("a", "a", "m:f"), TaskSpec("b", "b", "m:f")))
+    page = check_harmless(flow_html(spec, marks={"b": "edited <b>"}))
+    assert ("span", "edited <b>") in page.text
+    (image,) = [given for tag, given in page.tags if tag == "img"]
+    assert image["alt"] == "etl: 2 tasks, 1 edited <b>"
+    picture = base64.b64decode((image["src"] or "").partition(",")[2]).decode()
+    assert "dagy-marked" in picture

@@ -145,3 +145,29 @@ def test_every_rule_of_style_is_held_to_the_picture():
 
 def test_a_flow_without_tasks_is_an_empty_picture():
     assert parts(svg(FlowSpec("nothing")), "dagy-node") == []
+
+
+def test_a_mark_is_a_tag_with_a_dashed_outline_and_part_of_the_accessible_name():
+    picture = svg(DIAMOND, {}, marks={"left": "edited", "join": ""})
+    (tag,) = parts(picture, "dagy-mark")
+    assert tag.text == "edited"
+    assert [each.get("data-task") for each in parts(picture, "dagy-node dagy-marked")] == ["left"]
+    assert ElementTree.fromstring(picture).get("aria-label") == "etl: 4 tasks, 4 pending, 1 edited"
+    assert "<title>left (edited)</title>" in picture
+    assert ".dagy-marked .dagy-card{" in picture
+    assert "stroke-dasharray:5 3" in picture
+
+
+def test_a_card_has_room_for_its_mark():
+    picture = svg(DIAMOND, marks={"left": "upstream is newer"})
+    (tag,), (node,) = parts(picture, "dagy-tag"), parts(picture, "dagy-node dagy-marked")
+    card = next(each for each in node if each.get("class") == "dagy-card")
+    assert 0 < float(tag.get("x") or 0) < float(card.get("width") or 0) - float(tag.get("width") or 0)
+
+
+@pytest.mark.parametrize("mark", ODD_NAMES)
+def test_a_mark_is_shown_and_never_understood(mark):
+    picture = svg(DIAMOND, marks={"left": mark})
+    assert len(parts(picture, "dagy-mark")) == 1
+    tags = {each.tag.partition("}")[2] for each in ElementTree.fromstring(picture).iter()}
+    assert tags == {"svg", "style", "g", "title", "rect", "circle", "path", "text"}

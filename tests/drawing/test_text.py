@@ -76,3 +76,8 @@ def test_names_that_act_are_shown_instead():
 def test_a_circle_is_refused():
     with pytest.raises(CycleError):
         text_tree(flow({"a": ["b"], "b": ["a"]}))
+
+
+def test_a_mark_stands_in_brackets_and_is_counted():
+    lines = text_tree(flow({"load": [], "clean": ["load"]}), marks={"clean": "edited\n"}).splitlines()
+    assert lines == ["etl: 2 tasks, 1 edited␊", "load", "↓ clean · [edited␊]"]

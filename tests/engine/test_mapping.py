@@ -141,6 +141,12 @@ def test_without_fail_fast_the_other_items_run_and_the_failed_ones_are_named():
     assert result.task_runs["total"].state.type is StateType.SKIPPED
 
 
+@pytest.mark.parametrize(("keep_results", "expected"), [(True, {0: 0, 2: 2, 4: 4}), (False, {})])
+def test_what_the_other_items_returned_is_kept_where_all_results_are(keep_results: bool, expected: dict[int, int]):
+    result = small(lambda: picky.map(numbers(5))).run_local(fail_fast=False, keep_results=keep_results)
+    assert result.task_runs["picky"].completed_items == expected
+
+
 def test_with_fail_fast_the_first_failed_item_fails_the_run_and_is_its_cause():
     with pytest.raises(TaskFailedError, match=r"task 'picky' of flow 'small': FAILED: 1 of 2 items") as caught:
         value_of(lambda: picky.map([1, 2]), max_workers=1)

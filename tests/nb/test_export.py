@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dagy.errors import ExportError, NotebookError
+from dagy.errors import ExportError
 from dagy_nb.cells import Cell
-from dagy_nb.export import Export, export_module, notebook_cells, read_notebook
+from dagy_nb.export import Export, export_module, read_notebook
 from dagy_nb.following import follow
 from dagy_nb.pieces import LeftOut, take_apart
 
@@ -420,55 +420,6 @@ def test_a_notebook_file_becomes_a_module_with_a_flow_named_after_it(tmp_path: P
 
     assert module(read_notebook(path)).quick_start.run_local().value == 42
     assert read_notebook(path).startswith('"""Made from 01_quick-start.ipynb by Dagy.')
-
-
-def test_only_code_cells_count_and_lists_of_lines_are_joined(tmp_path: Path) -> None:
-    text = {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "# Title"}
-    code = {"cell_type": "code", "id": "k", "metadata": {}, "source": ["x = 1\n", "y = 2"], "outputs": []}
-
-    assert notebook_cells(saved(tmp_path, notebook(cells=[text, code]))) == (Cell("k", "x = 1\ny = 2", "cell 1"),)
-
-
-def test_an_old_notebook_is_read_without_ids_that_change(tmp_path: Path) -> None:
-    code = {"cell_type": "code", "language": "python", "input": ["x = 1"], "outputs": [], "collapsed": False}
-    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [code]}]}
-
-    assert notebook_cells(saved(tmp_path, old)) == (Cell("", "x = 1", "cell 1"),)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is empty; save the notebook once in Jupyter"),
-        (b"  \n", "is empty"),
-        (b"not json", "is not JSON, so not a notebook"),
-        (b"\xff\xfe" + "{}".encode("utf-16-le"), "is UTF-16, and a notebook is UTF-8"),
-        (b"\xef\xbb\xbf{}", "byte order mark"),
-        (b"\xff{}", "is not JSON"),
-        ([], "its JSON is a list, not an object"),
-        ({}, "has the notebook format None, and Dagy reads 1 to 4"),
-        (notebook(nbformat=5), "has the notebook format 5"),
-        (notebook(nbformat=True), "has the notebook format True"),
-        (notebook(cells={}), "has no list of cells"),
-        (notebook(cells=[1]), "has no list of cells"),
-        (notebook(cells=[{"cell_type": "code", "source": 3}]), "has a cell whose source is no text"),
-        (notebook(metadata={"kernelspec": {"language": "R"}}), "is a R notebook"),
-        (notebook(metadata={"language_info": {"name": "julia"}}), "is a julia notebook, and Dagy reads Python ones"),
-        ({"nbformat": 3, "worksheets": 5}, "can't be read as a notebook of format 3"),
-    ],
-)
-def test_a_file_that_is_no_python_notebook_is_refused_with_the_fault(
-    tmp_path: Path, content: object, message: str
-) -> None:
-    with pytest.raises(NotebookError, match=r"^01_quick-start\.ipynb ") as caught:
-        notebook_cells(saved(tmp_path, content))
-
-    assert message in str(caught.value)
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotebookError, match=r"none\.ipynb can't be read: No such file"):
-        notebook_cells(tmp_path / "none.ipynb")
 
 
 # -- cost -------------------------------------------------------------------------------------

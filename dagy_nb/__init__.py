@@ -1,8 +1,8 @@
 """Dagy in a notebook: `%load_ext dagy_nb`, then `%%dagy_task` makes a cell a task.
 
-Each line magic has a plain function here that does the same: `dag`, `run`, `export_notebook`, `build`, `reset`; and
-`last_run`. They are loaded on first use, because a command line that
-only reads a notebook needs no IPython.
+Each line magic has a plain function here that does the same: `%dagy_run` is `run`, `%dagy_check` is `check`, and so on
+(`%dagy` lists them); `last_run` is the newest run. They are loaded on first use, because a command line that only reads
+a notebook needs no IPython.
 """
 
 from __future__ import annotations
@@ -13,23 +13,41 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dagy_nb.functions import (
         build,
+        cancel,
+        check,
         dag,
         export_notebook,
+        form,
         last_run,
+        load,
         load_ipython_extension,
+        logs,
+        past_runs,
+        rerun,
         reset,
         run,
+        status,
+        tasks,
         unload_ipython_extension,
     )
 
 __all__ = [
     "build",
+    "cancel",
+    "check",
     "dag",
     "export_notebook",
+    "form",
     "last_run",
+    "load",
     "load_ipython_extension",
+    "logs",
+    "past_runs",
+    "rerun",
     "reset",
     "run",
+    "status",
+    "tasks",
     "unload_ipython_extension",
 ]
 

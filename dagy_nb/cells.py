@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from dagy.errors import DefinitionError, MissingExtraError
-from dagy_nb.directives import Directive, FlowDirective, TaskDirective, find_directive
-from dagy_nb.names import Function, Names, first_reads, names_of
+from dagy_nb.directives import Directive, ExportDirective, FlowDirective, TaskDirective, cell_lines, find_directive
+from dagy_nb.names import Function, Names, changed_parameters, first_reads, names_of
 
 Form: TypeAlias = Literal["function", "statements"]
 
@@ -57,6 +57,7 @@ class Statement:
     source: str  # from its first line (decorators included) to its last, with a comment that ends that line
     above: tuple[str, ...] = ()  # the blank and comment lines between the statement before and this one
     as_typed: str = ""  # its first line as the user wrote it, magics included
+    below: tuple[str, ...] = ()  # of the cell's last statement: the blank and comment lines under it
 
     @property
     def line(self) -> int:
@@ -65,18 +66,24 @@ class Statement:
 
     @property
     def comments(self) -> str:
-        """The comment lines directly above it, each ended by a newline."""
-        found: list[str] = []
-        for each in reversed(self.above):
-            if not each.strip():
-                break
-            found.append(each.strip() + "\n")
-        return "".join(reversed(found))
+        """The comment lines above it, and the blank lines between and under them, each ended by a newline."""
+        return "".join(f"{each.strip()}\n" for each in _without_blank_start(self.above))
+
+    @property
+    def text(self) -> str:
+        """The statement with the comments around it, as it stands in a module."""
+        below = "".join(f"{each.strip()}\n" for each in self.below)
+        return f"{self.comments}{self.source}\n{below}"
 
     @property
     def is_import(self) -> bool:
         """Is it an `import` or a `from ... import`?"""
         return isinstance(self.node, (ast.Import, ast.ImportFrom))
+
+    @property
+    def is_future(self) -> bool:
+        """Is it a `from __future__ import`?"""
+        return isinstance(self.node, ast.ImportFrom) and self.node.module == "__future__"
 
     @property
     def is_docstring(self) -> bool:
@@ -101,6 +108,11 @@ class ReadCell:
     directive: Directive | None
     statements: tuple[Statement, ...]
     magic: str = ""  # the cell magic that makes something else of the text, such as "%%bash": no statements then
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Is it neither a task cell nor a flow cell?"""
+        return self.directive is None or isinstance(self.directive, ExportDirective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +139,24 @@ class TaskCell:
     may_need: frozenset[str]  # read from outside on some path, or late
     bound: tuple[str, ...]  # the names that it makes, in order: the function's, or what the statements bind
     surely: frozenset[str]  # of these, the ones bound on every path
-    mutates: frozenset[str]  # what the statements change in place
+    mutates: frozenset[str]  # what it changes in place of what it is given: of the parameters, or of what it reads
     reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
     is_async: bool
+    returns: bool = False  # statements with a `return`: they make one value, under the task's name, and never run alone
+
+    @property
+    def rebinds(self) -> frozenset[str]:
+        """The names that its statements bind or delete: locals of a function, new values in a notebook."""
+        if self.form == "function":
+            return frozenset()
+        return frozenset(name for each in self.statements for name in _own_names(each.names))
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names that other cells may give it: its parameters, or in order of appearance what it reads."""
         if self.form == "function":
             return tuple(each.name for each in self.parameters)
-        return tuple(name for name in self.reads if name in self.needs or name in self.may_need)
+        return tuple(name for name in self.reads if name in self.needs | self.may_need)
 
     @property
     def function(self) -> Statement:
@@ -156,6 +176,7 @@ class FlowCell:
     needs: frozenset[str]
     may_need: frozenset[str]
     bound: tuple[str, ...]
+    returns: bool = False  # statements with a `return`
 
     @property
     def function(self) -> Statement:
@@ -165,7 +186,22 @@ class FlowCell:
 
 def read_cell(cell: Cell) -> ReadCell:
     """The cell taken apart. Raises `DefinitionError` for Python that can't be read and a directive written wrong."""
-    lines = cell.source.replace("\r\n", "\n").split("\n")
+    try:
+        return _read_cell(cell)
+    except (RecursionError, MemoryError) as error:  # what Python raises for a text that it can't take in
+        raise DefinitionError(
+            f"{cell.label} can't be read: its code is nested too deeply; break it into several statements"
+        ) from error
+
+
+def _read_cell(cell: Cell) -> ReadCell:
+    lines = cell_lines(cell.source)
+    for number, line in enumerate(lines, 1):
+        if "\0" in line or not _can_be_saved(line):
+            raise DefinitionError(
+                f"{cell.label}, line {number}: {line!a} holds a character that no Python file can hold; "
+                "type the line again"
+            )
     try:
         found = find_directive(cell.source)
     except DefinitionError as error:
@@ -192,6 +228,12 @@ def task_cell(read: ReadCell) -> TaskCell:
     changed = [each for each in body.reads if each in body.mutates & body.needs]
     sure = [each for each in body.bound if each in body.surely]
     name = directive.name or next(reversed([*body.bound, *changed, *sure]), None)
+    if body.returns and not directive.name:
+        line = next(_returns(read)).lineno
+        raise DefinitionError(
+            f"{read.cell.label}, line {line}: the task returns a value, which has no name yet; "
+            "write %%dagy_task NAME, and other cells read it as NAME"
+        )
     if name is None:
         raise DefinitionError(
             f"{read.cell.label}: the task has no name, because the cell binds none; write %%dagy_task NAME"
@@ -210,6 +252,7 @@ def task_cell(read: ReadCell) -> TaskCell:
         mutates=body.mutates,
         reads=body.reads,
         is_async=body.is_async,
+        returns=body.returns,
     )
 
 
@@ -222,7 +265,9 @@ def flow_cell(read: ReadCell) -> FlowCell:
     if body.is_async and body.form == "statements":
         raise DefinitionError(f"{read.cell.label}: a flow only calls its tasks and awaits none; drop the `await`")
     name = directive.name or (body.bound[-1] if body.form == "function" else None)
-    return FlowCell(name, directive, body.form, read.cell, read.statements, body.needs, body.may_need, body.bound)
+    return FlowCell(
+        name, directive, body.form, read.cell, read.statements, body.needs, body.may_need, body.bound, body.returns
+    )
 
 
 # -- from text to statements ------------------------------------------------------------------------------------------
@@ -233,7 +278,7 @@ def _statements(cell: Cell, text: str, as_typed: Sequence[str]) -> tuple[Stateme
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        if not any(sign in text for sign in "%!?"):
+        if not any(sign in text for sign in "%!?") and not re.match(r"\s*(>>>|In \[)|\n*[ \t]", text):
             raise _unreadable(cell, error) from error
         text = _without_ipython_syntax(cell, text)
         try:
@@ -263,6 +308,9 @@ def _statements(cell: Cell, text: str, as_typed: Sequence[str]) -> tuple[Stateme
             )
         found.append(statement)
         end = node.end_lineno or first
+    below = tuple(lines[end:])
+    if found and any(each.strip() for each in below):
+        found[-1] = replace(found[-1], below=below)
     return tuple(found)
 
 
@@ -277,7 +325,17 @@ def _without_ipython_syntax(cell: Cell, text: str) -> str:
         transformed: str = TransformerManager().transform_cell(text)  # type: ignore[no-untyped-call]
     except SyntaxError as error:
         raise _unreadable(cell, error) from error
+    except RuntimeError as error:  # more magics than IPython takes in one cell
+        raise DefinitionError(f"{cell.label} can't be read: {error}; break it into several cells") from error
     return "\n" * blank + transformed.lstrip("\n")
+
+
+def _can_be_saved(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unreadable(cell: Cell, error: SyntaxError | ValueError) -> DefinitionError:
@@ -325,6 +383,7 @@ class _Body:
     mutates: frozenset[str]
     reads: Mapping[str, bool]
     is_async: bool
+    returns: bool = False
 
 
 def _body(read: ReadCell, kind: Literal["task", "flow"]) -> _Body:
@@ -356,7 +415,7 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
         may_need=names.perhaps,
         bound=(node.name,),
         surely=frozenset({node.name}),
-        mutates=frozenset(),
+        mutates=changed_parameters(node, function.source),
         reads={},
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
@@ -367,26 +426,39 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         raise DefinitionError(
             f"{read.cell.label} has %%dagy_{kind} but no code; write a function or statements below the first line"
         )
-    for node in (node for each in read.statements for node in ast.walk(each.node)):
+    for node in (node for each in read.statements if "global" in each.source for node in ast.walk(each.node)):
         if isinstance(node, ast.Global):
             raise DefinitionError(
                 f"{read.cell.label}, line {node.lineno}: `global {', '.join(node.names)}` does not reach other tasks; "
                 f"drop it and bind the name in the cell, or write the {kind} as one function"
             )
+    _refuse_what_no_function_holds(read)
     sure: set[str] = set()
     maybe: set[str] = set()
     needs: set[str] = set()
     may_need: set[str] = set()
     mutates: set[str] = set()
+    aliases: dict[str, frozenset[str]] = {}  # for a name of the cell, the names from outside whose objects it may hold
     bound: dict[str, None] = {}
     imported: set[str] = set()
     for each in read.statements:
         names = each.names
         needs |= names.eager - sure - maybe
         may_need |= ((names.eager & maybe) | names.late | names.perhaps) - sure
-        sure = (sure | names.surely) - names.deletes
-        maybe = (maybe | names.binds) - names.deletes - sure
-        mutates |= names.mutates
+        for name in names.mutates:
+            mutates |= aliases.get(name, frozenset()) | ({name} - sure)
+        given = {
+            name: frozenset().union(*(aliases.get(root, {root} - sure) for root in roots))
+            for name, roots in names.aliases.items()
+        }
+        for name in names.surely:
+            aliases.pop(name, None)
+        aliases |= given
+        gone = names.deletes | names.drops
+        sure |= names.surely
+        sure -= gone
+        maybe -= names.surely | names.deletes
+        maybe |= {name for name in names.binds | names.drops if name not in sure} - names.deletes
         for name in each.names.order:
             bound.pop(name, None)
             bound[name] = None
@@ -406,7 +478,19 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         mutates=frozenset(mutates),
         reads=first_reads(each.node for each in read.statements),
         is_async=any(each.names.awaits for each in read.statements),
+        returns=any(True for _ in _returns(read)),
     )
+
+
+def _refuse_what_no_function_holds(read: ReadCell) -> None:
+    """Raise for what only Python's compiler finds, such as `break` outside a loop. Nothing is executed."""
+    function = ast.parse("async def cell(): pass").body[0]
+    assert isinstance(function, ast.AsyncFunctionDef)
+    function.body = [each.node for each in read.statements if not each.is_future] or function.body
+    try:
+        compile(ast.Module([function], type_ignores=[]), "<cell>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise DefinitionError(f"{read.cell.label}, line {error.lineno}: {error.msg}") from error
 
 
 def _parameters(node: Function) -> tuple[Parameter, ...]:
@@ -428,9 +512,17 @@ def _refuse(cell: Cell, statement: Statement, kind: str) -> None:
     """Raise for what can't be part of a task or a flow."""
     where = f"{cell.label}, line {statement.line}"
     if statement.needs_ipython:
+        line = next(
+            (
+                each.lineno
+                for each in ast.walk(statement.node)
+                if isinstance(each, ast.Name) and each.id == "get_ipython"
+            ),
+            statement.line,
+        )
         raise DefinitionError(
-            f"{where}: `{statement.as_typed}` needs IPython and can't be part of a {kind}; "
-            "move it to a cell of its own, or write it in Python"
+            f"{cell.label}, line {line}: `{cell_lines(cell.source)[line - 1].strip()}` needs IPython and can't be part "
+            f"of a {kind}; move it to a cell of its own, or write it in Python"
         )
     if isinstance(statement.node, ast.ImportFrom) and any(each.name == "*" for each in statement.node.names):
         module = statement.node.module or "."
@@ -438,16 +530,25 @@ def _refuse(cell: Cell, statement: Statement, kind: str) -> None:
             f"{where}: `from {module} import *` hides which names the {kind} uses; "
             f"name them, or import them in an ordinary cell"
         )
-    for each in _own_nodes(statement.node):
-        match each:
-            case ast.Return() | ast.Yield() | ast.YieldFrom():
-                word = "return" if isinstance(each, ast.Return) else "yield"
-                raise DefinitionError(
-                    f"{cell.label}, line {each.lineno}: `{word}` outside a function; "
-                    f"end the cell with the value alone, or write the {kind} as one function"
-                )
-            case _:
-                pass
+    for each in _own_nodes(statement.node) if "yield" in statement.source else ():
+        if isinstance(each, (ast.Yield, ast.YieldFrom)):
+            raise DefinitionError(
+                f"{cell.label}, line {each.lineno}: `yield` outside a function; "
+                f"collect the values in a list, or write the {kind} as one function"
+            )
+
+
+def _returns(read: ReadCell) -> Iterator[ast.Return]:
+    """The `return` statements of a cell that are in no function."""
+    for each in read.statements:
+        for node in _own_nodes(each.node) if "return" in each.source else ():
+            if isinstance(node, ast.Return):
+                yield node
+
+
+def _own_names(names: Names) -> frozenset[str]:
+    """The names that a statement would make a function's own."""
+    return names.binds | names.deletes | names.drops | names.declares
 
 
 def _own_nodes(node: ast.stmt) -> Iterable[ast.AST]:

@@ -5,6 +5,8 @@
     #| dagy_task NAME [options]    a comment, which leaves the cell plain Python
 
 The same holds for `dagy_flow`. Words are split as a shell would, and ` # a comment` may end the line.
+
+`#| dagy_export` leaves a cell an ordinary one, and keeps all of it when the notebook is exported.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from dagy.errors import DefinitionError, did_you_mean
 from dagy.spec import EXECUTORS
 
 _FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)(?!\w)(.*)")
+_EXPORT_LINE = re.compile(r"#\|[ \t]*dagy_export(?!\w)(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,12 @@ class FlowDirective:
     help_wanted: bool = False  # `-h` was given: nothing is to be defined
 
 
-Directive: TypeAlias = TaskDirective | FlowDirective
+@dataclass(frozen=True, slots=True)
+class ExportDirective:
+    """`#| dagy_export`: an ordinary cell, all of which is exported, whether a flow needs it or not."""
+
+
+Directive: TypeAlias = TaskDirective | FlowDirective | ExportDirective
 
 
 def find_directive(source: str) -> tuple[Directive, int] | None:
@@ -50,14 +58,29 @@ def find_directive(source: str) -> tuple[Directive, int] | None:
 
     None when the cell has no directive. Raises `DefinitionError` for one that is written wrong.
     """
-    for index, line in enumerate(source.splitlines()):
-        if line.strip():
-            found = _FIRST_LINE.match(line)
-            if found is None:
-                return None
+    for index, line in enumerate(cell_lines(source)):
+        if not line.strip():
+            continue
+        if found := _FIRST_LINE.match(line):
             kind, rest = found.groups()
             return (parse_task(rest) if kind == "task" else parse_flow(rest)), index
+        if found := _EXPORT_LINE.match(line):
+            if words := split_line(found[1]):
+                raise DefinitionError(f"#| dagy_export takes nothing else, and can't place {words[0]!r}")
+            return ExportDirective(), index
+        return None
     return None
+
+
+def cell_lines(source: str) -> list[str]:
+    """The lines of a cell's text as Python counts them: a form feed ends none, a lone carriage return does."""
+    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def option_names(kind: Literal["task", "flow"]) -> tuple[str, ...]:
+    """The options of `%%dagy_task` or `%%dagy_flow`, such as "--retries", in the order of the help."""
+    parser = _task_parser() if kind == "task" else _flow_parser()
+    return tuple(name for name in parser.option_names if name.startswith("--"))
 
 
 def parse_task(line: str) -> TaskDirective:
@@ -157,7 +180,7 @@ def _add_retries(parser: _Parser) -> None:
 
 def _parse(parser: _Parser, line: str) -> tuple[str | None, dict[str, object], bool]:
     try:
-        words = split_line(line)
+        words = split_line(line.rstrip().removesuffix(";"))  # which only silences the output
     except ValueError as error:
         raise DefinitionError(f"{parser.prog}: can't read {line.strip()!r}: {error}".lower()) from error
     known = parser.option_names

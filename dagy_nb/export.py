@@ -13,15 +13,19 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from subprocess import PIPE
+from typing import TYPE_CHECKING
 
+from dagy.artifact import CellEntry
 from dagy.errors import ExportError, MissingExtraError
 from dagy_nb.cells import Cell, Statement
 from dagy_nb.following import Needed, follow
-from dagy_nb.names import identifier
-from dagy_nb.notebook_file import notebook_cells
 from dagy_nb.pieces import LeftOut, Piece, Pieces, import_text, take_apart
 
+if TYPE_CHECKING:
+    from dagy.artifact import Roots
+
+_OURS = re.compile(r"%(dagy|(re|un)?load_ext\s+dagy_nb)")  # magics of ours, which nobody misses in the module
 EXPORT_MARK = '"""Made from '  # how every exported module begins
 
 
@@ -31,32 +35,43 @@ class Export:
 
     text: str
     flows: tuple[str, ...]  # the names under which the module holds its flows
+    tasks: tuple[str, ...] = ()  # and its tasks
+    cells: tuple[CellEntry, ...] = ()  # the cells whose code is in it, in notebook order; only those that have an id
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()  # sentences: what may not mean what was meant
 
 
-def read_notebook(path: Path) -> str:
-    """The text of the module that the notebook file at `path` becomes, its flow named after the file.
-
-    Raises `NotebookError` for a file that is no Python notebook, and `ExportError` for one that can't become a module.
-    """
-    name = identifier(path.stem, default="notebook")
-    return export_module(notebook_cells(path), name=name, source_name=path.name).text
-
-
-def export_module(cells: Sequence[Cell], *, name: str, source_name: str = "") -> Export:
+def export_module(
+    cells: Sequence[Cell], *, name: str, source_name: str = "", roots: Roots = "flows", is_laid_out: bool = True
+) -> Export:
     """The cells, in notebook order, as a module; `name` is for a flow that has none of its own.
+
+    The module holds the notebook's flows and all that they need; with the `roots` "tasks" it holds every task and all
+    that those need, and no flow; with "all" both. Without `is_laid_out` the text is only for Python to read.
 
     The same cells give the same text. Raises `ExportError`, whose `problems` name what can't be exported, the cell and
     the way out, and `MissingExtraError` when `ruff`, which lays out the text, is not installed.
     """
     source_name = source_name or name
-    notebook = take_apart(cells, name=name, source_name=source_name)
+    notebook = take_apart(cells, name=name, source_name=source_name, roots=roots)
     needed = follow(notebook)
     if needed.problems:
         raise ExportError(f"{source_name} can't be exported", needed.problems)
     text, flows = _written(notebook, needed, source_name)
-    return Export(_formatted(text), flows, _left_out(cells, notebook, needed), needed.warnings)
+    chosen = [notebook.pieces[place] for place in sorted(needed.places)]
+    tasks = tuple(next(iter(each.binds)) for each in chosen if each.kind == "task")
+    left_out = _left_out(cells, notebook, needed)
+    return Export(
+        _formatted(text) if is_laid_out else text, flows, tasks, _entries(cells, chosen), left_out, needed.warnings
+    )
+
+
+def _entries(cells: Sequence[Cell], chosen: Sequence[Piece]) -> tuple[CellEntry, ...]:
+    names: dict[str, set[str]] = {}
+    for piece in chosen:
+        names.setdefault(piece.cell.id, set()).update(piece.binds)
+    sources = {cell.id: cell.source for cell in cells if cell.id in names and cell.id}
+    return tuple(CellEntry.of(each, source, names[each]) for each, source in sources.items())
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -158,6 +173,8 @@ def _left_out(cells: Sequence[Cell], notebook: Pieces, needed: Needed) -> tuple[
             continue
         if piece.alias is not None and piece.import_key in imported:
             continue
+        if piece.is_magic and _OURS.search(piece.what):
+            continue
         if piece.is_magic:
             found.append(LeftOut(label, f"{piece.what} needs IPython"))
         elif piece.task is not None:
@@ -176,12 +193,23 @@ def _formatted(text: str) -> str:
     """The text with its imports sorted and its lines laid out, the same on every machine."""
     ruff = _ruff()
     everywhere = ["--isolated", "--no-cache", "--quiet", "--target-version", "py311", "-"]
-    for command in (["check", "--select", "I", "--fix", "--exit-zero", "--config", "src = []"], ["format"]):
-        done = subprocess.run([ruff, *command, *everywhere], input=text.encode(), capture_output=True, check=False)
-        if done.returncode:
-            raise ExportError(f"ruff could not lay out the module: {done.stderr.decode(errors='replace').strip()}")
-        text = done.stdout.decode()
-    return text
+    sorting = [ruff, "check", "--select", "I", "--fix", "--exit-zero", "--config", "src = []", *everywhere]
+    # Both are started at once, since to start is most of what they take; each reads all before it writes.
+    with (
+        subprocess.Popen(sorting, stdin=PIPE, stdout=PIPE, stderr=PIPE) as sorter,
+        subprocess.Popen([ruff, "format", *everywhere], stdin=sorter.stdout, stdout=PIPE, stderr=PIPE) as layouter,
+    ):
+        assert sorter.stdin is not None
+        assert sorter.stdout is not None
+        assert sorter.stderr is not None
+        sorter.stdout.close()  # which the other one has now
+        sorter.stdin.write(text.encode())
+        sorter.stdin.close()
+        done, faults = layouter.communicate()
+        faults += sorter.stderr.read()
+    if sorter.returncode or layouter.returncode:
+        raise ExportError(f"ruff could not lay out the module: {faults.decode(errors='replace').strip()}")
+    return done.decode()
 
 
 def _ruff() -> str:

@@ -6,13 +6,14 @@ the last definition there is. A statement that changes a needed name in place is
 
 from __future__ import annotations
 
+import ast
 import builtins
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dagy.errors import did_you_mean
-from dagy_nb.cells import NOTEBOOK_NAMES
+from dagy_nb.cells import NOTEBOOK_NAMES, Statement
 from dagy_nb.joining import RESERVED, JoinedTask
 from dagy_nb.names import Function
 from dagy_nb.pieces import Piece, Pieces
@@ -36,7 +37,12 @@ def follow(notebook: Pieces) -> Needed:
     search = _Search(notebook)
     search.run()
     chosen = [notebook.pieces[place] for place in sorted(search.places)]
-    problems = [*search.problems, *_redefined_tasks(chosen), *_changed_between(notebook.pieces, search.places)]
+    problems = [
+        *search.problems,
+        *search.late_reads(),
+        *_redefined_tasks(chosen),
+        *_changed_between(notebook.pieces, search.places),
+    ]
     warnings = [*search.warnings, *_bound_again(chosen)]
     warnings += [problem for piece in chosen if piece.task is not None for problem in piece.task.problems]
     return Needed(
@@ -62,11 +68,18 @@ class _Search:
                 self.changers.setdefault(name, []).append(place)
         # The names that only exist while tasks run.
         self.products: dict[str, JoinedTask] = {
-            name: task for task in notebook.joined if task.cell.form == "statements" for name in task.cell.bound
+            name: task
+            for task in notebook.joined
+            if task.cell.form == "statements"
+            for name in ((task.name,) if task.cell.returns else task.cell.bound)
         }
+        self.annotates_late = any(  # annotations are not evaluated: what they name need not be there
+            piece.is_future and piece.alias is not None and piece.alias.name == "annotations" for piece in self.pieces
+        )
         self.stars = [place for place, piece in enumerate(self.pieces) if piece.is_star]
         self.places: set[int] = set()
         self.after: dict[int, set[int]] = {}
+        self.read: dict[int, set[int]] = {}  # for a place, those of all that it reads
         self.todo: list[int] = []
         self.problems: list[str] = []
         self.warnings: list[str] = []
@@ -79,7 +92,7 @@ class _Search:
         }
         for place, piece in enumerate(self.pieces):
             is_step = self.is_joined and piece.task is not None
-            if piece.is_future or is_step or (piece.root and place not in replaced):
+            if piece.is_future or piece.asked_for or is_step or (piece.root and place not in replaced):
                 self.take(place)
         while self.todo:
             place = self.todo.pop()
@@ -97,6 +110,8 @@ class _Search:
         """Take what the piece at `place` reads, and what changes the values that it binds."""
         piece = self.pieces[place]
         before = self.after.setdefault(place, set())
+        read = self.read.setdefault(place, set())
+        self.problems.extend(_asks_who_runs_it(piece))
         if piece.statement is not None and piece.statement.names.awaits:
             self.problems.append(
                 f"{piece.cell.label}: {piece.what} awaits, which a module can't do; make {piece.cell.label} a task cell"
@@ -105,14 +120,19 @@ class _Search:
             found = self.definitions(name, place, piece)
             before.update(found)
             self.take_all(found) if found else self.explain(name, piece)
+            self.problems.extend(self.made_anew(name, found, place))
         for name in sorted(piece.late):
             found = self.definitions(name, None, piece)
+            read.update(found)
             self.take_all(found) if found else self.explain(name, piece)
         for name in sorted(piece.perhaps):
-            self.take_all(self.definitions(name, None if piece.only_defines else place, piece))
+            found = self.definitions(name, None if piece.only_defines else place, piece)
+            read.update(found)
+            self.take_all(found)
         if not piece.only_defines:
             before.update(self.read_by_calls(place))
             self.take_all(before)
+        read |= before
         for name in sorted(piece.binds):
             for changer in self.changers.get(name, ()):
                 other = self.pieces[changer]
@@ -154,6 +174,62 @@ class _Search:
                         todo.append(each)
         return found
 
+    def made_anew(self, name: str, found: list[int], place: int) -> list[str]:
+        """What is wrong when a statement reads a name that a task cell gave another value, after that of `found`."""
+        piece, maker = self.pieces[place], self.products.get(name)
+        if not found or maker is None or piece.kind != "statement":
+            return []
+        between = [each for each in range(found[-1] + 1, place) if self.pieces[each].task is maker]
+        return [self.only_while_running(name, piece, maker) for _ in between]
+
+    def late_reads(self) -> list[str]:
+        """What is wrong with functions of ordinary cells that tasks call and that read what an earlier task makes."""
+        both = {
+            place: names
+            for place in self.places
+            if self.pieces[place].kind == "statement"
+            and (names := [name for name in sorted(self.late_names(place)) if self.makers.get(name)])
+        }
+        problems: list[str] = []
+        tasks = [(place, task) for place in sorted(self.places) if (task := self.pieces[place].task) is not None]
+        made = {task.name: place for place, task in tasks}
+        for place, _ in tasks if both else ():
+            for each in sorted(self.reached(place) & both.keys()):
+                piece = self.pieces[each]
+                for name in both[each]:
+                    maker = self.products[name]
+                    if self.definitions(name, None, piece) and made.get(maker.name, place) < place:
+                        problems.append(
+                            f"{piece.cell.label}: {piece.what} reads {name!r}, which {maker.cell.cell.label} binds "
+                            f"again as a task: {self.pieces[place].what} would see the old value; make {name!r} one of "
+                            "its parameters, or give one of the two another name"
+                        )
+        return problems
+
+    def late_names(self, place: int) -> set[str]:
+        """Of what a piece reads when it is called, the names that a task makes too."""
+        return {*self.pieces[place].late, *self.pieces[place].perhaps} & self.products.keys()
+
+    def reached(self, place: int) -> set[int]:
+        """The places of all that the piece at `place` reads, itself or through what it reads."""
+        found: set[int] = set()
+        todo = [place]
+        while todo:
+            for each in self.read.get(todo.pop(), ()):
+                if each not in found and self.pieces[each].task is None:
+                    found.add(each)
+                    todo.append(each)
+        return found
+
+    def only_while_running(self, name: str, piece: Piece, maker: JoinedTask) -> str:
+        """Says that a piece reads what a task makes, and what can be done."""
+        is_function = piece.task is not None or isinstance(piece.statement and piece.statement.node, Function)
+        way_out = f"add {name!r} to its parameters" if is_function else f"make {piece.cell.label} a task cell too"
+        return (
+            f"{piece.cell.label}: {piece.what} needs {name!r}, which exists only when task {maker.name!r} "
+            f"({maker.cell.cell.label}) has run; {way_out}"
+        )
+
     # -- what can't be found --------------------------------------------------------------------------------------
 
     def refuse_magic(self, piece: Piece) -> None:
@@ -165,16 +241,12 @@ class _Search:
     def explain(self, name: str, piece: Piece) -> None:
         """Accept a name that something else than a cell provides, or say what is wrong with it."""
         where = f"{piece.cell.label}: {piece.what}"
+        if self.annotates_late and all(_only_annotates(each.node, name) for each in _statements_of(piece)):
+            return
         if name not in NOTEBOOK_NAMES and (name in RESERVED | MODULE_NAMES or hasattr(builtins, name)):
             return
         if name in self.products:
-            maker = self.products[name]
-            is_function = piece.task is not None or isinstance(piece.statement and piece.statement.node, Function)
-            way_out = f"add {name!r} to its parameters" if is_function else f"make {piece.cell.label} a task cell too"
-            self.problems.append(
-                f"{where} needs {name!r}, which exists only when task {maker.name!r} ({maker.cell.cell.label}) has "
-                f"run; {way_out}"
-            )
+            self.problems.append(self.only_while_running(name, piece, self.products[name]))
         elif name in NOTEBOOK_NAMES:
             instead = "use print, or return the value" if name == "display" else "write it without"
             self.problems.append(f"{where} uses {name!r}, which exists only in a notebook; {instead}")
@@ -193,6 +265,41 @@ class _Search:
             if each.is_magic and re.search(rf"\b{re.escape(name)}\s*=", each.what):
                 return f"; {each.cell.label} sets it in {each.what}: write that line without the magic"
         return did_you_mean(name, [*self.makers, *self.products]) or "; define it in a cell, or make it a parameter"
+
+
+def _statements_of(piece: Piece) -> Sequence[Statement]:
+    if piece.task is not None:
+        return piece.task.cell.statements
+    return [piece.statement] if piece.statement else []
+
+
+def _only_annotates(node: ast.AST, name: str) -> bool:
+    """Does the name stand in annotations only?"""
+    match node:
+        case ast.Name(id=found):
+            return found != name
+        case ast.arg():
+            return True
+        case ast.AnnAssign(target=target, value=value):
+            return all(_only_annotates(each, name) for each in (target, value) if each is not None)
+        case ast.FunctionDef(returns=skipped) | ast.AsyncFunctionDef(returns=skipped):
+            return all(_only_annotates(each, name) for each in ast.iter_child_nodes(node) if each is not skipped)
+        case _:
+            return all(_only_annotates(each, name) for each in ast.iter_child_nodes(node))
+
+
+def _asks_who_runs_it(piece: Piece) -> list[str]:
+    """What is wrong with `__name__ == "__main__"`, which is so in every notebook and in no imported module."""
+    for node in (node for each in _statements_of(piece) if "__name__" in each.source for node in ast.walk(each.node)):
+        match node:
+            case ast.Compare(left=ast.Name(id="__name__")) | ast.Compare(comparators=[ast.Name(id="__name__")]):
+                return [
+                    f"{piece.cell.label}, line {node.lineno}: {piece.what} asks for `__name__`, which is '__main__' in "
+                    "the notebook and not in the module; drop the check"
+                ]
+            case _:
+                pass
+    return []
 
 
 def _redefined_tasks(chosen: Iterable[Piece]) -> list[str]:

@@ -8,31 +8,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagy_nb.magics import current_magics, load, unload
+from dagy_nb.magics import add_magics, current_magics, remove_magics
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dagy import Flow
     from dagy.artifact import Artifact
+    from dagy_nb.checking import Check
+    from dagy_nb.drift import Drift
     from dagy_nb.export import Export
+    from dagy_nb.registry import NotebookTask
+    from dagy_nb.run_history import PastRun
     from dagy_nb.running import NotebookRun
+    from dagy_nb.runs import RunForm
+    from dagy_nb.tables import Listing
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """What `%load_ext dagy_nb` calls. Safe to call twice."""
-    load(shell)
+    add_magics(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """What `%unload_ext dagy_nb` calls: nothing of the extension stays."""
-    unload(shell)
+    remove_magics(shell)
 
 
 def dag(flow: str | None = None) -> Flow[..., Any]:
-    """The flow of that name, or the only one, as `%dagy_dag` has it; a notebook draws it."""
+    """The flow of that name, or the only one, as `%dagy_dag` has it; a notebook draws it, with what is out of date."""
     magics = current_magics()
-    return magics.answered(lambda: magics.session.flow(flow))
+    return magics.answered(lambda: magics.session.drawn(flow))
 
 
 def run(
@@ -45,11 +51,13 @@ def run(
     record: bool = False,
     resume: str | None = None,
     background: bool = False,
+    fresh: bool = False,
     **parameters: Any,
 ) -> NotebookRun:
     """Run a flow and show every task live, as `%dagy_run` does; here parameters may be any object.
 
-    A parameter of the flow that has the name of an option here can be given to the magic.
+    `fresh` runs what would be exported, in a clean process of its own. A parameter of the flow that has the name of an
+    option here can be given to the magic.
     """
     magics = current_magics()
     return magics.answered(
@@ -57,6 +65,7 @@ def run(
             flow,
             parameters,
             background=background,
+            fresh=fresh,
             max_workers=max_workers,
             fail_fast=fail_fast,
             isolation=isolation,
@@ -64,6 +73,27 @@ def run(
             resume=resume,
         )
     )
+
+
+def rerun(run: NotebookRun | None = None, /, *, from_start: bool = False, **parameters: Any) -> NotebookRun:
+    """Run a run again, or the last one, as `%dagy_run --again` does: what completed and did not change is not repeated.
+
+    `parameters` replace those that it had; none given: they stay. `from_start` repeats all of it.
+    """
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.run_again(run, parameters=parameters or None, from_start=from_start))
+
+
+def form(flow: str | Flow[..., Any] | None = None, /, **parameters: Any) -> RunForm:
+    """Show a flow and a form for its parameters, with a Run button, as `%dagy_run --form` does."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.show_form(flow, parameters))
+
+
+def cancel(run: str | None = None) -> None:
+    """Cancel a run, or every one under way, as `%dagy_cancel` does; returns at once."""
+    magics = current_magics()
+    magics.answered(lambda: magics.session.cancel(run))
 
 
 def last_run() -> NotebookRun | None:
@@ -83,6 +113,43 @@ def build(flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifa
     return magics.answered(lambda: magics.session.build(flow, output_dir=output_dir))
 
 
-def reset() -> None:
-    """Forget every task and flow of this notebook, as `%dagy_reset` does."""
-    current_magics().notebook.forget()
+def tasks() -> Listing[NotebookTask]:
+    """The tasks of this notebook, as `%dagy_tasks` lists them."""
+    magics = current_magics()
+    return magics.answered(magics.session.tasks)
+
+
+def past_runs(flow: str | None = None, *, limit: int = 20) -> Listing[PastRun]:
+    """The runs of this session and those in the history, the newest first, as `%dagy_runs` lists them."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.past_runs(flow, limit=limit))
+
+
+def logs(run: str | None = None, *, task: str | None = None) -> str:
+    """What the tasks of a run wrote, or one of them, as `%dagy_logs` shows it."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.logs(run, task=task))
+
+
+def check() -> Check:
+    """What is out of date in this notebook, and what an export would say, as `%dagy_check` has it; nothing is run."""
+    magics = current_magics()
+    return magics.answered(magics.session.check)
+
+
+def status(flow: str | None = None, *, output_dir: str | Path = "dist") -> Listing[Drift]:
+    """Which cells were edited since a flow was last built, as `%dagy_status` lists them."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.status(flow, output_dir=output_dir))
+
+
+def load(task: str, *, run: str | None = None) -> str:
+    """A task's source as `%dagy_load` puts it into a cell; with `run`, what it was given there is in `inputs`."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.load(task, run=run)).text
+
+
+def reset(task: str | None = None) -> None:
+    """Forget every task and flow cell of this notebook, or one cell, as `%dagy_reset` does."""
+    magics = current_magics()
+    magics.answered(lambda: magics.notebook.forget(task))

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import ast
 import builtins
-import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dagy_nb.cells import FlowCell, Statement
 from dagy_nb.joining import JoinedTask, Wire, flow_parameters
-from dagy_nb.names import identifier, unused
+from dagy_nb.names import Function, identifier, unused
 
 INDENT = "    "
 
 
-def task_function_ast(joined: JoinedTask) -> ast.Module:
+def task_function_ast(joined: JoinedTask, *, given: Collection[str] = ()) -> ast.Module:
     """A module that defines the task's function (named `joined.function`), to be compiled and executed.
 
-    For a function cell the cell's imports come first. Execute it in a namespace that has the notebook's names.
+    For a function cell the cell's imports come first. Execute it in a namespace that has the notebook's names. The
+    names of `given`, all of them in `joined.captured`, have their values not from there but from the local namespace
+    that the module is executed with: what ordinary cells gave them, before the task's own cell ran and bound them anew.
     """
     if joined.cell.form == "function":
         kept = [each.node for each in joined.cell.statements if not each.is_docstring]
-        return ast.Module(body=copy.deepcopy(kept), type_ignores=[])
-    return _function_ast(_task_plan(joined, ()), joined.cell.statements)
+        return ast.Module(body=list(kept), type_ignores=[])
+    return _function_ast(_task_plan(joined, given=given, is_live=True), joined.cell.statements)
 
 
 def task_function_source(joined: JoinedTask, *, without: Collection[Statement] = ()) -> str:
@@ -44,7 +45,7 @@ def flow_function_ast(flow: FlowCell, name: str) -> ast.Module:
     """A module that defines the flow cell's function, to be compiled and executed; `name` serves plain statements."""
     if flow.form == "function":
         kept = [each.node for each in flow.statements if not each.is_docstring]
-        return ast.Module(body=copy.deepcopy(kept), type_ignores=[])
+        return ast.Module(body=list(kept), type_ignores=[])
     return _function_ast(_flow_plan(flow, name, ()), flow.statements)
 
 
@@ -111,6 +112,8 @@ def _product(task: JoinedTask) -> str:
         return task.outputs[0]
     if task.outputs:
         return f"{task.function}_parts"
+    if task.cell.returns:
+        return identifier(task.name, default=task.function)
     ending = _unread_ending(task)
     return ending.names[0] if ending.names else identifier(task.name, default=task.function)
 
@@ -145,12 +148,18 @@ class _Plan:
     statements: tuple[Statement, ...]
     ending: _Ending
     is_async: bool = False
+    builtin: tuple[str, ...] = ()  # of `captured`, those that are builtins
+    given: tuple[str, ...] = ()  # of `captured`, those whose values an enclosing function has
 
     @property
     def prologue(self) -> list[str]:
         """Lines that make locals of the module's names that the body reads before it binds them."""
         return [
-            f"from builtins import {name}" if hasattr(builtins, name) else f'{name} = globals()["{name}"]'
+            f"{name} = {_given(name)}"
+            if name in self.given
+            else f"from builtins import {name}"
+            if name in self.builtin
+            else f'{name} = globals()["{name}"]'
             for name in self.captured
         ]
 
@@ -166,41 +175,58 @@ class _Plan:
                 return f"return {{{', '.join(f'{_quoted(name)}: {name}' for name in names)}}}"
 
 
-def _task_plan(joined: JoinedTask, without: Collection[Statement]) -> _Plan:
-    ending = _Ending(joined.outputs) if joined.outputs else _unread_ending(joined, without)
-    return _plan(
+def _task_plan(
+    joined: JoinedTask, without: Collection[Statement] = (), given: Collection[str] = (), *, is_live: bool = False
+) -> _Plan:
+    if joined.cell.returns:
+        ending = _Ending()
+    else:
+        ending = _Ending(joined.outputs) if joined.outputs else _unread_ending(joined, without)
+    docstring, kept = _split(joined.cell.statements, without, ending)
+    return _Plan(
         joined.function,
         tuple(each.parameter for each in joined.wires),
-        joined.cell.statements,
-        without,
-        joined.captured,
+        docstring,
+        tuple(
+            name
+            for name in joined.captured
+            if name in joined.cell.rebinds or name in given or (is_live and name in joined.builtin)
+        ),
+        kept,
         ending,
-        is_async=joined.cell.is_async,
+        joined.cell.is_async,
+        joined.builtin,
+        tuple(each for each in joined.captured if each in given),
     )
 
 
 def _flow_plan(flow: FlowCell, name: str, without: Collection[Statement]) -> _Plan:
-    kept = [each for each in flow.statements if each not in without]
     own = {name for each in flow.statements for name in each.names.binds}
-    ending = _Ending(last_value=True) if _has_value(kept) else _Ending(tuple(flow.bound[-1:]))
-    return _plan(name, (), flow.statements, without, tuple(sorted(flow.needs & own)), ending)
+    captured = tuple(sorted(flow.needs & own))
+    ending = _Ending(tuple(flow.bound[-1:]))
+    if flow.returns:
+        ending = _Ending()
+    elif _has_value([each for each in flow.statements if each not in without]):
+        ending = _Ending(last_value=True)
+    docstring, kept = _split(flow.statements, without, ending)
+    builtin = tuple(each for each in captured if hasattr(builtins, each))
+    return _Plan(name, (), docstring, captured, kept, ending, builtin=builtin)
 
 
-def _plan(
-    name: str,
-    parameters: tuple[str, ...],
-    statements: Sequence[Statement],
-    without: Collection[Statement],
-    captured: tuple[str, ...],
-    ending: _Ending,
-    *,
-    is_async: bool = False,
-) -> _Plan:
-    kept = [each for each in statements if each not in without and not _is_future(each)]
+def _split(
+    statements: Sequence[Statement], without: Collection[Statement], ending: _Ending
+) -> tuple[Statement | None, tuple[Statement, ...]]:
+    """A body's docstring, and the statements below it."""
+    kept = [each for each in statements if each not in without and not each.is_future]
     docstring = kept.pop(0) if kept and kept[0] is statements[0] and kept[0].is_docstring and len(kept) > 1 else None
     if kept and not ending.last_value and _only_shows(kept[-1]):
         kept.pop()
-    return _Plan(name, parameters, docstring, captured, tuple(kept), ending, is_async)
+    return docstring, tuple(kept)
+
+
+def _given(name: str) -> str:
+    """What a value of the notebook is called in the function around a task's own."""
+    return f"{name}_before"
 
 
 def _unread_ending(joined: JoinedTask, without: Collection[Statement] = ()) -> _Ending:
@@ -233,10 +259,6 @@ def _only_shows(statement: Statement) -> bool:
     return all(isinstance(each, ast.Name) for each in parts)
 
 
-def _is_future(statement: Statement) -> bool:
-    return isinstance(statement.node, ast.ImportFrom) and statement.node.module == "__future__"
-
-
 # -- the plan as a tree -----------------------------------------------------------------------------------------------
 
 
@@ -258,8 +280,19 @@ def _function_ast(plan: _Plan, statements: Sequence[Statement]) -> ast.Module:
     function.args.args = [ast.arg(arg=name) for name in plan.parameters]
     function.body = body or function.body
     function.end_lineno, function.end_col_offset = end.end_lineno, end.end_col_offset
-    futures = [each.node for each in statements if _is_future(each)]
-    return ast.fix_missing_locations(ast.Module(body=[*futures, function], type_ignores=[]))
+    futures: list[ast.stmt] = [each.node for each in statements if each.is_future]
+    made = _enclosed(function, plan.given) if plan.given else [function]
+    return ast.fix_missing_locations(ast.Module(body=[*futures, *made], type_ignores=[]))
+
+
+def _enclosed(function: Function, given: Sequence[str]) -> list[ast.stmt]:
+    """The function inside one whose parameters hold the values of the names `given`, and the call of that one."""
+    parameters, values = ", ".join(map(_given, given)), ", ".join(given)
+    text = f"def make({parameters}):\n    return {function.name}\n{function.name} = make({values})\ndel make"
+    maker, *rest = ast.parse(text).body
+    assert isinstance(maker, ast.FunctionDef)
+    maker.body.insert(0, function)
+    return [maker, *(_moved(each, function) for each in rest)]
 
 
 def _moved(node: ast.stmt, place: ast.stmt) -> ast.stmt:
@@ -283,6 +316,8 @@ def _function_source(plan: _Plan) -> str:
         lines += [INDENT + line if line.strip() else "" for line in above]
         returned = plan.ending.last_value and index == len(plan.statements) - 1
         lines += _indented(each, "return " if returned else "")
+    for each in plan.statements[-1:]:
+        lines += [INDENT + line.strip() if line.strip() else "" for line in each.below]
     if plan.last_line:
         lines.append(INDENT + plan.last_line)
     elif not plan.statements and not plan.docstring:

@@ -1,7 +1,8 @@
 """Task cells -> a graph: each input of a task is joined by its name to the task cell that makes it.
 
 - A statements cell makes the names it binds, and those that it is given and changes in place (`df["x"] = 1`).
-  A function cell makes one value, under the function's name and the task's.
+  With a `return` it makes one value, under the task's name. A function cell makes one, under the function's name and
+  the task's.
 - A statements cell takes in what it reads before binding it, a function cell what its parameters name.
 - Of several makers the reader takes the latest above it, in notebook order. When there is none above, the one below.
 - A statement that does nothing with a function cell's name but call it, calls the plain function and takes no value.
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from dagy.errors import DefinitionError
 from dagy.graph import ordered
 from dagy_nb.cells import Parameter, TaskCell
-from dagy_nb.names import identifier, unused
+from dagy_nb.names import identifier, rebound_in_classes, unused
 
 RESERVED = frozenset({"dagy", "flow", "task"})  # what a generated module imports
 HIDING = ("eval", "exec", "globals", "locals", "vars")  # calls that read names nobody can see in the text
@@ -42,7 +43,8 @@ class JoinedTask:
     function: str  # the Python name of its function, unique too
     wires: tuple[Wire, ...]  # one a parameter of the function, in its order
     outputs: tuple[str, ...] = ()  # what others take from it; several: it returns them as a dict
-    captured: tuple[str, ...] = ()  # names of the module that the statements read and then bind themselves
+    captured: tuple[str, ...] = ()  # names of the module that the statements read and that they, or others, bind anew
+    builtin: tuple[str, ...] = ()  # of these, the builtins that no cell has given another meaning
     problems: tuple[str, ...] = ()  # sentences: what works but may not mean what was meant
 
     @property
@@ -66,13 +68,16 @@ class FlowParameter:
     label: str
 
 
-def join(tasks: Sequence[TaskCell], *, flow: str, defined: Collection[str] = ()) -> tuple[JoinedTask, ...]:
+def join(
+    tasks: Sequence[TaskCell], *, flow: str, defined: Collection[str] = (), imported: Collection[str] = ()
+) -> tuple[JoinedTask, ...]:
     """The task cells (given in notebook order) as the flow named `flow`, each task after those it needs.
 
-    `defined` are the names that ordinary cells bind. Raises what `wire` raises, `CycleError` for a circle, and
+    `defined` are the names that ordinary cells bind, `imported` those of them that imports bind.
+    Raises what `wire` raises, `CycleError` for a circle, and
     `DefinitionError` for two parameters of one name that differ.
     """
-    wired = wire(tasks, defined=defined)
+    wired = wire(tasks, defined=defined, imported=imported)
     order = ordered({each.name: each.needs for each in wired}, flow=flow)
     flow_parameters(wired)
     seen: set[str] = set()
@@ -84,7 +89,9 @@ def join(tasks: Sequence[TaskCell], *, flow: str, defined: Collection[str] = ())
     return wired
 
 
-def wire(tasks: Sequence[TaskCell], *, defined: Collection[str] = ()) -> tuple[JoinedTask, ...]:
+def wire(
+    tasks: Sequence[TaskCell], *, defined: Collection[str] = (), imported: Collection[str] = ()
+) -> tuple[JoinedTask, ...]:
     """The task cells in the order given, wired by names; what only matters to a joined flow is not checked.
 
     Raises `DefinitionError` for two tasks of one name, and for an input that several cells make, all below its reader.
@@ -109,9 +116,12 @@ def wire(tasks: Sequence[TaskCell], *, defined: Collection[str] = ()) -> tuple[J
                 wires[index][name] = None
     read = {maker for each in wires for maker in each.values() if maker is not None}
     outputs = [
-        tuple(name for name in [*task.bound, *sorted(wanted[index] - set(task.bound))] if name in wanted[index])
+        tuple(name for name in dict.fromkeys([*_made(task), *sorted(wanted[index])]) if name in wanted[index])
         for index, task in enumerate(tasks)
     ]
+    for task, given in zip(tasks, wires, strict=True):
+        _refuse_class_scopes(task, {*task.bound, *given})
+    captured = [_captured(task, wires[index], outputs[index], defined, makers) for index, task in enumerate(tasks)]
     joined = [
         JoinedTask(
             cell=task,
@@ -122,12 +132,17 @@ def wire(tasks: Sequence[TaskCell], *, defined: Collection[str] = ()) -> tuple[J
                 for name, maker in wires[index].items()
             ),
             outputs=outputs[index] if index in read else (),
-            captured=_captured(task, wires[index], outputs[index], defined),
-            problems=_hidden_reads(task, names[index], index, tasks, makers, defined),
+            captured=captured[index],
+            builtin=tuple(name for name in captured[index] if name not in defined and hasattr(builtins, name)),
+            problems=(
+                *_hidden_reads(task, names[index], index, tasks, makers, defined),
+                *_stale_functions(task, names[index], index, tasks, wires[index]),
+                *_changed_globals(task, names[index], wires[index], defined, imported),
+            ),
         )
         for index, task in enumerate(tasks)
     ]
-    return _with_races(joined, wires)
+    return _with_changes(joined, wires)
 
 
 def flow_parameters(joined: Sequence[JoinedTask]) -> tuple[FlowParameter, ...]:
@@ -206,13 +221,22 @@ def _makers(tasks: Sequence[TaskCell]) -> dict[str, list[int]]:
     """For each name the positions of the cells that make it, in notebook order."""
     makers: dict[str, list[int]] = {}
     for index, task in enumerate(tasks):
-        for name in dict.fromkeys([*task.bound, task.name] if task.form == "function" else task.bound):
+        for name in _made(task):
             makers.setdefault(name, []).append(index)
     for index, task in enumerate(tasks):
         for name in sorted(task.mutates - set(task.bound)):
+            if task.form == "function" or task.returns:
+                continue
             if name in task.inputs and makers.get(name, [index])[0] < index and not _only_calls(task, name):
                 insort(makers[name], index)
     return makers
+
+
+def _made(task: TaskCell) -> tuple[str, ...]:
+    """The names under which others find what a cell makes."""
+    if task.form == "function":
+        return tuple(dict.fromkeys([*task.bound, task.name]))
+    return (task.name,) if task.returns else task.bound
 
 
 def _maker_of(
@@ -226,7 +250,7 @@ def _maker_of(
     above = [each for each in found if each < index]
     if above:
         return above[-1]
-    if reader.form == "statements" and (name in defined or name not in reader.needs):
+    if reader.form == "statements" and (name in defined or name not in reader.needs or hasattr(builtins, name)):
         return None
     if len(found) > 1:
         raise DefinitionError(
@@ -241,14 +265,32 @@ def _only_calls(reader: TaskCell, name: str) -> bool:
 
 
 def _captured(
-    task: TaskCell, wires: Mapping[str, int | None], outputs: Sequence[str], defined: Collection[str]
+    task: TaskCell,
+    wires: Mapping[str, int | None],
+    outputs: Sequence[str],
+    defined: Collection[str],
+    makers: Mapping[str, Sequence[int]],
 ) -> tuple[str, ...]:
-    """The module's names that a body reads and also binds, which would make them unbound locals in a function."""
-    if task.form == "function":
-        return ()
-    own = {name for each in task.statements for name in each.names.binds | each.names.deletes}
-    known = set(defined) & (task.may_need | (set(outputs) - task.surely))
-    return tuple(sorted(((task.needs | known) & own) - set(wires)))
+    """The module's names that a body reads and also binds, which would make them unbound locals in a function.
+
+    And those that it reads and another task cell binds: in the notebook, where that cell has run, they have its value.
+    """
+    bound_on_some_path = set() if task.returns else set(outputs) - task.surely
+    known = set(defined) & ((task.rebinds & task.may_need) | bound_on_some_path)
+    hidden = {name for name in task.needs if name in makers and (name in defined or hasattr(builtins, name))}
+    return tuple(sorted(((task.rebinds & task.needs) | known | hidden) - set(wires)))
+
+
+def _refuse_class_scopes(task: TaskCell, own: Collection[str]) -> None:
+    """Raise for a class that binds anew a name of the body it is in: Python looks past the function's names then."""
+    for statement in task.statements if task.form == "statements" else ():
+        if "class" not in statement.source:
+            continue
+        for name in sorted(rebound_in_classes(statement.node, statement.source).intersection(own)):
+            raise DefinitionError(
+                f"{task.cell.label}, line {statement.line}: a class reads {name!r} and binds it too, which Python "
+                "allows at the top of a module only; give it another name in the class"
+            )
 
 
 def _hidden_reads(
@@ -277,8 +319,48 @@ def _hidden_reads(
     return tuple(problems)
 
 
-def _with_races(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int | None]]) -> tuple[JoinedTask, ...]:
-    """The tasks, with a problem on each that changes a value in place which another may read at the same time."""
+def _stale_functions(
+    task: TaskCell, name: str, index: int, tasks: Sequence[TaskCell], wires: Mapping[str, int | None]
+) -> tuple[str, ...]:
+    """Functions that a task is given, and that would see another value of a name in the notebook than in the graph."""
+    problems: list[str] = []
+    for function, maker in wires.items():
+        if maker is None or tasks[maker].form == "function" or tasks[maker].returns:
+            continue
+        own = {*tasks[maker].bound, *tasks[maker].inputs}
+        late = [each.names.late & own for each in tasks[maker].statements if function in each.names.binds]
+        for read in sorted(set[str]().union(*late[-1:])):
+            between = [
+                each for each in tasks[maker + 1 : index + 1] if each.form == "statements" and read in each.bound
+            ]
+            if between:
+                problems.append(
+                    f"{task.cell.label}: task {name!r} uses {function!r} of {tasks[maker].cell.label}, which keeps the "
+                    f"{read!r} it had there, though {between[-1].cell.label} binds it again; "
+                    f"make {read!r} a parameter of {function!r}"
+                )
+    return tuple(problems)
+
+
+def _changed_globals(
+    task: TaskCell,
+    name: str,
+    wires: Mapping[str, int | None],
+    defined: Collection[str],
+    imported: Collection[str],
+) -> tuple[str, ...]:
+    """Values of ordinary cells that a task changes in place, which no edge shows and every run does again."""
+    if task.form == "function":
+        return ()
+    return tuple(
+        f"{task.cell.label}: task {name!r} changes {changed!r} in place, which an ordinary cell made: every run "
+        f"changes it again, and no edge says who sees it; begin the cell with `{changed} = {changed}.copy()`"
+        for changed in sorted(task.mutates & set(defined) - set(imported) - set(wires))
+    )
+
+
+def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int | None]]) -> tuple[JoinedTask, ...]:
+    """The tasks, with a problem on each that changes in place what another task returned."""
     downstream: dict[int, set[int]] = {index: set() for index in range(len(joined))}
     for index, given in enumerate(wires):
         for maker in given.values():
@@ -286,23 +368,29 @@ def _with_races(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int |
                 downstream[maker].add(index)
     found = list(joined)
     for index, task in enumerate(joined):
+        if task.options.get("isolation") == "process":
+            continue  # it works on a copy
         for name in sorted(task.cell.mutates & set(wires[index])):
             maker = wires[index][name]
+            if maker is None:
+                continue
             readers = {
-                each
-                for each, given in enumerate(wires)
-                if maker is not None and each != index and name in given and given[name] == maker
+                each for each, given in enumerate(wires) if each != index and name in given and given[name] == maker
             }
             if readers:
                 readers -= _reached(downstream, index)
                 readers = {each for each in readers if index not in _reached(downstream, each)}
-            for each in sorted(readers):
-                problem = (
-                    f"{task.cell.cell.label}: task {task.name!r} changes {name!r} in place while task "
-                    f"{joined[each].name!r} ({joined[each].cell.cell.label}) may read it; "
-                    f"begin the cell with `{name} = {name}.copy()`"
-                )
-                found[index] = replace(found[index], problems=(*found[index].problems, problem))
+            begin = f"begin {'the cell' if task.cell.form == 'statements' else 'it'} with `{name} = {name}.copy()`"
+            problems = [
+                f"{task.cell.cell.label}: task {task.name!r} changes {name!r} in place while task "
+                f"{joined[each].name!r} ({joined[each].cell.cell.label}) may read it; {begin}"
+                for each in sorted(readers)
+            ] or [
+                f"{task.cell.cell.label}: task {task.name!r} changes {name!r} in place, which task "
+                f"{joined[maker].name!r} ({joined[maker].cell.cell.label}) returned: a retry, a resumed run and the "
+                f"result of {joined[maker].name!r} see it changed; {begin}"
+            ]
+            found[index] = replace(found[index], problems=(*found[index].problems, *problems))
     return tuple(found)
 
 

@@ -4,13 +4,15 @@ A `LiveRun` folds events into one line for each task. `delta()` gives what chang
 of it; both are JSON, and a snapshot is what its view has made of the deltas. States only ever move on, so a view may
 merge what it gets in any order. A snapshot may be asked for in any thread: a page that is drawn anew needs one.
 
-What a task prints is kept as lines, and sent as runs: a stream, and lines of it that follow each other, joined by
-newlines. A delta says how many of the last lines sent are void, because the task has drawn over them since.
+What a task prints is kept as lines, and sent as runs: a stream, lines of it that follow each other, joined by newlines,
+and the number of the attempt that wrote them. A delta says how many of the last lines sent are void, because the task
+has drawn over them since.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,8 +39,11 @@ SHOWN_LIMIT = 20  # displays of a task that a view keeps
 SHOWN_SIZE_LIMIT = 4_000_000  # characters of these displays
 FAULT_LIMIT = 20  # failed items of a mapped task whose errors a view keeps
 FAULT_SIZE_LIMIT = 4_000  # characters of each of these errors
+ATTEMPT_LIMIT = 20  # attempts of a task whose times a view keeps
 
-Runs: TypeAlias = list[tuple[str, str]]  # a stream, and lines of it
+_DRAWS = re.compile("[\r\b\x1b]")  # what text holds that may draw over other text
+
+Runs: TypeAlias = list[tuple[str, str, int]]  # a stream, lines of it, and the attempt that wrote them
 
 
 @dataclass(slots=True)
@@ -48,14 +53,23 @@ class _Items:
     count: int | None = None  # how many there are, once that is known
     done: int = 0  # completed
     failed: int = 0
+    running: set[int] = field(default_factory=set)  # their indices
     faults: dict[int, str] = field(default_factory=dict)  # the errors of the first that failed, by index
 
     def as_json(self) -> dict[str, int | None]:
         """The counts for a message."""
-        return {"count": self.count, "done": self.done, "failed": self.failed}
+        return {"count": self.count, "done": self.done, "failed": self.failed, "running": len(self.running)}
 
-    def end(self, event: ItemChanged) -> None:
-        """Count an item that has ended."""
+    def faults_as_json(self) -> list[dict[str, object]]:
+        """The errors that are kept, in the order of the items."""
+        return [{"item": item, "error": _end(text, FAULT_SIZE_LIMIT)} for item, text in sorted(self.faults.items())]
+
+    def change(self, event: ItemChanged) -> None:
+        """Count an item whose state has changed."""
+        if event.state.type is StateType.RUNNING:
+            self.running.add(event.item)
+            return
+        self.running.discard(event.item)
         if event.state.is_completed:
             self.done += 1
         elif event.state.is_failure:
@@ -83,10 +97,11 @@ class _Line:
     output: Terminal = field(default_factory=lambda: Terminal(limit=LOG_LIMIT))  # a stream of it for each attempt
     written: int = 0  # characters
     shown: list[Preview] = field(default_factory=list)
+    attempts: list[tuple[int, int | None, str]] = field(default_factory=list)  # start, end and state of the newest
     items: _Items | None = None  # of a mapped task
 
     def head(self) -> dict[str, Any]:
-        """All but what it printed and displayed."""
+        """All but what it printed and displayed, and the errors of items."""
         return {
             "state": self.state.value,
             "attempt": self.attempt,
@@ -96,10 +111,29 @@ class _Line:
             "error": self.error,
             "preview": self.preview.as_json() if self.preview else None,
             "items": self.items.as_json() if self.items else None,
+            "attempts": self.attempts,
         }
+
+    def change(self, event: TaskChanged) -> None:
+        """Be in the state that the event tells of."""
+        kind, at = event.state.type, event.at // 1_000_000
+        self.state, self.attempt = kind, event.attempt
+        self.message = sendable(event.state.message) if event.state.message else ""
+        if self.attempts and self.attempts[-1][1] is None:
+            outcome = StateType.FAILED if kind is StateType.RETRYING else kind
+            self.attempts[-1] = (self.attempts[-1][0], at, outcome.value)
+        if kind is StateType.RUNNING:
+            self.attempts = [*self.attempts[1 - ATTEMPT_LIMIT :], (at, None, kind.value)]
+            if self.started is None:
+                self.started = at
+        self.ended = at if event.state.is_final else None
 
     def write(self, attempt: int, stream: str, text: str) -> None:
         """Add to what it printed."""
+        if len(text) > 2 * LOG_LIMIT and not _DRAWS.search(text):
+            # Of a flood of plain lines only the end will be kept, behind what ends the line that was begun before.
+            end, start = text.find("\n") + 1, text.rfind("\n", 0, -LOG_LIMIT) + 1
+            text = text[:end] + text[start:] if 0 < end < start else text
         self.output.write(f"{attempt} {stream}", sendable(text))
         self.written += len(text)
 
@@ -120,16 +154,35 @@ class _Line:
 class LiveRun:
     """A run as its view shows it."""
 
-    def __init__(self, spec: FlowSpec, reused_items: Mapping[str, int] | None = None) -> None:
-        """`reused_items` says of mapped tasks how many items have their results already."""
-        done = reused_items or {}
+    def __init__(
+        self,
+        spec: FlowSpec,
+        reused_items: Mapping[str, int] | None = None,
+        *,
+        previews: Mapping[str, Preview] | None = None,
+        note: str = "",
+    ) -> None:
+        """`reused_items` says of mapped tasks how many items have their results already.
+
+        `previews` are of results that are there already, by task; `note` is said of the run where its state says
+        nothing.
+        """
+        done, known = reused_items or {}, previews or {}
         self._lines = {
-            task.id: _Line(items=_Items(done=done.get(task.id, 0)) if task.mapped else None) for task in spec.tasks
+            task.id: _Line(items=_Items(done=done.get(task.id, 0)) if task.mapped else None, preview=known.get(task.id))
+            for task in spec.tasks
         }
-        self._run: dict[str, Any] = {"state": StateType.PENDING.value, "message": "", "started": None, "ended": None}
+        self._note = sendable(note)
+        self._run: dict[str, Any] = {
+            "state": StateType.PENDING.value,
+            "message": self._note,
+            "started": None,
+            "ended": None,
+        }
         self._changed: set[str] = set()
+        self._has_new_fault: set[str] = set()  # mapped tasks
         self._run_changed = False
-        self._written: list[tuple[str, int, str, str]] = []  # (task, attempt, stream, text) since the last delta
+        self._written: dict[str, list[tuple[int, str, str]]] = {}  # (attempt, stream, text) by task, since then
         self._shown: dict[str, list[Preview]] = {}  # by task, since the last delta
         self._sent = 0
         self._lock = threading.Lock()
@@ -146,27 +199,32 @@ class LiveRun:
         ends: list[TaskChanged | ItemChanged] = []
         for event in events:
             match event:
-                case TaskChanged():
-                    self._task_changed(event)
+                case TaskChanged(task=task):
+                    self._lines[task].change(event)
+                    self._changed.add(task)
                     if event.state.is_final and event.attempt:
                         ends.append(event)
                 case ItemChanged(task=task):
                     items = self._lines[task].items
-                    if items is not None and event.state.is_final:
+                    if items is not None:
                         self._changed.add(task)
-                        items.end(event)
-                        ends.append(event)
+                        items.change(event)
+                        if event.state.is_failure:
+                            self._has_new_fault.add(task)
+                            ends.append(event)
                 case TaskWrote(task=task, attempt=attempt, stream=stream, text=text):
-                    self._written.append((task, attempt, stream, text))
+                    self._written.setdefault(task, []).append((attempt, stream, text))
                 case RunChanged(at=at, state=state):
-                    self._run["state"], self._run["message"] = state.type.value, sendable(state.message)
+                    self._run["state"] = state.type.value
+                    self._run["message"] = sendable(state.message) or self._note
                     self._run["started"] = self._run["started"] or at // 1_000_000
                     if state.is_final:
                         self._run["ended"] = at // 1_000_000
                     self._run_changed = True
                 case HookFailed(task=task, hook=hook, error=error):
                     if task is not None:
-                        self._written.append((task, 0, "log", f"hook {hook} raised {shown(error)}\n"))
+                        line = (self._lines[task].attempt, "log", f"hook {hook} raised {shown(error)}\n")
+                        self._written.setdefault(task, []).append(line)
                 case TaskShowed():
                     pass  # turned into a preview by whoever can render it: `show`
         return [each for each in ends if isinstance(each, TaskChanged) or self._keeps_error_of(each)]
@@ -185,7 +243,7 @@ class LiveRun:
         with self._lock:
             line = self._lines[task]
             line.preview = preview
-            line.error = (line.items.errors() if line.items else "") or sendable(error)
+            line.error = "" if line.items and line.items.faults else sendable(error)
             self._changed.add(task)
 
     def count_items(self, task: str, count: int) -> None:
@@ -202,7 +260,7 @@ class LiveRun:
             line = self._lines[task]
             if line.items is not None and item in line.items.faults:
                 line.items.faults[item] = sendable(error) or line.items.faults[item]
-                line.error = line.items.errors()
+                self._has_new_fault.add(task)
                 self._changed.add(task)
 
     def delta(self) -> dict[str, Any] | None:
@@ -214,9 +272,9 @@ class LiveRun:
         if not (self._changed or self._run_changed or self._written or self._shown):
             return None
         self._sent += 1
-        for task, attempt, stream, text in self._written:
-            self._lines[task].write(attempt, stream, text)
-        writers = dict.fromkeys(each[0] for each in self._written)
+        for task, written in self._written.items():
+            for (attempt, stream), pieces in itertools.groupby(written, lambda each: each[:2]):
+                self._lines[task].write(attempt, stream, "".join(text for _, _, text in pieces))
         displayed = [(task, preview) for task, previews in self._shown.items() for preview in previews]
         for task, preview in displayed:
             self._lines[task].show(preview)
@@ -224,14 +282,21 @@ class LiveRun:
             "op": "delta",
             "number": self._sent,
             "run": dict(self._run),
-            "tasks": {task: self._lines[task].head() for task in sorted(self._changed)},
-            "written": [(task, *_taken(self._lines[task].output)) for task in writers],
+            "tasks": {task: self._head(task) for task in sorted(self._changed)},
+            "written": [(task, *_taken(self._lines[task].output)) for task in self._written],
             "shown": [(task, preview.as_json()) for task, preview in displayed],
         }
         self._changed.clear()
+        self._has_new_fault.clear()
         self._run_changed = False
-        self._written, self._shown = [], {}
+        self._written, self._shown = {}, {}
         return message
+
+    def _head(self, task: str) -> dict[str, Any]:
+        """The task's head for a delta: the errors of its items, which are long, only if there is a new one."""
+        line = self._lines[task]
+        faults = {"faults": line.items.faults_as_json()} if line.items and task in self._has_new_fault else {}
+        return {**line.head(), **faults}
 
     def snapshot(self) -> dict[str, Any]:
         """All that a view needs to show the run as it is after the last delta."""
@@ -243,6 +308,7 @@ class LiveRun:
                 "tasks": {
                     task: {
                         **line.head(),
+                        "faults": line.items.faults_as_json() if line.items else [],
                         "log": _runs(line.output.lines()),
                         "shown": [each.as_json() for each in line.shown],
                     }
@@ -261,20 +327,15 @@ class LiveRun:
         with self._lock:
             return {task: line.shown + ([line.preview] if line.preview else []) for task, line in self._lines.items()}
 
+    def result_previews(self) -> Mapping[str, Preview]:
+        """What the tasks' values look like, for those that have one."""
+        with self._lock:
+            return {task: line.preview for task, line in self._lines.items() if line.preview is not None}
+
     def faults(self) -> Mapping[str, str]:
         """For each mapped task with items that failed their errors, in the order of the items."""
         with self._lock:
             return {task: line.items.errors() for task, line in self._lines.items() if line.items and line.items.faults}
-
-    def _task_changed(self, event: TaskChanged) -> None:
-        line = self._lines[event.task]
-        at = event.at // 1_000_000
-        line.state, line.attempt, line.message = event.state.type, event.attempt, sendable(event.state.message)
-        if line.state is StateType.RUNNING and line.started is None:
-            line.started = at
-        if event.state.is_final:
-            line.ended = at
-        self._changed.add(event.task)
 
 
 def _taken(output: Terminal) -> tuple[int, Runs]:
@@ -284,13 +345,16 @@ def _taken(output: Terminal) -> tuple[int, Runs]:
 
 
 def _runs(lines: Sequence[Line]) -> Runs:
-    """The newest of the lines, up to what a view keeps, as runs; streams without the attempt they belong to."""
+    """The newest of the lines, up to what a view keeps, as runs."""
     size, kept = 0, len(lines)
     while kept and size < LOG_LIMIT:
         kept -= 1
         size += len(lines[kept].text) + 1
-    by_stream = itertools.groupby(lines[kept:], lambda line: line.stream.partition(" ")[2])
-    return [(stream, "\n".join(line.text for line in group)) for stream, group in by_stream]
+    runs = []
+    for name, group in itertools.groupby(lines[kept:], lambda line: line.stream):
+        attempt, _, stream = name.partition(" ")
+        runs.append((stream, "\n".join(line.text for line in group), int(attempt)))
+    return runs
 
 
 def _end(text: str, limit: int) -> str:

@@ -6,35 +6,74 @@ name, and the rest runs as an ordinary cell, so that line numbers, tracebacks, c
 
 from __future__ import annotations
 
-import argparse
+import functools
 import linecache
-import os
 import re
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
-from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand, output_can_be_silenced
-from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
 
-from dagy import Flow
-from dagy.artifact import Artifact
+from dagy import Flow, LocalOptions
 from dagy.drawing import markup_line, markup_lines
 from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
 from dagy_nb.cells import Cell
-from dagy_nb.directives import find_directive, flow_help, split_line, task_help
+from dagy_nb.checking import Check
+from dagy_nb.completion import Known, complete
+from dagy_nb.directives import FlowDirective, TaskDirective, find_directive, flow_help, task_help
+from dagy_nb.drift import Drift
+from dagy_nb.lines import parsers
+from dagy_nb.linters import hint_for
 from dagy_nb.notebook import Notebook
+from dagy_nb.notebook_path import PathFinder
+from dagy_nb.registry import NotebookTask
+from dagy_nb.run_history import PastRun
 from dagy_nb.running import NotebookRun
 from dagy_nb.screen import IPythonScreen
 from dagy_nb.session import Session
+from dagy_nb.staleness import summary
+from dagy_nb.tables import Listing, html_table, text_lines
+
+if TYPE_CHECKING:
+    from dagy.artifact import Artifact
 
 T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\{([^\W\d]\w*)\}")
-_DIRECTIVE_LINE = re.compile(r"(?:%%|#\|[ \t]*)(dagy_(?:task|flow))(?!\w)(.*)")
+_IS_HELP = re.compile(r"\s*%%?dagy\w*\?{1,2}\s*$")  # such a cell only asks for help
+_DIRECTIVE_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)(dagy_(?:task|flow))(?!\w)(.*)")
+_CELL_MAGICS = (("dagy_task", task_help), ("dagy_flow", flow_help))
+_HELP_HEAD = ("MAGIC", "WHAT IT DOES")
+_HELP_MORE = "Each has help: %dagy_run? or %dagy_run -h. As a function: import dagy_nb; dagy_nb.run(...)"
+
+
+def _magic(method: Callable[[Any, Namespace], T]) -> Callable[[Any, str], T | None]:
+    """The line magic of the method's name: its line is parsed, `-h` answered, and a user's mistake told in one line.
+
+    Its help, for `%dagy_run?` too, is the parser's.
+    """
+    parser = parsers()[method.__name__]
+
+    @functools.wraps(method)
+    def call(self: DagyMagics, line: str) -> T | None:
+        def act() -> T | None:
+            given = parser.parse_line(line)
+            if given.help:
+                self.session.screen.show({"text/plain": parser.format_help()})
+                return None
+            return method(self, given)
+
+        return self.answered(act)
+
+    call.__doc__ = parser.format_help()
+    line_magic(call)
+    return call
 
 
 @magics_class
@@ -45,12 +84,14 @@ class DagyMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.notebook = Notebook(shell.user_ns, path=_notebook_path())
-        self.session = Session(self.notebook, IPythonScreen(shell))
+        screen = IPythonScreen(shell)
+        finder = PathFinder(screen.kernel_id, shell.user_ns)
+        self.notebook = Notebook(shell.user_ns, path=finder.told() or Path("notebook.ipynb"))
+        self.session = Session(self.notebook, screen, finder)
+        self._is_hinted = False  # of the project's linters
         self._running: ExecutionInfo | None = None
-        self._number = (
-            0  # of the cell that runs; `shell.execution_count` is one ahead, or not yet, as IPython's version has it
-        )
+        # Of the cell that runs; `shell.execution_count` is one ahead, or not yet, as IPython's version has it.
+        self._number = 0
 
     # ---- what the kernel tells
 
@@ -60,7 +101,9 @@ class DagyMagics(Magics):
         found = None if first is None else _DIRECTIVE_LINE.match(lines[first])
         if first is None or found is None:
             return lines
-        magic = f"%{found[1]}{found[2]}\n"
+        name, rest = found[1], found[2].strip()
+        space = "" if rest.startswith("?") or not rest else " "  # IPython wants one there, not a tab or a `;`
+        magic = f"%{name}{space}{rest}\n"
         if self._is_only_kept("".join(lines)):
             return [*lines[:first], magic]
         return [*lines[:first], magic, *lines[first + 1 :]]
@@ -69,17 +112,22 @@ class DagyMagics(Magics):
         """A cell is about to run."""
         self._running = info
         self._number = len(self._history())
+        self.notebook.deleted(_deleted_cells(self.shell))
 
     def after_cell(self, result: ExecutionResult) -> None:
         """A cell has run: keep it, if it ran well."""
         info = result.info
-        if not result.success or info is None or info.silent or not info.store_history:
+        if info is None or info.silent or not info.store_history or _IS_HELP.match(info.raw_cell or ""):
+            return
+        if not result.success:
+            self.notebook.failed(self._cell(info, result.execution_count))
             return
         cell, filename = self._cell(info, result.execution_count), self._filename(info, result)
         try:
             waits_for = self.notebook.waits_for(self.notebook.check(cell))
-            defined = self.notebook.keep(cell, filename)
+            defined = self.notebook.keep(cell, filename, has_run=not waits_for)
         except DagyError as error:
+            self.notebook.failed(cell)
             if _DIRECTIVE_LINE.match(cell.source.lstrip()):  # its function can't be a task, which only shows now
                 mistake = result.error_in_exec = UsageError(str(error))
                 self.shell.showtraceback((UsageError, mistake, None))
@@ -88,14 +136,37 @@ class DagyMagics(Magics):
             lines = [f"{line}\n" for line in info.raw_cell.splitlines()]
             linecache.cache[filename] = (len(info.raw_cell), None, lines, filename)
         if defined is not None:
-            self.session.screen.show(_lines(self.session.card(defined, waits_for)))
+            hint = self._linter_hint() if cell.source.lstrip().startswith("%%") else []
+            self.session.screen.show(_lines([*self.session.card(defined, waits_for), *hint]))
+
+    @context_matcher()
+    def complete(self, context: CompletionContext) -> SimpleMatcherResult:
+        """What IPython's completer asks: what may come at the cursor of one of our lines."""
+        known = Known(
+            flows=self.notebook.flow_names,
+            tasks=lambda: [each.name for each in self.session.tasks()],
+            parameters=self.notebook.parameter_names,
+            runs=self.session.run_ids,
+        )
+        try:
+            found = complete(context.full_text, context.cursor_line, context.cursor_position, known)
+        except DagyError:  # cells that don't fit, a history that can't be read: other magics say so
+            found = None
+        if found is None:
+            return SimpleMatcherResult(completions=[], suppress=False)
+        return SimpleMatcherResult(
+            completions=[SimpleCompletion(each, type="magic") for each in found.texts],
+            matched_fragment=found.fragment,
+            suppress=True,
+            ordered=True,
+        )
 
     def adopt_history(self) -> None:
         """Keep the cells that ran before the extension was loaded: the imports are often among them."""
         history = self._history()
         for number in range(1, len(history) - 1):  # the last one is the cell that loads the extension
             try:
-                if find_directive(history[number]) is None:
+                if not _DIRECTIVE_LINE.match(history[number].lstrip()):
                     self.notebook.keep(Cell("", history[number], f"cell [{number}]"), "")
             except DagyError:
                 continue  # no flow can need what can't be read
@@ -103,114 +174,177 @@ class DagyMagics(Magics):
     # ---- magics
 
     @no_var_expand
-    @line_magic
-    def dagy_task(self, line: str) -> None:
+    @line_cell_magic
+    def dagy_task(self, line: str, cell: str | None = None) -> None:
         """Make a cell a task."""
-        self._check_running_cell("dagy_task", task_help)
+        self._check_running_cell("dagy_task", task_help, is_alone=cell is None)
 
     @no_var_expand
-    @line_magic
-    def dagy_flow(self, line: str) -> None:
+    @line_cell_magic
+    def dagy_flow(self, line: str, cell: str | None = None) -> None:
         """Make a cell a flow."""
-        self._check_running_cell("dagy_flow", flow_help)
+        self._check_running_cell("dagy_flow", flow_help, is_alone=cell is None)
 
-    @magic_arguments()
-    @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
     @output_can_be_silenced
-    @line_magic
-    def dagy_dag(self, line: str) -> Flow[..., Any]:
-        """Draw a flow, without running any of its tasks."""
-        arguments = _parsed(self.dagy_dag, line)
-        return self.answered(lambda: _drawable(self.session.flow(arguments.flow)))
+    @_magic
+    def dagy_dag(self, given: Namespace) -> Flow[..., Any]:
+        """Draw a flow."""
+        return _drawable(self.session.drawn(given.flow))
 
-    @magic_arguments()
-    @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
-    @argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a value for a parameter")
-    @argument("--max-workers", type=int, default=None, metavar="N", help="how many tasks may run at once")
-    @argument(
-        "--no-fail-fast",
-        action="store_true",
-        help="go on with what does not need a task that failed, and let the cell succeed",
-    )
-    @argument("--isolation", choices=["thread", "process"], help="where tasks run that do not say it themselves")
-    @argument("--record", action="store_true", help="keep the run in the history, where `dagy runs` finds it")
-    @argument("--resume", metavar="RUN", help="go on where that run ended; what completed there is not run again")
-    @argument("-b", "--background", action="store_true", help="return at once, while the run goes on")
-    @argument("--no-raise", action="store_true", help="let the cell succeed even if the run does not complete")
     @no_var_expand
     @output_can_be_silenced
-    @line_magic
-    def dagy_run(self, line: str) -> NotebookRun:
-        """Run a flow and show every task live. Waits for the end, unless --background is given.
+    @_magic
+    def dagy_run(self, given: Namespace) -> NotebookRun | None:
+        """Run a flow."""
+        self._tell_what_is_stale()
+        name = given.flow and str(_filled(given.flow, self.shell.user_ns))
+        must_complete = not (given.no_raise or given.no_fail_fast)
+        if given.again:
+            return self._run_again(name, given, must_complete=must_complete)
+        flow = self.session.flow(name)
+        parameters = _parameters(flow, given.param, self.shell.user_ns)
+        options = LocalOptions(
+            max_workers=given.max_workers,
+            fail_fast=not given.no_fail_fast,
+            isolation=given.isolation,
+            record=given.record,
+            resume=given.resume,
+        )
+        if given.form:
+            self.session.show_form(flow, parameters, **options)
+            return None
+        return self.session.run(
+            flow, parameters, background=given.background, fresh=given.fresh, must_complete=must_complete, **options
+        )
 
-        `run = %dagy_run` gives the run: `run["task"]` is what a task returned, `run.cancel()` stops it.
-        `--param rows={table}` gives the parameter the notebook's variable of that name, whatever it is.
-        `--resume RUN` goes on with a run that was recorded (`run.run_id` names it), and says what is in the way when a
-        cell whose result it would use has been edited since.
-        """
-        arguments = _parsed(self.dagy_run, line)
+    @_magic
+    def dagy_cancel(self, given: Namespace) -> None:
+        """Cancel a run."""
+        cancelled = self.session.cancel(given.run)
+        told = [f"cancelling {each.run_id}" for each in cancelled] or ["no run is under way"]
+        self.session.screen.show({"text/plain": "\n".join(told)})
 
-        def run() -> NotebookRun:
-            name = arguments.flow and str(_filled(arguments.flow, self.shell.user_ns))
-            flow = self.session.flow(name)
-            return self.session.run(
-                flow,
-                _parameters(flow, arguments.param, self.shell.user_ns),
-                max_workers=arguments.max_workers,
-                fail_fast=not arguments.no_fail_fast,
-                isolation=arguments.isolation,
-                record=arguments.record,
-                resume=arguments.resume,
-                background=arguments.background,
-                must_complete=not (arguments.no_raise or arguments.no_fail_fast),
-            )
+    @output_can_be_silenced
+    @_magic
+    def dagy_tasks(self, given: Namespace) -> Listing[NotebookTask]:
+        """List the tasks."""
+        return self.session.tasks()
 
-        return self.answered(run)
+    @output_can_be_silenced
+    @_magic
+    def dagy_runs(self, given: Namespace) -> Listing[PastRun]:
+        """List the runs."""
+        return self.session.past_runs(given.flow, limit=given.limit)
 
-    @magic_arguments()
-    @argument("file", nargs="?", help="the module to write, such as flow.py; without it the text is shown")
-    @argument("-f", "--force", action="store_true", help="replace a file that is there")
-    @line_magic
-    def dagy_export(self, line: str) -> None:
-        """Write the notebook's flows, and all they need, as a Python module."""
-        arguments = _parsed(self.dagy_export, line)
-        export = self.answered(lambda: self.session.export(arguments.file, force=arguments.force))
-        if arguments.file is None:
-            self.session.screen.show(
-                {"text/plain": export.text, "text/html": f"<pre>{markup_lines(export.text)}</pre>"}
-            )
+    @_magic
+    def dagy_logs(self, given: Namespace) -> None:
+        """Show what tasks wrote."""
+        text = self.session.logs(given.run, task=given.task)
+        self.session.screen.show(_text(text or "nothing was written"))
+
+    @output_can_be_silenced
+    @_magic
+    def dagy_check(self, given: Namespace) -> Check:
+        """Say what is out of date."""
+        return self.session.check()
+
+    @output_can_be_silenced
+    @_magic
+    def dagy_status(self, given: Namespace) -> Listing[Drift]:
+        """Say what was edited since the last build."""
+        return self.session.status(given.flow, output_dir=given.output_dir)
+
+    @_magic
+    def dagy_export(self, given: Namespace) -> None:
+        """Write the notebook as a module."""
+        export = self.session.export(given.file, force=given.force)
+        if given.file is None:
+            self.session.screen.show(_text(export.text))
             return
         left_out = [f"left out of it: {each.label}, {each.reason}" for each in export.left_out]
-        written = f"wrote {arguments.file} with {', '.join(export.flows)}"
+        written = f"wrote {given.file} with {', '.join(export.flows)}"
         self.session.screen.show(_lines([written, *left_out, *export.warnings]))
 
-    @magic_arguments()
-    @argument("flow", nargs="?", help="the flow; may be left out where the notebook has only one")
-    @argument("-o", "--output-dir", default="dist", metavar="DIR", help="the folder to write to (default: dist)")
-    @output_can_be_silenced
-    @line_magic
-    def dagy_build(self, line: str) -> Artifact:
-        """Build a flow's artifact: a ZIP with the same bytes whenever the same cells are built."""
-        arguments = _parsed(self.dagy_build, line)
-        return self.answered(lambda: self.session.build(arguments.flow, output_dir=arguments.output_dir))
+    @_magic
+    def dagy_load(self, given: Namespace) -> None:
+        """Put a task's source into the next cell."""
+        loaded = self.session.load(given.task, run=given.run)
+        self.shell.set_next_input(loaded.text, replace=False)
+        if loaded.note:
+            self.session.screen.show(_lines([loaded.note]))
 
-    @line_magic
-    def dagy_reset(self, line: str) -> None:
-        """Forget the task cells and flow cells of this notebook; variables and functions stay, a `@flow` among them."""
-        self.notebook.forget()
-        self.session.screen.show({"text/plain": "the task cells and flow cells are forgotten; run those to keep again"})
+    @output_can_be_silenced
+    @_magic
+    def dagy_build(self, given: Namespace) -> Artifact:
+        """Build an artifact."""
+        artifact = self.session.build(given.flow, output_dir=given.output_dir)
+        if given.prove:
+            self.session.screen.show(self.session.screen.bundle_of(self.session.prove(artifact)))
+        return artifact
+
+    @_magic
+    def dagy_reset(self, given: Namespace) -> None:
+        """Forget cells."""
+        gone = self.notebook.forget(given.task)
+        told = "the task cells and flow cells are forgotten; run those to keep again"
+        if given.task is not None:
+            told = f"{gone[0].label} is forgotten; run it to keep it again"
+        self.session.screen.show({"text/plain": told})
+
+    @_magic
+    def dagy(self, given: Namespace) -> None:
+        """List the magics."""
+        if given.notebook is not None:
+            self.session.name_file(Path(given.notebook))
+        rows = [(f"%%{name}", help_text().partition("\n\n")[2].partition("\n")[0]) for name, help_text in _CELL_MAGICS]
+        rows += [(f"%{name}", each.summary) for name, each in parsers().items()]
+        self.session.screen.show(
+            {
+                "text/plain": "\n".join([*text_lines(_HELP_HEAD, rows), "", _HELP_MORE]),
+                "text/html": f"{html_table(_HELP_HEAD, rows)}<p>{markup_line(_HELP_MORE)}</p>",
+            }
+        )
 
     # ---- parts of the above
 
-    def _check_running_cell(self, magic: str, help_text: Callable[[], str]) -> None:
+    def _run_again(self, name: str | None, given: Namespace, *, must_complete: bool) -> NotebookRun:
+        last = self.session.last_run
+        if name is not None and last is not None and name != last.spec.name:
+            raise DefinitionError(f"the last run was of flow {last.spec.name!r}, not of {name!r}; leave --again out")
+        parameters = None
+        if given.param and last is not None:
+            flow = self.session.flow(last.spec.name)
+            parameters = _parameters(flow, given.param, self.shell.user_ns)
+        return self.session.run_again(
+            last, parameters=parameters, background=given.background, must_complete=must_complete
+        )
+
+    def _linter_hint(self) -> list[str]:
+        """What to know of the project's linters, with the first cell that they would skip and never again."""
+        if self._is_hinted:
+            return []
+        self._is_hinted = True
+        hint = hint_for(self.notebook.path.absolute().parent)
+        return [hint] if hint else []
+
+    def _tell_what_is_stale(self) -> None:
+        """One line before a run, when a cell is not what it was when it ran."""
+        self.session.look()
+        stale = summary(self.session.findings())
+        if stale:
+            self.session.screen.show(_lines([f"{stale}: %dagy_check"]))
+
+    def _check_running_cell(self, magic: str, help_text: Callable[[], str], *, is_alone: bool) -> None:
+        """`is_alone`: the cell's first line was made a line magic, so that the rest of it runs by itself."""
         info = self._running
         found = None if info is None else self.answered(lambda: find_directive(info.raw_cell or ""))
-        if info is None or found is None:
+        directive = None if found is None else found[0]
+        if info is None or not isinstance(directive, TaskDirective | FlowDirective) or not is_alone:
             raise UsageError(f"%%{magic} must be the first line of its cell; move what stands above into its own cell")
-        if found[0].help_wanted:
+        if directive.help_wanted:
             self.session.screen.show({"text/plain": help_text()})
             return
-        self.answered(lambda: self.notebook.check(self._cell(info, self._number)))
+        self.notebook.about_to_run(self.answered(lambda: self.notebook.check(self._cell(info, self._number))))
 
     def answered(self, action: Callable[[], T]) -> T:
         """What `action` returns; a user's mistake becomes IPython's `UsageError`, which shows no traceback."""
@@ -246,24 +380,33 @@ DagyMagics.dagy_task.__doc__ = task_help()
 DagyMagics.dagy_flow.__doc__ = flow_help()
 
 
-def load(shell: InteractiveShell) -> None:
+def add_magics(shell: InteractiveShell) -> None:
     """Add the magics to `shell`, and forget those of an earlier loading."""
-    unload(shell)
+    remove_magics(shell)
     magics = DagyMagics(shell)
     magics.adopt_history()
     shell.register_magics(magics)
+    for name in ("dagy_task", "dagy_flow"):  # what IPython looks for when `%%dagy_task` is not the first line
+        shell.magics_manager.magics["line"][f"%{name}"] = getattr(magics, name)
+    if shell.Completer is not None:
+        shell.Completer.custom_matchers.append(magics.complete)
     shell.events.register("pre_run_cell", magics.before_cell)
     shell.events.register("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.append(magics.transform)
 
 
-def unload(shell: InteractiveShell) -> None:
+def remove_magics(shell: InteractiveShell) -> None:
     """Take the magics away from `shell` again, if they are there."""
     magics = shell.magics_manager.registry.pop(DagyMagics.__name__, None)
     if magics is None:
         return
-    for name in DagyMagics.magics["line"]:
-        shell.magics_manager.magics["line"].pop(name, None)
+    magics.session.runs.close()
+    for kind in ("line", "cell"):
+        for name in DagyMagics.magics[kind]:
+            shell.magics_manager.magics[kind].pop(name, None)
+            shell.magics_manager.magics[kind].pop(f"%{name}", None)
+    if shell.Completer is not None:
+        shell.Completer.custom_matchers.remove(magics.complete)
     shell.events.unregister("pre_run_cell", magics.before_cell)
     shell.events.unregister("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.remove(magics.transform)
@@ -277,21 +420,6 @@ def current_magics() -> DagyMagics:
     if magics is None:
         raise UsageError("no notebook is at hand; run %load_ext dagy_nb in one first")
     return magics
-
-
-def _parsed(magic: Any, line: str) -> argparse.Namespace:
-    try:
-        words = split_line(line.rstrip().removesuffix(";"))  # which only silences the output
-        arguments: argparse.Namespace = magic.parser.parse_args(words)
-    except UsageError as error:
-        options = [each for action in magic.parser._actions for each in action.option_strings]
-        given = [each.partition("=")[0] for each in line.split() if each.startswith("-")]
-        wrong = next((each for each in given if each not in options), "")
-        hint = did_you_mean(wrong, options) if "unrecognized" in str(error) else ""
-        raise UsageError(f"{error}{hint}; %{magic.__name__}? shows the options") from None
-    except ValueError as error:
-        raise UsageError(f"%{magic.__name__} {line}: {error}") from None
-    return arguments
 
 
 def _parameters(flow: Flow[..., Any], given: list[str], variables: Mapping[str, object]) -> dict[str, object]:
@@ -320,6 +448,10 @@ def _drawable(flow: Flow[..., Any]) -> Flow[..., Any]:
     return flow
 
 
+def _text(text: str) -> dict[str, object]:
+    return {"text/plain": text, "text/html": f"<pre>{markup_lines(text)}</pre>"}
+
+
 def _lines(lines: list[str]) -> dict[str, object]:
     first, *rest = map(markup_line, lines)
     return {
@@ -330,6 +462,9 @@ def _lines(lines: list[str]) -> dict[str, object]:
     }
 
 
-def _notebook_path() -> Path:
-    """The notebook's file, as far as the kernel can know it."""
-    return Path(os.environ.get("JPY_SESSION_NAME") or "notebook.ipynb")
+def _deleted_cells(shell: InteractiveShell) -> list[str]:
+    """The ids of the cells that the page has deleted since it last ran one, as JupyterLab and Notebook tell it."""
+    parent: object = getattr(getattr(shell, "kernel", None), "get_parent", dict)()
+    metadata = parent.get("metadata") if isinstance(parent, dict) else None
+    ids = metadata.get("deletedCells") if isinstance(metadata, dict) else None
+    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []

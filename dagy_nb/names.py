@@ -2,8 +2,8 @@
 
 Two moments of reading matter. A name is read *eagerly* when the statement itself runs, and *late* when a function that
 the statement defines is called. Statements are walked in the order in which Python evaluates them, so that a name which
-is bound before it is read counts as the statement's own; what happens inside functions, lambdas, comprehensions and
-classes is asked of `symtable`, Python's own scoping. Nothing is executed.
+is bound before it is read counts as the statement's own; what happens inside functions, lambdas and classes is asked of
+`symtable`, Python's own scoping. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -12,16 +12,27 @@ import ast
 import keyword
 import re
 import symtable
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 # Methods that change the object they are called on; a best effort, since Python can't tell without running.
 _CHANGING = """
-    add append appendleft clear discard extend extendleft insert pop popitem popleft remove reverse setdefault sort
-    update addHandler basicConfig filterwarnings register seed setLevel set_option set_style set_theme simplefilter use
+    add append appendleft clear difference_update discard extend extendleft fill insert intersection_update pop popitem
+    popleft remove reverse rotate setdefault sort symmetric_difference_update update
+    backward fit fit_predict fit_transform load_state_dict partial_fit step train zero_grad
+    add_argument add_edge add_node add_subplot commit execute executemany executescript set_title set_xlabel set_ylabel
+    addHandler basicConfig filterwarnings register seed setLevel set_option set_style set_theme simplefilter use
 """
 CHANGING_METHODS = frozenset(_CHANGING.split())
+# Functions that change their first argument: `random.shuffle(rows)`, `setattr(model, "a", 1)`.
+_CHANGING_ARGUMENT = """
+    copyto fill_diagonal heapify heappop heappush heapreplace insort insort_left insort_right shuffle
+"""
+CHANGING_FUNCTIONS = frozenset(_CHANGING_ARGUMENT.split())
+CHANGING_BUILTINS = frozenset({"delattr", "next", "setattr"})
+# What gives the parts of a container, and not copies of them, to the one who goes through it.
+_GOING_THROUGH = frozenset({"enumerate", "iter", "items", "iterrows", "list", "reversed", "sorted", "values", "zip"})
 COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -47,8 +58,11 @@ class Names:
     eager: frozenset[str] = frozenset()  # read from outside when it runs
     late: frozenset[str] = frozenset()  # read when a function that it defines is called
     perhaps: frozenset[str] = frozenset()  # may be read: useful when defined somewhere, no fault when not
-    mutates: frozenset[str] = frozenset()  # changed in place: `df["a"] = 1`, `rows.append(1)`
+    mutates: frozenset[str] = frozenset()  # changed in place, as given from outside: `df["a"] = 1`, `rows.append(1)`
+    aliases: Mapping[str, frozenset[str]] = field(default_factory=dict)  # further names for what other names hold
     deletes: frozenset[str] = frozenset()  # gone once it ran
+    drops: frozenset[str] = frozenset()  # gone on some path
+    declares: frozenset[str] = frozenset()  # annotated without a value: a function's own, if the statement were in one
     awaits: bool = False  # needs an event loop: `await`, `async for`, `async with`
 
     @property
@@ -70,9 +84,35 @@ def names_of(node: ast.stmt, source: str) -> Names:
         late=frozenset(walker.late),
         perhaps=frozenset(walker.perhaps - walker.eager - walker.late),
         mutates=frozenset(walker.mutates),
-        deletes=frozenset(walker.deletes),
+        aliases={name: frozenset(roots) for name, roots in walker.aliases.items() if name in binds},
+        deletes=frozenset(walker.deletes - binds),
+        drops=frozenset(walker.drops),
+        declares=frozenset(walker.declares - binds),
         awaits=walker.awaits,
     )
+
+
+def changed_parameters(node: Function, source: str) -> frozenset[str]:
+    """The parameters whose values a function changes in place, before it gives their names to something else."""
+    walker = _Walker(node, source)
+    walker.block(node.body)
+    arguments = node.args
+    return frozenset(
+        each.arg
+        for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        if each.arg in walker.mutates
+    )
+
+
+def rebound_in_classes(node: ast.stmt, source: str) -> frozenset[str]:
+    """The names that a class reads from outside and binds itself, `limit = limit`, which works in no function."""
+    found: set[str] = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.ClassDef):
+            walker = _Walker(each, source)
+            walker.block(each.body)
+            found |= walker.eager & (walker.sure | walker.maybe)
+    return frozenset(found)
 
 
 def identifier(text: str, *, default: str) -> str:
@@ -101,17 +141,31 @@ def first_reads(nodes: Iterable[ast.AST]) -> dict[str, bool]:
     """The names read anywhere in `nodes`, in order of first appearance: `{name: only ever called}`."""
     found: dict[str, bool] = {}
     for node in nodes:
-        inside = list(ast.walk(node))
-        callees = {id(each.func) for each in inside if isinstance(each, ast.Call)}
-        added_to = {id(each.target) for each in inside if isinstance(each, ast.AugAssign)}
-        places = [
-            each
-            for each in inside
-            if isinstance(each, ast.Name) and (not isinstance(each.ctx, ast.Store) or id(each) in added_to)
-        ]
+        callees: set[int] = set()
+        places: list[ast.Name] = []
+        in_texts: list[str] = []
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name):
+                if not isinstance(each.ctx, ast.Store):
+                    places.append(each)
+            elif isinstance(each, ast.Call):
+                callees.add(id(each.func))
+                in_texts += _names_in_text(each)
+            elif isinstance(each, ast.AugAssign) and isinstance(each.target, ast.Name):
+                places.append(each.target)
         for each in sorted(places, key=lambda name: (name.lineno, name.col_offset)):
             found[each.id] = found.get(each.id, True) and id(each) in callees
+        found |= dict.fromkeys(in_texts, False)
     return found
+
+
+def _names_in_text(call: ast.Call) -> list[str]:
+    """The names after `@` in the text that `df.query(...)` or `df.eval(...)` is given."""
+    match call:
+        case ast.Call(func=ast.Attribute(attr="eval" | "query"), args=[ast.Constant(value=str(text)), *_]):
+            return re.findall(r"@([^\W\d]\w*)", text)
+        case _:
+            return []
 
 
 class _Walker:
@@ -128,7 +182,10 @@ class _Walker:
         self.late: set[str] = set()
         self.perhaps: set[str] = set()
         self.mutates: set[str] = set()
+        self.aliases: dict[str, set[str]] = {}
         self.deletes: set[str] = set()
+        self.drops: set[str] = set()
+        self.declares: set[str] = set()
         self.awaits = False
 
     # -- statements ---------------------------------------------------------------------------------------------
@@ -143,9 +200,12 @@ class _Walker:
                 self.expression(value)
                 for each in targets:
                     self.target(each)
+                    self.also_names(each, value)
             case ast.AugAssign(target=target, value=value):
                 if isinstance(target, ast.Name):
                     self.read(target.id)
+                    if _is_container(value):  # `rows += [1]` changes the list
+                        self.changed(target)
                 self.expression(value)
                 self.target(target)
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
@@ -153,6 +213,9 @@ class _Walker:
                 if value is not None:
                     self.expression(value)
                     self.target(target)
+                    self.also_names(target, value)
+                elif isinstance(target, ast.Name):
+                    self.declares.add(target.id)
             case ast.Delete(targets=targets):
                 for each in targets:
                     self.delete(each)
@@ -172,6 +235,7 @@ class _Walker:
                     self.expression(item.context_expr)
                     if item.optional_vars is not None:
                         self.target(item.optional_vars)
+                        self.also_names(item.optional_vars, item.context_expr)
                 self.block(body)
             case ast.Match(subject=subject, cases=cases):
                 self.expression(subject)
@@ -180,6 +244,8 @@ class _Walker:
                 self.perhaps.update(names)
             case _ if isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
                 self.attempt(node)  # type: ignore[arg-type]  # TryStar has Try's fields
+            case _ if type(node).__name__ == "TypeAlias":
+                self.type_alias(node)
             case _:
                 for child in ast.iter_child_nodes(node):
                     self.expression(child)
@@ -196,13 +262,16 @@ class _Walker:
 
     def branches(self, bodies: Sequence[Sequence[ast.stmt | ast.match_case]]) -> None:
         """One of `bodies` runs: what all bind is sure, the rest is not."""
-        before = set(self.sure)
+        before, deleted = set(self.sure), set(self.deletes)
         ends: list[set[str]] = []
+        gone: list[set[str]] = []
         for body in bodies:
-            self.sure = set(before)
+            self.sure, self.deletes = set(before), set(deleted)
             self.block(body)
             ends.append(self.sure)
-        self.sure = set.intersection(*ends)
+            gone.append(self.deletes)
+        self.sure, self.deletes = set.intersection(*ends), set.intersection(*gone)
+        self.drops |= set.union(*gone) - self.deletes
         self.maybe |= set.union(*ends) - self.sure
 
     def loop(
@@ -210,18 +279,22 @@ class _Walker:
     ) -> None:
         for each in head:
             self.expression(each)
-        before = set(self.sure)
+        before, deleted = set(self.sure), set(self.deletes)
         if target is not None:
             self.target(target)
+            self.also_names(target, _gone_through(head[0]))
         self.block(body)
         self.maybe |= self.sure - before
-        self.sure = before
+        self.drops |= self.deletes - deleted
+        self.sure, self.deletes = before, deleted
         self.branches([orelse, []])
 
     def attempt(self, node: ast.Try) -> None:
-        before = set(self.sure)
+        before, deleted = set(self.sure), set(self.deletes)
         self.block(node.body)
         self.maybe |= self.sure - before
+        self.drops |= self.deletes - deleted
+        self.deletes = set(deleted)
         self.block(node.orelse)
         ends = [self.sure]
         for handler in node.handlers:
@@ -231,6 +304,8 @@ class _Walker:
             if handler.name:
                 self.sure.add(handler.name)
             self.block(handler.body)
+            self.drops |= self.deletes - deleted
+            self.deletes = set(deleted)
             self.sure.discard(handler.name or "")  # Python deletes it at the handler's end
             ends.append(self.sure)
         self.maybe |= set.union(*ends)
@@ -242,25 +317,38 @@ class _Walker:
         for each in node.decorator_list:
             self.expression(each)
         if isinstance(node, ast.ClassDef):
+            hidden, self.sure = self.sure, self.sure | _type_parameters(node)
             for base in [*node.bases, *(each.value for each in node.keywords)]:
                 self.expression(base)
+            self.sure = hidden
         else:
-            self.signature(node.args)
-            if node.returns is not None:
-                self.annotation(node.returns)
+            self.signature(node.args, node.returns, types=_type_parameters(node))
         found = self.scope(node.name, node.lineno)
         self.eager |= found.eager - self.sure - {node.name}
         self.perhaps |= found.perhaps - self.sure
         self.bind([node.name])
         self.late |= found.late - self.sure
 
-    def signature(self, arguments: ast.arguments) -> None:
+    def signature(
+        self, arguments: ast.arguments, returns: ast.expr | None = None, *, types: Collection[str] = ()
+    ) -> None:
+        """The defaults and annotations of a function; `types` are its own type parameters, `T` in `def f[T]`."""
         for default in [*arguments.defaults, *arguments.kw_defaults]:
             if default is not None:
                 self.expression(default)
-        for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]:
-            if each is not None and each.annotation is not None:
-                self.annotation(each.annotation)
+        hidden, self.sure = self.sure, self.sure | set(types)
+        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        for annotation in [*(each.annotation for each in parameters if each is not None), returns]:
+            if annotation is not None:
+                self.annotation(annotation)
+        self.sure = hidden | (self.sure - set(types))
+
+    def type_alias(self, node: ast.stmt) -> None:
+        """`type Pair[T] = tuple[T, T]`, whose right side is read when somebody asks for it."""
+        name, value = node.name.id, node.value  # type: ignore[attr-defined]  # a statement of newer Pythons only
+        inside = {each.id for each in ast.walk(value) if isinstance(each, ast.Name)}
+        self.bind([name])
+        self.late |= inside - _type_parameters(node) - self.sure
 
     # -- expressions --------------------------------------------------------------------------------------------
 
@@ -289,12 +377,19 @@ class _Walker:
             case ast.Call(func=called):
                 for child in ast.iter_child_nodes(node):
                     self.expression(child)
+                self.perhaps.update(name for name in _names_in_text(node) if name not in self.sure)
                 in_place = any(
                     each.arg == "inplace" and isinstance(each.value, ast.Constant) and each.value.value is True
                     for each in node.keywords
                 )
                 if isinstance(called, ast.Attribute) and (in_place or called.attr in CHANGING_METHODS):
                     self.changed(called.value)
+                by_name = isinstance(called, ast.Name) and called.id in CHANGING_BUILTINS
+                if node.args and (by_name or _called_name(called) in CHANGING_FUNCTIONS):
+                    self.changed(node.args[0])
+                for each in node.keywords:
+                    if each.arg == "out":  # `np.add(a, b, out=a)`
+                        self.changed(each.value)
             case _:
                 for child in ast.iter_child_nodes(node):
                     self.expression(child)
@@ -308,24 +403,25 @@ class _Walker:
         self.sure = before
 
     def comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
-        kind = {ast.ListComp: "listcomp", ast.SetComp: "setcomp", ast.DictComp: "dictcomp"}.get(type(node), "genexpr")
-        self.expression(node.generators[0].iter)  # the only part that is evaluated outside
-        found = self.scope(kind, node.lineno)
-        self.eager |= found.eager - self.sure
-        self.late |= found.late - self.sure
-        self.perhaps |= found.perhaps - self.sure
-        for each in _inside(node):
-            if isinstance(each, ast.NamedExpr):
-                self.order[each.target.id] = None
-                self.maybe.update({each.target.id} - self.sure)
-            elif (
-                isinstance(each, ast.Call)
-                and isinstance(each.func, ast.Attribute)
-                and each.func.attr in CHANGING_METHODS
-            ):
-                self.changed(each.func.value)
-            elif isinstance(each, ast.Await) or (isinstance(each, ast.comprehension) and each.is_async):
-                self.awaits = True
+        """Its targets are its own; what `:=` binds in it is the statement's, when there is anything to go through."""
+        sure, maybe, aliases = set(self.sure), set(self.maybe), dict(self.aliases)
+        own: set[str] = set()
+        for each in node.generators:
+            self.expression(each.iter)
+            self.awaits |= bool(each.is_async)
+            targets = {name.id for name in ast.walk(each.target) if isinstance(name, ast.Name)}
+            own |= targets
+            self.sure |= targets
+            self.maybe -= targets
+            for name in targets:
+                self.aliases.pop(name, None)
+            self.also_names(each.target, _gone_through(each.iter))
+            for condition in each.ifs:
+                self.expression(condition)
+        for value in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
+            self.expression(value)
+        bound = self.sure - sure - own
+        self.sure, self.maybe, self.aliases = sure, maybe | bound, aliases
 
     def annotation(self, node: ast.expr) -> None:
         """An annotation, and what one in quotes would read when somebody resolves it."""
@@ -366,6 +462,7 @@ class _Walker:
             case ast.Name(id=name):
                 self.read(name)
                 self.deletes.add(name)
+                self.aliases.pop(name, None)
                 self.sure.discard(name)
                 self.maybe.discard(name)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
@@ -389,12 +486,40 @@ class _Walker:
             self.sure.add(name)
             self.maybe.discard(name)
             self.deletes.discard(name)
+            self.aliases.pop(name, None)
 
     def changed(self, node: ast.expr) -> None:
+        """The value of `node` is changed in place: what counts is where it comes from."""
         while isinstance(node, (ast.Attribute, ast.Subscript)):
             node = node.value
         if isinstance(node, ast.Name):
-            self.mutates.add(node.id)
+            name = node.id
+            self.mutates |= self.aliases.get(name, set())
+            if name not in self.sure:
+                self.mutates.add(name)
+
+    def also_names(self, target: ast.expr, value: ast.expr) -> None:
+        """After `target` was given `value`: is it only a further name for what others hold, or for a part of that?"""
+        match target, value:
+            case ((ast.Tuple(elts=names) | ast.List(elts=names)), (ast.Tuple(elts=values) | ast.List(elts=values))):
+                if len(names) == len(values):
+                    for name, each in zip(names, values, strict=True):
+                        self.also_names(name, each)
+            case ((ast.Tuple(elts=names) | ast.List(elts=names)), _):
+                for name in names:
+                    self.also_names(name, value)
+            case ast.Starred(value=name), _:
+                self.also_names(name, value)
+            case ast.Name(id=name), _:
+                roots: set[str] = set()
+                for root in _same_objects(value):
+                    roots |= self.aliases.get(root, set())
+                    if root not in self.sure:
+                        roots.add(root)
+                if roots - {name}:
+                    self.aliases[name] = roots - {name}
+            case _:
+                pass
 
     def scope(self, name: str, line: int) -> _Reads:
         if self.scopes is None:
@@ -402,19 +527,56 @@ class _Walker:
         return self.scopes.get((name, line), _NO_READS)
 
 
+def _same_objects(node: ast.expr) -> set[str]:
+    """The names whose objects, or parts of whose objects, the value of an expression surely is; none for a copy."""
+    match node:
+        case ast.Name(id=name):
+            return {name}
+        case ast.Attribute(value=inner) | ast.NamedExpr(value=inner) | ast.Starred(value=inner):
+            return _same_objects(inner)
+        case ast.Subscript(value=inner, slice=ast.Constant() | ast.Name()):
+            return _same_objects(inner)
+        case ast.IfExp(body=body, orelse=orelse):
+            return _same_objects(body) | _same_objects(orelse)
+        case ast.BoolOp(values=values):
+            return set[str]().union(*map(_same_objects, values))
+        case _:
+            return set()
+
+
+def _gone_through(node: ast.expr) -> ast.expr:
+    """What a loop over `node` gives the parts of: `rows` for `enumerate(rows)`, `table` for `table.items()`."""
+    while isinstance(node, ast.Call) and _called_name(node.func) in _GOING_THROUGH:
+        if isinstance(node.func, ast.Attribute):
+            node = node.func.value
+        elif len(node.args) == 1:
+            node = node.args[0]
+        else:
+            return ast.BoolOp(ast.Or(), [_gone_through(each) for each in node.args])  # of `zip`, any of them
+    return node
+
+
+def _called_name(called: ast.expr) -> str:
+    """The last part of what is called: `shuffle` for `random.shuffle(...)`."""
+    match called:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def _is_container(node: ast.expr) -> bool:
+    return isinstance(node, (ast.List, ast.ListComp, ast.Set, ast.SetComp, ast.Dict, ast.DictComp))
+
+
+def _type_parameters(node: ast.AST) -> set[str]:
+    """The names in the brackets of `def f[T](...)` and `type X[T] = ...`, which Python 3.11 has not."""
+    return {each.name for each in getattr(node, "type_params", ())}
+
+
 def bound_by_alias(alias: ast.alias) -> str:
     """The name that one part of an import binds: `a` for `import a.b`, `c` for `import a.b as c`."""
     return alias.asname or alias.name.partition(".")[0]
-
-
-def _inside(comprehension: ast.AST) -> Iterator[ast.AST]:
-    """Everything in a comprehension that runs when it does: not what is inside a lambda."""
-    todo = [comprehension]
-    while todo:
-        for each in ast.iter_child_nodes(todo.pop()):
-            yield each
-            if not isinstance(each, ast.Lambda):
-                todo.append(each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +604,11 @@ def _scopes(node: ast.stmt, source: str) -> dict[tuple[str, int], _Reads]:
         top, shift = symtable.symtable(wrapped, "<cell>", "exec").get_children()[0], first - 2
         outer = frozenset(top.get_identifiers())
     found: dict[tuple[str, int], _Reads] = {}
-    for table in top.get_children():
+    todo = list(top.get_children())
+    for table in todo:
+        if table.get_name() in COMPREHENSIONS:  # which newer Pythons don't list
+            todo += table.get_children()
+            continue
         key = (table.get_name(), table.get_lineno() + shift)
         found[key] = found.get(key, _NO_READS) | _table_reads(table, outer)
     return found

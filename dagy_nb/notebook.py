@@ -2,25 +2,32 @@
 
 A cell is kept when it has run without an error, under the id the notebook gives it: run again it replaces itself.
 A flow is made anew from the kept cells each time it is asked for, so it is never older than they are.
+
+The order of the cells is the notebook's, as its file was saved last: an inserted cell counts at its place. A cell that
+the file does not hold (it is new, or deleted) stays behind the one that first ran before it; without a file, all do.
 """
 
 from __future__ import annotations
+import __future__
 
+import ast
 import hashlib
 import inspect
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
 from dagy import Flow, Task
-from dagy.errors import DefinitionError, UnknownFlowError
+from dagy.errors import DefinitionError, UnknownFlowError, UnknownTaskError, sentence
 from dagy_nb.cells import Cell, FlowCell, ReadCell, TaskCell, flow_cell, read_cell, task_cell
 from dagy_nb.directives import FlowDirective, TaskDirective
 from dagy_nb.generated import flow_function_ast, flow_source, task_function_ast
-from dagy_nb.joining import JoinedTask, join, wire
-from dagy_nb.names import identifier, unused
+from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
+from dagy_nb.names import Function, identifier, unused
+from dagy_nb.notebook_file import SavedNotebook, same_text
 
 Defined: TypeAlias = TaskCell | FlowCell
 
@@ -33,25 +40,84 @@ class KeptCell:
     filename: str
     defined: Defined | None = None
     function: Callable[..., Any] | None = None  # of a task cell that holds a function
+    has_run: bool = True  # else it is only kept, because a run of the flow makes what it takes
+    turn: int = 0  # counts the cells that ran: a later one has a higher number
+    changed_turn: int = 0  # the turn in which its text became what it is
+    ran_at: float = 0.0  # in seconds since the epoch, as all times here
+    changed_at: float = 0.0  # when its text became what it is
+    gave_up: tuple[str, ...] = ()  # names that it made under an older text
+    failed_edit: str | None = None  # a newer text of it, whose run failed
+    failed_at: float = 0.0
+    deleted_at: float | None = None  # when the page said that it was deleted
+    plain_tasks: Mapping[str, str] = field(default_factory=dict)  # of an ordinary cell: {function: its @task's name}
+    plain_flows: Mapping[str, str] = field(default_factory=dict)  # the same for @flow
+
+    @property
+    def cell(self) -> Cell:
+        """The cell as it ran."""
+        return self.read.cell
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """The names that the cell makes: variables, functions, a task."""
+        names = frozenset(name for each in self.read.statements for name in each.names.binds)
+        return names | {self.defined.name} if isinstance(self.defined, TaskCell) else names
 
 
 class Notebook:
     """The cells that ran in one kernel, whose names live in `namespace`; `path` is the notebook's file."""
 
-    def __init__(self, namespace: MutableMapping[str, Any], *, path: Path = Path("notebook.ipynb")) -> None:
+    def __init__(
+        self,
+        namespace: MutableMapping[str, Any],
+        *,
+        path: Path = Path("notebook.ipynb"),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.namespace = namespace
         self.path = path
-        self.name = identifier(path.stem, default="notebook")
-        self._kept: dict[str, KeptCell] = {}
+        self._clock = clock
+        self._kept: dict[str, KeptCell] = {}  # in the order of first running
+        self._saved: SavedNotebook | None = None
+        self._turn = 0
+        self._told_deleted: frozenset[str] = frozenset()  # what the page said last
+        self._before: dict[str, object] = {}  # what names were before a task cell bound them anew
+
+    @property
+    def name(self) -> str:
+        """The notebook's name, which the flow of the joined task cells has: its file's, as a Python name."""
+        return identifier(self.path.stem, default="notebook")
+
+    @property
+    def kept(self) -> tuple[KeptCell, ...]:
+        """The kept cells, in notebook order."""
+        return tuple(self._in_order())
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The kept cells, in the order in which they first ran."""
-        return tuple(each.read.cell for each in self._kept.values())
+        """The texts of the kept cells, in notebook order."""
+        return tuple(each.cell for each in self._in_order())
+
+    @property
+    def saved(self) -> SavedNotebook | None:
+        """The notebook as its file was last seen; None when no file is known that holds one of the kept cells."""
+        return self._saved
+
+    def arrange(self, saved: SavedNotebook | None) -> None:
+        """Take the order of the cells from the notebook's file, when it is this notebook's."""
+        is_ours = saved is not None and any(saved.place_of(each.cell) is not None for each in self._kept.values())
+        self._saved = saved if is_ours else None
 
     def check(self, cell: Cell) -> Defined | None:
         """What the cell defines when it runs: a task, a flow, or neither. `DefinitionError` when it can't."""
         return _defined(read_cell(cell))
+
+    def about_to_run(self, defined: Defined | None) -> None:
+        """Remember what a task cell takes from ordinary cells under a name that it binds anew: it runs from there."""
+        if isinstance(defined, TaskCell):
+            for name in defined.rebinds & self._defined_elsewhere():
+                if name in self.namespace:
+                    self._before.setdefault(name, self.namespace[name])
 
     def waits_for(self, defined: Defined | None) -> tuple[str, ...]:
         """The names without which the cell can't run on its own, because only a run of the flow makes them.
@@ -63,6 +129,8 @@ class Notebook:
             return (defined.name or self.name,)
         if not isinstance(defined, TaskCell) or defined.form == "function":
             return ()
+        if defined.returns:  # outside a function there is nothing to return from
+            return (defined.name,)
         made = {name for each in self._task_cells() for name in (*each.bound, each.name)}
         return tuple(
             name
@@ -72,13 +140,19 @@ class Notebook:
             and not defined.reads[name]
         )
 
-    def keep(self, cell: Cell, filename: str) -> Defined | None:
+    def keep(self, cell: Cell, filename: str, *, has_run: bool = True) -> Defined | None:
         """Keep a cell that has just run; what it defines. Its code's file is called `filename`.
 
-        A function in a task or flow cell is replaced, under its name, by the task or the flow that it has become.
+        `has_run` is off for a cell that can't run on its own and was only looked at (see `waits_for`). A function in a
+        task or flow cell is replaced, under its name, by the task or the flow that it has become.
         """
         read = read_cell(cell)
         defined = _defined(read)
+        if defined is None:
+            for name in (name for each in read.statements for name in each.names.binds):
+                self._before.pop(name, None)
+        elif not has_run:  # what it imports is there for the other cells all the same
+            self._import(read)
         function = None
         if isinstance(defined, TaskCell) and defined.form == "function":
             function = self.namespace[defined.bound[0]]
@@ -86,22 +160,70 @@ class Notebook:
         if isinstance(defined, TaskCell) and function is not None:
             # Under its name the function is a task from now on, which outside a flow is the function again.
             self.namespace[defined.bound[0]] = _task(function, _options(defined, defined.bound[0]))
-        self._forget_older(defined)
         key = cell.id or _digest(cell.source)
-        if cell.id:  # it may be known without its id, from before the extension was loaded
-            nameless = _digest(cell.source)
-            self._kept = {key if each == nameless else each: kept for each, kept in self._kept.items()}
+        # It may be known without its id, from before the extension was loaded; or it never gets one.
+        older = _digest(cell.source) if cell.id else self._older(defined)
+        if older in self._kept and key not in self._kept:
+            self._kept = {key if each == older else each: kept for each, kept in self._kept.items()}
         replaced = self._kept.get(key)
         if replaced is not None and replaced.function is not None and isinstance(replaced.defined, TaskCell):
             old = replaced.defined.bound[0]
             if (defined is None or old not in defined.bound) and isinstance(self.namespace.get(old), Task):
                 del self.namespace[old]  # the task was renamed: nothing is to be taken from its old name
-        self._kept[key] = KeptCell(read, filename, defined, function)
+        made = KeptCell(
+            read,
+            filename,
+            defined,
+            function,
+            has_run,
+            plain_tasks=self._decorated(read, defined, Task),
+            plain_flows=self._decorated(read, defined, Flow),
+        )
+        self._kept[key] = self._dated(made, replaced)
         return defined
 
+    def failed(self, cell: Cell) -> None:
+        """A cell has run and failed: what is kept of it stays, and is known to be older than its text."""
+        kept = self._kept.get(cell.id) if cell.id else None
+        if kept is not None and not same_text(kept.cell.source, cell.source):
+            self._kept[cell.id] = replace(kept, failed_edit=cell.source, failed_at=self._clock())
+
+    def deleted(self, ids: Iterable[str]) -> None:
+        """The page says that it deleted these cells: what is kept of them stays, and is marked.
+
+        A page that runs many cells says it with each of them; one that has run since is there again.
+        """
+        told = frozenset(ids)
+        for each in told - self._told_deleted:
+            if each in self._kept:
+                self._kept[each] = replace(self._kept[each], deleted_at=self._clock())
+        self._told_deleted = told
+
     def tasks(self) -> tuple[JoinedTask, ...]:
-        """The task cells, wired by names, in the order in which they first ran."""
-        return wire(self._task_cells(), defined=self._defined_elsewhere())
+        """The task cells, wired by names, in notebook order."""
+        return wire(self._task_cells(), defined=self._defined_elsewhere(), imported=self._imported())
+
+    def flow_names(self) -> tuple[str, ...]:
+        """What a flow may be called by here. Nothing is drawn."""
+        choices = tuple(dict.fromkeys([*self._written_flows(), *self._own(self._decorated_flows())]))
+        return choices or ((self.name,) if self._task_cells() else ())
+
+    def parameter_names(self, name: str | None = None) -> tuple[str, ...]:
+        """The parameters of the flow called `name`, or of the only one; none where that can't be told without a run."""
+        names = self.flow_names()
+        name = name or (names[0] if len(names) == 1 else None)
+        written, decorated = self._written_flows(), self._decorated_flows()
+        if name in written:
+            cell = written[name].defined
+            is_function = isinstance(cell, FlowCell) and cell.form == "function"
+            node = cell.function.node if is_function and isinstance(cell, FlowCell) else None
+            return (
+                tuple(each.arg for each in node.args.args + node.args.kwonlyargs) if isinstance(node, Function) else ()
+            )
+        for key, value in decorated.items():
+            if name in (key, value.name):
+                return tuple(value.parameters)
+        return tuple(each.name for each in flow_parameters(self.tasks())) if name == self.name else ()
 
     def flow(self, name: str | None = None) -> Flow[..., Any]:
         """The flow called `name`, or the only one there is.
@@ -109,8 +231,7 @@ class Notebook:
         A `%%dagy_flow` cell, or a `@flow` of the notebook; where there is neither, the task cells joined by names.
         Raises `UnknownFlowError`, and `DefinitionError` when there is a choice to make or the cells don't fit.
         """
-        written = self._written_flows()
-        decorated = {key: value for key, value in self.namespace.items() if isinstance(value, Flow) and key[0] != "_"}
+        written, decorated = self._written_flows(), self._decorated_flows()
         choices = list(dict.fromkeys([*written, *self._own(decorated)]))
         if name is None:
             if not choices:
@@ -127,9 +248,17 @@ class Notebook:
             return self._joined_flow()
         raise UnknownFlowError(name, [*choices, *([self.name] if not choices and self._task_cells() else [])])
 
-    def forget(self) -> None:
-        """Forget the task cells and flow cells; the names in the namespace stay."""
-        self._kept = {key: each for key, each in self._kept.items() if each.defined is None}
+    def forget(self, reference: str | None = None) -> tuple[Cell, ...]:
+        """Forget the task cells and flow cells, or one cell; which ones. The names in the namespace stay.
+
+        `reference` is a task's name, a cell's number or id, or the start of an id. Raises `UnknownTaskError`, and
+        `DefinitionError` when it means several cells.
+        """
+        if reference is None:
+            gone = [key for key, each in self._kept.items() if each.defined is not None]
+        else:
+            gone = self._keys_of(reference)
+        return tuple(self._kept.pop(key).cell for key in gone)
 
     def label_of(self, filename: str) -> str | None:
         """What messages call the cell whose code's file is `filename`."""
@@ -149,31 +278,118 @@ class Notebook:
 
         return re.sub(r"line (?P<line>\d+) of (?P<file>[^\s:),]+)", renamed, message)
 
+    def _in_order(self) -> list[KeptCell]:
+        """The kept cells in notebook order, as far as the file tells it."""
+        kept = list(self._kept.values())  # a cell may run meanwhile, in another thread
+        if self._saved is None:
+            return kept
+        keys: list[tuple[int, bool]] = []
+        anchor = -1
+        for each in kept:
+            place = self._saved.place_of(each.cell)
+            anchor = anchor if place is None else place
+            keys.append((anchor, place is None))
+        return [kept[index] for index in sorted(range(len(kept)), key=keys.__getitem__)]
+
+    def _decorated(self, read: ReadCell, defined: Defined | None, kind: type[Any]) -> dict[str, str]:
+        """The functions of an ordinary cell that `@task` or `@flow` has made one: `{function: its name}`."""
+        if defined is not None:
+            return {}
+        functions = [each.node.name for each in read.statements if isinstance(each.node, Function)]
+        made = {name: self.namespace.get(name) for name in functions}
+        return {name: str(value.name) for name, value in made.items() if isinstance(value, kind)}
+
+    def _dated(self, made: KeptCell, replaced: KeptCell | None) -> KeptCell:
+        """`made`, with when it ran, and what it gave up by replacing an older self."""
+        self._turn += 1
+        now = self._clock()
+        is_new = replaced is None or not same_text(replaced.cell.source, made.cell.source)
+        given_up = () if replaced is None else (*replaced.gave_up, *sorted(replaced.makes))
+        return replace(
+            made,
+            turn=self._turn,
+            ran_at=now,
+            changed_turn=self._turn if is_new or replaced is None else replaced.changed_turn,
+            changed_at=now if is_new or replaced is None else replaced.changed_at,
+            gave_up=tuple(dict.fromkeys(name for name in given_up if name not in made.makes)),
+        )
+
+    def _keys_of(self, reference: str) -> list[str]:
+        """The key of the one cell that `reference` means."""
+        number = reference.removeprefix("cell").strip().strip("[]")
+        tasks = {key: each.defined.name for key, each in self._kept.items() if each.defined is not None}
+        wants: list[Callable[[str], bool]] = [
+            lambda key: tasks.get(key) == reference,
+            lambda key: key == reference,
+            lambda key: self._kept[key].cell.label in (f"cell [{number}]", f"cell {number}"),
+            lambda key: len(reference) > 3 and bool(self._kept[key].cell.id) and key.startswith(reference),
+        ]
+        for is_wanted in wants:
+            found = [key for key in self._kept if is_wanted(key)]
+            if len(found) == 1:
+                return found
+            if found:
+                labels = " and ".join(self._kept[key].cell.label for key in found)
+                raise DefinitionError(f"{reference!r} is in {labels}; give the number of one of the cells")
+        raise UnknownTaskError(reference, [name for name in tasks.values() if name])
+
     def _task_cells(self) -> list[TaskCell]:
-        return [each.defined for each in self._kept.values() if isinstance(each.defined, TaskCell)]
+        return [each.defined for each in self._in_order() if isinstance(each.defined, TaskCell)]
 
     def _defined_elsewhere(self) -> set[str]:
         """The names that ordinary cells bind."""
         return {
             name
-            for each in self._kept.values()
+            for each in list(self._kept.values())
             if each.defined is None
             for statement in each.read.statements
             for name in statement.names.binds
         }
+
+    def _imported(self) -> set[str]:
+        """The names that imports of ordinary cells bind."""
+        return {
+            name
+            for each in list(self._kept.values())
+            if each.defined is None
+            for statement in each.read.statements
+            if statement.is_import
+            for name in statement.names.binds
+        }
+
+    def _import(self, read: ReadCell) -> None:
+        """Run the imports of a cell that does not run on its own."""
+        for each in read.statements:
+            if each.is_import:
+                try:
+                    _execute(compile(each.source, f"<{read.cell.label}>", "exec"), self.namespace, self.namespace)
+                except Exception as error:
+                    raise DefinitionError(f"{read.cell.label}, line {each.line}: {sentence(error)}") from error
+
+    def _compiler_flags(self) -> int:
+        """What the notebook's cells have switched on for those that follow, as IPython does."""
+        switched = {
+            alias.name
+            for each in list(self._kept.values())
+            for statement in each.read.statements
+            if isinstance(statement.node, ast.ImportFrom) and statement.node.module == "__future__"
+            for alias in statement.node.names
+        }
+        return __future__.annotations.compiler_flag if "annotations" in switched else 0
+
+    def _decorated_flows(self) -> dict[str, Flow[..., Any]]:
+        return {key: value for key, value in list(self.namespace.items()) if isinstance(value, Flow) and key[0] != "_"}
 
     def _own(self, decorated: Mapping[str, Flow[..., Any]]) -> list[str]:
         """The names of the flows that this notebook defines, each once: no imported one, none that it was given."""
         found: dict[int, str] = {}
         for key, value in decorated.items():
             if getattr(inspect.unwrap(value.function), "__globals__", None) is self.namespace:
-                found.setdefault(id(value), key)
+                found.setdefault(id(value.function), key)
         return list(found.values())
 
     def _written_flows(self) -> dict[str, KeptCell]:
-        return {
-            each.defined.name or self.name: each for each in self._kept.values() if isinstance(each.defined, FlowCell)
-        }
+        return {each.defined.name or self.name: each for each in self._in_order() if isinstance(each.defined, FlowCell)}
 
     def _joined_flow(self) -> Flow[..., Any]:
         cells = self._task_cells()
@@ -181,7 +397,7 @@ class Notebook:
             raise DefinitionError(
                 "the notebook has no flow yet; begin a cell with %%dagy_task to make it a task, and run it"
             )
-        joined = join(cells, flow=self.name, defined=self._defined_elsewhere())
+        joined = join(cells, flow=self.name, defined=self._defined_elsewhere(), imported=self._imported())
         functions = self._functions(joined)
         name = unused(self.name, functions, suffix="_flow")
         namespace = {**self.namespace, **functions}
@@ -205,24 +421,28 @@ class Notebook:
     def _functions(self, joined: Iterable[JoinedTask]) -> dict[str, Task[..., Any]]:
         """The tasks, by the Python names of their functions."""
         kept = {id(each.defined): each for each in self._kept.values() if each.defined is not None}
+        flags = self._compiler_flags()
         found = {}
         for each in joined:
             own = kept[id(each.cell)]
             function = own.function
             if function is None:
-                scratch: dict[str, Any] = {}
-                _execute(compile(task_function_ast(each), own.filename, "exec"), self.namespace, scratch)
+                given = {name: self._before[name] for name in each.captured if name in self._before}
+                scratch: dict[str, Any] = dict(given)
+                tree = task_function_ast(each, given=given)
+                _execute(compile(tree, own.filename, "exec", flags=flags), self.namespace, scratch)
                 function = scratch[each.function]
             found[each.function] = _task(function, each.options)
         return found
 
-    def _forget_older(self, defined: Defined | None) -> None:
-        """Without cell ids a cell that is edited and run again is known by the task or flow it defines."""
+    def _older(self, defined: Defined | None) -> str | None:
+        """The key of a cell without an id that this one is the newer text of: the task or flow it defines tells."""
         if defined is None or defined.cell.id:
-            return
-        for key, each in list(self._kept.items()):
-            if type(each.defined) is type(defined) and not each.read.cell.id and each.defined.name == defined.name:
-                del self._kept[key]
+            return None
+        for key, each in self._kept.items():
+            if type(each.defined) is type(defined) and not each.cell.id and each.defined.name == defined.name:
+                return key
+        return None
 
 
 def _defined(read: ReadCell) -> Defined | None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagy.errors import DefinitionError, ExportError
 from dagy_nb.cells import Cell, FlowCell, ReadCell, Statement, TaskCell, flow_cell, read_cell, task_cell
-from dagy_nb.directives import FlowDirective, TaskDirective
+from dagy_nb.directives import ExportDirective, FlowDirective, TaskDirective
 from dagy_nb.generated import arguments_source, flow_function_source, flow_source, task_function_source
 from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
 from dagy_nb.names import Function, bound_by_alias, identifier, unused
+
+if TYPE_CHECKING:
+    from dagy.artifact import Roots
 
 Kind: TypeAlias = Literal["import", "statement", "task", "flow"]
 _Bindings: TypeAlias = Mapping[str, Collection[str]]  # for a name what the module's pieces bind it to, as text
@@ -49,6 +52,7 @@ class Piece:
     hoisted: bool = False  # an import that goes to the top of the module
     task: JoinedTask | None = None
     root: bool = False  # a flow, from which names are followed
+    asked_for: bool = False  # of a cell with `#| dagy_export`: needed whether a flow needs it or not
     asks: bool = False  # a flow with a parameter that has no default
 
     @property
@@ -75,8 +79,7 @@ class Piece:
     @property
     def is_future(self) -> bool:
         """Is it `from __future__ import ...`?"""
-        node = self.statement.node if self.statement else None
-        return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        return self.statement is not None and self.statement.is_future
 
     @property
     def import_key(self) -> str:
@@ -94,42 +97,77 @@ class Pieces:
     is_joined: bool  # no cell defines a flow: the tasks, joined by their names, are the flow
 
 
-def take_apart(cells: Sequence[Cell], *, name: str, source_name: str) -> Pieces:
+def take_apart(cells: Sequence[Cell], *, name: str, source_name: str, roots: Roots = "flows") -> Pieces:
     """The notebook's pieces; `name` is for a flow that has none of its own.
+
+    With the `roots` "tasks" no flow is needed, and every task is; with "all" both are, as far as they are there.
 
     Raises `ExportError` with every cell that can't be read, and when nothing is there that could run.
     """
     reads, tasks, flows, left_out = _read(cells, source_name)
-    ordinary = [read for read in reads if read.directive is None]
+    ordinary = [read for read in reads if read.is_ordinary]
     bindings = _bindings(reads)
     defined = {name for read in ordinary for each in read.statements for name in each.names.binds} | set(bindings)
+    imported = {name for name, found in bindings.items() if "" not in found}
     spelled = _spellings(reads)
-    is_joined = not flows and not any(_has_decorator(each, spelled) for read in ordinary for each in read.statements)
+    has_flow = flows or any(_has_decorator(each, spelled) for read in ordinary for each in read.statements)
+    is_joined = roots != "tasks" and not has_flow
     cells_of_tasks = list(tasks.values())
     try:
         joined = (
-            join(cells_of_tasks, flow=name, defined=defined) if is_joined else wire(cells_of_tasks, defined=defined)
+            join(cells_of_tasks, flow=name, defined=defined, imported=imported)
+            if is_joined
+            else wire(cells_of_tasks, defined=defined, imported=imported)
         )
     except DefinitionError as error:
         raise ExportError(f"{source_name} can't be exported", [str(error)]) from error
     by_cell = {each.cell.cell: each for each in joined}
+    taken = {*defined, *(each.function for each in joined)}
     found: list[Piece] = []
     for read in reads:
         if read.cell in by_cell:
             found += _task_pieces(by_cell[read.cell], bindings, left_out)
         elif read.cell in flows:
-            found += _flow_pieces(flows[read.cell], name, bindings, left_out)
+            found += _flow_pieces(flows[read.cell], name, bindings, taken, left_out)
         else:
+            asked_for = isinstance(read.directive, ExportDirective)
             for each in read.statements:
-                found += _statement_pieces(read.cell, each, bindings, spelled)
+                made = _statement_pieces(read.cell, each, bindings, spelled)
+                found += [replace(piece, asked_for=asked_for and not piece.is_magic) for piece in made]
+    found = _with_changes_through_aliases(found)
     if is_joined and joined:
         found.append(_joined_flow(joined, name, {bound for each in found for bound in each.binds}))
-    if not any(each.root for each in found):
+    if roots != "flows":
+        found = [
+            replace(each, root=each.root and roots == "all", asked_for=each.asked_for or each.kind == "task")
+            for each in found
+        ]
+    if not any(each.root or (each.kind == "task" and roots != "flows") for each in found):
         raise ExportError(
             f"{source_name} has neither a task cell nor a flow; "
             "begin a cell with %%dagy_task, or put @flow above a function that calls tasks"
         )
     return Pieces(tuple(found), joined, tuple(left_out), is_joined)
+
+
+def _with_changes_through_aliases(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces, in which `other.append(1)` after `other = rows` changes `rows` too."""
+    aliases: dict[str, frozenset[str]] = {}  # for a name the others whose objects, or parts of them, it may hold
+    found: list[Piece] = []
+    for piece in pieces:
+        names = piece.statement.names if piece.statement is not None and piece.kind == "statement" else None
+        if names is not None and names.mutates & aliases.keys():
+            others = [aliases.get(name, frozenset()) for name in names.mutates]
+            piece = replace(piece, mutates=names.mutates.union(*others))
+        given = {
+            name: roots.union(*(aliases.get(each, ()) for each in roots))
+            for name, roots in (names.aliases.items() if names is not None else ())
+        }
+        for name in piece.task.cell.bound if piece.task is not None else piece.binds:
+            aliases.pop(name, None)
+        aliases |= given
+        found.append(piece)
+    return found
 
 
 def import_text(node: ast.stmt, aliases: list[ast.alias]) -> str:
@@ -162,7 +200,7 @@ def _read(
                     LeftOut(cell.label, f"`{read.magic}` makes something else of the cell than Python here")
                 )
                 continue
-            if read.directive is not None and read.directive.help_wanted:
+            if isinstance(read.directive, (TaskDirective, FlowDirective)) and read.directive.help_wanted:
                 left_out.append(LeftOut(cell.label, "it only asks for help"))
                 continue
             if isinstance(read.directive, TaskDirective):
@@ -186,7 +224,7 @@ def _bindings(reads: Sequence[ReadCell]) -> dict[str, set[str]]:
             if isinstance(each.node, (ast.Import, ast.ImportFrom)):
                 for alias in each.node.names:
                     found.setdefault(bound_by_alias(alias), set()).add(import_key(each.node, alias))
-            elif read.directive is None or isinstance(each.node, Function):
+            elif read.is_ordinary or isinstance(each.node, Function):
                 others |= each.names.binds
     for name in others & set(found):
         found[name].add("")
@@ -243,7 +281,7 @@ def _statement_pieces(cell: Cell, statement: Statement, bindings: _Bindings, spe
             cell=cell,
             what=what,
             binds=names.binds,
-            write=lambda: f"{statement.comments}{statement.source}\n",
+            write=lambda: statement.text,
             eager=names.eager,
             late=names.late,
             perhaps=names.perhaps,
@@ -290,8 +328,10 @@ def _task_pieces(joined: JoinedTask, bindings: _Bindings, left_out: list[LeftOut
     return [*hoisted, piece]
 
 
-def _flow_pieces(flow: FlowCell, default: str, bindings: _Bindings, left_out: list[LeftOut]) -> list[Piece]:
-    """A flow cell's imports and its flow."""
+def _flow_pieces(
+    flow: FlowCell, default: str, bindings: _Bindings, taken: Collection[str], left_out: list[LeftOut]
+) -> list[Piece]:
+    """A flow cell's imports and its flow, whose function gets none of the names `taken`."""
     cell, name = flow.cell, flow.name or default
     what = f"flow {name!r}"
     if flow.form == "function":
@@ -313,7 +353,7 @@ def _flow_pieces(flow: FlowCell, default: str, bindings: _Bindings, left_out: li
         return [*_imports_of(cell, flow.statements, bindings), piece]
     hoisted, without = _taken_out(cell, flow.statements, bindings, left_out)
     reads, perhaps = _reads(flow.statements, without)
-    bound = unused(identifier(name, default="unnamed"), dir(builtins), suffix="_flow")
+    bound = unused(identifier(name, default="unnamed"), {*taken, *dir(builtins), "dagy"}, suffix="_flow")
     decorator = _decorator("flow", {**({"name": name} if name != bound else {}), **flow.directive.options})
     piece = Piece(
         kind="flow",

@@ -16,7 +16,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 _LARGEST_IMAGE = 2_000_000  # characters of base64
 _LARGEST_HTML = 100_000
 _LONGEST_TEXT = 4_000
-_MOST_STILL = 4_000_000  # characters of all previews in one still picture
+_MOST_STILL_IMAGES = 4_000_000  # characters of all images in one still picture
+_MOST_STILL_MARKUP = 100_000  # of all other previews there
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,14 @@ def preview_of(bundle: Mapping[str, object]) -> Preview | None:
 
 def still_previews(previews: Mapping[str, Sequence[Preview]]) -> dict[str, str]:
     """For each task its previews as HTML for a still picture; what would make the picture too heavy is left out."""
-    left = _MOST_STILL
+    left = {True: _MOST_STILL_IMAGES, False: _MOST_STILL_MARKUP}
     found: dict[str, str] = {}
     for task, shown in previews.items():
         parts = []
         for each in shown:
-            fits = each.size <= left
-            left -= each.size if fits else 0
+            is_image = each.kind == "image"
+            fits = each.size <= left[is_image]
+            left[is_image] -= each.size if fits else 0
             parts.append(
                 _still(each) if fits else f"<p>(one {each.kind} left out here, to keep the notebook small)</p>"
             )

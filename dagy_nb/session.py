@@ -2,26 +2,82 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from dagy import Flow, LocalOptions
-from dagy.artifact import Artifact, Source, build, load_flow, module_name
-from dagy.errors import DefinitionError
+from dagy import Flow, LocalOptions, artifact
+from dagy.drawing import flow_html, text_tree
+from dagy.errors import DagyError, DefinitionError, ExportError, MissingExtraError, NotebookError, ParameterError
+from dagy.settings import Settings
+from dagy_nb.checking import Check
+from dagy_nb.drift import Drift, drifts
+from dagy_nb.drift import listing as drift_listing
 from dagy_nb.export import EXPORT_MARK, Export, export_module
+from dagy_nb.fresh import start_fresh
+from dagy_nb.loading import task_body, task_inputs, task_source
+from dagy_nb.names import unused
 from dagy_nb.notebook import Defined, Notebook
-from dagy_nb.running import NotebookRun, Screen, completed_result, start_run
+from dagy_nb.notebook_file import saved_notebook
+from dagy_nb.notebook_path import PathFinder
+from dagy_nb.proof import Proof, prove
+from dagy_nb.registry import NotebookTask, notebook_tasks
+from dagy_nb.registry import listing as task_listing
+from dagy_nb.run_history import PastRun, output_of, past_run, past_runs, run_called
+from dagy_nb.run_history import listing as run_listing
+from dagy_nb.running import NotebookRun, Screen
+from dagy_nb.runs import RunForm, Runs
+from dagy_nb.staleness import Finding, findings, marks, renamed, twice
+from dagy_nb.tables import Listing, ago
+
+if TYPE_CHECKING:
+    from dagy.artifact import Artifact
+
+
+class DrawnFlow(Flow[..., Any]):
+    """A flow that shows itself with marks on the tasks that are out of date. In all else it is that flow."""
+
+    def __init__(self, flow: Flow[..., Any], marks: Mapping[str, str]) -> None:
+        self.__dict__.update(vars(flow))
+        self.marks = marks  # {the name of a task: one or two words}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        try:
+            spec = self.spec
+        except ParameterError as error:  # it can't be drawn without a value
+            return {"text/plain": f"{self!r}: {error}"}
+        marked = {each.id: self.marks[each.name] for each in spec.tasks if each.name in self.marks}
+        return {"text/html": flow_html(spec, marks=marked), "text/plain": text_tree(spec, marks=marked)}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A task's source for a cell, and what to know about it."""
+
+    text: str
+    note: str = ""
 
 
 class Session:
     """A notebook, and the screen it shows things on."""
 
-    def __init__(self, notebook: Notebook, screen: Screen) -> None:
+    def __init__(self, notebook: Notebook, screen: Screen, finder: PathFinder | None = None) -> None:
         self.notebook = notebook
         self.screen = screen
-        self.last_run: NotebookRun | None = None  # the newest run, however it ended
+        self.finder = finder  # None: the notebook's file is not looked for
+        self._seen: tuple[Path, int, int] | None = None  # the file as it was read last: where, when written, how large
+        self.runs = Runs(notebook, screen)
+        self._past: dict[str, PastRun] = {}  # by run id, of runs that have ended
+        self._inputs: tuple[str, object] | None = None  # the variable that `load` made, and its value
+
+    @property
+    def last_run(self) -> NotebookRun | None:
+        """The newest run, however it ended; None before the first one."""
+        return self.runs.last
 
     def flow(self, flow: str | Flow[..., Any] | None = None) -> Flow[..., Any]:
         """The flow of that name, or the only one; a `Flow` is itself. See `Notebook.flow` for the errors."""
@@ -33,27 +89,205 @@ class Session:
         parameters: Mapping[str, Any] = MappingProxyType({}),
         *,
         background: bool = False,
+        fresh: bool = False,
         must_complete: bool = True,
         **options: Unpack[LocalOptions],
     ) -> NotebookRun:
         """Run a flow and show every task live; `parameters` are the flow's, `options` those of `run_local`.
 
-        Waits for the end, unless `background`. Raises `TaskFailedError` or `RunCancelledError` when the run that it
-        waited for did not complete, unless `must_complete` is off.
+        `fresh` runs what would be exported, in a clean process of its own. Waits for the end, unless `background`.
+        Raises `TaskFailedError` or `RunCancelledError` when the run that it waited for did not complete, unless
+        `must_complete` is off.
         """
-        self.last_run = run = start_run(
-            self.flow(flow),
+        self.look()
+        self._remember_runs()
+        flow = self.flow(flow)
+        if not fresh:
+            return self.runs.start(flow, parameters, background=background, must_complete=must_complete, **options)
+        if options.pop("resume", None) is not None:
+            raise DefinitionError(
+                "a run in a clean process can't go on with another one; leave --resume or --fresh out"
+            )
+        begun = start_fresh(
+            self.export(),
+            flow.name,
             parameters,
-            screen=self.screen,
-            cell_of=self.notebook.label_of,
-            waits=not background,
-            **options,
+            path=self.notebook.path,
+            cells=self.notebook.cells,
+            namespace=self.notebook.namespace,
+            **_of_a_fresh_run(options),
         )
-        if not background:
-            run.wait_in_cell()
-            if must_complete:
-                completed_result(run, self.notebook.label_of)
-        return run
+        return self.runs.follow(begun, background=background, must_complete=must_complete)
+
+    def run_again(
+        self,
+        run: NotebookRun | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        from_start: bool = False,
+        background: bool = False,
+        must_complete: bool = True,
+    ) -> NotebookRun:
+        """Run a run again, or the last one; what completed and is the same is not repeated. See `Runs.rerun`."""
+        run = run or self.last_run
+        if run is None:
+            raise DefinitionError("there is no run to run again yet; %dagy_run starts one")
+        self.look()
+        self._remember_runs()
+        return self.runs.rerun(
+            run, parameters=parameters, from_start=from_start, background=background, must_complete=must_complete
+        )
+
+    def show_form(
+        self,
+        flow: str | Flow[..., Any] | None = None,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[LocalOptions],
+    ) -> RunForm:
+        """Show the flow and a form for its parameters, with a Run button. `DefinitionError` where no page shows it."""
+        self.look()
+        return self.runs.show_form(self.flow(flow), parameters, **options)
+
+    def cancel(self, run: str | None = None) -> tuple[NotebookRun, ...]:
+        """Cancel a run, or every one under way; those that were. Raises `UnknownRunError`."""
+        return self.runs.cancel(run)
+
+    def look(self) -> None:
+        """See where the notebook's file is now, and how it was saved last: its cells' order and texts."""
+        path = None if self.finder is None else self.finder.found()
+        if path is None:
+            return
+        if path != self.notebook.path:
+            self.notebook.path = path
+        try:
+            status = path.stat()
+            seen = (path, status.st_mtime_ns, status.st_size)
+            if seen != self._seen or self.notebook.saved is None:
+                self.notebook.arrange(saved_notebook(path))
+                self._seen = seen
+        except (OSError, NotebookError, MissingExtraError):  # it is being written, or it was renamed
+            self.notebook.arrange(None)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What of the notebook may not be as it looks. Nothing is run."""
+        try:
+            joined = self.notebook.tasks()
+        except DefinitionError:
+            joined = ()
+        last = self.last_run
+        return findings(
+            self.notebook.kept,
+            joined,
+            saved=self.notebook.saved,
+            ran_at=None if last is None else last.started_at,
+            has_run=() if last is None else [each.name for each in last.spec.tasks],
+        )
+
+    def drawn(self, flow: str | Flow[..., Any] | None = None) -> DrawnFlow:
+        """The flow as a picture, on which what is out of date is marked. Raises what `flow` raises."""
+        self.look()
+        return DrawnFlow(self.flow(flow), marks(self.findings()))
+
+    def tasks(self) -> Listing[NotebookTask]:
+        """All tasks of the notebook, however they were written, in notebook order."""
+        self.look()
+        try:
+            joined = self.notebook.tasks()
+        except DefinitionError:
+            joined = ()
+        found = notebook_tasks(self.notebook.kept, joined, self.notebook.namespace, marks(self.findings()))
+        return task_listing(found)
+
+    def past_runs(self, flow: str | None = None, *, limit: int = 20) -> Listing[PastRun]:
+        """The runs of this session and the recorded ones, the newest first. `StoreError` when they can't be read."""
+        if limit < 1:
+            raise DefinitionError(f"--limit must be 1 or more, not {limit}")
+        self._remember_runs()
+        held = {each.run_id: past_run(each) for each in self.runs.all()}
+        return run_listing(past_runs((self._past | held).values(), Settings.read().local_dir, flow=flow, limit=limit))
+
+    def run_ids(self) -> list[str]:
+        """What a run may be called: the ids, the newest first, and "latest"."""
+        return [*(each.run_id for each in self.past_runs()), "latest"]
+
+    def logs(self, run: str | None = None, *, task: str | None = None) -> str:
+        """What the tasks of a run wrote, or one of them; see `output_of` for the errors."""
+        return output_of(run, self.runs.all(), Settings.read().local_dir, task=task)
+
+    def status(self, flow: str | None = None, *, output_dir: str | Path = "dist") -> Listing[Drift]:
+        """Which cells were edited since each flow, or that one, was last built below `output_dir`.
+
+        Raises `UnknownFlowError`, `ArtifactError` for a broken build, and what `export` raises.
+        """
+        self.look()
+        flows = self.notebook.flow_names() if flow is None else (self.flow(flow).name,)
+        labels = {each.id: each.label for each in self.notebook.cells if each.id}
+        found: list[Drift] = []
+        for name in flows:
+            newest = artifact.newest_artifact(name, Path(output_dir))
+            if newest is None:
+                found.append(Drift(name, "never built"))
+                continue
+            export = self.export()
+            manifest = newest.manifest
+            module = next((each for each in manifest.files if each.path == f"{manifest.module}.py"), None)
+            found += drifts(
+                name,
+                export.cells,
+                manifest.cells,
+                build_id=manifest.build_id,
+                built_at=newest.path.stat().st_mtime,
+                labels=labels,
+                is_same_code=module is not None and module.sha256 == hashlib.sha256(export.text.encode()).hexdigest(),
+            )
+        return drift_listing(found)
+
+    def load(self, task: str, *, run: str | None = None) -> Loaded:
+        """The source of a task for a cell; with `run`, what it was given there is in the notebook's variable `inputs`.
+
+        No variable is lost: where there is an `inputs` of the user's own, the new one is `inputs_2`. Raises
+        `UnknownTaskError`, `UnknownRunError`, and `ResultGoneError` for an input that is not there any more.
+        """
+        if run is None:
+            return Loaded(task_source(self.notebook, task))
+        own = {each.run_id: each for each in self.runs.all()}
+        run_id = run_called(run, list(own))
+        found = run if run_id is None else own[run_id].wait()
+        inputs = task_inputs(found, task, local_dir=Settings.read().local_dir)
+        source, body = task_source(self.notebook, task), task_body(self.notebook, task)
+        if self._inputs is None or self.notebook.namespace.get(self._inputs[0]) is not self._inputs[1]:
+            self._inputs = (unused("inputs", self.notebook.namespace), inputs)
+        name = self._inputs[0]
+        self._inputs = (name, inputs)
+        self.notebook.namespace[name] = inputs
+        if body == source:
+            return Loaded(source, f"what it was given is in {name!r}: call it with **{name}")
+        above = "".join(f"{each} = {name}[{each!r}]\n" for each in inputs)
+        return Loaded(f"{above}{body}", f"what it was given is in {name!r}, and the cell takes it from there")
+
+    def name_file(self, path: Path) -> None:
+        """Say where the notebook's file is. Raises `NotebookError` when it can't be read."""
+        path = path.expanduser().absolute()
+        saved_notebook(path)
+        if self.finder is not None:
+            self.finder.given = path
+        self.look()
+
+    def check(self) -> Check:
+        """What is out of date, and what an export would say. Nothing is run, nothing is written."""
+        self.look()
+        found = self.findings()
+        saved = self.notebook.saved
+        seen = "the notebook's file is not found, so only what ran is known; %dagy --notebook FILE names it"
+        if saved is not None:
+            seen = f"{saved.path.name} was saved {ago(max(0.0, time.time() - saved.saved_at))}"
+        try:
+            export = self.export()
+        except ExportError as error:
+            return Check(found, refused=error.problems or (str(error),), file=seen)
+        except DagyError as error:
+            return Check(found, refused=(str(error),), file=seen)
+        return Check(found, warnings=export.warnings, left_out=export.left_out, flows=export.flows, file=seen)
 
     def export(self, path: str | Path | None = None, *, force: bool = False) -> Export:
         """The notebook's flows, and all they need, as a module; written to `path` when one is given.
@@ -61,6 +295,7 @@ class Session:
         Raises `ExportError`, and `DefinitionError` for a path that can't be written, or where there is a file that
         Dagy did not write and `force` is off.
         """
+        self.look()
         export = export_module(self.notebook.cells, name=self.notebook.name, source_name=self.notebook.path.name)
         if path is None:
             return export
@@ -78,23 +313,43 @@ class Session:
 
     def build(self, flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifact:
         """Build the artifact of a flow from the cells as they last ran, below `output_dir`."""
+        self.look()
         name = self.flow(flow).name
         export = self.export()
         path = self.notebook.path.absolute()
-        source = Source(path, module_name(path), export.text)
-        return build(source, load_flow(source, name), Path(output_dir))
+        source = artifact.Source(path, artifact.module_name(path), export.text, export.cells)
+        return artifact.build(source, artifact.load_flow(source, name), Path(output_dir))
+
+    def _remember_runs(self) -> None:
+        """Note what is to be listed of runs that have ended: nobody may hold them any more when they are asked for."""
+        self._past |= {each.run_id: past_run(each) for each in self.runs.all() if each.done}
+
+    def prove(self, artifact: Artifact) -> Proof:
+        """Run the artifact in a clean process, and compare its results with those of the last run, task by task.
+
+        Raises `DefinitionError` when there is no such run of its flow, or it goes on.
+        """
+        return prove(
+            artifact,
+            self.last_run,
+            directory=self.notebook.path.absolute().parent,
+            namespace=self.notebook.namespace,
+            cells=self.notebook.cells,
+        )
 
     def card(self, defined: Defined, waits_for: Sequence[str] = ()) -> list[str]:
         """What a cell has become, in a line for people; a further line for each thing that may not be meant.
 
         `waits_for` are the names without which the cell did not run on its own.
         """
+        kept = self.notebook.kept
+        notes = [str(each) for each in (*twice(kept, defined.cell), *renamed(kept, defined.cell))]
         try:
             joined = next((each for each in self.notebook.tasks() if each.cell is defined), None)
         except DefinitionError as error:  # two cells that don't fit: a flow can't be drawn until that is mended
-            return [f"task {defined.name!r}", str(error)]
+            return [f"task {defined.name!r}", *(notes or [str(error)])]
         if joined is None:
-            return [f"flow {defined.name or self.notebook.name!r}"]
+            return [f"flow {defined.name or self.notebook.name!r}", *notes]
         takes = ", ".join(
             each.parameter if each.task in (None, each.parameter) else f"{each.parameter} from {each.task}"
             for each in joined.wires
@@ -102,4 +357,10 @@ class Session:
         first = f"task {joined.name!r}" + (f" takes {takes}" if takes else "")
         if waits_for:
             first += f"; not run here, because tasks make {', '.join(waits_for)}: %dagy_run runs it"
-        return [first, *joined.problems]
+        return [first, *notes, *joined.problems]
+
+
+def _of_a_fresh_run(options: LocalOptions) -> dict[str, Any]:
+    """The options that a run in a process of its own takes."""
+    taken = ("max_workers", "fail_fast", "isolation", "record")
+    return {name: value for name, value in options.items() if name in taken}

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from dagy.engine import current_sink
 from dagy.errors import DefinitionError
+from dagy_nb.figures import take_on
 
 _SHELL = "IPython.core.interactiveshell"
 
@@ -68,7 +69,20 @@ def _make_shell(module: Any) -> None:
             self.user_ns: dict[str, Any] = {}
             self.init_events()
             self.init_display_formatter()
+            self.show_figures_as_the_notebook_does()
             self.display_pub = TaskPublisher()
+
+        def show_figures_as_the_notebook_does(self) -> None:
+            """Look up what is wanted whenever a figure is displayed: it may change between two calls."""
+            formatter: Any = self.display_formatter
+            show = formatter.format
+
+            def show_anything(value: object, *rest: Any, **options: Any) -> Any:
+                if type(value).__module__ == "matplotlib.figure":
+                    take_on(self)
+                return show(value, *rest, **options)
+
+            formatter.format = show_anything
 
         def showtraceback(self, *_: object, **__: object) -> None:
             """Print the error that is being handled, as IPython does where a value can't be displayed."""

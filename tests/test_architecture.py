@@ -52,7 +52,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "dagy.runs": frozenset({"sqlite3", "sqlalchemy"}),
     "dagy.control": frozenset({"sqlite3", "sqlalchemy"}),
-    "dagy.artifact": frozenset({"importlib.metadata", "pydantic", "pydantic_core", "packaging"}),
+    "dagy.artifact": frozenset({"asyncio", "importlib.metadata", "packaging", "pydantic", "pydantic_core", "tblib"}),
     "dagy.deploy.aws": frozenset({"boto3", "botocore"}),
     "dagy.client": frozenset({"httpx"}),
     "dagy.server.app": frozenset({"starlette", "uvicorn"}),
@@ -61,8 +61,10 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy_nb.magics": frozenset({"IPython"}),
     "dagy_nb.completion": frozenset({"IPython"}),
     "dagy_nb.export": frozenset({"ruff"}),
+    "dagy_nb.figures": frozenset({"IPython"}),
     "dagy_nb.notebook_file": frozenset({"nbformat"}),
     "dagy_nb.notebook_path": frozenset({"http.client", "urllib.request"}),
+    "dagy_nb.nbconvert_exporter": frozenset({"nbconvert", "nbformat", "traitlets"}),
     "dagy_nb.previews": frozenset({"nh3"}),
     "dagy_nb.screen": frozenset({"IPython"}),
     "dagy_nb.widgets": frozenset({"anywidget", "ipywidgets", "traitlets"}),
@@ -74,6 +76,8 @@ IMPORTS_BY_NAME = frozenset(
     {
         "dagy.lazy",
         "dagy_nb",
+        "dagy_nb.nbconvert_exporter",
+        "dagy.artifact.clean_process",
         "dagy.cli.app",
         "dagy.cli.load",
         "dagy.program",
@@ -97,11 +101,13 @@ PUBLIC = frozenset(
         "dagy.fingerprint",
         "dagy.graph",
         "dagy.nodes",
+        "dagy.program",
         "dagy.runs",
         "dagy.settings",
         "dagy.spec",
         "dagy.states",
         "dagy.testing",
+        "dagy.values",
     }
 )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dagy.artifact.archive import write_artifact
+from dagy.artifact.archive import read_manifest, write_artifact
 from dagy.artifact.dependencies import requirements
 from dagy.artifact.files import module_files
 from dagy.artifact.manifest import FileEntry, Manifest
@@ -67,9 +67,22 @@ def build(source: Source, flow: Flow[..., Any], output_dir: Path) -> Artifact:
         requirements=requirements(files),
         files=tuple(_entry(file.path, file.content) for file in files),
         dagy_version=__version__,
+        cells=source.cells,
     )
     path = output_dir / folder_name(flow.name) / manifest.build_id / "artifact.zip"
     return Artifact(path, manifest, write_artifact(path, manifest, {file.path: file.content for file in files}))
+
+
+def newest_artifact(flow: str, output_dir: Path) -> Artifact | None:
+    """The artifact of the flow that was built last below `output_dir`; None when there is none.
+
+    It is not verified. Raises `ArtifactError` when it is broken.
+    """
+    found = [(path.stat().st_mtime_ns, path) for path in (output_dir / folder_name(flow)).glob("*/artifact.zip")]
+    if not found:
+        return None
+    _, path = max(found)
+    return Artifact(path, read_manifest(path), path.stat().st_size)
 
 
 def folder_name(flow: str) -> str:

@@ -1,7 +1,8 @@
 """What an artifact says of itself: `dagy.json`.
 
 A `Manifest` is a value; its `code_hash` follows from the rest of it, so two artifacts with the same hash hold the same
-code, spec, requirements and Python version, and behave the same.
+code, spec, requirements and Python version, and behave the same. Which cells of a notebook the code came from does not
+change what it does, so it is in the manifest and not in the hash.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MANIFEST_NAME = "dagy.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no cells
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENTRY_POINT = re.compile(r"(?P<module>[^\W\d]\w*):(?P<variable>[^\W\d]\w*)")
@@ -40,6 +41,20 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CellEntry:
+    """One cell of the notebook that an artifact was built from: one whose code is in it."""
+
+    id: str  # the notebook's own
+    sha256: str  # of the cell's source in UTF-8, as 64 lower-case hex digits
+    names: tuple[str, ...] = ()  # what it defines there, sorted
+
+    @classmethod
+    def of(cls, cell_id: str, source: str, names: Iterable[str] = ()) -> CellEntry:
+        """The entry of the cell with this source."""
+        return cls(cell_id, hashlib.sha256(source.encode(errors="replace")).hexdigest(), tuple(sorted(set(names))))
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What an artifact holds and how it is run."""
 
@@ -49,6 +64,7 @@ class Manifest:
     requirements: tuple[str, ...]  # "name==version", sorted
     files: tuple[FileEntry, ...]  # sorted by path; the manifest itself is not among them
     dagy_version: str
+    cells: tuple[CellEntry, ...] = ()  # of the notebook that it was built from, in order; not part of the `code_hash`
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -78,13 +94,16 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `dagy.json`; the same manifest gives the same text."""
-        derived = {
+        derived: dict[str, Json] = {
             "flow_name": self.flow_name,
             "flow_version": self.flow_version,
             "build_id": self.build_id,
             "code_hash": self.code_hash,
         }
-        return json.dumps(derived | self._content(), indent=2) + "\n"
+        content = derived | self._content()
+        if self.schema_version > 1:
+            content["cells"] = [asdict(cell) | {"names": list(cell.names)} for cell in self.cells]
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -102,7 +121,7 @@ class Manifest:
             raise ArtifactError(f"the manifest's spec is broken: {error}") from error
         manifest = cls(
             spec, document.entry_point, document.python_version, document.requirements, document.files,
-            document.dagy_version,
+            document.dagy_version, document.cells, document.schema_version,
         )  # fmt: skip
         _check(manifest, document)
         return manifest
@@ -121,19 +140,20 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """The JSON document, every field of it required."""
+    """The JSON document, every field of it required but the cells, which the first version had not."""
 
     flow_name: str
     flow_version: str
     build_id: str
     code_hash: str
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     dagy_version: str
     python_version: str
     entry_point: str
     requirements: tuple[str, ...]
     files: tuple[FileEntry, ...]
     spec: dict[str, Any]
+    cells: tuple[CellEntry, ...] = ()
 
 
 def _parsed(text: str | bytes) -> Mapping[str, Json]:
@@ -169,7 +189,7 @@ def _document(text: str | bytes) -> _Document:
 def _adapter() -> TypeAdapter[_Document]:
     from pydantic import ConfigDict, TypeAdapter
 
-    for each in (FileEntry, _Document):
+    for each in (FileEntry, CellEntry, _Document):
         each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]  # pydantic reads it there
     return TypeAdapter(_Document)
 
@@ -185,6 +205,11 @@ def _check(manifest: Manifest, document: _Document) -> None:
     for file in manifest.files:
         if not _SHA256.fullmatch(file.sha256) or file.size < 0:
             raise ArtifactError(f"the manifest's entry for {file.path!r} has no proper size and SHA-256")
+    for cell in manifest.cells:
+        if not cell.id or not _SHA256.fullmatch(cell.sha256):
+            raise ArtifactError(f"the manifest's entry for the cell {cell.id!r} has no id or no proper SHA-256")
+    if len({cell.id for cell in manifest.cells}) < len(manifest.cells):
+        raise ArtifactError("the manifest lists a cell twice")
     for requirement in manifest.requirements:
         if not _REQUIREMENT.fullmatch(requirement):
             raise ArtifactError(f"the requirement {requirement!r} is not of the form name==version")

@@ -5,7 +5,9 @@ Reading and loading are two steps: `read_source` only reads, so that showing and
 """
 
 from __future__ import annotations
+import __future__
 
+import ast
 import inspect
 import keyword
 import linecache
@@ -21,10 +23,13 @@ from importlib.util import decode_source, module_from_spec, spec_from_loader
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from dagy.artifact.manifest import CellEntry
 from dagy.errors import CodeFailedError, DagyError, SourceError, UnknownFlowError
 from dagy.flows import Flow
+
+Roots: TypeAlias = Literal["flows", "tasks", "all"]  # what of a file is wanted, with all that it needs
 
 READERS = "dagy.readers"  # the entry-point group of functions that turn another kind of file into a module's text
 
@@ -62,6 +67,19 @@ class Source:
     path: Path  # absolute
     module: str
     text: str
+    cells: tuple[CellEntry, ...] = ()  # of a notebook: those whose code is in the text
+    left_out: tuple[str, ...] = ()  # of a notebook: a sentence for each thing that is not in the text, and why
+    warnings: tuple[str, ...] = ()  # of a notebook: sentences on what may not mean what was meant
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader makes of a file that is not a Python module: the text of one, and how it came about."""
+
+    text: str
+    cells: tuple[CellEntry, ...] = ()
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def parse_target(text: str) -> Target:
@@ -74,11 +92,13 @@ def parse_target(text: str) -> Target:
     return Target(Path(match["path"]), match["flow"]) if match else Target(Path(text))
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path, *, roots: Roots = "flows") -> Source:
     """The code in the file at `path`, none of it executed.
 
     A `.py` file is decoded as Python decodes it; another suffix is read by the entry point of that name in the group
-    `dagy.readers`. `MissingSourceError` when there is no such file; `SourceError` when it can't be read as code.
+    `dagy.readers`, a function of a path that gives a `Reading`. It gives what the flows need, unless other `roots` are
+    wanted, which it takes by name. `MissingSourceError` when there is no such file; `SourceError` when it can't be read
+    as code.
     """
     if not path.exists():
         raise MissingSourceError(f"there is no file {str(path)!r} (looked in {Path.cwd()})")
@@ -87,8 +107,10 @@ def read_source(path: Path) -> Source:
     if not path.is_file():
         raise SourceError(f"{str(path)!r} is not a regular file")
     absolute = path.absolute()
-    text = read_python(absolute) if path.suffix == ".py" else _reader(path)(absolute)
-    return Source(absolute, module_name(path), text)
+    if path.suffix == ".py":
+        return Source(absolute, module_name(path), read_python(absolute))
+    found = _read_by_plugin(absolute, roots)
+    return Source(absolute, module_name(path), found.text, found.cells, found.left_out, found.warnings)
 
 
 def read_python(path: Path) -> str:
@@ -138,6 +160,51 @@ def load_flow(source: Source, name: str | None = None) -> Flow[..., Any]:
     return found
 
 
+def load_module(source: Source, *, called: str) -> ModuleType:
+    """Run the text of `source` as a module called `called`.
+
+    The module stays in `sys.modules`, and its folder in `sys.path`, so `called` should be the name of no other. Where
+    the text says which cell a part of it comes from (`# cell ID`), tracebacks show that part as a file of its own:
+    `etl.ipynb, cell ID`. Raises `CodeFailedError`; what the text raised is its `__cause__`.
+    """
+    module = ModuleType(called)
+    module.__file__ = str(source.path)
+    _add_folder(source)
+    with _put_back_on_failure(called, module):
+        flags = 0
+        for name, text in _parts(source):
+            linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+            try:
+                code = compile(text, name, "exec", flags=flags, dont_inherit=True)
+                flags |= code.co_flags & _FUTURE_FLAGS
+                exec(code, vars(module))
+            except (Exception, SystemExit) as error:  # whatever the user's code raises
+                raise CodeFailedError(_failure(name, error)) from error
+    return module
+
+
+_CELL_MARK = re.compile(r"# cell (?P<id>\S+)")
+_FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+
+
+def _parts(source: Source) -> Iterator[tuple[str, str]]:
+    """The text from one cell's mark to the next, each with what to call it; all of it where it can't be taken apart."""
+    lines = source.text.splitlines(keepends=True)
+    try:
+        statements = ast.parse(source.text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it will say so when it is compiled
+        statements = []
+        lines = [source.text]
+    inside = {number for each in statements for number in range(each.lineno, (each.end_lineno or each.lineno) + 1)}
+    name, start = str(source.path), 0
+    for index, line in enumerate(lines):
+        mark = _CELL_MARK.fullmatch(line.rstrip())
+        if mark and index + 1 not in inside:
+            yield name, "".join(lines[start:index])
+            name, start = f"{source.path}, cell {mark['id']}", index + 1
+    yield name, "".join(lines[start:])
+
+
 def variable_of(flow: Flow[..., Any]) -> str | None:
     """The name that holds `flow` at the top level of its module; None when no name does."""
     top_level = getattr(inspect.unwrap(flow.function), "__globals__", {})
@@ -170,15 +237,19 @@ def _load(source: Source) -> ModuleType:
     filename = str(source.path)
     # Without a time of change the entry is never compared with the file, which may hold a notebook or a later edit.
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
-    folder = str(source.path.parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    _add_folder(source)
     with _put_back_on_failure(source.module, module):
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # whatever the user's code raises
-            raise CodeFailedError(_failure(source, error)) from error
+            raise CodeFailedError(_failure(str(source.path), error)) from error
     return module
+
+
+def _add_folder(source: Source) -> None:
+    folder = str(source.path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def _may_replace(module: ModuleType, source: Source) -> bool:
@@ -198,12 +269,12 @@ def _put_back_on_failure(name: str, module: ModuleType) -> Iterator[None]:
         raise
 
 
-def _failure(source: Source, error: BaseException) -> str:
+def _failure(filename: str, error: BaseException) -> str:
     what = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError) and error.filename == str(source.path):
-        return f"{source.path}, line {error.lineno}: {what}"
-    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(source.path)]
-    where = f"{source.path}, line {lines[-1]}" if lines else str(source.path)
+    if isinstance(error, SyntaxError) and error.filename == filename:
+        return f"{filename}, line {error.lineno}: {what}"
+    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == filename]
+    where = f"{filename}, line {lines[-1]}" if lines else filename
     return f"{where}: could not be loaded: {what}"
 
 
@@ -215,7 +286,7 @@ def _flows_in(module: ModuleType) -> dict[str, Flow[..., Any]]:
     }
 
 
-def _reader(path: Path) -> Callable[[Path], str]:
+def _read_by_plugin(path: Path, roots: Roots) -> Reading:
     from importlib.metadata import entry_points
 
     suffix = path.suffix.lower()
@@ -225,14 +296,11 @@ def _reader(path: Path) -> Callable[[Path], str]:
         remedy = "install it with: pip install 'dagy[notebook]'" if suffix == ".ipynb" else f"what can be read: {known}"
         raise SourceError(f"nothing here reads {suffix or 'files without a suffix'!r} ({str(path)!r}); {remedy}")
     entry = next(iter(found))
-
-    def read(file: Path) -> str:
-        try:
-            reader: Callable[[Path], str] = entry.load()
-            return reader(file)
-        except DagyError:
-            raise
-        except Exception as error:  # a plug-in's code
-            raise SourceError(f"{str(file)!r} can't be read by {entry.value}: {error}") from error
-
-    return read
+    try:
+        reader: Callable[..., Reading | str] = entry.load()
+        reading = reader(path) if roots == "flows" else reader(path, roots=roots)
+    except DagyError:
+        raise
+    except Exception as error:  # a plug-in's code
+        raise SourceError(f"{str(path)!r} can't be read by {entry.value}: {error}") from error
+    return Reading(reading) if isinstance(reading, str) else reading

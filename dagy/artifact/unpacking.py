@@ -18,14 +18,14 @@ from dagy.flows import Flow
 
 
 @contextmanager
-def unpacked_flow(path: Path) -> Iterator[Flow[..., Any]]:
+def unpacked_flow(path: Path, *, within: Path | None = None) -> Iterator[Flow[..., Any]]:
     """The flow of the artifact at `path`, for as long as the `with` block lasts.
 
-    The artifact is verified, then extracted to a temporary folder, then its entry module is loaded from there; modules
-    of the same names that were loaded before are put aside meanwhile. `ArtifactError` when it is not to be trusted or
-    its entry point is not the flow that its manifest tells of.
+    The artifact is verified, then extracted to a temporary folder (`within` that folder, if one is given), then its
+    entry module is loaded from there; modules of the same names that were loaded before are put aside meanwhile.
+    `ArtifactError` when it is not to be trusted or its entry point is not the flow that its manifest tells of.
     """
-    with tempfile.TemporaryDirectory(prefix="dagy-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="dagy-", dir=within) as temporary:
         folder = Path(temporary).resolve() / "code"
         manifest = safe_extract(path, folder)
         with _own_modules(folder, manifest):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from dagy.artifact import read_source
+from dagy.artifact import Source, read_source
 from dagy.cli import output
+from dagy.drawing import counted
 
 
 @click.command("export", short_help="Show a notebook as the Python module that runs.")
@@ -16,6 +17,8 @@ from dagy.cli import output
 @click.option("--force", is_flag=True, help="Overwrite FILE when it exists.")
 def command(notebook: Path, file: Path | None, force: bool) -> None:
     """Show a notebook as the Python module that runs in production. None of it is executed.
+
+    What is left out of the module is said on stderr, cell by cell, with the reason.
 
     \b
     Examples:
@@ -26,9 +29,20 @@ def command(notebook: Path, file: Path | None, force: bool) -> None:
         raise click.UsageError(f"{str(notebook)!r} is a Python module already; give a notebook")
     if file is not None and file.exists() and not force:
         raise click.UsageError(f"{str(file)!r} exists; give --force to overwrite it")
-    text = read_source(notebook).text
+    source = read_source(notebook)
     if file is None:
-        output.hand_over(text.rstrip("\n"))
+        output.hand_over(source.text.rstrip("\n"))
     else:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(source.text, encoding="utf-8")
         output.note(f"wrote {file}")
+    _report(source)
+
+
+def _report(source: Source) -> None:
+    """Say what the module does not hold, and what may not mean what was meant."""
+    if source.left_out:
+        output.note(f"left out of it, {counted(len(source.left_out), 'thing')}:")
+    for each in source.left_out:
+        output.note(f"  {each}")
+    for each in source.warnings:
+        output.note(f"note: {each}", color="yellow")

@@ -100,20 +100,11 @@ def _watched(start: Callable[[], RunHandle]) -> RunResult:
         for each in threads:
             each.start()
         try:
-            return _result(handle)
+            return handle.wait()
         finally:
             signals.put(0)
             for each in threads:
                 each.join()
-
-
-def _result(handle: RunHandle) -> RunResult:
-    """What the run leaves. Waits in turns: a signal that comes just before a wait begins is only seen after it."""
-    while True:
-        try:
-            return handle.wait(0.1)
-        except TimeoutError:
-            continue
 
 
 @contextmanager

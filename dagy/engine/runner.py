@@ -67,7 +67,9 @@ class RunHandle:
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """The result, once the run has ended, however it did. `TimeoutError` after `timeout` seconds without an end."""
-        if not self._driver.done.wait(timeout):
+        if timeout is None:
+            _wait_for(self._driver)
+        elif not self._driver.done.wait(timeout):
             raise TimeoutError(f"run {self.run_id!r} has not ended within {timeout:g} s")
         return self._driver.result
 

@@ -1,19 +1,37 @@
-"""The live view of a run: one widget model, which the browser half (`run_view.js`) draws.
+"""The view of a run: one widget model, which the browser half draws.
 
-The widget class is made on first use, because its base costs a third of a second to load.
+The browser half is one module for the page, whose parts (`_PARTS`) are joined here in the order in which they build on
+each other, and one style sheet. The widget class is made on first use: its base costs a third of a second to load.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dagy.drawing import ICONS, PALETTE
 from dagy.errors import MissingExtraError
 
 _HERE = Path(__file__).parent
+_PARTS = (
+    "words.js",
+    "store.js",
+    "elements.js",
+    "graph.js",
+    "rows.js",
+    "tasks.js",
+    "timeline.js",
+    "log.js",
+    "panel.js",
+    "form.js",
+    "view.js",
+    "stills.js",
+    "run_view.js",
+)
 
 
 class RunView(Protocol):
@@ -42,11 +60,23 @@ def run_view(
     snapshot: Callable[[], Mapping[str, Any]],
     on_ready: Callable[[], object],
     on_cancel: Callable[[], object],
+    about: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    form: Sequence[Mapping[str, Any]] = (),
+    is_form: bool = False,
+    can_rerun: bool = False,
+    on_run: Callable[[Mapping[str, str]], object] = lambda _texts: None,
+    on_rerun: Callable[[str, Mapping[str, str] | None], object] = lambda _source, _texts: None,
 ) -> RunView:
     """A new view. `picture` is the graph as SVG; `snapshot` is asked whenever a page draws the view anew.
 
-    `on_ready` is called when a page wants a snapshot sent, `on_cancel` when the user presses Cancel; both maybe in
-    another thread, so they should only set a flag.
+    `about` holds for each task, in the order of the list, `{"name", "cell": {"id", "label", "number"} or None, "needs",
+    "mapped", "retries", "timeout"}`; `form` the flow's parameters as fields, each `{"name", "kind", "annotation",
+    "required", "value", "choices", "description", "secret"}`. With `is_form` the run has not been started, and the page
+    shows the form with a button that starts it; with `can_rerun` a run that has ended can be run again from the page.
+
+    `on_ready` is called when a page wants a snapshot sent, `on_cancel` when the user presses Cancel, `on_run` with the
+    parameters as texts when the user starts a run from the form, `on_rerun` with where to begin, "failed" or "start",
+    and the parameters, None to keep those of the run. All may be called in another thread, and should return at once.
     Raises `MissingExtraError` when widgets are not installed.
     """
     view: RunView = _view_class()(
@@ -58,6 +88,12 @@ def run_view(
         snapshot=snapshot,
         on_ready=on_ready,
         on_cancel=on_cancel,
+        about={task: dict(each) for task, each in about.items()},
+        form=[dict(each) for each in form],
+        is_form=is_form,
+        can_rerun=can_rerun,
+        on_run=on_run,
+        on_rerun=on_rerun,
     )
     return view
 
@@ -73,9 +109,10 @@ def _view_class() -> Any:
     class RunWidget(anywidget.AnyWidget):
         """The kernel sends deltas; a view that is drawn anew, after a reload for example, gets a snapshot made then."""
 
-        _esm = (_HERE / "run_view.js").read_text(encoding="utf-8")
-        _css = (_HERE / "run_view.css").read_text(encoding="utf-8")
+        _esm = page_module()
+        _css = page_style()
 
+        view_id = traitlets.Unicode("").tag(sync=True)  # tells this model from all others
         flow_name = traitlets.Unicode("").tag(sync=True)
         run_id = traitlets.Unicode("").tag(sync=True)
         picture = traitlets.Unicode("").tag(sync=True)  # the graph, as SVG
@@ -84,6 +121,10 @@ def _view_class() -> Any:
         kernel_id = traitlets.Unicode("").tag(sync=True)
         # Whether a cell waits for this run: only then may the page interrupt the kernel when a cancel is not answered.
         blocking = traitlets.Bool(False).tag(sync=True)
+        about = traitlets.Dict({}).tag(sync=True)
+        form = traitlets.List([]).tag(sync=True)
+        is_form = traitlets.Bool(False).tag(sync=True)
+        can_rerun = traitlets.Bool(False).tag(sync=True)
 
         def __init__(
             self,
@@ -91,16 +132,20 @@ def _view_class() -> Any:
             snapshot: Callable[[], Mapping[str, Any]],
             on_ready: Callable[[], object],
             on_cancel: Callable[[], object],
+            on_run: Callable[[Mapping[str, str]], object],
+            on_rerun: Callable[[str, Mapping[str, str] | None], object],
             **values: Any,
         ) -> None:
             self._make_snapshot = snapshot
             self._on_ready = on_ready
             self._on_cancel = on_cancel
+            self._on_run = on_run
+            self._on_rerun = on_rerun
             looks = {
                 state.value: {"icon": ICONS[state], "label": look.label, "sign": look.sign}
                 for state, look in PALETTE.items()
             }
-            super().__init__(looks=looks, snapshot=dict(snapshot()), **values)
+            super().__init__(view_id=os.urandom(8).hex(), looks=looks, snapshot=dict(snapshot()), **values)
             self.on_msg(self._on_message)
             _answer_where_asked(self.comm)
 
@@ -117,13 +162,38 @@ def _view_class() -> Any:
             self.layout.close()
 
         def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
-            if content.get("op") == "ready":
-                self._on_ready()
-            elif content.get("op") == "cancel":
-                self._on_cancel()
-                self.send({"op": "acknowledged"})
+            match content:
+                case {"op": "ready"}:
+                    self._on_ready()
+                case {"op": "cancel"}:
+                    self._on_cancel()
+                    self.send({"op": "acknowledged"})
+                case {"op": "run", "parameters": dict(texts)} if _are_texts(texts):
+                    self._on_run(texts)
+                case {"op": "rerun", "from": "failed" | "start" as source, "parameters": None}:
+                    self._on_rerun(source, None)
+                case {"op": "rerun", "from": "failed" | "start" as source, "parameters": dict(texts)} if _are_texts(
+                    texts
+                ):
+                    self._on_rerun(source, texts)
+                case _:
+                    pass  # not of this page
 
     return RunWidget
+
+
+def page_module() -> str:
+    """The browser half as the source of one ECMAScript module."""
+    return "\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS)
+
+
+def page_style() -> str:
+    """The browser half's style sheet."""
+    return (_HERE / "run_view.css").read_text(encoding="utf-8")
+
+
+def _are_texts(values: Mapping[object, object]) -> bool:
+    return all(isinstance(each, str) for pair in values.items() for each in pair)
 
 
 def _answer_where_asked(comm: Any) -> None:

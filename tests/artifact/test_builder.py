@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dagy.artifact.archive import read_manifest, write_artifact
-from dagy.artifact.builder import Artifact, build, folder_name
-from dagy.artifact.manifest import Manifest
+from dagy.artifact.builder import Artifact, build, folder_name, newest_artifact
+from dagy.artifact.manifest import CellEntry, Manifest
 from dagy.artifact.source import load_flow, read_source
 from dagy.artifact.unpacking import differences, unpacked_flow
 from dagy.errors import ArtifactError, SourceError
@@ -151,3 +151,27 @@ def test_a_python_or_a_package_of_another_version_is_told(artifact: Artifact) ->
     assert python.startswith("built for Python 3.1, and this is")
     assert missing == "built with no-such-dist==1, which is not installed; pip install no-such-dist==1"
     assert older.startswith("built with pytest==0.1, and ")
+
+
+def test_the_newest_artifact_of_a_flow_is_found_below_a_folder(
+    artifact: Artifact, flow_file: Path, tmp_path: Path
+) -> None:
+    assert newest_artifact("etl", tmp_path / "dist") == artifact
+    assert newest_artifact("other", tmp_path / "dist") is None
+    helper = flow_file.with_name("rows_of_etl.py")
+    helper.write_text(helper.read_text().replace("2 *", "3 *"))
+    source = read_source(flow_file)
+    newer = build(source, load_flow(source), tmp_path / "dist")
+    os.utime(artifact.path, (1_000_000_000, 1_000_000_000))
+    assert newest_artifact("etl", tmp_path / "dist") == newer
+
+
+def test_the_cells_of_a_notebook_are_in_the_manifest_and_leave_the_build_id(
+    artifact: Artifact, flow_file: Path, tmp_path: Path
+) -> None:
+    source = replace(read_source(flow_file), cells=(CellEntry.of("a1", "x = 1", ["x"]),))
+    again = build(source, load_flow(source), tmp_path / "dist")
+    assert read_manifest(again.path).cells == source.cells
+    assert again.path == artifact.path
+    first = again.path.read_bytes()
+    assert build(source, load_flow(source), tmp_path / "dist").path.read_bytes() == first

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dagy.artifact.manifest import FileEntry, Manifest
+from dagy.artifact.manifest import CellEntry, FileEntry, Manifest
 from dagy.errors import ArtifactError
 from dagy.spec import Constant, FlowSpec, FromTask, TaskSpec
 
@@ -32,6 +32,23 @@ MANIFEST = Manifest(
 
 def test_a_manifest_comes_back_from_its_json() -> None:
     assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
+
+
+CELLS = (CellEntry.of("a1", "x = 1", {"x"}), CellEntry.of("b2", "def f(): ...", ["f"]))
+
+
+def test_the_cells_come_back_and_do_not_change_the_code_hash() -> None:
+    manifest = replace(MANIFEST, cells=CELLS)
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest.code_hash == MANIFEST.code_hash
+    assert CELLS[0].sha256 != CELLS[1].sha256 == CellEntry.of("z", "def f(): ...").sha256
+
+
+def test_a_manifest_from_before_there_were_cells_is_read_and_written_as_it_was() -> None:
+    old = replace(MANIFEST, schema_version=1)
+    assert "cells" not in json.loads(old.to_json())
+    assert Manifest.from_json(old.to_json()) == old
+    assert old.code_hash != MANIFEST.code_hash
 
 
 def test_the_build_id_is_the_beginning_of_the_code_hash() -> None:
@@ -74,7 +91,7 @@ ENTRIES = [{"path": "etl.py", "size": 3, "sha256": "a" * 64}, {"path": "rows.py"
         ("[" * 100_000, "not JSON|broken"),
         (b"\xff\xfe{}", "not JSON"),
         ('{"a": 1, "a": 2}', "'a' is there twice"),
-        (edited(schema_version=2), "schema_version is 2, and this Dagy reads 1; upgrade dagy"),
+        (edited(schema_version=3), "schema_version is 3, and this Dagy reads 2; upgrade dagy"),
         (edited(schema_version=0), "schema_version"),
         (edited(schema_version="1"), "schema_version"),
         (edited(extra=1), "extra"),
@@ -97,6 +114,9 @@ ENTRIES = [{"path": "etl.py", "size": 3, "sha256": "a" * 64}, {"path": "rows.py"
         (edited(files=[ENTRIES[0] | {"mode": 7}]), "mode"),
         (edited(files=ENTRIES[::-1]), "not in order"),
         (edited(files=[ENTRIES[0], ENTRIES[0]]), "listed twice"),
+        (edited(cells=[{"id": "a", "sha256": "b", "names": []}]), "cell 'a' has no id or no proper SHA-256"),
+        (edited(cells=[{"id": "a", "sha256": "b" * 64, "names": []}] * 2), "lists a cell twice"),
+        (edited(cells=[{"id": "a", "sha256": "b" * 64, "names": [], "x": 1}]), "cells"),
         (edited(spec={"name": "etl", "colour": "red"}), "spec is broken"),
     ],
 )

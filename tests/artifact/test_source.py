@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dagy.artifact.manifest import CellEntry
 from dagy.artifact.source import (
     MissingSourceError,
     SeveralFlowsError,
@@ -19,11 +20,12 @@ from dagy.artifact.source import (
     Target,
     encode_python,
     load_flow,
+    load_module,
     module_name,
     parse_target,
     read_source,
 )
-from dagy.errors import NotebookError, SourceError, UnknownFlowError
+from dagy.errors import CodeFailedError, NotebookError, SourceError, UnknownFlowError
 
 ONE = "from dagy import flow\n@flow\ndef {name}():\n    pass\n"
 
@@ -117,6 +119,21 @@ def test_another_suffix_is_read_by_its_entry_point(write: Callable[..., Path]) -
     flow = load_flow(source)
     assert source.text.startswith("# cell\n")
     assert inspect.getsource(flow.function) == "@flow\ndef etl():\n    pass\n"
+
+
+@pytest.mark.usefixtures("cells_reader")
+def test_a_reader_may_tell_of_cells_and_of_what_it_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
+    with (tmp_path / "site" / "cells_reader.py").open("a") as file:
+        file.write(
+            "from dagy.artifact import CellEntry, Reading\n"
+            "def read(path, roots='flows'):\n"
+            "    return Reading(roots, (CellEntry.of('a', 'x'),), ('cell 2: a plot',), ('a warning',))\n"
+        )
+    source = read_source(write("book.cells", ""))
+    assert (source.text, source.cells, source.left_out, source.warnings) == (
+        "flows", (CellEntry.of("a", "x"),), ("cell 2: a plot",), ("a warning",)
+    )  # fmt: skip
+    assert read_source(source.path, roots="tasks").text == "tasks"
 
 
 @pytest.mark.usefixtures("cells_reader")
@@ -215,3 +232,34 @@ def test_a_traceback_shows_the_text_that_ran_even_when_the_file_changed(write: C
 def test_a_file_named_as_a_module_in_use_is_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(SourceError, match="'pytest', which is in use; rename the file"):
         load_flow(read_source(write("pytest.py", ONE.format(name="etl"))))
+
+
+PARTS = (
+    "from __future__ import annotations\n\n\n# cell a1\ndef late(x: NotThere):\n    return 1 / x\n\n\n"
+    'TEXT = """\n# cell no\n"""\n\n# cell b2\ndef caller(x):\n    return late(x)\n'
+)
+
+
+def test_tracebacks_of_a_loaded_module_name_the_cell_and_show_its_line(tmp_path: Path) -> None:
+    module = load_module(Source(tmp_path / "book.ipynb", "book", PARTS), called="book_1")
+    assert module.TEXT == "\n# cell no\n"
+    assert sys.modules["book_1"] is module
+    with pytest.raises(ZeroDivisionError) as caught:
+        module.caller(0)
+    frames = [(each.filename, each.lineno, each.line) for each in traceback.extract_tb(caught.value.__traceback__)][1:]
+    assert frames == [
+        (f"{tmp_path / 'book.ipynb'}, cell b2", 2, "return late(x)"),
+        (f"{tmp_path / 'book.ipynb'}, cell a1", 2, "return 1 / x"),
+    ]
+    assert inspect.getsource(module.caller) == "def caller(x):\n    return late(x)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [("# cell a\nx = 1\n# cell b\nx = 1 / 0\n", "book.ipynb, cell b, line 1: could not be loaded"),
+     ("x = (\n", "book.ipynb, line 1: SyntaxError")],
+)  # fmt: skip
+def test_a_module_that_fails_is_not_kept_and_says_where(tmp_path: Path, text: str, where: str) -> None:
+    with pytest.raises(CodeFailedError, match=where):
+        load_module(Source(tmp_path / "book.ipynb", "book", text), called="book_2")
+    assert "book_2" not in sys.modules

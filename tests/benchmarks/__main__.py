@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from . import engine, payloads, pictures, processes, scale, startup
+from . import engine, exports, notebook, payloads, pictures, processes, scale, startup, views
 from .measuring import Effort, Row
 from .peers.environments import PEERS
 from .peers.table import table
@@ -46,6 +46,11 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "payload-memory": payloads.peaks,
     "imports": startup.imports,
     "pictures": pictures.pictures,
+    "exports": exports.exports,
+    "view-cost": notebook.view_cost,
+    "view-lag": notebook.view_lag,
+    "captured": notebook.captured,
+    "views": views.views,
 }
 _HEADS = ("what", "value", "limit", "ratio", "quartiles", "by CPU", "to reach", "met")
 

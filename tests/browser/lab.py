@@ -243,6 +243,10 @@ class Browser:
         page.use_theme(theme)
         return page
 
+    def new_page(self) -> Page:
+        """An empty page, which may ask this machine only."""
+        return self._context.new_page()
+
     def open_file(self, path: Path) -> Page:
         """A saved page, such as an exported notebook, from the disk."""
         page = self._context.new_page()

@@ -45,8 +45,14 @@ def node(page: NotebookPage, cell: int, task: str, state: str) -> Locator:
     return page.output(cell).locator(f'.dagy-picture .dagy-node[data-task="{task}"][data-state="{state}"]')
 
 
+def row(page: NotebookPage, cell: int, task: str) -> Locator:
+    """The task's row in the list."""
+    return page.output(cell).locator(f'.dagy-tasks .dagy-row[data-task="{task}"]')
+
+
 def panel(page: NotebookPage, cell: int, task: str) -> Locator:
-    return page.output(cell).locator(f'.dagy-task[data-task="{task}"]')
+    """The task's panel, once it is open."""
+    return page.output(cell).locator(f'.dagy-panel[data-task="{task}"]')
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -92,7 +98,7 @@ def test_states_change_while_it_runs_and_each_task_has_its_own_output(
 
     node(page, 4, "waiting", "RUNNING").click()
     expect(panel(page, 4, "waiting").locator(".dagy-log")).to_have_text("waiting for the gate\n")
-    panel(page, 4, "first").locator("summary").click()
+    row(page, 4, "first").click()
     expect(panel(page, 4, "first").locator(".dagy-log")).to_have_text("hello from <b>first</b>\n")
     expect(page.output(4).get_by_role("progressbar")).to_have_attribute("aria-valuenow", "1")
     page.screenshot(SCREENSHOTS / f"{screenshot_name}-live.png", cell=4)
@@ -132,7 +138,7 @@ def download(page=0):
     fetching = node(page, 4, "fetch", "RUNNING")
     expect(fetching).to_contain_text("fetch[…]")
     expect(fetching.locator(".dagy-detail")).to_have_text("5 of 10, 1 failed")
-    bar = panel(page, 4, "download").locator(".dagy-task-line")
+    bar = row(page, 4, "download").locator(".dagy-task-line")
     expect(bar).to_have_text("50 % |█████     |")
     fetching.click()
     expect(panel(page, 4, "fetch").locator(".dagy-error")).to_contain_text("item 3: Traceback")

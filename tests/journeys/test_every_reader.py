@@ -15,6 +15,9 @@ import nbclient
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter, LatexExporter
+
+from ..browser.lab import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -174,6 +177,77 @@ def test_nbconvert(tmp_path: Path) -> None:
     assert "2 completed" in page
     assert "<b>displayed</b>" in page
     assert "widget-view" not in page
+
+
+def executed(path: Path) -> Path:
+    """The notebook with its outputs, as nbclient leaves it."""
+    notebook = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    nbformat.write(notebook, path)
+    return path
+
+
+WITHOUT_PROSE = {name: source for name, source in CELLS.items() if name != "value"}
+
+
+def test_a_run_notebook_converts_to_latex(tmp_path: Path) -> None:
+    # No output is a drawing of its own, for which LaTeX would need a program beside it.
+    executed(write_notebook(tmp_path / "small.ipynb", WITHOUT_PROSE))
+    page, _ = LatexExporter().from_filename(str(tmp_path / "small.ipynb"))
+    assert "2 tasks, 2 completed" in page
+    assert "speak" in page
+
+
+@pytest.mark.browser
+def test_a_run_notebook_converts_to_a_pdf_in_which_the_run_is_told(tmp_path: Path) -> None:
+    executed(write_notebook(tmp_path / "small.ipynb", CELLS))
+    markup, _ = HTMLExporter().from_filename(str(tmp_path / "small.ipynb"))
+    (tmp_path / "small.html").write_text(markup, "utf-8")
+    with Browser() as browser:
+        page = browser.open_file(tmp_path / "small.html")
+        page.emulate_media(media="print")
+        pictures = page.locator("img[src^='data:image/svg+xml']")
+        assert pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 0)") == [True, True]
+        assert "2 tasks: 2 completed" in page.locator("body").inner_text()
+        assert page.pdf().startswith(b"%PDF-")
+
+
+def test_a_kernel_without_the_widgets_package_gives_the_same_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "small.ipynb"))
+    block = "import sys\nsys.modules['anywidget'] = sys.modules['ipywidgets'] = None\n"
+    path = executed(
+        write_notebook(tmp_path / "small.ipynb", {**CELLS, "load-ext": block + CELLS["load-ext"]}),
+    )
+    outputs = outputs_of(path)
+    told = "".join(each.get("text", "") for name in ("load-ext", "run") for each in outputs[name])
+    assert "Traceback" not in told
+    outputs["run"] = [each for each in outputs["run"] if each["output_type"] != "stream"]
+    check_outputs({**outputs, "load-ext": []})
+
+
+MANY = {
+    "load-ext": "%load_ext dagy_nb\nfrom dagy import flow, task",
+    "flow": (
+        "@task\ndef step(number: int, *before: int) -> int:\n    return number\n\n"
+        "@flow\ndef many():\n"
+        "    rows = [step(number) for number in range(10)]\n"
+        "    for row in range(9):\n"
+        "        rows = [step(number, rows[number], rows[(number + 1) % 10]) for number in range(10)]\n"
+        "    return rows"
+    ),
+    "run": "run = %dagy_run many",
+}
+
+
+def test_a_still_of_a_hundred_tasks_is_light(tmp_path: Path) -> None:
+    path = executed(write_notebook(tmp_path / "many.ipynb", MANY))
+    (still,) = outputs_of(path)["run"]
+    page = text(still, "text/html")
+    assert "100 tasks: 100 completed" in page
+    assert len(json.dumps(page).encode()) < 150_000
+    assert not re.search(r"<script|<link|<style|https?://(?!www\.w3\.org)|url\(|@import", page)
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", "[]"), ("0", "['anywidget']")])

@@ -1,14 +1,22 @@
-"""The notebooks in notebooks/, as a reader finds them and as a reader runs them."""
+"""The notebooks in notebooks/ and in tests/notebooks/, as a reader finds them and as a reader uses them.
+
+A notebook is tested by being there: it runs in a kernel and from the command line, becomes a module that gives the same
+results in a process that knows no notebook, is drawn, and is built twice into the same bytes.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +24,17 @@ import nbclient
 import nbformat
 import pytest
 
+from dagy.cli import app
+from dagy.cli.app import ExitCode
+from dagy_nb.export import export_module
+from dagy_nb.names import identifier
+from dagy_nb.notebook_file import notebook_cells
+
 pytestmark = pytest.mark.program
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+OTHER_STYLES = sorted((ROOT / "tests" / "notebooks").glob("*.ipynb"))
 QUICKSTART_TASKS = ("raw", "checked", "clean", "body", "diet", "features", "model", "summary", "chart")
 MODEL = "{'accuracy': 0.99, 'tested': 99, 'trained': 231}"
 
@@ -51,7 +66,7 @@ def test_the_data_is_the_file_that_its_readme_describes() -> None:
     assert digest in (data / "README.md").read_text("utf-8")
 
 
-# As a reader runs them: each notebook once, in a kernel of its own, in a copy of the folder.
+# As a reader runs them: in a kernel of its own, in a copy of the folder.
 
 
 @pytest.fixture
@@ -118,9 +133,163 @@ def test_the_web_scraper_runs_against_its_own_site(folder: Path) -> None:
     assert "COMPLETED" in text(outputs["run-live"], "text/plain")
 
 
-def run(path: Path) -> dict[str, list[Output]]:
-    """Every code cell's outputs by the cell's id, after the notebook at `path` ran from top to bottom."""
+# As a reader uses them: every notebook, in each way there is. One that needs what only a test has is named here.
+
+NEEDS_SITE = {"02_web_scraper.ipynb"}
+
+# What the flows of a notebook give, told the same way in a kernel and in a process that knows none.
+TELL = """
+def told(value):
+    import collections.abc, json
+    if hasattr(value, "to_csv"):
+        return value.to_csv()
+    if hasattr(value, "savefig"):
+        return [axes.get_title() for axes in value.axes]
+    if isinstance(value, collections.abc.Mapping):
+        return {str(key): told(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [told(each) for each in value]
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+"""
+
+MODULE = """
+import importlib, json, sys, dagy
+module = importlib.import_module(sys.argv[1])
+flows = [each for each in vars(module).values() if isinstance(each, dagy.Flow)]
+print(json.dumps({each.name: told(each.run_local(**json.loads(sys.argv[2])).value) for each in flows}))
+print(json.dumps(sorted({"IPython", "dagy_nb", "ipykernel"} & set(sys.modules))))
+"""
+
+KERNEL = """
+import json, dagy_nb
+print(json.dumps([told(dagy_nb.run(name, **PARAMETERS).wait().value) for name in NAMES]))
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The address of a web site of one page."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<title>Antarctic news</title>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(params=[*NOTEBOOKS, *OTHER_STYLES], ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A notebook, in a copy of its folder, which is the working directory."""
+    found: Path = folder.parent / request.param.parent.name / request.param.name
+    if not found.exists():
+        shutil.copytree(request.param.parent, found.parent, dirs_exist_ok=True)
+    monkeypatch.chdir(found.parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, found.stem, raising=False)
+    return found
+
+
+@pytest.fixture
+def parameters(path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """What the notebook's flows are run with."""
+    return {"url": request.getfixturevalue("site")} if path.name in NEEDS_SITE else {}
+
+
+@pytest.mark.kernel
+@pytest.mark.timeout(300)
+def test_the_exported_module_gives_what_the_notebook_gives(path: Path, parameters: dict[str, str]) -> None:
+    assert dagy("export", path.name, "-o", "exported.py") == ExitCode.SUCCESS
+    done = subprocess.run(
+        [sys.executable, "-c", TELL + MODULE, "exported", json.dumps(parameters)],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results, notebook_modules = map(json.loads, done.stdout.splitlines()[-2:])
+    imports_ipython = "from IPython" in Path("exported.py").read_text("utf-8")  # as a task's own code may
+    assert notebook_modules == (["IPython"] if imports_ipython else [])
+
+    # Of several flows each by its name; the only one has none where nobody told the kernel how its notebook is called.
+    names = [*results] if len(results) > 1 else [None]
+    last = TELL + KERNEL.replace("NAMES", repr(names)).replace("PARAMETERS", repr(parameters))
+    outputs = run(path, last=last)
+    assert json.loads(text(outputs["last"], "stdout").splitlines()[-1]) == [*results.values()]
+    assert "widget-view" not in str(outputs)
+
+
+@pytest.mark.timeout(300)
+def test_it_runs_from_the_command_line(path: Path, parameters: dict[str, str]) -> None:
+    given = [word for name, value in parameters.items() for word in ("--param", f"{name}={value}")]
+    for target in targets(path):
+        done = subprocess.run(
+            [sys.executable, "-m", "dagy", "run", target, *given],
+            cwd=path.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == ExitCode.SUCCESS, done.stderr
+        assert "COMPLETED" in done.stdout
+
+
+def test_it_is_drawn_and_built_twice_into_the_same_bytes(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for target in targets(path):
+        for form in ("text", "svg", "dot"):
+            assert dagy("draw", target, "--format", form) == ExitCode.SUCCESS
+        drawn = capsys.readouterr()
+        assert "</svg>" in drawn.out
+        assert drawn.err == ""
+        for folder in ("one", "two"):
+            assert dagy("build", target, "--output-dir", folder) == ExitCode.SUCCESS
+        (one,), (two,) = ([*Path(folder).rglob("artifact.zip")] for folder in ("one", "two"))
+        assert one.relative_to("one") == two.relative_to("two")
+        assert one.read_bytes() == two.read_bytes()
+        shutil.rmtree("one")
+        shutil.rmtree("two")
+
+
+@pytest.mark.kernel
+@pytest.mark.timeout(300)
+def test_papermill_gives_the_parameters_cell_other_values(folder: Path) -> None:
+    source = shutil.copy(ROOT / "tests" / "notebooks" / "papermill_parameters.ipynb", folder)
+    given = [sys.executable, "-m", "papermill", "--no-progress-bar", "-p", "years", "20", source, "out.ipynb"]
+    done = subprocess.run(given, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = nbformat.read(folder / "out.ipynb", as_version=4).cells
+    (outcome,) = [cell.outputs for cell in cells if cell.id == "outcome"]
+    assert ast.literal_eval(text(outcome, "text/plain"))["doubled after"] == 18
+
+
+def targets(path: Path) -> list[str]:
+    """`FILE:FLOW` for each flow of the notebook, and `FILE` alone where there is one."""
+    cells = notebook_cells(path)
+    flows = export_module(cells, name=identifier(path.stem, default="notebook"), source_name=path.name).flows
+    return [f"{path.name}:{name}" for name in flows] if len(flows) > 1 else [path.name]
+
+
+def dagy(*words: str) -> ExitCode:
+    """How a command ends, run in this process."""
+    return app.run(words)
+
+
+def run(path: Path, *, last: str = "") -> dict[str, list[Output]]:
+    """Every code cell's outputs by the cell's id, after the notebook at `path` ran from top to bottom.
+
+    `last` is the text of one more cell, called "last".
+    """
     notebook = nbformat.read(path, as_version=4)
+    if last:
+        notebook.cells.append(nbformat.v4.new_code_cell(last, id="last"))
     client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
     client.execute()
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}

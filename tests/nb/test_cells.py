@@ -1,3 +1,6 @@
+from pathlib import Path
+from time import process_time
+
 import pytest
 
 from dagy.errors import DefinitionError
@@ -26,9 +29,10 @@ def test_statements_keep_the_lines_of_the_cell_as_the_user_sees_it() -> None:
 
 
 def test_a_statement_has_its_comments_and_its_text() -> None:
-    _, second = read("a = 1\n\n# one\n\n# two\n# three\nb = (1,\n  2)  # four\n").statements
+    _, second = read("a = 1\n\n# one\n\n# two\n# three\nb = (1,\n  2)  # four\n# five").statements
 
-    assert second.comments == "# two\n# three\n"
+    assert second.comments == "# one\n\n# two\n# three\n"
+    assert second.text == "# one\n\n# two\n# three\nb = (1,\n  2)  # four\n# five\n"
     assert second.source == "b = (1,\n  2)  # four"
     assert second.above == ("", "# one", "", "# two", "# three")
 
@@ -183,12 +187,12 @@ def test_await_at_the_top_makes_the_task_async() -> None:
         ("@task\ndef f(): ...", "cell 3, line 2: the function 'f' has @task in a %%dagy_task cell"),
         ("@dagy.task(retries=2)\ndef f(): ...", "cell 3, line 2: the function 'f' has @task in a %%dagy_task cell"),
         ("from math import *\nx = pi", "cell 3, line 2: `from math import *` hides which names the task uses"),
-        ("x = 1\nreturn x", "cell 3, line 3: `return` outside a function"),
+        ("x = 1\nreturn x", "cell 3, line 3: the task returns a value, which has no name yet; write %%dagy_task NAME"),
         ("x = 1\nif x:\n    yield x", "cell 3, line 4: `yield` outside a function"),
         ("x = 1\n\ndef f():\n    global y", "cell 3, line 5: `global y` does not reach other tasks"),
         ("files = !ls", "cell 3, line 2: `files = !ls` needs IPython and can't be part of a task"),
         ("x = 1\n%matplotlib inline", "cell 3, line 3: `%matplotlib inline` needs IPython"),
-        ("def f():\n    !ls", "cell 3, line 2: `def f():` needs IPython"),
+        ("def f():\n    !ls", "cell 3, line 3: `!ls` needs IPython"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused_with_the_way_out(body: str, message: str) -> None:
@@ -218,3 +222,80 @@ def test_only_the_right_directive_makes_a_task_or_a_flow() -> None:
         task_cell(read("x = 1"))
     with pytest.raises(DefinitionError, match="not a flow cell"):
         flow_cell(read("%%dagy_task\nx = 1"))
+
+
+# -- bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["", "%%dagy_task t\n", "#| dagy_export\n"])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = '\0'", "line {line}: \"x = '\\x00'\" holds a character that no Python file can hold"),
+        ("x = '\ud800'", "line {line}: \"x = '\\ud800'\" holds a character"),
+        ("\ufeffx = 1", "line {line}: invalid non-printable character U+FEFF"),
+        ("x = " + "-" * 100_000 + "1", " can't be read: its code is nested too deeply"),
+        ("x = " + "(" * 300 + "1" + ")" * 300, "too many nested parentheses"),
+        ("x = " + " + ".join(["1"] * 3000), " can't be read: its code is nested too deeply"),
+        ("x = a" + ".b" * 5000, " can't be read: its code is nested too deeply"),
+        ("x = '''abc", "line {line}: unterminated triple-quoted string"),
+        ("if x:\n\ty = 1\n        z = 2", "inconsistent use of tabs and spaces"),
+        ("cd ..", "line {line}: invalid syntax: 'cd ..'"),
+        ("print 'x'", "line {line}: Missing parentheses"),
+    ],
+)
+def test_what_python_cannot_read_is_refused_with_its_line(head: str, source: str, message: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        read(head + source)
+
+    assert str(caught.value).startswith("cell 3")
+    assert message.format(line=2 if head else 1) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("x = 1\r\ny = '''a\r\nb'''\r\nz = 2", [1, 2, 4]),
+        ("x = 1\ry = 2", [1, 2]),
+        ("\x0cx = 1\n\x0c\ny = 2", [1, 3]),
+        ("x = '\x0b\u2028'\ny = 1", [1, 2]),
+        ("if 1:\n\tx = 1\ny = 2", [1, 3]),
+        ("    x = 1\n    y = 2", [1, 2]),
+        (">>> x = 1\n>>> y = 2", [1, 2]),
+        ("# only\n# comments", []),
+        (" \n\t\n", []),
+    ],
+)
+def test_odd_line_ends_and_blanks_are_read_as_python_and_ipython_read_them(source: str, lines: list[int]) -> None:
+    assert [each.line for each in read(source).statements] == lines
+
+
+def test_nothing_runs_when_a_cell_is_read(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    for source in (
+        f"open({str(mark)!r}, 'w')",
+        f"!touch {mark}",
+        f"%%bash\ntouch {mark}",
+        f"%%dagy_task t\n!touch {mark}",
+    ):
+        read(source)
+
+    assert not mark.exists()
+
+
+def test_a_cell_of_four_thousand_lines_is_read_in_a_moment() -> None:
+    start = process_time()
+    found = task("\n".join(f"x{number} = {number}" for number in range(4_000)))
+
+    assert len(found.bound) == 4_000
+    assert process_time() - start < 3
+
+
+def test_a_cell_that_asks_to_be_exported_stays_an_ordinary_one() -> None:
+    assert read("#| dagy_export\nx = 1").is_ordinary
+    assert read("x = 1").is_ordinary
+    assert not read("%%dagy_task\nx = 1").is_ordinary
+
+
+def test_a_flow_of_statements_may_return() -> None:
+    assert flow("%%dagy_flow\nrows = load()\nreturn rows").returns

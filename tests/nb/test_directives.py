@@ -2,10 +2,12 @@ import pytest
 
 from dagy.errors import DefinitionError
 from dagy_nb.directives import (
+    ExportDirective,
     FlowDirective,
     TaskDirective,
     find_directive,
     flow_help,
+    option_names,
     parse_flow,
     parse_task,
     task_help,
@@ -113,3 +115,33 @@ def test_blank_lines_may_stand_above_the_directive() -> None:
 )
 def test_other_cells_have_no_directive(source: str) -> None:
     assert find_directive(source) is None
+
+
+def test_a_semicolon_at_the_end_only_silences_the_output() -> None:
+    assert parse_task("load --retries 2 ;") == TaskDirective("load", {"retries": 2})
+    assert parse_task("load;") == TaskDirective("load")
+
+
+@pytest.mark.parametrize("line", ["#| dagy_export", "#|dagy_export", "#| dagy_export  # a helper"])
+def test_a_cell_can_ask_to_be_exported(line: str) -> None:
+    assert find_directive(f"\n{line}\nx = 1") == (ExportDirective(), 1)
+
+
+@pytest.mark.parametrize("line", ["%dagy_export flow.py", "%%dagy_export", "#| dagy_exports", "# dagy_export"])
+def test_only_the_comment_spelling_asks_for_the_export_of_a_cell(line: str) -> None:
+    assert find_directive(f"{line}\nx = 1") is None
+
+
+def test_a_cell_that_asks_to_be_exported_gives_nothing_else() -> None:
+    with pytest.raises(DefinitionError, match=r"#\| dagy_export takes nothing else, and can't place 'flow\.py'"):
+        find_directive("#| dagy_export flow.py")
+
+
+def test_the_options_can_be_listed() -> None:
+    assert option_names("task")[:2] == ("--retries", "--retry-delay")
+    assert set(option_names("flow")) - set(option_names("task")) == {"--version"}
+
+
+@pytest.mark.parametrize("source", ["\x0c\n%%dagy_task t", "\r%%dagy_task t", "\r\n%%dagy_task t", "\u2028"])
+def test_lines_are_counted_as_python_counts_them(source: str) -> None:
+    assert [index for _, index in filter(None, [find_directive(source)])] == [1] * ("task" in source)

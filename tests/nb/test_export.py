@@ -12,9 +12,10 @@ import pytest
 
 from dagy.errors import ExportError
 from dagy_nb.cells import Cell
-from dagy_nb.export import Export, export_module, read_notebook
+from dagy_nb.export import Export, export_module
 from dagy_nb.following import follow
 from dagy_nb.pieces import LeftOut, take_apart
+from dagy_nb.reading import read_notebook
 
 
 def export(*sources: str, name: str = "etl", ids: bool = False) -> Export:
@@ -165,6 +166,107 @@ def test_the_module_runs_as_a_program_without_ipython(tmp_path: Path) -> None:
 
 def test_a_flow_with_a_required_parameter_is_not_run_by_the_program() -> None:
     assert "__main__" not in export("%%dagy_task\ndef load(path): return path").text
+
+
+# -- cells that ask to be exported ------------------------------------------------------------
+
+
+def test_a_cell_that_asks_for_it_is_exported_whole() -> None:
+    helper = (
+        "#| dagy_export\n%matplotlib inline\n# for whoever imports this module\nimport json\n\nNAMES = ['a']\n\n"
+        "def shown(x):\n    # as text\n    return json.dumps(x)\n\nNAMES.append('b')\n# the end"
+    )
+    done = export(helper, "%%dagy_task\nx = 1", ids=True)
+
+    assert "# cell id-1\n" in done.text
+    for kept in ("# for whoever imports", "# as text", "# the end", "import json"):
+        assert kept in done.text
+    assert module(done.text).NAMES == ["a", "b"]
+    assert module(done.text).shown([1]) == "[1]"
+    assert done.left_out == (LeftOut("cell 1", "`%matplotlib inline` needs IPython"),)
+    assert "shown" not in export(helper.partition("\n")[2], "%%dagy_task\nx = 1").text
+
+
+def test_what_such_a_cell_needs_comes_along_or_is_refused() -> None:
+    assert "LIMIT = 2" in export("LIMIT = 2", "#| dagy_export\nHIGH = LIMIT * 2", "%%dagy_task\nx = 1").text
+    assert "reads 'LIMT'" in problems("#| dagy_export\nHIGH = LIMT", "%%dagy_task\nx = 1")
+
+
+# -- what the module is made of ---------------------------------------------------------------
+
+
+def test_an_export_names_its_tasks_and_the_cells_whose_code_it_holds() -> None:
+    done = export("LIMIT = 2\nOTHER = 3", "x0 = 1", "%%dagy_task\ndef load(): return LIMIT", ids=True)
+
+    assert (done.flows, done.tasks) == (("etl",), ("load",))
+    assert [(each.id, each.names) for each in done.cells] == [("id-1", ("LIMIT",)), ("id-3", ("load",))]
+    assert not export("%%dagy_task\nx = 1").cells
+
+
+def test_with_tasks_as_roots_every_task_is_there_and_no_flow_needs_to_be() -> None:
+    cells = [
+        Cell("", source, f"cell {number}")
+        for number, source in enumerate(
+            ["from dagy import task", "K = 2", "@task\ndef plain(x): return x * K", "%%dagy_task\nx = K", "y = 5"], 1
+        )
+    ]
+    done = export_module(cells, name="etl", roots="tasks")
+
+    assert (done.flows, done.tasks) == ((), ("plain", "x"))
+    assert module(done.text).plain.function(3) == 6
+    assert "y = 5" not in done.text
+
+
+def test_magics_of_our_own_are_not_worth_a_line_of_the_report() -> None:
+    done = export("%load_ext dagy_nb", "%reload_ext dagy_nb\n%dagy_check", "%%dagy_task\nx = 1", "run = %dagy_run")
+
+    assert done.left_out == ()
+    assert "'run' comes from `run = %dagy_run`" in problems("run = %dagy_run", "%%dagy_task\nx = run")
+
+
+def test_comments_stay_wherever_they_stand() -> None:
+    text = export(
+        "# about it all\n\n# about the limit\nLIMIT = [\n    1,  # the first\n    # the second\n    2,\n]\n# after it",
+        "%%dagy_task t\n# one\n\n# two\nx = LIMIT; y = x  # both\nif y:\n    # inside\n    y = 1\n# last",
+    ).text
+
+    for kept in (
+        "about it all",
+        "about the limit",
+        "the first",
+        "the second",
+        "after it",
+        "one",
+        "two",
+        "both",
+        "inside",
+    ):
+        assert f"# {kept}\n" in text
+    assert "    # last\n    return" in text
+
+
+def test_the_same_cells_give_the_same_bytes_with_ids_and_without() -> None:
+    assert export(*NOTEBOOK, ids=True) == export(*NOTEBOOK, ids=True)
+    assert "# cell" not in export(*NOTEBOOK).text
+
+
+def test_a_flow_of_statements_with_the_name_of_a_task_does_not_hide_it() -> None:
+    sources = ("%%dagy_task etl\nx = 3", "%%dagy_flow etl\nresult = etl()\nresult")
+
+    assert export(*sources).flows == ("etl_flow",)
+    assert value(*sources) == 3
+
+
+def test_a_change_through_another_name_comes_along_too() -> None:
+    assert value("TABLE = {}", "other = TABLE\nother['a'] = 1", "%%dagy_task\nx = len(TABLE)") == 1
+    assert "changes 'rows' between the task 'a'" in problems(
+        "%%dagy_task a\nrows = [1]", "other = rows\nother.append(2)", "%%dagy_task b\nn = len(rows)"
+    )
+
+
+def test_what_no_compiler_takes_is_refused_before_it_is_written() -> None:
+    assert "cell 1, line 3: 'break' outside loop" in problems("%%dagy_task\nx = 1\nbreak")
+    assert "no binding for nonlocal 'y' found" in problems("%%dagy_task\nx = 1\nnonlocal y")
 
 
 # -- which flow -------------------------------------------------------------------------------
@@ -388,6 +490,19 @@ def test_showing_a_value_inside_a_task_is_left_out() -> None:
         ),
         ("cell 1, line 2: duplicate argument 'a' in function definition", ("\ndef f(a, a): ...",)),
         ("cell 1: %%dagy_task has no option '--retires'", ("%%dagy_task --retires 1\nx = 1",)),
+        (
+            "cell 1, line 1: `if __name__ == '__main__':` asks for `__name__`, which is '__main__' in the notebook",
+            ("if __name__ == '__main__':\n    N = 1", "%%dagy_task\nx = N"),
+        ),
+        ("cell 1, line 2: task 'x' asks for `__name__`", ("%%dagy_task\nx = __name__ == '__main__'",)),
+        (
+            "cell 3: `total = len(x)` needs 'x', which exists only when task 'x' (cell 2) has run",
+            ("x = [1]", "%%dagy_task\nx = x + [2]", "total = len(x)", "%%dagy_task\ny = total"),
+        ),
+        (
+            "function 'f' reads 'n', which cell 2 binds again as a task: task 'y' would see the old value",
+            ("n = 1\ndef f(): return n", "%%dagy_task\nn = 2", "%%dagy_task\ny = f() + n"),
+        ),
         ("both define the task 'a'", ("%%dagy_task a\nx = 1", "%%dagy_task a\ny = 1")),
     ],
 )
@@ -418,8 +533,9 @@ def saved(folder: Path, content: object, name: str = "01_quick-start.ipynb") -> 
 def test_a_notebook_file_becomes_a_module_with_a_flow_named_after_it(tmp_path: Path) -> None:
     path = saved(tmp_path, notebook("%%dagy_task\nx = 40", "%%dagy_task\ny = x + 2"))
 
-    assert module(read_notebook(path)).quick_start.run_local().value == 42
-    assert read_notebook(path).startswith('"""Made from 01_quick-start.ipynb by Dagy.')
+    text = read_notebook(path).text
+    assert module(text).quick_start.run_local().value == 42
+    assert text.startswith('"""Made from 01_quick-start.ipynb by Dagy.')
 
 
 # -- cost -------------------------------------------------------------------------------------

@@ -51,9 +51,9 @@ def run(tasks: tuple[JoinedTask, ...], namespace: dict[str, Any], *, trees: bool
 
 
 def test_comments_and_blank_lines_stay() -> None:
-    assert source("clean\n\n# first\nx = 1\n\n\n# second\nfor i in [x]:\n    # inside\n    y = i  # end\n# lost") == (
+    assert source("clean\n\n# first\nx = 1\n\n\n# second\nfor i in [x]:\n    # inside\n    y = i  # end\n# last") == (
         "def clean():\n    # first\n    x = 1\n\n\n    # second\n    for i in [x]:\n        # inside\n"
-        "        y = i  # end\n    return x\n"
+        "        y = i  # end\n    # last\n    return x\n"
     )
 
 
@@ -273,3 +273,20 @@ def test_joined_tasks_give_the_values_that_the_notebook_gives(sources: list[str]
         value = run(tasks, {}, trees=trees)
         found = value if not isinstance(value, dict) else value["result"]
         assert found == kernel["result"]
+
+
+def test_a_cell_that_returns_keeps_its_own_ending() -> None:
+    assert source("t\nif a:\n    return 1\nb = 2") == "def t():\n    if a:\n        return 1\n    b = 2\n"
+    assert flow_function_source(flow("%%dagy_flow\nrows = load()\nreturn rows"), "etl") == (
+        "def etl():\n    rows = load()\n    return rows\n"
+    )
+
+
+def test_a_name_has_the_value_that_it_was_given_although_the_notebook_has_a_newer_one() -> None:
+    (task,) = joined("t\ntotal = total + step", defined=("total", "step"))
+    namespace: dict[str, Any] = {"total": 7, "step": 10}
+    local: dict[str, Any] = {"total": 1}
+    exec(compile(task_function_ast(task, given=local), "<cell>", "exec"), namespace, local)
+
+    assert local["t"]() == 11
+    assert namespace == {"total": 7, "step": 10, "__builtins__": namespace["__builtins__"]}

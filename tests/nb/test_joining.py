@@ -79,7 +79,6 @@ def test_a_value_changed_in_place_comes_from_the_cell_that_changed_it() -> None:
 
     assert tasks["extend"].outputs == ("df",)
     assert wires(tasks["report"]) == {"df": ("extend", None)}
-    assert not any(each.problems for each in tasks.values())
 
 
 def test_changing_a_value_that_another_task_may_read_is_a_problem() -> None:
@@ -179,3 +178,73 @@ def test_a_function_never_takes_the_name_of_a_builtin_or_of_the_module() -> None
 
 def test_options_of_the_directive_reach_the_task() -> None:
     assert joined("tidy --retries 2\ndef clean(): ...")["tidy"].options == {"name": "tidy", "retries": 2}
+
+
+# -- changes in place -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "extend\ndf['a'] = 1",
+        "extend\nview = df\nview['a'] = 1",
+        "extend\ndf += [1]",
+        "\ndef extend(df):\n    df.sort()",
+    ],
+)
+def test_changing_what_another_task_returned_is_a_problem_even_when_nobody_else_reads_it(change: str) -> None:
+    (problem,) = joined("load\ndf = {}", change)["extend"].problems
+
+    assert "changes 'df' in place, which task 'load' (cell 1) returned: a retry, a resumed run" in problem
+    assert "with `df = df.copy()`" in problem
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "extend\ndf = df.copy()\ndf['a'] = 1",
+        "extend --isolation process\ndf['a'] = 1",
+        "extend\ndf = []\ndf.append(1)",
+        "\ndef extend(df):\n    df = list(df)\n    df.sort()\n    return df",
+        "extend\nn = len(df)",
+    ],
+)
+def test_a_copy_or_a_process_of_its_own_is_no_problem(change: str) -> None:
+    tasks = joined("load\ndf = {}", "count\nn = len(df)", change)
+
+    assert not any(each.problems for each in tasks.values())
+
+
+def test_changing_a_value_of_an_ordinary_cell_is_a_problem_but_setting_up_a_module_is_none() -> None:
+    found = cells("t\ntable['a'] = 1\nnp.random.seed(3)\nx = table")
+
+    (task,) = wire(found, defined={"table", "np"}, imported={"np"})
+    (problem,) = task.problems
+    assert "changes 'table' in place, which an ordinary cell made" in problem
+
+
+def test_a_function_that_would_see_another_value_in_the_notebook_is_a_problem() -> None:
+    tasks = joined("a\nn = 1\ndef f():\n    return n", "b\nn = 2", "c\ny = f()")
+
+    (problem,) = tasks["c"].problems
+    assert "'f' of cell 1, which keeps the 'n' it had there, though cell 2 binds it again" in problem
+    assert not joined("a\nn = 1\ndef f():\n    return n", "c\ny = f()")["c"].problems
+
+
+def test_a_class_that_binds_a_name_of_its_cell_anew_is_refused_with_its_line() -> None:
+    with pytest.raises(DefinitionError, match="cell 1, line 3: a class reads 'n' and binds it too"):
+        joined("t\nn = 1\nclass A:\n    n = n")
+
+
+def test_a_builtin_is_not_taken_from_a_cell_below_that_shadows_it() -> None:
+    tasks = joined("a\nx = max(1, 2)", "b\nmax = 3")
+
+    assert wires(tasks["a"]) == {}
+    assert (tasks["a"].captured, tasks["a"].builtin) == (("max",), ("max",))
+
+
+def test_a_cell_that_returns_gives_one_value_under_its_name() -> None:
+    tasks = joined("low\nrows = [1]\nreturn rows", "b\nx = low", "c\nreturn_ = rows", defined=("rows",))
+
+    assert wires(tasks["b"]) == {"low": ("low", None)}
+    assert wires(tasks["c"]) == {}

@@ -35,6 +35,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.manager: KernelManager
+        self.comms: list[tuple[str, Any]] = []
         self._client: BlockingKernelClient
         self.manager, self._client = start_new_kernel(kernel_name="python3")
         self.run("%load_ext dagy_nb\nimport os, subprocess, time\nfrom pathlib import Path")
@@ -51,7 +52,7 @@ class Kernel:
         """All that a person can read of the cell, once it has run."""
         found: list[str] = []
         while True:
-            message: Any = self._client.get_iopub_msg(timeout=timeout)
+            message = self._message(timeout)
             content = message["content"]
             match message["msg_type"] if message["parent_header"].get("msg_id") == cell else "":
                 case "stream":
@@ -65,6 +66,35 @@ class Kernel:
 
     def run(self, source: str) -> str:
         return self.finish(self.start(source))
+
+    def _message(self, timeout: float = 60) -> Any:
+        """The next message that a page would get; comms are kept in `comms`."""
+        message: Any = self._client.get_iopub_msg(timeout=timeout)
+        if message["msg_type"].startswith("comm_"):
+            self.comms.append((message["msg_type"], message["content"]))
+        return message
+
+    @property
+    def views(self) -> list[str]:
+        """The ids of the views that were opened, in order."""
+        opened = [each for kind, each in self.comms if kind == "comm_open"]
+        return [each["comm_id"] for each in opened if "flow_name" in each["data"]["state"]]
+
+    def of_view(self, view: str) -> list[Any]:
+        """What the view was sent: messages of its own, and "closed" at its end."""
+        mine = [(kind, each["data"]) for kind, each in self.comms if each["comm_id"] == view]
+        own = [data["content"] for kind, data in mine if kind == "comm_msg" and data.get("method") == "custom"]
+        return own + ["closed"] * ("comm_close" in [kind for kind, _ in mine])
+
+    def click(self, view: str, content: dict[str, Any]) -> None:
+        """Send what the page of a view sends."""
+        data = {"comm_id": view, "data": {"method": "custom", "content": content}}
+        self._client.shell_channel.send(self._client.session.msg("comm_msg", data))
+
+    def read_until(self, is_true: Callable[[], bool]) -> None:
+        """Read messages until something is so."""
+        while not is_true():
+            self._message()
 
     def end(self) -> None:
         self._client.stop_channels()
@@ -162,7 +192,7 @@ def test_what_a_task_in_a_process_displays_is_its_own_and_rich(kernel: Kernel) -
     said = kernel.run("run = %dagy_run")
     assert "2 completed" in said
     assert "without an import" not in said
-    kernel.run("page = run._bundle()['text/html']")
+    kernel.run("page = run.shown.bundle()['text/html']")
     page = kernel.run("print(page)")
     assert "<b>without an import</b>" in page
     assert "<td>22</td>" in page
@@ -174,7 +204,23 @@ def test_pyplot_shows_figures_in_a_process(kernel: Kernel) -> None:
     kernel.run("import matplotlib.pyplot as plt")
     kernel.run("%%dagy_task --isolation process\ndef draws():\n    plt.plot([1, 2])\n    plt.show()")
     assert "Figure" not in kernel.run("run = %dagy_run")
-    assert kernel.run("print(run._bundle()['text/html'].count('data:image/png;base64,iVBO'))") == "1\n"
+    assert kernel.run("print(run.shown.bundle()['text/html'].count('data:image/png;base64,iVBO'))") == "1\n"
+
+
+def test_figures_of_a_process_have_the_format_that_the_notebook_asks_for(kernel: Kernel) -> None:
+    kernel.run("import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()")
+    kernel.run("%%dagy_task --isolation process\ndef draws():\n    plt.plot([1, 2])\n    plt.show()")
+    count = (
+        "page = run.shown.bundle()['text/html']\nprint([page.count(f'data:image/{kind};base64,') for kind in kinds])"
+    )
+    kernel.run("kinds = ['png', 'svg+xml', 'jpeg']\nrun = %dagy_run")
+    assert kernel.run(count) == "[1, 1, 0]\n"  # the graph is SVG
+    kernel.run("%config InlineBackend.figure_formats = ['svg']")
+    kernel.run("run = %dagy_run")
+    assert kernel.run(count) == "[0, 2, 0]\n"
+    kernel.run("%config InlineBackend.figure_formats = ['png']")
+    kernel.run("run = %dagy_run")
+    assert kernel.run(count) == "[1, 1, 0]\n"
 
 
 # ---- what is stopped
@@ -244,6 +290,57 @@ def test_two_kernels_do_not_share_their_processes(new_kernel: Callable[[], Kerne
     assert pids[0] != pids[1]
     first.end()
     assert "COMPLETED" in second.run("%dagy_run")
+
+
+# ---- views
+
+
+@pytest.fixture
+def page(new_kernel: Callable[[], Kernel], monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """A kernel whose notebook is open in a page that draws widgets."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "analysis.ipynb")
+    return new_kernel()
+
+
+def test_a_page_runs_the_edited_cell_again_and_the_handle_goes_on_with_it(page: Kernel) -> None:
+    page.run("%%dagy_task\ndef load():\n    return [1, 2, 3]")
+    page.run("%%dagy_task\ndef total(load):\n    return sum(lod)")
+    page.run("import dagy_nb\nrun = %dagy_run --no-raise")
+    (view,) = page.views
+    page.run("%%dagy_task --isolation process\ndef total(load):\n    return sum(load)")
+    page.click(view, {"op": "rerun", "from": "failed", "parameters": None})
+    page.read_until(lambda: "closed" in page.of_view(view))
+    assert "reused 1 result of" in page.run("print(run.wait())\nprint(run.shown.bundle()['text/plain'])")
+    assert page.run("print(run['total'], run.wait().task_runs['load'].attempt)").endswith("6 0\n")
+    assert page.run("result = await run\nprint(result['total'])") == "6\n"
+    assert [each["op"] for each in page.of_view(view) if each != "closed" and each["op"] in ("refused", "started")] == [
+        "started"
+    ]
+
+
+def test_a_failure_that_a_view_shows_is_told_in_two_lines(page: Kernel) -> None:
+    page.run("%%dagy_task\ndef total():\n    return 1 / 0")
+    said = page.run("%dagy_run")
+    assert said.endswith(
+        "TaskFailedError: task 'total' of flow 'analysis': FAILED: ZeroDivisionError: division by zero\n"
+        "raised in cell [2], line 3; the traceback is in the view of the run"
+    )
+    assert "Traceback" not in said
+
+
+def test_unloading_leaves_no_view_no_process_and_no_thread(page: Kernel, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    page.run(HANGS.format(options="--isolation process", mark=str(mark)))
+    page.run("%dagy_run --background")
+    wait_for(mark.exists)
+    worker = [each for each in below(page.pid) if "sleep" in each.name()]
+    page.run("%unload_ext dagy_nb")
+    wait_for(lambda: not alive(worker), seconds=10)
+    opened = {each["comm_id"] for kind, each in page.comms if kind == "comm_open"}
+    page.read_until(lambda: opened == {each["comm_id"] for kind, each in page.comms if kind == "comm_close"})
+    views = "[each for each in threading.enumerate() if each.name.endswith('-view')]"
+    ends = f"import threading\nfor each in {views}:\n    each.join(10)\nprint({views})"
+    assert page.run(ends) == "[]\n"
 
 
 # ---- what is recorded

@@ -13,7 +13,7 @@ from hypothesis import given
 from dagy import State, StateType, completed, failed, flow, running, task
 from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
 from dagy.spec import FlowSpec
-from dagy_nb.live import FAULT_LIMIT, FAULT_SIZE_LIMIT, LOG_LIMIT, SHOWN_LIMIT, SHOWN_SIZE_LIMIT, LiveRun
+from dagy_nb.live import ATTEMPT_LIMIT, FAULT_LIMIT, FAULT_SIZE_LIMIT, LOG_LIMIT, SHOWN_LIMIT, SHOWN_SIZE_LIMIT, LiveRun
 from dagy_nb.previews import Preview
 
 FINAL = frozenset({"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED", "CRASHED"})
@@ -61,7 +61,7 @@ class Page:
             log = self.tasks[name]["log"]
             del log[max(len(log) - void, 0) :]
             log += lines_of(runs)
-            size = sum(len(line) + 1 for _, line in log)
+            size = sum(len(each[1]) + 1 for each in log)
             while log and size - len(log[0][1]) - 1 >= LOG_LIMIT:
                 size -= len(log.pop(0)[1]) + 1
         for name, preview in delta["shown"]:
@@ -83,12 +83,12 @@ class Page:
             mine, its = (log[len(log) - length :] for log in (seen["log"], meant["log"]))
             assert mine[1:] == its[1:]
             for one, same in zip(mine[:1], its[:1], strict=True):
-                assert one[0] == same[0]
+                assert (one[0], one[2]) == (same[0], same[2])
                 assert one[1].endswith(same[1]) or same[1].endswith(one[1])
 
 
-def lines_of(runs: list[list[str]]) -> list[list[str]]:
-    return [[stream, line] for stream, text in runs for line in text.split("\n")]
+def lines_of(runs: list[Any]) -> list[Any]:
+    return [[stream, line, attempt] for stream, text, attempt in runs for line in text.split("\n")]
 
 
 def is_newer(known: dict[str, Any], head: dict[str, Any]) -> bool:
@@ -125,7 +125,7 @@ def test_a_delta_holds_only_what_changed_since_the_last() -> None:
     live.apply([changed("a", running()), wrote("b", "text")])
     first = live.delta()
     assert first is not None
-    assert (list(first["tasks"]), first["written"]) == (["a"], [("b", 0, [("stdout", "text")])])
+    assert (list(first["tasks"]), first["written"]) == (["a"], [("b", 0, [("stdout", "text", 1)])])
     assert live.delta() is None
 
 
@@ -156,6 +156,37 @@ def test_a_run_that_is_tried_again_has_not_ended_and_began_when_it_began() -> No
     assert live.snapshot()["run"] == {"state": "TIMED_OUT", "message": "too long", "started": 1, "ended": 4}
 
 
+def test_each_attempt_has_its_times_and_how_it_ended() -> None:
+    live = LiveRun(spec("a"))
+    live.apply([changed("a", running(), 1, at=1_000_000), changed("a", State(StateType.RETRYING), 1, at=2_000_000)])
+    live.apply([changed("a", running(), 2, at=5_000_000)])
+    assert live.snapshot()["tasks"]["a"]["attempts"] == [(1, 2, "FAILED"), (5, None, "RUNNING")]
+    live.apply([changed("a", State(StateType.TIMED_OUT), 2, at=9_000_000)])
+    assert live.snapshot()["tasks"]["a"]["attempts"][-1] == (5, 9, "TIMED_OUT")
+
+
+def test_only_the_newest_attempts_are_kept() -> None:
+    live = LiveRun(spec("a"))
+    for attempt in range(1, 100):
+        live.apply(
+            [changed("a", running(), attempt), changed("a", State(StateType.RETRYING), attempt, at=attempt * 10**6)]
+        )
+    ends = [end for _, end, _ in live.snapshot()["tasks"]["a"]["attempts"]]
+    assert ends == list(range(100 - ATTEMPT_LIMIT, 100))
+
+
+def test_what_was_reused_is_shown_from_the_start_and_said_unless_there_is_more_to_say() -> None:
+    live = LiveRun(spec("a", "b"), previews={"a": Preview("text", "1")}, note="reused 1 result of r")
+    live.apply([RunChanged(0, 1, running()), changed("a", completed("its result is that of an earlier run"), 0)])
+    shown = live.snapshot()
+    assert (shown["run"]["message"], shown["tasks"]["a"]["preview"]) == (
+        "reused 1 result of r",
+        {"kind": "text", "content": "1"},
+    )
+    live.apply([RunChanged(0, 2, failed("1 of 2 tasks failed"))])
+    assert live.snapshot()["run"]["message"] == "1 of 2 tasks failed"
+
+
 def test_the_events_that_end_a_started_task_are_handed_back() -> None:
     live = LiveRun(spec("a", "b", "c"))
     done, broken = changed("a", completed()), changed("b", failed("no"))
@@ -170,7 +201,7 @@ def test_a_hook_that_raised_is_told_in_the_output_of_its_task() -> None:
     )
     delta = live.delta()
     assert delta is not None
-    assert delta["written"] == [("a", 0, [("log", "hook notify raised OSError('no net')")])]
+    assert delta["written"] == [("a", 0, [("log", "hook notify raised OSError('no net')", 0)])]
 
 
 def test_a_hook_whose_error_has_no_text_is_told_all_the_same() -> None:
@@ -182,7 +213,7 @@ def test_a_hook_whose_error_has_no_text_is_told_all_the_same() -> None:
     live.apply([HookFailed(0, 0, "a", "notify", OddError())])
     delta = live.delta()
     assert delta is not None
-    ((_, _, ((_, line),)),) = delta["written"]
+    ((_, _, ((_, line, _),)),) = delta["written"]
     assert line.startswith("hook notify raised <OddError")
 
 
@@ -203,7 +234,7 @@ def test_a_snapshot_in_between_holds_no_text_that_a_later_delta_brings_again() -
     live.show("a", Preview("text", "once"))
     page.receive(live.snapshot())  # asked for by a page, from another thread, before the delta is made
     page.receive(live.delta() or {})
-    assert page.tasks["a"]["log"] == [["stdout", "once"]]
+    assert page.tasks["a"]["log"] == [["stdout", "once", 1]]
     assert len(page.tasks["a"]["shown"]) == 1
 
 
@@ -213,8 +244,8 @@ def test_lines_of_one_stream_are_sent_in_one_run() -> None:
     delta = live.delta()
     assert delta is not None
     assert delta["written"] == [
-        ("a", 0, [("stdout", "1\n2"), ("stderr", "!"), ("stdout", "3")]),
-        ("b", 0, [("stdout", "x")]),
+        ("a", 0, [("stdout", "1\n2", 1), ("stderr", "!", 1), ("stdout", "3", 1)]),
+        ("b", 0, [("stdout", "x", 1)]),
     ]
 
 
@@ -224,14 +255,14 @@ def test_a_line_that_is_drawn_over_is_void_and_comes_again() -> None:
     for percent in (10, 20, 100):
         live.apply([wrote("a", f"\r{percent} %", "stderr"), wrote("a", f"at {percent}\n")])
         page.receive(live.delta() or {})
-    assert page.tasks["a"]["log"] == [["stderr", "100 %"], *(["stdout", f"at {each}"] for each in (10, 20, 100))]
+    assert page.tasks["a"]["log"] == [["stderr", "100 %", 1], *(["stdout", f"at {each}", 1] for each in (10, 20, 100))]
 
 
 def test_another_attempt_begins_a_line_of_its_own() -> None:
     live = LiveRun(spec("a"))
     live.apply([wrote("a", "half"), TaskWrote(0, 0, "a", 2, "stdout", "\rwhole")])
     live.delta()
-    assert live.snapshot()["tasks"]["a"]["log"] == [("stdout", "half\nwhole")]
+    assert live.snapshot()["tasks"]["a"]["log"] == [("stdout", "half", 1), ("stdout", "whole", 2)]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +308,7 @@ def test_a_flood_that_changes_streams_with_each_write_stays_bounded_too() -> Non
     delta = live.delta()
     assert delta is not None
     for runs in (delta["written"][0][2], live.snapshot()["tasks"]["a"]["log"]):
-        assert LOG_LIMIT <= sum(len(text) for _, text in runs) <= 2 * LOG_LIMIT
+        assert LOG_LIMIT <= sum(len(text) for _, text, _ in runs) <= 2 * LOG_LIMIT
 
 
 def test_one_write_larger_than_all_that_is_kept_leaves_its_end() -> None:
@@ -411,12 +442,12 @@ def ended(item: int, state: State) -> ItemChanged:
 
 def test_a_mapped_task_is_one_line_with_counts() -> None:
     live = LiveRun(mapped())
-    assert live.snapshot()["tasks"]["each"]["items"] == {"count": None, "done": 0, "failed": 0}
+    assert live.snapshot()["tasks"]["each"]["items"] == {"count": None, "done": 0, "failed": 0, "running": 0}
     live.count_items("each", 3)
-    live.apply([ended(0, running()), ended(1, running()), ended(0, completed()), ended(1, failed("no"))])
+    live.apply([*(ended(item, running()) for item in range(3)), ended(0, completed()), ended(1, failed("no"))])
     delta = live.delta()
     assert delta is not None
-    assert delta["tasks"]["each"]["items"] == {"count": 3, "done": 1, "failed": 1}
+    assert delta["tasks"]["each"]["items"] == {"count": 3, "done": 1, "failed": 1, "running": 1}
     assert LiveRun(spec("a")).snapshot()["tasks"]["a"]["items"] is None
 
 
@@ -426,10 +457,10 @@ def test_items_whose_results_are_there_already_are_done() -> None:
     assert live.snapshot()["tasks"]["each"]["items"]["done"] == 6
 
 
-def test_an_item_that_is_tried_again_has_not_ended() -> None:
+def test_an_item_that_is_tried_again_has_not_ended_and_does_not_run_meanwhile() -> None:
     live = LiveRun(mapped())
     assert live.apply([ended(0, running()), ended(0, State(StateType.RETRYING, "once"))]) == []
-    assert live.delta() is None
+    assert live.snapshot()["tasks"]["each"]["items"] == {"count": None, "done": 0, "failed": 0, "running": 0}
 
 
 def test_failed_items_are_told_in_their_order_with_their_errors() -> None:
@@ -437,10 +468,19 @@ def test_failed_items_are_told_in_their_order_with_their_errors() -> None:
     ends = live.apply([ended(7, failed("seven")), ended(2, failed("two"))])
     assert [each.item for each in ends if isinstance(each, ItemChanged)] == [7, 2]
     live.fail_item("each", 7, "Traceback of seven")
-    assert live.snapshot()["tasks"]["each"]["error"] == "item 2: two\n\nitem 7: Traceback of seven"
+    faults = [{"item": 2, "error": "two"}, {"item": 7, "error": "Traceback of seven"}]
+    assert live.snapshot()["tasks"]["each"]["faults"] == faults
     live.finish("each", preview=None, error="of the task")
+    assert live.snapshot()["tasks"]["each"]["error"] == ""
     assert live.faults() == {"each": "item 2: two\n\nitem 7: Traceback of seven"}
-    assert live.snapshot()["tasks"]["each"]["error"] == live.faults()["each"]
+
+
+def test_the_errors_of_items_are_in_a_delta_only_when_there_is_a_new_one() -> None:
+    live = LiveRun(mapped())
+    live.apply([ended(7, failed("seven"))])
+    assert (live.delta() or {})["tasks"]["each"]["faults"] == [{"item": 7, "error": "seven"}]
+    live.apply([ended(8, completed())])
+    assert "faults" not in (live.delta() or {})["tasks"]["each"]
 
 
 def test_a_mapped_task_that_failed_before_its_items_has_its_own_error() -> None:
@@ -461,6 +501,7 @@ def test_a_hundred_thousand_items_stay_bounded() -> None:
     delta = live.delta()
     assert delta is not None
     assert delta["tasks"]["each"]["items"]["failed"] == 100_000
-    assert delta["tasks"]["each"]["error"].startswith("item 0: ...yyy")
-    assert delta["tasks"]["each"]["error"].endswith("and 99,980 more")
+    assert [each["item"] for each in delta["tasks"]["each"]["faults"]] == list(range(FAULT_LIMIT))
+    assert delta["tasks"]["each"]["faults"][0]["error"].startswith("...yyy")
+    assert live.faults()["each"].endswith("and 99,980 more")
     assert len(json.dumps(delta)) < FAULT_LIMIT * (FAULT_SIZE_LIMIT + 100)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import os
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,7 @@ def hooks_of(shell: InteractiveShell) -> list[Any]:
         *shell.magics_manager.registry,
         *shell.magics_manager.magics["line"],
         *shell.magics_manager.magics["cell"],
+        *shell.Completer.custom_matchers,
         *map(type, shell.configurables),
     ]
 
@@ -646,6 +649,267 @@ def test_a_reset_forgets_the_tasks_and_keeps_the_variables(notebook: NotebookShe
     assert "begin a cell with %%dagy_task to make it a task" in notebook.fails("%dagy_run")
 
 
+def test_a_reset_of_one_task_forgets_that_alone(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    notebook.ok(TOTAL, "b")
+    assert notebook.ok("%dagy_reset total").text == "cell [3] is forgotten; run it to keep it again"
+    assert notebook.tasks == ["load"]
+    assert notebook.fails("%dagy_reset laod") == "UsageError: there is no task 'laod'; did you mean 'load'?"
+
+
+# ---- help, and the traps of the first line
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_magic_answers_a_request_for_help(notebook: NotebookShell, option: str) -> None:
+    for magic in notebook.shell.magics_manager.registry["DagyMagics"].magics["line"]:
+        if magic not in ("dagy_task", "dagy_flow"):
+            assert notebook.ok(f"%{magic} {option}").text.startswith(f"usage: %{magic} ")
+
+
+def test_the_list_of_magics_has_a_line_for_each(notebook: NotebookShell) -> None:
+    ran = notebook.ok("%dagy")
+    magics = notebook.shell.magics_manager.registry["DagyMagics"].magics["line"]
+    for magic in magics:
+        prefix = "%%" if magic in ("dagy_task", "dagy_flow") else "%"
+        assert sum(line.startswith(f"{prefix}{magic} ") for line in ran.text.splitlines()) == 1, magic
+        assert f">{prefix}{magic}<" in ran.html
+
+
+@pytest.mark.parametrize("cell", ["%%dagy_task?", "%dagy_task?", "%dagy_task??", "%dagy_run?", "  %dagy?"])
+def test_a_cell_that_asks_for_help_is_answered_and_defines_nothing(notebook: NotebookShell, cell: str) -> None:
+    notebook.ok(LOAD, "a")
+    ran = notebook.ok(cell, "a")
+    assert "UsageError" not in ran.text
+    assert notebook.tasks == ["load"]
+    assert notebook.shell.inspector.info(notebook.shell._ofind("%%dagy_task").obj)["docstring"].startswith("usage: %%")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "# why\n%%dagy_task\ndef load():\n    return 1",
+        "import math\n%%dagy_task\ndef load():\n    return 1",
+        "%%time\n%%dagy_task\ndef load():\n    return 1",
+        "%load_ext dagy_nb\n%%dagy_task\ndef load():\n    return 1",
+        "get_ipython().run_cell_magic('dagy_task', '', 'def load(): pass')",
+    ],
+)
+def test_a_directive_that_is_not_the_first_line_says_so(notebook: NotebookShell, cell: str) -> None:
+    answer = "%%dagy_task must be the first line of its cell; move what stands above into its own cell"
+    assert answer in notebook.fails(cell)
+    assert notebook.tasks == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%dagy_task load  # why\ndef f():\n    return 1",
+        "%%dagy_task load;\ndef f():\n    return 1",
+        "%%dagy_task\tload\ndef f():\n\treturn 1",
+        "%dagy_task\tload\ndef f():\n    return 1",
+        "\n\n%%dagy_task load\n\ndef f():\n    return 1",
+        "%%dagy_task load\r\ndef f():\r\n    return 1\r\n",
+        "#|dagy_task load\r\ndef f():\r\n    return 1\r\n",
+        "%%dagy_task;\ndef load():\n    return 1",
+    ],
+)
+def test_blanks_comments_and_line_ends_do_not_matter(notebook: NotebookShell, cell: str) -> None:
+    notebook.ok(cell)
+    assert notebook.tasks == ["load"]
+    assert notebook.ok("run = %dagy_run\nrun['load']").value == 1
+
+
+def test_linters_that_skip_such_cells_are_told_of_once(notebook: NotebookShell) -> None:
+    Path("pyproject.toml").write_text("[tool.ruff]\n", "utf-8")
+    assert "configures ruff" not in notebook.ok(LOAD.replace("%%", "#| ")).text
+    assert "configures ruff" in notebook.ok(TOTAL).text
+    assert "configures ruff" not in notebook.ok(TOTAL).text
+
+
+# ---- what is out of date
+
+
+def saved(*cells: tuple[str, str], name: str = "etl.ipynb", later: float = 5) -> Path:
+    """Save a notebook file with these cells, some seconds from now."""
+    content = {
+        "nbformat": 4, "nbformat_minor": 5, "metadata": {},
+        "cells": [{"cell_type": "code", "id": key, "source": text, "outputs": []} for key, text in cells],
+    }  # fmt: skip
+    Path(name).write_text(json.dumps(content), "utf-8")
+    os.utime(name, (time.time() + later, time.time() + later))
+    return Path(name).absolute()
+
+
+def test_a_check_lists_what_is_edited_and_a_run_says_so_in_one_line(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    notebook.ok(TOTAL, "b")
+    notebook.ok("ran = []", "c")
+    assert "every cell is as it ran last" in notebook.ok("%dagy_check", "d").text
+    saved(("a", LOAD.replace("3", "4")), ("b", TOTAL))
+    notebook.ok("%dagy --notebook etl.ipynb", "d")
+    ran = notebook.ok("%dagy_check", "d")
+    assert "cell [2]: it is edited and not run; run it again" in ran.text
+    assert "etl.ipynb was saved just now" in ran.text
+    assert "an export holds etl" in ran.text
+    assert "1 cell is edited and not run: %dagy_check" in notebook.ok("%dagy_run", "d").text.splitlines()
+    picture = notebook.shell.display_formatter.format(notebook.ok("%dagy_dag").value)[0]  # type: ignore[union-attr]
+    assert "edited" in picture["text/plain"]
+    assert "edited" in picture["text/html"]
+    assert "edited" in notebook.ok("%dagy_tasks", "d").text
+    notebook.ok(LOAD.replace("3", "4"), "a")
+    assert "the last run's result is older than its code" in notebook.ok("%dagy_check", "d").text
+    assert "%dagy_check" not in notebook.ok("%dagy_run", "d").text
+
+
+def test_a_check_runs_nothing_and_says_what_an_export_would(notebook: NotebookShell) -> None:
+    notebook.ok("ran = []")
+    notebook.ok("here = %pwd")
+    notebook.ok("%%dagy_task\ndef load():\n    ran.append(1)\n    return here", "a")
+    notebook.fails("%%dagy_task\ndef load():\n    return nothing\n1 / 0", "a")
+    text = notebook.ok("%dagy_check").text
+    assert "cell [4]: it is edited, and the edit failed when it ran; what it was before still counts" in text
+    assert "an export is refused:" in text
+    assert "'here'" in text
+    assert notebook.names["ran"] == []
+
+
+def test_an_empty_notebook_can_be_checked_and_listed(notebook: NotebookShell) -> None:
+    assert "begin a cell with %%dagy_task" in notebook.ok("%dagy_check").text
+    assert "begin a cell with %%dagy_task" in notebook.ok("%dagy_tasks").text
+    assert "the notebook has no flow yet" in notebook.ok("%dagy_status").text
+    assert "no run yet" in notebook.ok("%dagy_runs").text
+    assert "there is no run" in notebook.fails("%dagy_logs")
+    assert "no run is under way" in notebook.ok("%dagy_cancel").text
+    assert "there is no run to run again yet" in notebook.fails("%dagy_run --again")
+
+
+def test_the_order_of_the_notebook_as_saved_is_that_of_its_cells(notebook: NotebookShell) -> None:
+    notebook.ok("%%dagy_task\nrows = [1]", "a")
+    notebook.ok("%%dagy_task\ntotal = sum(rows)", "c")
+    notebook.ok("%%dagy_task\nrows = [*rows, 2]", "b")
+    saved(
+        ("a", "%%dagy_task\nrows = [1]"),
+        ("b", "%%dagy_task\nrows = [*rows, 2]"),
+        ("c", "%%dagy_task\ntotal = sum(rows)"),
+    )
+    notebook.ok("%dagy --notebook etl.ipynb", "d")
+    assert notebook.ok("run = %dagy_run\nrun['total']", "d").value == 3
+
+
+def test_a_rename_asks_on_its_card_as_long_as_the_old_name_is_read(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    notebook.ok(TOTAL, "b")
+    card = notebook.ok(LOAD.replace("load", "fetch"), "a").text
+    assert card.splitlines()[0] == "task 'fetch' takes n"
+    assert (
+        "the task 'fetch' was 'load' until now, and cell [3] (task 'total') still reads 'load'; write 'fetch' there"
+        in card
+    )
+    assert notebook.ok(LOAD, "a").text == "task 'load' takes n"
+
+
+def test_a_copied_cell_is_told_on_its_card(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    card = notebook.ok(LOAD, "b").text
+    assert "cell [3]: it is a copy of cell [2], and both define the task 'load'" in card
+    assert "%dagy_reset 3" in card
+
+
+def test_a_plain_task_is_listed_with_the_others(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD)
+    notebook.ok("#| dagy_task --retries 2\nmost = max(load)")
+    notebook.ok("from dagy import task\n@task\ndef plain(x):\n    return x")
+    found = notebook.ok("found = %dagy_tasks\nfound").value
+    assert [(each.name, each.spelling) for each in found] == [
+        ("load", "%%dagy_task"),
+        ("most", "#| dagy_task"),
+        ("plain", "@task"),
+    ]
+
+
+# ---- runs, logs, status, load
+
+
+def test_runs_and_their_output_are_listed(notebook: NotebookShell, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DAGY_LOCAL_DIR", str(tmp_path / "local"))
+    notebook.ok("%%dagy_task\ndef load():\n    print('one')\n    print('half', end='')")
+    notebook.ok("%%dagy_task\ndef total(load):\n    print('two')")
+    notebook.ok("first = %dagy_run")
+    notebook.ok("second = %dagy_run --record")
+    first, second = notebook.names["first"].run_id, notebook.names["second"].run_id
+    found = notebook.ok("runs = %dagy_runs\nruns").value
+    assert [(each.run_id, each.is_here, each.is_recorded) for each in found] == [
+        (second, True, True),
+        (first, True, False),
+    ]
+    assert len(notebook.ok("%dagy_runs -n 1").value) == 1
+    assert len(notebook.ok("%dagy_runs nosuch").value) == 0
+    assert notebook.ok("%dagy_logs").text == "load  one\ntotal  two\nload  half"
+    assert notebook.ok(f"%dagy_logs {first} --task total").text == "two"
+    assert "did you mean 'load'" in notebook.fails("%dagy_logs latest -t laod")
+    assert "there is no run 'nosuch'" in notebook.fails("%dagy_logs nosuch")
+    assert "--limit must be 1 or more" in notebook.fails("%dagy_runs -n 0")
+
+    notebook.ok("%reload_ext dagy_nb")  # which knows nothing of this session's runs
+    assert [each.run_id for each in notebook.ok("%dagy_runs").value] == [second]
+    assert notebook.ok("%dagy_logs --task total").text == "two"
+
+
+def test_a_run_under_way_is_cancelled_and_its_output_is_there(notebook: NotebookShell) -> None:
+    notebook.ok("import threading\nbegun, gate = threading.Event(), threading.Event()")
+    notebook.ok("%%dagy_task\ndef slow():\n    print('begun')\n    begun.set()\n    gate.wait(60)")
+    notebook.ok("run = %dagy_run -b\nbegun.wait(60)")
+    assert notebook.ok("%dagy_logs").text == "slow  begun"
+    assert notebook.ok("%dagy_cancel").text == f"cancelling {notebook.names['run'].run_id}"
+    notebook.ok("gate.set()")
+    assert notebook.ok("run.wait(60).status.value").value == "CANCELLED"
+
+
+def test_what_was_edited_since_the_build_is_told(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    notebook.ok(TOTAL, "b")
+    assert [each.change for each in notebook.ok("%dagy_status").value] == ["never built"]
+    notebook.ok("%dagy_build")
+    assert [each.change for each in notebook.ok("%dagy_status").value] == ["none"]
+    notebook.ok(TOTAL.replace("sum", "max"), "b")
+    (found,) = notebook.ok("%dagy_status").value
+    assert (found.change, found.cell, found.names) == ("edited", "cell [7]", ("total",))
+    assert "there is no flow 'nosuch'" in notebook.fails("%dagy_status nosuch")
+
+
+def test_the_last_run_is_run_again_without_what_did_not_change(notebook: NotebookShell) -> None:
+    notebook.ok("%%dagy_task\ndef load(n=2):\n    return n", "a")
+    notebook.ok("%%dagy_task\ndef total(load):\n    return load * 2", "b")
+    first = notebook.ok("run = %dagy_run\nrun.run_id").value
+    notebook.ok("%%dagy_task\ndef total(load):\n    return load * 3", "b")
+    ran = notebook.ok("run = %dagy_run --again\nrun['total']")
+    assert ran.value == 6
+    assert f"reused 1 result of {first}" in ran.text
+    assert notebook.ok("run = %dagy_run --again -p n=5\nrun['total']").value == 15
+    assert "the last run was of flow 'notebook', not of 'weekly'" in notebook.fails("%dagy_run weekly --again")
+
+
+def test_a_form_needs_a_page(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD)
+    assert "a form needs a page that shows widgets" in notebook.fails("%dagy_run --form")
+
+
+def test_a_tasks_source_comes_into_a_new_cell_and_no_variable_is_lost(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD)
+    notebook.ok("%%dagy_task\nmost = max(load)")
+    notebook.ok("run = %dagy_run\ninputs = 'mine'")
+    notebook.ok("%dagy_load load")
+    assert notebook.shell.rl_next_input == LOAD
+    told = notebook.ok("%dagy_load most --run latest").text
+    assert told == "what it was given is in 'inputs_2', and the cell takes it from there"
+    assert notebook.shell.rl_next_input == "load = inputs_2['load']\nmost = max(load)"
+    assert dict(notebook.names["inputs_2"]) == {"load": [0, 1, 2]}
+    notebook.ok("%dagy_load most -r latest")
+    assert (notebook.names["inputs"], "inputs_3" in notebook.names) == ("mine", False)
+    assert "there is no task 'mots' in the notebook; did you mean 'most'?" in notebook.fails("%dagy_load mots")
+
+
 # ---- the functions
 
 
@@ -658,6 +922,16 @@ def test_each_magic_has_a_function_that_does_the_same(notebook: NotebookShell) -
     assert notebook.ok("dagy_nb.run('notebook', background=True).wait(60)['load']").value == [0, 1, 2]
     assert "def load" in notebook.ok("dagy_nb.export_notebook().text").value
     assert notebook.ok("dagy_nb.build().path.name").value == "artifact.zip"
+    assert notebook.ok("dagy_nb.check().is_clean").value is True
+    assert notebook.ok("[each.name for each in dagy_nb.tasks()]").value == ["load"]
+    assert notebook.ok("len(dagy_nb.past_runs())").value == 3
+    assert notebook.ok("dagy_nb.logs()").value == ""
+    assert notebook.ok("dagy_nb.status()[0].change").value == "none"
+    assert notebook.ok("dagy_nb.load('load')").value == LOAD
+    assert notebook.ok("dagy_nb.rerun(n=1)['load']").value == [0]
+    assert notebook.ok("dagy_nb.cancel()").value is None
+    with pytest.raises(UsageError, match="a form needs a page"):
+        dagy_nb.form()
     notebook.ok("dagy_nb.reset()")
     assert notebook.tasks == []
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 
 from dagy import Flow, Task
-from dagy.errors import CycleError, DefinitionError, UnknownFlowError
+from dagy.errors import CycleError, DefinitionError, UnknownFlowError, UnknownTaskError
 from dagy_nb.cells import Cell
 from dagy_nb.notebook import Defined, Notebook
+from dagy_nb.notebook_file import SavedNotebook
+from dagy_nb.session import DrawnFlow
 
 
 @pytest.fixture
@@ -25,11 +27,15 @@ def keep(notebook: Notebook, source: str, cell_id: str = "") -> Defined | None:
     """Run a cell as a kernel would, its magic's line aside, and keep it."""
     number = len(notebook.cells) + 1
     cell = Cell(cell_id, source, f"cell {number}")
-    if not notebook.waits_for(notebook.check(cell)):
+    defined = notebook.check(cell)
+    notebook.about_to_run(defined)
+    has_run = not notebook.waits_for(defined)
+    if has_run:
         lines = source.split("\n")
         text = "\n".join(["", *lines[1:]]) if lines[0].startswith("%%") else source
-        exec(compile(text, f"<{number}>", "exec"), notebook.namespace)  # type: ignore[arg-type]
-    return notebook.keep(cell, f"<{number}>")
+        flags = notebook._compiler_flags()
+        exec(compile(text, f"<{number}>", "exec", flags=flags), notebook.namespace)  # type: ignore[arg-type]
+    return notebook.keep(cell, f"<{number}>", has_run=has_run)
 
 
 def task_names(notebook: Notebook) -> list[str]:
@@ -110,6 +116,14 @@ def test_without_ids_a_task_replaces_the_task_of_its_name(notebook: Notebook) ->
     assert value(notebook.flow()) == 2
 
 
+def test_without_ids_a_cell_that_is_edited_stays_in_its_place(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1")
+    keep(notebook, "%%dagy_task\ndef total(load):\n    return load")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2")
+    assert task_names(notebook) == ["load", "total"]
+
+
 def test_two_cells_with_ids_and_one_task_name_are_refused_with_both_cells(notebook: Notebook) -> None:
     keep(notebook, "%%dagy_task\ndef load():\n    return 1", "a")
     keep(notebook, "%%dagy_task\ndef load():\n    return 2", "b")
@@ -140,7 +154,134 @@ def test_a_file_is_the_cell_whose_code_it_holds(notebook: Notebook) -> None:
     assert notebook.label_of("elsewhere.py") is None
 
 
+def test_one_cell_is_forgotten_by_its_task_its_number_or_its_id(notebook: Notebook) -> None:
+    for name in ("a", "b", "c", "d"):
+        keep(notebook, f"%%dagy_task\ndef task_{name}():\n    return 1", f"{name}{name}{name}{name}")
+    assert [each.id for each in notebook.forget("task_a")] == ["aaaa"]
+    assert [each.id for each in notebook.forget("[2]")] == ["bbbb"]
+    assert [each.id for each in notebook.forget("cccc")] == ["cccc"]
+    assert task_names(notebook) == ["task_d"]
+    with pytest.raises(UnknownTaskError, match="there is no task 'task_x'; did you mean 'task_d'"):
+        notebook.forget("task_x")
+
+
+def test_what_means_two_cells_is_asked_about(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1", "a")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2", "b")
+    with pytest.raises(DefinitionError, match="'load' is in cell 1 and cell 2; give the number of one of the cells"):
+        notebook.forget("load")
+    notebook.forget("2")
+    assert value(notebook.flow()) == 1
+
+
+# ---- the order of the cells
+
+
+def saved(*cells: tuple[str, str]) -> SavedNotebook:
+    return SavedNotebook(
+        Path("etl.ipynb"), 1.0, tuple(Cell(key, text, f"cell {n}") for n, (key, text) in enumerate(cells, 1))
+    )
+
+
+def test_cells_are_in_the_order_of_the_file_and_an_inserted_one_counts_at_its_place(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\nrows = [1]", "a")
+    keep(notebook, "%%dagy_task\ntotal = sum(rows)", "c")
+    keep(notebook, "%%dagy_task\nrows = [*rows, 2]", "b")
+    assert value(notebook.flow())["total"] == 1
+    notebook.arrange(saved(("a", ""), ("b", ""), ("c", "")))
+    assert [each.id for each in notebook.cells] == ["a", "b", "c"]
+    assert value(notebook.flow()) == 3
+
+
+def test_a_cell_that_the_file_does_not_hold_stays_behind_the_one_that_first_ran_before_it(notebook: Notebook) -> None:
+    for name in ("new", "c", "gone", "a", "b"):
+        keep(notebook, f"{name} = 1", name)
+    notebook.arrange(saved(("a", ""), ("b", ""), ("c", "")))
+    assert [each.id for each in notebook.cells] == ["new", "a", "b", "c", "gone"]
+
+
+def test_without_a_file_of_this_notebook_the_order_is_that_of_first_running(notebook: Notebook) -> None:
+    for name in ("b", "a", "b"):
+        keep(notebook, f"{name} = 1", name)
+    notebook.arrange(saved(("x", "a = 5"), ("y", "b = 5")))
+    assert [each.id for each in notebook.cells] == ["b", "a"]
+    notebook.arrange(saved(("a", ""), ("b", "")))
+    notebook.arrange(None)
+    assert [each.id for each in notebook.cells] == ["b", "a"]
+
+
+def test_cells_without_an_id_of_the_file_are_placed_by_their_text(notebook: Notebook) -> None:
+    keep(notebook, "b = 1", "vscode-notebook-cell:/etl.ipynb#W1")
+    keep(notebook, "a = 1")
+    keep(notebook, "twin = 1")
+    notebook.arrange(saved(("1", "a = 1"), ("2", "b = 1\n"), ("3", "twin = 1"), ("4", "twin = 1")))
+    assert [each.source for each in notebook.cells] == ["a = 1", "twin = 1", "b = 1"]
+
+
+# ---- what may be asked without running anything
+
+
+def test_the_flows_and_their_parameters_can_be_asked_for(notebook: Notebook) -> None:
+    assert (notebook.flow_names(), notebook.parameter_names()) == ((), ())
+    keep(notebook, "%%dagy_task\ndef load(n, m=2):\n    return n")
+    assert (notebook.flow_names(), notebook.parameter_names()) == (("etl",), ("n", "m"))
+    keep(notebook, "%%dagy_flow\ndef weekly(day, *, hour=3):\n    load(1)")
+    keep(notebook, "%%dagy_flow drawn\nload(1)")
+    keep(notebook, "from dagy import flow\n@flow(name='the-plain')\ndef plain(x=1):\n    load(x)")
+    assert notebook.flow_names() == ("weekly", "drawn", "plain")
+    assert notebook.parameter_names("weekly") == ("day", "hour")
+    assert notebook.parameter_names("drawn") == ()
+    assert notebook.parameter_names("plain") == notebook.parameter_names("the-plain") == ("x",)
+    assert notebook.parameter_names() == notebook.parameter_names("nosuch") == ()
+
+
+def test_a_flow_that_is_drawn_and_named_is_still_one_flow(notebook: Notebook) -> None:
+    keep(notebook, "from dagy import flow\n@flow\ndef plain():\n    pass")
+    notebook.namespace["drawn"] = DrawnFlow(notebook.flow(), {})
+    assert notebook.flow_names() == ("plain",)
+    assert notebook.flow().name == "plain"
+
+
 # ---- what runs on its own
+
+
+def test_statements_that_return_only_run_with_their_flow(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task double\nrows = [1, 2]\nreturn [2 * each for each in rows]", "a")
+    assert "rows" not in notebook.namespace
+    assert value(notebook.flow()) == [2, 4]
+
+
+def test_what_a_cell_that_was_only_kept_imports_is_there_for_the_others(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2.5")
+    keep(notebook, "%%dagy_task\nimport math\nlow = math.floor(load)")
+    keep(notebook, "%%dagy_task\ndef high(load):\n    return math.ceil(load)")
+    assert value(notebook.flow()) == {"low": 2, "high": 3}
+
+
+def test_a_cell_that_was_only_kept_and_imports_what_is_not_there_is_refused(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2.5")
+    with pytest.raises(DefinitionError, match="cell 2, line 2: ModuleNotFoundError: No module named 'nowhere_at_all'"):
+        keep(notebook, "%%dagy_task\nimport nowhere_at_all\nlow = load")
+    assert task_names(notebook) == ["load"]
+
+
+def test_statements_that_bind_anew_what_an_ordinary_cell_gave_begin_there_each_time(notebook: Notebook) -> None:
+    keep(notebook, "total = 1", "a")
+    keep(notebook, "%%dagy_task\ntotal = total + 10", "b")
+    assert notebook.namespace["total"] == 11
+    assert value(notebook.flow()) == 11
+    keep(notebook, "%%dagy_task\ntotal = total + 100", "b")
+    assert value(notebook.flow()) == 101
+    keep(notebook, "total = 2", "a")
+    assert value(notebook.flow()) == 102
+
+
+def test_annotations_are_not_evaluated_where_the_notebook_has_switched_that_on(notebook: Notebook) -> None:
+    keep(notebook, "from __future__ import annotations")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 2.5")
+    keep(notebook, "%%dagy_task\ndef low(load: NotThere) -> NeitherThere:\n    return load", "x")
+    keep(notebook, "%%dagy_task\nx: NotThere = load", "y")
+    assert value(notebook.flow()) == {"low": 2.5, "x": 2.5}
 
 
 def test_a_cell_waits_for_what_only_a_run_makes(notebook: Notebook) -> None:

@@ -99,3 +99,12 @@ def test_a_still_stays_small_and_says_what_it_leaves_out() -> None:
     assert shown["a"].count("<img") == 2
     assert "one image left out here" in shown["a"]
     assert "small" in shown["b"]
+
+
+def test_a_hundred_tables_are_not_all_in_a_still() -> None:
+    table = Preview("html", "<table>" + "x" * 10_000 + "</table>")
+    shown = still_previews({**{f"task-{number}": [table] for number in range(100)}, "last": [Preview("text", "5")]})
+    assert sum(map(len, shown.values())) < 120_000
+    assert "<table>" in shown["task-0"]
+    assert "one html left out here" in shown["task-99"]
+    assert "5" in shown["last"]

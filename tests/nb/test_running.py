@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 
 from dagy import Flow, StateType, TaskFailedError, flow, task
 from dagy.errors import DefinitionError, ParameterError, RunCancelledError, RunTimeoutError
-from dagy_nb.running import WIDGET, NotebookRun, completed_result, start_run, with_cells
+from dagy_nb.notebook import Notebook
+from dagy_nb.running import PREVIEW_SECONDS, WIDGET, NotebookRun, with_cells
+from dagy_nb.runs import Runs
 
 from .conftest import Bundle, RecordingComm, RecordingScreen, wire_of
 
@@ -53,18 +56,14 @@ def join_followers() -> None:
             each.join(60)
 
 
-def no_cell(_filename: str) -> None:
-    return None
-
-
-def started(flow: Flow[..., Any], screen: RecordingScreen, **options: Any) -> NotebookRun:
+def started(flow: Flow[..., Any], screen: RecordingScreen, *, waits: bool = True, **options: Any) -> NotebookRun:
     parameters = options.pop("parameters", {})
-    return start_run(flow, parameters, screen=screen, cell_of=no_cell, **options)
+    return Runs(Notebook({}), screen).begin(flow, parameters, waits=waits, **options)
 
 
 def finished(flow: Flow[..., Any], screen: RecordingScreen, **options: Any) -> NotebookRun:
     run = started(flow, screen, **options)
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
     return run
 
 
@@ -94,6 +93,7 @@ def test_a_run_is_shown_at_once_and_replaced_by_its_still_at_the_end() -> None:
     assert [display for display, _ in screen.replaced] == ["display-1"]
     assert set(screen.still) == {"text/html", "text/plain"}
     assert "data:image/svg+xml" in screen.still["text/html"]
+    assert screen.still["text/html"].startswith(f'<div class="dagy-still" data-dagy-run="{run.run_id}">')
     assert screen.still["text/plain"] == str(run.wait())
     assert screen.capturing == 0
 
@@ -213,6 +213,33 @@ def test_a_value_that_can_not_be_shown_does_not_hold_up_the_run() -> None:
     assert "a int that can&#x27;t be shown: it raised OSError(&#x27;no ink&#x27;)" in screen.still["text/html"]
 
 
+def test_previews_that_take_too_long_are_left_out_and_those_of_final_results_come_first() -> None:
+    class SlowScreen(RecordingScreen):
+        def bundle_of(self, value: object) -> Bundle:
+            until = time.thread_time() + PREVIEW_SECONDS / 4
+            while time.thread_time() < until:
+                pass
+            return super().bundle_of(value)
+
+    @task
+    def step(number: int) -> str:
+        return f"result of {number}"
+
+    @task
+    def last(numbers: list[str]) -> str:
+        return "result of all"
+
+    @flow
+    def steps() -> object:
+        return last([step(number) for number in range(20)])
+
+    screen = SlowScreen()
+    finished(steps, screen)
+    assert "result of all" in screen.still["text/html"]
+    assert 1 <= screen.still["text/html"].count("result of ") < 10
+    assert screen.still["text/html"].count("not shown to save time") > 10
+
+
 def test_a_run_that_can_not_be_drawn_at_its_end_leaves_nothing_behind(comms: list[RecordingComm]) -> None:
     class GoneScreen(RecordingScreen):
         def replace(self, display_id: str, bundle: Bundle) -> None:
@@ -221,10 +248,9 @@ def test_a_run_that_can_not_be_drawn_at_its_end_leaves_nothing_behind(comms: lis
     screen = GoneScreen(is_live=True)
     run = started(flow_of(one), screen)
     with pytest.raises(OSError, match="the page has gone"):
-        run.wait_in_cell()
+        run.shown.wait_in_cell()
     assert screen.capturing == 0
     assert run["one"] == 1
-    assert wire_of(comms).sent[-1][0] == "comm_close"
 
 
 # ---- mapped tasks, and runs that are tried again
@@ -244,15 +270,18 @@ def test_a_mapped_task_is_one_line_whose_failed_items_come_first(comms: list[Rec
 
     screen = RecordingScreen(is_live=True)
     run = started(halves, screen, parameters={"numbers": [2, 5, 4, 3]}, fail_fast=False)
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
+    join_followers()
     wire = wire_of(comms)
     last = [each["tasks"]["halve"] for each in wire.custom if each["op"] == "delta" and "halve" in each["tasks"]][-1]
-    assert last["items"] == {"count": 4, "done": 2, "failed": 2}
-    for text in (last["error"], screen.still["text/html"]):
-        _, first, second = re.split("item [13]: ", text)
-        assert "ValueError: 5 is odd" in first
-        assert "ValueError: 3 is odd" in second
-        assert text.count("in halve") == 2
+    assert last["items"] == {"count": 4, "done": 2, "failed": 2, "running": 0}
+    _, first, second = re.split("item [13]: ", screen.still["text/html"])
+    faults = [each for each in wire.custom if each["op"] == "snapshot"][-1]["tasks"]["halve"]["faults"]
+    assert [each["item"] for each in faults] == [1, 3]
+    for one, other in ((first, second), [each["error"] for each in faults]):
+        assert "ValueError: 5 is odd" in one
+        assert "ValueError: 3 is odd" in other
+        assert one.count("in halve") == other.count("in halve") == 1
     assert screen.still["text/html"].count("<details") == 1
     assert "00,000 of 00,000" in wire.state["picture"]  # so that the counts will fit
 
@@ -273,8 +302,8 @@ def test_a_run_that_is_tried_again_goes_on_in_the_same_view(comms: list[Recordin
 
     screen = RecordingScreen(is_live=True)
     run = started(stubborn, screen)
-    run.wait_in_cell()
-    assert completed_result(run, no_cell)["second_time"] == 7
+    run.shown.wait_in_cell()
+    assert run.shown.completed()["second_time"] == 7
     assert run.status is StateType.COMPLETED
     (_, bundle) = screen.replaced[-1]
     assert (len(screen.replaced), "COMPLETED" in bundle["text/plain"]) == (1, True)
@@ -293,9 +322,9 @@ def test_a_run_out_of_time_says_so_without_frames(gate: Gate) -> None:
 
     screen = RecordingScreen()
     run = started(short, screen)
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
     with pytest.raises(RunTimeoutError) as caught:
-        completed_result(run, no_cell)
+        run.shown.completed()
     assert caught.value._render_traceback_() == [f"RunTimeoutError: {caught.value}"]  # type: ignore[attr-defined]
     assert "TIMED_OUT" in screen.still["text/plain"]
 
@@ -314,7 +343,7 @@ def test_the_result_of_a_process_has_a_preview() -> None:
 
     screen = RecordingScreen()
     run = started(of_a_process, screen)
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
     assert "b&#x27;xxxx" in screen.still["text/html"]
     assert run["large"] == b"x" * 3_000_000
 
@@ -331,9 +360,9 @@ def test_what_the_state_says_already_is_not_said_again() -> None:
 
     screen = RecordingScreen()
     run = started(of_a_process, screen)
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
     with pytest.raises(TaskFailedError) as caught:
-        completed_result(run, no_cell)
+        run.shown.completed()
     (line,) = caught.value._render_traceback_()  # type: ignore[attr-defined]
     assert "died: exit code 3" in line
     assert "last words" in screen.still["text/html"]
@@ -364,7 +393,7 @@ def test_a_failed_run_is_raised_as_its_tasks_failure() -> None:
     screen = RecordingScreen()
     run = finished(flow_of(broken), screen)
     with pytest.raises(TaskFailedError) as caught:
-        completed_result(run, no_cell)
+        run.shown.completed()
     assert isinstance(caught.value.__cause__, ValueError)
     assert caught.value.result.status is StateType.FAILED
     shown = "\n".join(caught.value._render_traceback_())  # type: ignore[attr-defined]  # what IPython shows of it
@@ -379,9 +408,9 @@ def test_a_cancel_stops_the_run_and_the_cell_says_so(gate: Gate) -> None:
     run = started(flow_of(gate.pass_through), screen)
     assert gate.reached.wait(60)
     run.cancel()
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
     with pytest.raises(RunCancelledError, match="cancelled") as caught:
-        completed_result(run, no_cell)
+        run.shown.completed()
     assert caught.value._render_traceback_() == [f"RunCancelledError: {caught.value}"]  # type: ignore[attr-defined]
     assert "cancelled in the notebook" in screen.still["text/html"]
 
@@ -403,8 +432,8 @@ class Interrupts(threading.Event):
 def test_an_interrupt_cancels_the_run_and_the_cell_goes_on_to_its_end(gate: Gate) -> None:
     screen = RecordingScreen()
     run = started(flow_of(gate.pass_through), screen)
-    run._followed = Interrupts(1)
-    run.wait_in_cell()
+    run.shown._has_still = Interrupts(1)
+    run.shown.wait_in_cell()
     assert run.status is StateType.CANCELLED
     assert "interrupted" in screen.still["text/plain"]
 
@@ -423,10 +452,10 @@ def test_a_second_interrupt_stops_waiting_and_the_still_comes_by_itself(comms: l
 
     screen = RecordingScreen(is_live=True)
     run = started(held, screen)
-    run._followed = Interrupts(2)
+    run.shown._has_still = Interrupts(2)
     assert gate.reached.wait(60)
     with pytest.raises(KeyboardInterrupt):
-        run.wait_in_cell()
+        run.shown.wait_in_cell()
     assert screen.replaced == []
     updates = [data["state"] for _, data in wire_of(comms).sent if data and data.get("method") == "update"]
     assert updates == [{"blocking": False}]  # the page's cancel must not interrupt another cell
@@ -440,17 +469,21 @@ def test_a_second_interrupt_stops_waiting_and_the_still_comes_by_itself(comms: l
 # ---- the live view
 
 
-def test_a_live_page_gets_a_widget_which_is_gone_when_the_still_is_there(
+def test_a_live_page_gets_a_widget_whose_model_outlasts_the_run_but_not_the_session(
     comms: list[RecordingComm], gate: Gate
 ) -> None:
     screen = RecordingScreen(is_live=True)
-    run = started(flow_of(gate.pass_through), screen)
+    runs = Runs(Notebook({}), screen)
+    run = runs.begin(flow_of(gate.pass_through), waits=True)
     wire = wire_of(comms)
     assert screen.shown[0][WIDGET] == {"model_id": wire.comm_id, "version_major": 2, "version_minor": 0}
     assert wire.state["blocking"] is True
     gate.open()
-    run.wait_in_cell()
+    run.shown.wait_in_cell()
     assert WIDGET not in screen.still
+    assert "comm_close" not in [kind for each in comms for kind, _ in each.sent]
+    join_followers()
+    runs.close()
     assert [each.sent[-1][0] for each in comms] == ["comm_close"] * len(comms)
 
 
@@ -460,6 +493,7 @@ def test_the_deltas_tell_the_whole_run(comms: list[RecordingComm]) -> None:
         return 5
 
     finished(flow_of(speaks), RecordingScreen(is_live=True))
+    join_followers()
     wire = wire_of(comms)
     deltas = [each for each in wire.custom if each["op"] == "delta"]
     assert [each["number"] for each in deltas] == list(range(1, len(deltas) + 1))
@@ -469,9 +503,10 @@ def test_the_deltas_tell_the_whole_run(comms: list[RecordingComm]) -> None:
     }
     assert last["speaks"]["state"] == "COMPLETED"
     assert last["speaks"]["preview"] == {"kind": "text", "content": "5"}
-    assert [runs for each in deltas for _, _, runs in each["written"]] == [[["stdout", "hello"]]]
+    assert [runs for each in deltas for _, _, runs in each["written"]] == [[["stdout", "hello", 1]]]
     assert deltas[-1]["run"]["state"] == "COMPLETED"
     assert all(isinstance(each["now"], int) for each in deltas)
+    assert (wire.custom[-1]["op"], wire.custom[-1]["number"]) == ("snapshot", len(deltas))
 
 
 def test_a_page_that_says_it_is_ready_is_sent_a_snapshot(comms: list[RecordingComm], gate: Gate) -> None:
@@ -481,7 +516,12 @@ def test_a_page_that_says_it_is_ready_is_sent_a_snapshot(comms: list[RecordingCo
     gate.open()
     run.wait(60)
     join_followers()
-    assert [each["op"] for each in wire_of(comms).custom].count("snapshot") == 1
+    assert [each["op"] for each in wire_of(comms).custom].count("snapshot") == 2  # one more comes at the end
+    wire_of(comms).receive({"op": "ready"})  # of a page that draws the still
+    for each in threading.enumerate():
+        if each.name == "dagy-snapshot":
+            each.join(60)
+    assert wire_of(comms).custom[-1]["tasks"]["pass_through"]["state"] == "COMPLETED"
 
 
 def test_the_cancel_button_cancels(comms: list[RecordingComm], gate: Gate) -> None:
@@ -515,7 +555,7 @@ def test_a_page_that_is_lost_does_not_hold_up_the_run(
     monkeypatch.setattr(RecordingComm, "publish_msg", lost)
     opened.set()
     with pytest.raises(OSError, match="the socket is closed"):  # the widget can't be closed either
-        run.wait_in_cell()
+        run.shown.wait_in_cell()
     assert run["waits"] == 1
     assert "COMPLETED" in screen.still["text/plain"]
     assert screen.capturing == 0
@@ -549,7 +589,7 @@ def test_runs_may_overlap(gate: Gate, capsys: pytest.CaptureFixture[str]) -> Non
     finished(flow_of(quick), second)
     print("of the cell")
     gate.open()
-    slow.wait_in_cell()
+    slow.shown.wait_in_cell()
     assert "of the first" in first.still["text/html"]
     assert "of the second" not in first.still["text/html"]
     assert "of the second" in second.still["text/html"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from dagy.errors import DefinitionError, ExportError, TaskFailedError, UnknownFlowError
+from dagy.errors import DefinitionError, ExportError, NotebookError, TaskFailedError, UnknownFlowError
 from dagy_nb.cells import Cell
 from dagy_nb.notebook import Notebook
+from dagy_nb.notebook_path import PathFinder
 from dagy_nb.session import Session
 
 from .conftest import RecordingScreen
@@ -106,7 +108,10 @@ def test_a_card_says_that_two_cells_do_not_fit(session: Session) -> None:
     run_cell(session, "%%dagy_task\ndef load():\n    return 1", "a")
     first, problem = run_cell(session, "%%dagy_task\ndef load():\n    return 2", "b")
     assert first == "task 'load'"
-    assert "cell 1 and cell 2 both define the task 'load'" in problem
+    assert problem == (
+        "cell 2: it defines the task 'load', as cell 1 does; give one of them another name, or forget one with "
+        "%dagy_reset 2"
+    )
 
 
 def test_an_export_is_the_module_and_may_be_written(session: Session, tmp_path: Path) -> None:
@@ -150,3 +155,56 @@ def test_a_build_where_there_is_a_choice_asks_as_a_run_does(session: Session) ->
     with pytest.raises(DefinitionError, match="the notebook has 2 flows; name one of them: first, second"):
         session.build()
     assert session.build("second").path.parts[-3] == "second"
+
+
+# ---- the notebook's file
+
+
+def saved(path: Path, *ids: str) -> None:
+    cells = [{"cell_type": "code", "id": each, "source": "", "outputs": []} for each in ids]
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}), "utf-8")
+
+
+def order(session: Session) -> list[str]:
+    session.look()
+    return [each.id for each in session.notebook.cells]
+
+
+def test_the_order_follows_the_file_for_as_long_as_it_can_be_read(tmp_path: Path) -> None:
+    finder = PathFinder("", {}, {})
+    session = Session(Notebook({}), RecordingScreen(), finder)
+    for name in ("b", "a", "c"):
+        run_cell(session, f"{name} = 1", name)
+    assert order(session) == ["b", "a", "c"]
+    finder.given = path = tmp_path / "etl.ipynb"
+    saved(path, "a", "b", "c")
+    assert order(session) == ["a", "b", "c"]
+    assert session.notebook.name == "etl"
+    path.write_text("{half", "utf-8")
+    assert order(session) == ["b", "a", "c"]
+    saved(path, "c", "b", "a", "markdown")
+    assert order(session) == ["c", "b", "a"]
+    path.unlink()
+    assert order(session) == ["b", "a", "c"]
+
+
+def test_a_file_that_can_not_be_read_is_not_taken_for_the_notebooks(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(NotebookError, match=r"nosuch\.ipynb can't be read"):
+        session.name_file(tmp_path / "nosuch.ipynb")
+    saved(tmp_path / "etl.ipynb", "a")
+    session.name_file(tmp_path / "etl.ipynb")
+
+
+def test_a_drawn_flow_is_its_flow_and_shows_the_marks(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load(n=3):\n    return n", "a")
+    session.notebook.failed(Cell("a", "%%dagy_task\ndef load(:", "cell 2"))
+    drawn = session.drawn()
+    assert (drawn.marks, drawn.run_local(n=4).value) == ({"load": "failed edit"}, 4)
+    bundle = drawn._repr_mimebundle_()
+    assert "failed edit" in bundle["text/plain"]
+    assert "failed edit" in bundle["text/html"]
+
+
+def test_a_flow_that_can_not_be_drawn_without_a_value_says_so(session: Session) -> None:
+    run_cell(session, "from dagy import Static, flow\n@flow\ndef wide(n: Static[int]):\n    pass")
+    assert "'n' shapes the graph and has no default" in session.drawn()._repr_mimebundle_()["text/plain"]

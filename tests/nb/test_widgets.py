@@ -38,6 +38,11 @@ def view(comms: list[RecordingComm]) -> Iterator[tuple[RunView, RecordingComm, A
         snapshot=lambda: {"op": "snapshot", "number": next(number), "tasks": {}},
         on_ready=note("ready"),
         on_cancel=note("cancel"),
+        about={"load": {"name": "load", "cell": None, "needs": [], "mapped": False, "retries": 0, "timeout": None}},
+        form=[{"name": "rows", "kind": "integer", "value": "100"}],
+        can_rerun=True,
+        on_run=lambda texts: asked.append(f"run {dict(texts)}"),
+        on_rerun=lambda source, texts: asked.append(f"rerun {source} {texts}"),
     )
     yield made, wire_of(comms), asked
     made.close()
@@ -52,7 +57,10 @@ def test_a_page_gets_all_it_needs_when_the_view_is_made(view: tuple[RunView, Rec
     assert set(state["looks"]) == {each.value for each in StateType}
     assert all(look["icon"] and look["label"] and look["sign"] for look in state["looks"].values())
     assert state["snapshot"]["op"] == "snapshot"
-    assert "render" in state["_esm"]
+    assert state["about"]["load"]["needs"] == []
+    assert state["form"] == [{"name": "rows", "kind": "integer", "value": "100"}]
+    assert (state["is_form"], state["can_rerun"]) == (False, True)
+    assert state["_esm"].rstrip().endswith("export default { initialize, render };")
     assert ".dagy-run" in state["_css"]
     assert made.model_id == wire.comm_id
     assert asked == []
@@ -61,7 +69,7 @@ def test_a_page_gets_all_it_needs_when_the_view_is_made(view: tuple[RunView, Rec
 def test_nothing_in_the_view_is_fetched_from_elsewhere(view: tuple[RunView, RecordingComm, Asked]) -> None:
     _, wire, _ = view
     state = wire.state
-    assert "http://" not in state["_esm"]
+    assert "http://" not in state["_esm"].replace("http://www.w3.org/2000/svg", "")  # a name, and no address
     assert "https://" not in state["_esm"]
     assert "import(" not in state["_esm"]
     assert "@import" not in state["_css"]
@@ -83,7 +91,40 @@ def test_a_cancel_cancels_and_is_acknowledged(view: tuple[RunView, RecordingComm
     assert wire.custom == [{"op": "acknowledged"}]
 
 
-@pytest.mark.parametrize("content", [{}, {"op": "no such thing"}, {"op": None}, {"op": ["cancel"]}])
+def test_a_page_starts_a_run_and_runs_it_again(view: tuple[RunView, RecordingComm, Asked]) -> None:
+    _, wire, asked = view
+    wire.receive({"op": "run", "parameters": {"rows": "7"}})
+    wire.receive({"op": "rerun", "from": "failed", "parameters": None})
+    wire.receive({"op": "rerun", "from": "start", "parameters": {"rows": "7"}})
+    assert asked == ["run {'rows': '7'}", "rerun failed None", "rerun start {'rows': '7'}"]
+
+
+def test_each_view_has_a_name_of_its_own(comms: list[RecordingComm]) -> None:
+    names = set()
+    for _ in range(2):
+        made = run_view(
+            flow_name="f", run_id="r", picture="", kernel_id="", blocking=False,
+            snapshot=dict, on_ready=lambda: None, on_cancel=lambda: None,
+        )  # fmt: skip
+        names.add(made.get_state()["view_id"])  # type: ignore[attr-defined]
+        made.close()
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"op": "no such thing"},
+        {"op": None},
+        {"op": ["cancel"]},
+        {"op": "run"},
+        {"op": "run", "parameters": None},
+        {"op": "run", "parameters": {"rows": 7}},
+        {"op": "rerun", "from": "elsewhere", "parameters": None},
+        {"op": "rerun", "from": "start", "parameters": {"rows": ["7"]}},
+    ],
+)
 def test_what_a_page_should_not_send_does_nothing(view: tuple[RunView, RecordingComm, Asked], content: JSON) -> None:
     _, wire, asked = view
     wire.receive(content)

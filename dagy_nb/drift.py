@@ -1,0 +1,86 @@
+"""What was edited since a flow was last built: the notebook's cells beside those that the artifact was made from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from dagy_nb.tables import Listing, ago
+
+if TYPE_CHECKING:
+    from dagy.artifact import CellEntry
+
+Change: TypeAlias = Literal["edited", "new", "gone", "never built", "none"]
+
+_HEAD = ("FLOW", "LAST BUILD", "CHANGE SINCE", "CELL", "NAMES")
+_TOLD: Mapping[Change, str] = {
+    "edited": "edited",
+    "new": "new in it",
+    "gone": "no longer in it",
+    "never built": "",
+    "none": "nothing: the build is up to date",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the notebook differs from the newest artifact of a flow, in one cell; or that it does not, or has none."""
+
+    flow: str
+    change: Change
+    cell: str = ""  # what messages call the cell; its id when it is gone
+    names: tuple[str, ...] = ()  # what the cell makes
+    build_id: str = ""
+    built_at: float | None = None  # seconds since the epoch; None: never built
+
+
+def drifts(
+    flow: str,
+    now: Sequence[CellEntry],
+    built: Sequence[CellEntry],
+    *,
+    build_id: str,
+    built_at: float,
+    labels: Mapping[str, str],
+    is_same_code: bool = True,
+) -> tuple[Drift, ...]:
+    """What differs between the cells that a build would hold now and those that the last one was `built` from.
+
+    One entry says so when nothing does. `labels` are what messages call the cells, by id. Cells without an id are not
+    known one by one: `is_same_code` says whether all of the code is what it was.
+    """
+    before = {each.id: each for each in built}
+    found: list[tuple[CellEntry, Change]] = []
+    for each in now:
+        if each.id not in before:
+            found.append((each, "new"))
+        elif before[each.id].sha256 != each.sha256:
+            found.append((each, "edited"))
+    there = {each.id for each in now}
+    found += [(each, "gone") for each in built if each.id not in there]
+    if not found and not is_same_code:
+        return (Drift(flow, "edited", "a cell without an id", build_id=build_id, built_at=built_at),)
+    if not found:
+        return (Drift(flow, "none", build_id=build_id, built_at=built_at),)
+    return tuple(
+        Drift(flow, change, labels.get(each.id, f"cell {each.id}"), each.names, build_id, built_at)
+        for each, change in found
+    )
+
+
+def listing(found: Iterable[Drift]) -> Listing[Drift]:
+    """The differences as a table."""
+    items, now = tuple(found), time.time()
+    rows = tuple(
+        (
+            each.flow,
+            "never" if each.built_at is None else f"{each.build_id}, {ago(max(0.0, now - each.built_at))}",
+            _TOLD[each.change],
+            each.cell,
+            ", ".join(each.names),
+        )
+        for each in items
+    )
+    return Listing(items, _HEAD, rows, "the notebook has no flow yet")

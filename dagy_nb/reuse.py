@@ -1,0 +1,121 @@
+"""What of one run the next one can use: the results of tasks that nothing has changed for.
+
+A task is the same in two runs if its code is, with all that the code reaches, and if its inputs come from the same
+values: of the flow's parameters, of literals, of tasks that are the same in turn. That is told before a run begins,
+because afterwards its cells may be edited and its parameters changed in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dagy.digests import digest
+from dagy.drawing import counted
+from dagy.engine import TaskRun
+from dagy.fingerprint import fingerprint
+from dagy.graph import ordered
+from dagy.program import Actual, Program
+from dagy.spec import DictOf, FromParameter, FromTask, ListOf
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What decides the results of a run's tasks, as things stood when it was made; see `origins_of`."""
+
+    program: Program
+    values: Mapping[str, Any]  # of the flow's parameters
+    codes: Mapping[int, str]  # by the id of the tasks' code
+    told: Mapping[int, str]  # what tells apart the values given by parameters and held literals, by their ids
+
+    @cached_property
+    def by_task(self) -> Mapping[str, str]:
+        """For each task a text that is the same in another run if the task is."""
+        found: dict[str, str] = {}
+        tasks = {task.id: task for task in self.program.spec.tasks}
+        for task_id in ordered(self.program.needs, flow=self.program.spec.name):
+            task = tasks[task_id]
+            inputs = sorted((name, self._told(each, found)) for name, each in self.program.inputs[task_id].items())
+            after = [found[each] for each in task.after]
+            whole = (task.name, self.codes[id(self.program.code[task_id])], task.mapped, inputs, after)
+            found[task_id] = hashlib.sha256(repr(whole).encode(errors="backslashreplace")).hexdigest()
+        return found
+
+    def _told(self, source: object, tasks: Mapping[str, str]) -> object:
+        match source:
+            case FromTask(task=task, path=path):
+                return "task", tasks[task], path
+            case FromParameter(name=name, path=path):
+                return "value", self.told[id(self.values[name])], path
+            case ListOf(items=items, form=form):
+                return form, [self._told(each, tasks) for each in items]
+            case DictOf(items=pairs):
+                return "dict", [(key, self._told(each, tasks)) for key, each in pairs]
+            case Actual(value=value):
+                return "value", self.told[id(value)], ()
+            case _:
+                return "literal", repr(source)
+
+
+@dataclass(frozen=True, slots=True)
+class Reusable:
+    """Results that need not be computed again: by task, and for mapped tasks that did not complete by item."""
+
+    results: Mapping[str, object] = field(default_factory=dict)
+    items: Mapping[str, Mapping[int, object]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """`5 results and 12 items`; empty when there are none."""
+        items = sum(map(len, self.items.values()))
+        parts = [(len(self.results), "result"), (items, "item")]
+        return " and ".join(counted(number, thing) for number, thing in parts if number)
+
+
+def origins_of(program: Program, values: Mapping[str, Any]) -> Origins:
+    """What decides the results of `program`, run with these values of its parameters, as things stand now."""
+    codes: dict[int, str] = {}
+    functions: dict[int, str] = {}
+    for code in program.code.values():
+        if id(code) not in codes:
+            known = functions.get(id(code.function))
+            codes[id(code)] = known or functions.setdefault(id(code.function), fingerprint(code.function).digest)
+    told: dict[int, str] = {}
+    for value in values.values():
+        _tell(value, told)
+    for inputs in program.inputs.values():
+        todo: list[object] = list(inputs.values())
+        while todo:
+            match todo.pop():
+                case Actual(value=value):
+                    _tell(value, told)
+                case ListOf(items=items):
+                    todo.extend(items)
+                case DictOf(items=pairs):
+                    todo.extend(each for _, each in pairs)
+                case _:
+                    pass
+    return Origins(program, values, codes, told)
+
+
+def reusable(before: Origins, now: Origins, task_runs: Mapping[str, TaskRun]) -> Reusable:
+    """What `task_runs`, left by the run that was made of `before`, hold for a run made of `now`."""
+    results: dict[str, object] = {}
+    items: dict[str, Mapping[int, object]] = {}
+    for task_id, origin in now.by_task.items():
+        if before.by_task.get(task_id) != origin:
+            continue
+        run = task_runs[task_id]
+        if run.state.is_completed:
+            results[task_id] = run.value
+        elif run.completed_items:
+            items[task_id] = run.completed_items
+    return Reusable(results, items)
+
+
+def _tell(value: object, told: dict[int, str]) -> None:
+    """Add what tells `value` apart: what nothing lasting does is the same only if it is the very object."""
+    if id(value) not in told:
+        told[id(value)] = digest(value) or f"{type(value).__name__} at {id(value)}"

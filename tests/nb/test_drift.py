@@ -1,0 +1,44 @@
+"""What was edited since the last build."""
+
+from __future__ import annotations
+
+from dagy.artifact import CellEntry
+from dagy_nb.drift import Drift, drifts, listing
+
+LOAD = CellEntry.of("a", "def load(): return 1", ["load"])
+TOTAL = CellEntry.of("b", "def total(load): return load", ["total"])
+
+
+def drift(now: list[CellEntry], built: list[CellEntry]) -> list[tuple[str, str, tuple[str, ...]]]:
+    labels = {"a": "cell [1]", "b": "cell [2]"}
+    found = drifts("etl", now, built, build_id="b1", built_at=5.0, labels=labels)
+    assert {(each.flow, each.build_id, each.built_at) for each in found} == {("etl", "b1", 5.0)}
+    return [(each.change, each.cell, each.names) for each in found]
+
+
+def test_the_same_cells_are_no_drift_in_whatever_order() -> None:
+    assert drift([LOAD, TOTAL], [TOTAL, LOAD]) == [("none", "", ())]
+
+
+def test_an_edited_cell_is_named() -> None:
+    edited = CellEntry.of("a", "def load(): return 2", ["load"])
+    assert drift([edited, TOTAL], [LOAD, TOTAL]) == [("edited", "cell [1]", ("load",))]
+
+
+def test_cells_that_came_and_went_are_named() -> None:
+    gone = CellEntry.of("z", "x = 1", ["x"])
+    assert drift([LOAD, TOTAL], [LOAD, gone]) == [("new", "cell [2]", ("total",)), ("gone", "cell z", ("x",))]
+
+
+def test_an_edit_of_a_cell_without_an_id_shows_in_the_code() -> None:
+    (found,) = drifts("etl", [], [], build_id="b1", built_at=5.0, labels={}, is_same_code=False)
+    assert (found.change, found.cell) == ("edited", "a cell without an id")
+
+
+def test_the_list_says_what_was_never_built_and_what_is_up_to_date() -> None:
+    text = repr(listing([Drift("daily", "never built"), Drift("weekly", "none", build_id="b1", built_at=5.0)]))
+    _, daily, weekly = text.splitlines()
+    assert daily.split() == ["daily", "never"]
+    assert weekly.startswith("weekly  b1, ")
+    assert weekly.endswith("nothing: the build is up to date")
+    assert repr(listing([])) == "the notebook has no flow yet"

@@ -12,8 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from dagy import drawing, runs
-from dagy.engine import RunHandle, RunOptions, RunResult, new_run_id, run, start
+from dagy import drawing, engine, runs
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters
@@ -26,6 +25,8 @@ from dagy.values import is_json
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dagy.engine import RunHandle, RunOptions, RunResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -207,7 +208,7 @@ class Flow(Generic[P, R]):
             record=record,
             resume=resume,
         )
-        return run(*prepared)
+        return engine.run(*prepared)
 
     def start_local(
         self,
@@ -234,7 +235,7 @@ class Flow(Generic[P, R]):
             record=record,
             resume=resume,
         )
-        return start(*prepared)
+        return engine.start(*prepared)
 
     def prepare_local(
         self, parameters: Mapping[str, Any], **options: Unpack[LocalOptions]
@@ -251,8 +252,8 @@ class Flow(Generic[P, R]):
         if record or resumable is not None:
             recorder = runs.RunRecorder(_local_dir(), resumed_from=resumable.run_id if resumable else None)
         is_cached = any(task.options.cache is not False for task in program.spec.tasks)
-        run_options = RunOptions(
-            new_run_id(self.name),
+        run_options = engine.RunOptions(
+            engine.new_run_id(self.name),
             max_workers=options.get("max_workers"),
             fail_fast=options.get("fail_fast", True),
             capture=options.get("capture", False),

@@ -8,6 +8,7 @@ refused, with the name, the cell and the way out. Nothing is executed.
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shutil
 import subprocess
@@ -20,12 +21,14 @@ from dagy.artifact import CellEntry
 from dagy.errors import ExportError, MissingExtraError
 from dagy_nb.cells import Cell, Statement
 from dagy_nb.following import Needed, follow
+from dagy_nb.notebook_file import has_file_id
 from dagy_nb.pieces import LeftOut, Piece, Pieces, import_text, take_apart
 
 if TYPE_CHECKING:
     from dagy.artifact import Roots
 
 _OURS = re.compile(r"%(dagy|(re|un)?load_ext\s+dagy_nb)")  # magics of ours, which nobody misses in the module
+_LONGEST_LAYOUT = 60  # seconds
 EXPORT_MARK = '"""Made from '  # how every exported module begins
 
 
@@ -70,7 +73,7 @@ def _entries(cells: Sequence[Cell], chosen: Sequence[Piece]) -> tuple[CellEntry,
     names: dict[str, set[str]] = {}
     for piece in chosen:
         names.setdefault(piece.cell.id, set()).update(piece.binds)
-    sources = {cell.id: cell.source for cell in cells if cell.id in names and cell.id}
+    sources = {cell.id: cell.source for cell in cells if cell.id in names and has_file_id(cell)}
     return tuple(CellEntry.of(each, source, names[each]) for each, source in sources.items())
 
 
@@ -155,7 +158,7 @@ def _body(pieces: Sequence[Piece], *, hidden: bool) -> list[str]:
             text = re.sub(r"(?m)^@(task|flow)\b", r"@dagy.\1", text, count=1)
         if piece.cell != cell:
             # By its id alone: its number changes when it is run again, and the module must not.
-            origin = f"# cell {piece.cell.id}\n" if piece.cell.id else ""
+            origin = f"# cell {piece.cell.id}\n" if has_file_id(piece.cell) else ""
             text = f"\n\n{origin}{text}"
         cell = piece.cell
         texts.append(text)
@@ -194,6 +197,7 @@ def _formatted(text: str) -> str:
     ruff = _ruff()
     everywhere = ["--isolated", "--no-cache", "--quiet", "--target-version", "py311", "-"]
     sorting = [ruff, "check", "--select", "I", "--fix", "--exit-zero", "--config", "src = []", *everywhere]
+    data = text.encode()
     # Both are started at once, since to start is most of what they take; each reads all before it writes.
     with (
         subprocess.Popen(sorting, stdin=PIPE, stdout=PIPE, stderr=PIPE) as sorter,
@@ -203,9 +207,18 @@ def _formatted(text: str) -> str:
         assert sorter.stdout is not None
         assert sorter.stderr is not None
         sorter.stdout.close()  # which the other one has now
-        sorter.stdin.write(text.encode())
-        sorter.stdin.close()
-        done, faults = layouter.communicate()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, and says why
+            sorter.stdin.write(data)
+            sorter.stdin.close()
+        try:
+            done, faults = layouter.communicate(timeout=_LONGEST_LAYOUT)
+        except subprocess.TimeoutExpired as error:
+            sorter.kill()
+            layouter.kill()
+            raise ExportError(
+                f"ruff did not lay out the module within {_LONGEST_LAYOUT} s; is there a cell of tens of thousands of "
+                "lines? Move what is data in it to a file"
+            ) from error
         faults += sorter.stderr.read()
     if sorter.returncode or layouter.returncode:
         raise ExportError(f"ruff could not lay out the module: {faults.decode(errors='replace').strip()}")

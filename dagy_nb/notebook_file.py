@@ -55,8 +55,8 @@ class SavedNotebook:
 
 
 def has_file_id(cell: Cell) -> bool:
-    """Has the cell an id that the notebook's file knows it by?"""
-    return bool(cell.id) and not cell.id.startswith("vscode-notebook-cell:")
+    """Has the cell an id that a notebook's file may know it by? VS Code's own are not, nor is any text with a space."""
+    return _CELL_ID.fullmatch(cell.id) is not None
 
 
 def same_text(one: str, other: str) -> bool:
@@ -170,7 +170,10 @@ def _current_cells(name: str, notebook: dict[str, Any]) -> Sequence[Mapping[str,
     except ImportError as error:
         raise MissingExtraError("nbformat", "notebook", f"reading {name}") from error
     try:
-        converted = nbformat.convert(nbformat.from_dict(notebook), 4)  # type: ignore[no-untyped-call]
+        joined = nbformat.versions[notebook["nbformat"]].to_notebook_json(
+            notebook
+        )  # files hold texts as lists of lines
+        converted = nbformat.convert(joined, 4)  # type: ignore[no-untyped-call]
         cells: Sequence[Mapping[str, Any]] = converted["cells"]
     except Exception as error:  # old formats fail in as many ways as there are broken files
         raise NotebookError(

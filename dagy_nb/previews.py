@@ -89,7 +89,14 @@ def _without_scripts(markup: str) -> str:
     except ImportError as error:
         raise MissingExtraError("nh3", "notebook", "showing HTML that a task displays") from error
     attributes = {**nh3.ALLOWED_ATTRIBUTES, "*": {"class", "title"}, "img": {"src", "alt", "width", "height"}}
-    return nh3.clean(markup, attributes=attributes, url_schemes={"data", "http", "https"})
+    return nh3.clean(
+        markup, attributes=attributes, url_schemes={"data", "http", "https"}, attribute_filter=_without_fetching
+    )
+
+
+def _without_fetching(_tag: str, attribute: str, value: str) -> str | None:
+    """The attribute's value; None for an image that would be fetched from somewhere, and so tell who is looking."""
+    return value if attribute != "src" or value.strip().lower().startswith("data:image/") else None
 
 
 def _still(preview: Preview) -> str:

@@ -318,7 +318,8 @@ class Session:
         export = self.export()
         path = self.notebook.path.absolute()
         source = artifact.Source(path, artifact.module_name(path), export.text, export.cells)
-        return artifact.build(source, artifact.load_flow(source, name), Path(output_dir))
+        with artifact.flow_aside(source, name) as found:
+            return artifact.build(source, found, Path(output_dir))
 
     def _remember_runs(self) -> None:
         """Note what is to be listed of runs that have ended: nobody may hold them any more when they are asked for."""

@@ -160,6 +160,22 @@ def load_flow(source: Source, name: str | None = None) -> Flow[..., Any]:
     return found
 
 
+@contextmanager
+def flow_aside(source: Source, name: str | None = None) -> Iterator[Flow[..., Any]]:
+    """The flow that `load_flow` gives, to be looked at: afterwards `sys.modules` and `sys.path` are as they were.
+
+    So a module of this name that is in use stays what it is.
+    """
+    existing, path = sys.modules.pop(source.module, None), list(sys.path)
+    try:
+        yield load_flow(source, name)
+    finally:
+        sys.path[:] = path
+        sys.modules.pop(source.module, None)
+        if existing is not None:
+            sys.modules[source.module] = existing
+
+
 def load_module(source: Source, *, called: str) -> ModuleType:
     """Run the text of `source` as a module called `called`.
 

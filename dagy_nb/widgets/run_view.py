@@ -122,7 +122,7 @@ def _view_class() -> Any:
         # Whether a cell waits for this run: only then may the page interrupt the kernel when a cancel is not answered.
         blocking = traitlets.Bool(False).tag(sync=True)
         about = traitlets.Dict({}).tag(sync=True)
-        form = traitlets.List([]).tag(sync=True)
+        form: Any = traitlets.List([]).tag(sync=True)
         is_form = traitlets.Bool(False).tag(sync=True)
         can_rerun = traitlets.Bool(False).tag(sync=True)
 

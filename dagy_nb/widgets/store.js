@@ -7,7 +7,7 @@
 const LOG_LIMIT = 20000; // characters of a task's output that are kept
 const SHOWN_LIMIT = 20; // displays of a task that are kept
 const SHOWN_SIZE_LIMIT = 4000000; // characters of these displays
-const ANSWER_MS = 800; // how long the kernel may take to answer a cancel
+const ANSWER_MS = 500; // how long the kernel may take to answer a cancel
 
 const stores = new Map(); // by the model's `view_id`: a front end gives each view of a model another object
 

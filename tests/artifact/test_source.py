@@ -19,6 +19,7 @@ from dagy.artifact.source import (
     Source,
     Target,
     encode_python,
+    flow_aside,
     load_flow,
     load_module,
     module_name,
@@ -227,6 +228,16 @@ def test_a_traceback_shows_the_text_that_ran_even_when_the_file_changed(write: C
     with pytest.raises(SourceError) as caught:
         load_flow(source)
     assert "# as it was" in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_flow_that_is_only_looked_at_leaves_the_modules_as_they_were(write: Callable[..., Path]) -> None:
+    before, path = dict(sys.modules), list(sys.path)
+    source = read_source(write("pytest.py", ONE.format(name="looked_at")))
+    with flow_aside(source) as found:
+        assert found.name == "looked_at"
+        assert sys.modules["pytest"] is not before["pytest"]
+    assert sys.modules["pytest"] is before["pytest"]
+    assert (sys.modules.keys() - before.keys(), sys.path) == (set(), path)
 
 
 def test_a_file_named_as_a_module_in_use_is_refused(write: Callable[..., Path]) -> None:

@@ -108,3 +108,16 @@ def test_a_hundred_tables_are_not_all_in_a_still() -> None:
     assert "<table>" in shown["task-0"]
     assert "one html left out here" in shown["task-99"]
     assert "5" in shown["last"]
+
+
+@pytest.mark.parametrize("address", ["https://example.com/x.png", "//example.com/x.png", "x.png", "data:text/html,x"])
+def test_an_image_that_would_be_fetched_is_not(address: str) -> None:
+    preview = preview_of({"text/html": f'<p>seen</p><img alt="it" src="{address}">'})
+    assert preview is not None
+    assert preview.content == '<p>seen</p><img alt="it">'
+
+
+def test_an_image_in_the_text_itself_stays() -> None:
+    preview = preview_of({"text/html": '<img src="data:image/png;base64,AAAA">'})
+    assert preview is not None
+    assert preview.content == '<img src="data:image/png;base64,AAAA">'

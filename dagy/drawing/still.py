@@ -33,7 +33,8 @@ _URGENT = (
 _BAD = frozenset(_URGENT[:3])
 
 _LINE = "1px solid rgba(127,127,127,0.3)"
-_CELL = f"text-align:left;vertical-align:top;padding:3px 14px 3px 0;border:0;border-bottom:{_LINE};color:inherit"
+_ROW = f"border:0;border-bottom:{_LINE};background:none;vertical-align:top"
+_CELL = "text-align:left;padding:3px 14px 3px 0"
 _TABLE = "border-collapse:collapse;border:0;margin:6px 0;color:inherit;background:transparent;font-size:13px"
 _QUIET = "opacity:0.75"
 _PRE = (
@@ -158,8 +159,9 @@ def _written(tasks: Iterable[TaskStill], label: Mapping[str, str]) -> list[str]:
         holds += ["result"] if task.preview_html else []
         is_open = " open" if task.state.type in _BAD else ""
         parts.append(
-            f'<details{is_open} style="margin:4px 0;color:inherit"><summary style="cursor:pointer">'
-            f"{_pill(task.state.type)} <strong>{_short(label.get(task.id, task.name))}</strong>"
+            f'<details{is_open} style="margin:4px 0"><summary style="cursor:pointer">'
+            f"{_pill(task.state.type) if is_open else PALETTE[task.state.type].sign} "
+            f"<strong>{_short(label.get(task.id, task.name))}</strong>"
             f" {_quiet(', '.join(holds))}</summary>{''.join(body)}</details>"
         )
     if unsaid:
@@ -176,7 +178,7 @@ def _image(
         return _paragraph(_quiet(f"No picture: {size} are too many to be read in one."))
     if not spec.tasks:
         return ""
-    drawn = picture(spec, states, details=details, marks=marks)
+    drawn = picture(spec, states, details=details, marks=marks, is_still=True)
     data = base64.b64encode(drawn.svg.encode()).decode()
     fits = drawn.width <= FITTING_WIDTH * 1.25
     shape = "max-width:100%;height:auto" if fits else "max-width:none"
@@ -191,10 +193,9 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not used:
         return ""
     head = "".join([f'<th style="{_CELL};font-weight:600">{headings[index]}</th>' for index in used])
-    body = "".join(
-        ["<tr>" + "".join([f'<td style="{_CELL}">{row[index]}</td>' for index in used]) + "</tr>" for row in rows]
-    )
-    return f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    cells = ["".join([f'<td style="{_CELL}">{row[index]}</td>' for index in used]) for row in rows]
+    body = "".join([f'<tr style="{_ROW}">{each}</tr>' for each in cells])
+    return f'<table style="{_TABLE}"><thead><tr style="{_ROW}">{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _detail(task: TaskStill) -> str:
@@ -222,8 +223,8 @@ def _options(task: TaskSpec) -> str:
 def _pill(kind: StateType) -> str:
     look = PALETTE[kind]
     return (
-        f'<span style="background:{look.fill};color:{look.text};border:1px solid {look.stroke};border-radius:9px;'
-        f'padding:0 8px;font-size:12px;white-space:nowrap">{look.sign} {look.label}</span>'
+        f'<span style="background:{look.fill};color:{look.text};border-radius:9px;padding:1px 8px;white-space:nowrap">'
+        f"{look.sign} {look.label}</span>"
     )
 
 

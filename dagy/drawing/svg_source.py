@@ -65,9 +65,10 @@ def picture(
     direction: Literal["auto", "right", "down"] = "auto",
     details: Mapping[str, str] | None = None,
     marks: Marks | None = None,
+    is_still: bool = False,
 ) -> Picture:
-    """The same picture as `svg` gives, with its size."""
-    cards = _Cards(spec, states, details, marks)
+    """The same picture as `svg` gives, with its size; a still one lacks what only a script looks for."""
+    cards = _Cards(spec, states, details, marks, is_still=is_still)
     placed = _placed(spec, cards, direction)
     label = markup_line(summary(spec, states, marks))
     parts = [
@@ -78,11 +79,14 @@ def picture(
     parts += [_frame(group, box) for group, box in placed.frames.items()]
     marked = {task.id: markup_line(task.id) for task in spec.tasks}
     down = placed.direction == "down"
-    for (source, target), points in placed.paths.items():
-        parts.append(
-            f'<path class="dagy-edge" data-from="{marked[source]}" data-to="{marked[target]}"'
-            f' d="{smooth(points, down=down)}"/>'
-        )
+    lines = {ends: smooth(points, down=down) for ends, points in placed.paths.items()}
+    if is_still and lines:
+        parts.append(f'<path class="dagy-edge" d="{"".join(lines.values())}"/>')
+    elif lines:
+        parts += [
+            f'<path class="dagy-edge" data-from="{marked[source]}" data-to="{marked[target]}" d="{line}"/>'
+            for (source, target), line in lines.items()
+        ]
     parts += [cards.drawn(task_id, marked[task_id], box) for task_id, box in placed.boxes.items()]
     parts.append("</svg>\n")
     return Picture("".join(parts), placed.width, placed.height)
@@ -110,8 +114,15 @@ class _Cards:
     """What is on the cards, and how large they are."""
 
     def __init__(
-        self, spec: FlowSpec, states: States | None, details: Mapping[str, str] | None, marks: Marks | None
+        self,
+        spec: FlowSpec,
+        states: States | None,
+        details: Mapping[str, str] | None,
+        marks: Marks | None,
+        *,
+        is_still: bool,
     ) -> None:
+        self.is_still = is_still
         self.states = None if states is None else kinds(states)
         self.details = details or {}
         self.marks = {task_id: plain_line(words) for task_id, words in (marks or {}).items() if words}
@@ -134,10 +145,11 @@ class _Cards:
         mark = self.marks.get(task_id, "")
         middle = box.height / 2
         two = self.height == _HIGH
+        name = f' data-task="{marked}"'
+        title = f"<title>{markup_line(self.full[task_id])}{mark and f' ({markup_line(mark)})'}</title>"
         parts = [
-            f'<g class="dagy-node{" dagy-marked" if mark else ""}" data-task="{marked}" data-state="{state}"'
-            f' transform="translate({_number(box.x)} {_number(box.y)})">',
-            f"<title>{markup_line(self.full[task_id])}{mark and f' ({markup_line(mark)})'}</title>",
+            f'<g class="dagy-node{" dagy-marked" if mark else ""}"{"" if self.is_still else name} data-state="{state}"'
+            f' transform="translate({_number(box.x)} {_number(box.y)})">{"" if self.is_still else title}',
             f'<rect class="dagy-card" width="{_number(box.width)}" height="{_number(box.height)}" rx="10"/>',
             f'<circle class="dagy-badge" cx="{_BADGE_AT}" cy="{_number(middle)}" r="9"/>',
             f'<path class="dagy-icon" transform="translate({_BADGE_AT - 8} {_number(middle - 8)})" d="{icon}"/>',

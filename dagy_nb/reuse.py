@@ -3,14 +3,21 @@
 A task is the same in two runs if its code is, with all that the code reaches, and if its inputs come from the same
 values: of the flow's parameters, of literals, of tasks that are the same in turn. That is told before a run begins,
 because afterwards its cells may be edited and its parameters changed in place.
+
+A task that changes in place what another returned has spoiled that result for its own next try, so where the one runs
+again the other does too.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
-from collections.abc import Mapping
+import inspect
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from dagy.digests import digest
@@ -20,6 +27,7 @@ from dagy.fingerprint import fingerprint
 from dagy.graph import ordered
 from dagy.program import Actual, Program
 from dagy.spec import DictOf, FromParameter, FromTask, ListOf
+from dagy_nb.names import Function, changed_parameters
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class Origins:
     values: Mapping[str, Any]  # of the flow's parameters
     codes: Mapping[int, str]  # by the id of the tasks' code
     told: Mapping[int, str]  # what tells apart the values given by parameters and held literals, by their ids
+    spoiled: Mapping[str, frozenset[str]]  # for each task those whose results it changes in place
 
     @cached_property
     def by_task(self) -> Mapping[str, str]:
@@ -74,8 +83,13 @@ class Reusable:
         return " and ".join(counted(number, thing) for number, thing in parts if number)
 
 
-def origins_of(program: Program, values: Mapping[str, Any]) -> Origins:
-    """What decides the results of `program`, run with these values of its parameters, as things stand now."""
+def origins_of(
+    program: Program, values: Mapping[str, Any], changed: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> Origins:
+    """What decides the results of `program`, run with these values of its parameters, as things stand now.
+
+    `changed` are the names that cells of statements change in place, by the files of their code.
+    """
     codes: dict[int, str] = {}
     functions: dict[int, str] = {}
     for code in program.code.values():
@@ -97,7 +111,8 @@ def origins_of(program: Program, values: Mapping[str, Any]) -> Origins:
                     todo.extend(each for _, each in pairs)
                 case _:
                     pass
-    return Origins(program, values, codes, told)
+    spoiled = {task: frozenset(_spoiled(program, task, changed)) for task in program.inputs}
+    return Origins(program, values, codes, told, spoiled)
 
 
 def reusable(before: Origins, now: Origins, task_runs: Mapping[str, TaskRun]) -> Reusable:
@@ -112,7 +127,59 @@ def reusable(before: Origins, now: Origins, task_runs: Mapping[str, TaskRun]) ->
             results[task_id] = run.value
         elif run.completed_items:
             items[task_id] = run.completed_items
+    for task in _below_spoiled(before, now, [each for each in task_runs if each not in results], task_runs):
+        results.pop(task, None)
+        items.pop(task, None)
     return Reusable(results, items)
+
+
+def _below_spoiled(
+    before: Origins, now: Origins, again: Collection[str], task_runs: Mapping[str, TaskRun]
+) -> Collection[str]:
+    """The tasks whose results those that run `again` have changed in place, and all that is below them."""
+    below: dict[str, list[str]] = {}
+    for task, needs in now.program.needs.items():
+        for each in needs:
+            below.setdefault(each, []).append(task)
+    found: set[str] = set()
+    todo = list(again)
+    while todo:
+        task = todo.pop()
+        run = task_runs.get(task)
+        has_run = run is not None and (run.attempt or run.state.is_completed)  # maybe in a run before that one
+        changed = before.spoiled.get(task, ()) if has_run else ()
+        for each in [*changed, *(below.get(task, ()) if task in found else ())]:
+            if each not in found:
+                found.add(each)
+                todo.append(each)
+    return found
+
+
+def _spoiled(program: Program, task: str, changed: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """The tasks whose results the task `task` changes in place, as far as its text shows."""
+    function = inspect.unwrap(program.code[task].function)
+    names = changed.get(getattr(getattr(function, "__code__", None), "co_filename", ""))
+    for name in _changed_parameters(function) if names is None else names:
+        todo: list[object] = [program.inputs[task].get(name)]
+        while todo:
+            match todo.pop():
+                case FromTask(task=maker):
+                    yield maker
+                case ListOf(items=items):
+                    todo.extend(items)
+                case DictOf(items=pairs):
+                    todo.extend(each for _, each in pairs)
+                case _:
+                    pass
+
+
+def _changed_parameters(function: Callable[..., object]) -> Collection[str]:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        node = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):  # there is no text to look at
+        return ()
+    return changed_parameters(node, source) if isinstance(node, Function) else ()
 
 
 def _tell(value: object, told: dict[int, str]) -> None:

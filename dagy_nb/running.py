@@ -159,6 +159,7 @@ class ShownRun:
         self.live = live
         self.started_at = time.time()
         self.display_id = ""
+        self.output: Mapping[str, object] = {}  # what the output holds now
         self._screen = screen
         self._cell_of = cell_of
         self._offer = offer
@@ -185,6 +186,7 @@ class ShownRun:
         bundle: dict[str, object] = {"text/plain": f"{spec.name}: running\n{tasks}"}
         if self._view is not None:
             bundle[WIDGET] = {"model_id": self._view.model_id, "version_major": 2, "version_minor": 0}
+        self.output = bundle
         if display_id is None:
             self.display_id = self._screen.show_replaceable(bundle)
         else:
@@ -291,7 +293,10 @@ class ShownRun:
     def _freeze(self) -> None:
         self._release()
         try:
-            self._screen.replace(self.display_id, self.bundle())
+            self.output = self.bundle()
+            self._screen.replace(self.display_id, self.output)
+            if self._view is not None:
+                self._view.replaced_by(self.output)
         finally:
             if self._view is not None:
                 self._offer.retire(self._view)

@@ -30,6 +30,7 @@ from dagy.errors import (
 )
 from dagy.program import Program
 from dagy.spec import FlowSpec
+from dagy_nb.cells import TaskCell
 from dagy_nb.forms import FormError, form_of, values_of
 from dagy_nb.live import LiveRun
 from dagy_nb.notebook import Notebook
@@ -223,7 +224,7 @@ class Runs:
         chosen: LocalOptions = {**options, "capture": True, "keep_results": True}
         program, values, run_options = flow.prepare_local(given, **chosen)
         run_options = replace(run_options, grace_seconds=GRACE_SECONDS)
-        begun = _Begun(flow, dict(given), options, origins_of(program, values))
+        begun = _Begun(flow, dict(given), options, origins_of(program, values, self._changed_in_place()))
         note, previews = "", {}
         if before is not None:
             found = reusable(self._begun[before].origins, begun.origins, before.shown.handle.wait(0).task_runs)
@@ -295,6 +296,14 @@ class Runs:
             before=None if from_start else run,
             display_id=display_id,
         )
+
+    def _changed_in_place(self) -> dict[str, frozenset[str]]:
+        """What each cell of statements changes in place, by the file of its code."""
+        return {
+            each.filename: each.defined.mutates
+            for each in self._notebook.kept
+            if isinstance(each.defined, TaskCell) and each.defined.form == "statements"
+        }
 
     def _newest(self, flow: Flow[..., Any]) -> Flow[..., Any]:
         """The flow as the notebook's cells make it now; `flow` itself if it is none of the notebook's."""
@@ -444,7 +453,14 @@ class Runs:
 
     def _hand_over(self, view: RunView, key: str, shown_run: ShownRun) -> None:
         """Another view has taken the place of this one."""
-        view.send({"op": "started", "run_id": shown_run.handle.run_id})
+        view.send(
+            {
+                "op": "started",
+                "run_id": shown_run.handle.run_id,
+                "model_id": view.model_id,
+                "data": shown_run.output,
+            }
+        )
         self._close_view(key)
 
 

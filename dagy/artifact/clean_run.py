@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType, TracebackType
 from typing import Any, Literal, TypeAlias
@@ -391,7 +392,7 @@ class CleanRun:
         with self._changed:
             task, errors = self._tasks[task_id], [each for each in self._errors if each.task == task_id]
             result = self._results.get(task_id) if task.state.is_completed else None
-            return TaskRun(
+            found = TaskRun(
                 id=task.id,
                 name=task.name,
                 state=task.state,
@@ -399,15 +400,16 @@ class CleanRun:
                 started_at=task.started_at,
                 ended_at=task.ended_at,
                 error=None if task.state.is_completed or not task.attempt else _error_of(task.state, errors),
-                value=None if result is None else self._value(result),
                 output=output,
                 item_count=len(task.items) if task.is_mapped and task.state.is_completed else None,
                 failed_items={
-                    item: found
+                    item: error
                     for item, state in sorted(task.items.items())
-                    if state.is_failure and (found := _error_of(state, errors)) is not None
+                    if state.is_failure and (error := _error_of(state, errors)) is not None
                 },
             )
+        # The value's own code reads it, which may take long or ask about this run: so nothing is held here.
+        return found if result is None else replace(found, value=self._value(result))
 
     def _value(self, result: RecordedValue) -> object:
         try:
@@ -592,8 +594,8 @@ def _not_begun(process: subprocess.Popen[bytes], folder: Path) -> DagyError:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all of its group, unless it has ended."""
-    if process.poll() is None:
+    """Kill the process and all that it has started, unless it ended well: then it has seen to the rest itself."""
+    if process.poll() != 0:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

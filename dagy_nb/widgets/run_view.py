@@ -19,6 +19,7 @@ from dagy.errors import MissingExtraError
 _HERE = Path(__file__).parent
 _PARTS = (
     "words.js",
+    "notebook.js",
     "store.js",
     "elements.js",
     "graph.js",
@@ -41,6 +42,9 @@ class RunView(Protocol):
 
     def send(self, content: Mapping[str, Any]) -> None:
         """Send a delta to every page that shows the view."""
+
+    def replaced_by(self, bundle: Mapping[str, object]) -> None:
+        """The output is this bundle from now on. A page that can't know that asks for it."""
 
     def close(self) -> None:
         """Forget the view: what shows it goes blank unless it was replaced before."""
@@ -125,6 +129,7 @@ def _view_class() -> Any:
         form: Any = traitlets.List([]).tag(sync=True)
         is_form = traitlets.Bool(False).tag(sync=True)
         can_rerun = traitlets.Bool(False).tag(sync=True)
+        is_replaced = traitlets.Bool(False).tag(sync=True)  # the view is an output no longer
 
         def __init__(
             self,
@@ -141,6 +146,7 @@ def _view_class() -> Any:
             self._on_cancel = on_cancel
             self._on_run = on_run
             self._on_rerun = on_rerun
+            self._output: Mapping[str, object] = {}  # what the view was replaced by
             looks = {
                 state.value: {"icon": ICONS[state], "label": look.label, "sign": look.sign}
                 for state, look in PALETTE.items()
@@ -156,6 +162,11 @@ def _view_class() -> Any:
                 state["snapshot"] = dict(self._make_snapshot())
             return state
 
+        def replaced_by(self, bundle: Mapping[str, object]) -> None:
+            """The output is this bundle from now on. A page that can't know that asks for it."""
+            self._output = dict(bundle)
+            self.is_replaced = True
+
         def close(self) -> None:
             """Forget the view, and the layout model that every widget brings."""
             super().close()
@@ -165,6 +176,8 @@ def _view_class() -> Any:
             match content:
                 case {"op": "ready"}:
                     self._on_ready()
+                case {"op": "output"} if self._output:
+                    self.send({"op": "output", "model_id": self.model_id, "data": self._output})
                 case {"op": "cancel"}:
                     self._on_cancel()
                     self.send({"op": "acknowledged"})

@@ -10,10 +10,9 @@ class Stills {
     this.runId = store.model.get("run_id");
     this.views = new Map(); // by the still's element
     if (!this.runId) return;
-    this.onGone = () => this.leave();
-    store.model.on("comm_live_update", this.onGone); // the kernel is gone, or another has taken its place
     this.changes = new MutationObserver(() => { this.timer ??= setTimeout(() => this.look(), LOOK_MS); });
     this.changes.observe(document.body, { childList: true, subtree: true });
+    store.whenLost = () => this.leave();
     this.look();
   }
 
@@ -41,7 +40,6 @@ class Stills {
   leave() {
     this.changes?.disconnect();
     clearTimeout(this.timer);
-    this.store.model.off("comm_live_update", this.onGone);
     for (const view of [...this.views.values()]) view.leave();
   }
 }

@@ -7,6 +7,7 @@
 const LOG_LIMIT = 20000; // characters of a task's output that are kept
 const SHOWN_LIMIT = 20; // displays of a task that are kept
 const SHOWN_SIZE_LIMIT = 4000000; // characters of these displays
+const MISSED_MS = 400; // after which a page that shows what the kernel has replaced must have missed that
 const ANSWER_MS = 500; // how long the kernel may take to answer a cancel
 
 const stores = new Map(); // by the model's `view_id`: a front end gives each view of a model another object
@@ -28,6 +29,9 @@ class Store {
     this.asked = ""; // "cancel", "run" or "rerun", until that is answered
     this.problems = []; // why the kernel refused to run
     this.answerTimer = null;
+    this.missedTimer = null;
+    this.isLost = false; // the kernel is gone
+    this.whenLost = () => {};
     this.look = { tab: "graph", selected: null, query: "", states: new Set(), isTouched: false, isFormOpen: null, fields: null };
     this.looks = model.get("looks");
     this.about = model.get("about");
@@ -38,12 +42,18 @@ class Store {
     this.users = Object.fromEntries(this.ids.map((id) => [id, []]));
     for (const id of this.ids) for (const need of this.needs(id)) this.users[need]?.push(id);
     model.on("msg:custom", this.onMessage);
+    this.onReplaced = () => this.lookForMissed();
+    model.on("change:is_replaced", this.onReplaced);
+    this.watchNoMore = whenKernelIsGone(model, () => this.lose());
     model.send({ op: "ready" });
   }
 
   close() {
     this.model.off("msg:custom", this.onMessage);
+    this.model.off("change:is_replaced", this.onReplaced);
+    this.watchNoMore();
     clearTimeout(this.answerTimer);
+    clearTimeout(this.missedTimer);
     stores.delete(this.model.get("view_id"));
   }
 
@@ -107,6 +117,10 @@ class Store {
     if (message.op === "snapshot") this.load(message);
     if (message.op === "delta") this.merge(message);
     if (message.op === "acknowledged") clearTimeout(this.answerTimer);
+    if (message.op === "output" || message.op === "started") {
+      // The model may be closed by then.
+      setTimeout(() => replaceOutputs(this.model, message.model_id, message.data), message.op === "started" ? MISSED_MS : 0);
+    }
     if (message.op === "refused" || message.op === "started") {
       this.asked = "";
       this.problems = message.problems || [];
@@ -150,6 +164,32 @@ class Store {
       changed.add(id);
     }
     this.tell(changed);
+  }
+
+  // The kernel is gone, and what ran in it.
+  lose() {
+    this.isLost = true;
+    clearTimeout(this.answerTimer);
+    if (!this.isFinal && this.run.started) {
+      const ended = this.now;
+      this.run = { ...this.run, state: "CRASHED", ended, message: "The kernel is gone, and this run with it." };
+      for (const task of Object.values(this.tasks)) {
+        if (!["RUNNING", "RETRYING", "QUEUED"].includes(task.state)) continue;
+        const attempts = task.attempts.map(([from, to, state]) => (to ? [from, to, state] : [from, ended, "CRASHED"]));
+        Object.assign(task, { state: "CRASHED", ended, attempts, message: "the kernel is gone" });
+      }
+    }
+    this.tell(null);
+    this.whenLost();
+  }
+
+  // Ask for what the kernel has put in the place of the view, if the view is still there after a while.
+  lookForMissed() {
+    if (!this.model.get("is_replaced")) return;
+    this.missedTimer ??= setTimeout(() => {
+      this.missedTimer = null;
+      if ([...this.views].some((each) => !each.isInStill)) this.model.send({ op: "output" });
+    }, MISSED_MS);
   }
 
   // `changed` holds ids; null: all.

@@ -7,10 +7,11 @@ const FIT_FORM = 6; // parameters that stay in view without being folded
 
 class View {
   // Draw the run into `el`.
-  constructor(store, el, leaving = () => {}) {
+  constructor(store, el, leaving = null) {
     this.store = store;
     this.el = el;
-    this.leaving = leaving;
+    this.leaving = leaving; // what takes the view out of the still that it stands in
+    this.isInStill = leaving !== null;
     this.isForm = store.model.get("is_form");
     this.refused = store.problems;
     this.select = (id, how = {}) => this.pick(id, { isTouched: true, ...how });
@@ -31,6 +32,7 @@ class View {
     this.draw(null);
     this.pick(store.look.selected);
     this.clock = setInterval(() => this.tick(), TICK_MS);
+    store.lookForMissed();
   }
 
   leave() {
@@ -40,7 +42,7 @@ class View {
     this.sizes.disconnect();
     this.el.removeEventListener("keydown", this.onKey);
     for (const part of [this.graph, this.timeline, this.tasks, this.panel]) part.leave();
-    this.leaving();
+    this.leaving?.();
   }
 
   // ---- what it is made of
@@ -255,10 +257,10 @@ class View {
     say(this.status, isForm ? `not started · ${counted(store.ids.length, "task")}` : store.looks[state].label);
     this.status.dataset.state = state;
     say(this.elapsed, store.timeOf(store.run));
-    if (!store.problems.length) say(this.message, store.run.message || "");
+    if (!store.problems.length) say(this.message, isForm && store.isLost ? "The kernel is gone: run the cell again." : store.run.message || "");
     this.message.hidden = !this.message.textContent;
     const hasFailed = store.ids.some((id) => !["COMPLETED", "PENDING"].includes(store.tasks[id].state));
-    const mayRun = store.model.get("can_rerun") && store.isFinal && !isForm;
+    const mayRun = store.model.get("can_rerun") && store.isFinal && !isForm && !store.isLost;
     const isAsking = store.asked === "run" || store.asked === "rerun";
     this.cancel.hidden = isForm || store.isFinal;
     this.cancel.disabled = store.asked === "cancel";
@@ -266,7 +268,7 @@ class View {
     this.fromFailed.hidden = !(mayRun && hasFailed && state !== "COMPLETED");
     this.fromStart.hidden = !mayRun;
     say(this.fromStart, this.fromFailed.hidden ? "Run again" : "Run all again");
-    for (const each of [this.fromFailed, this.fromStart, this.form.submit]) each.disabled = isAsking;
+    for (const each of [this.fromFailed, this.fromStart, this.form.submit]) each.disabled = isAsking || store.isLost;
     say(this.form.submit, isAsking ? "Starting…" : isForm ? "Run" : "Run again with these");
     this.form.submit.hidden = !isForm && !mayRun;
     this.drawProgress();

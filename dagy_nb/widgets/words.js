@@ -1,5 +1,5 @@
 // The browser half of the view of a run. No dependency, no network. Its parts are joined to one module, in this order:
-// words, store, elements, graph, rows, tasks, timeline, log, panel, form, view, stills, run_view.
+// words, notebook, store, elements, graph, rows, tasks, timeline, log, panel, form, view, stills, run_view.
 //
 // ---- States, and times and numbers for people.
 

@@ -363,6 +363,42 @@ def test_an_edited_cell_runs_again_with_all_below_it_and_what_is_above_does_not(
     assert runs.rerun(again)["total"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("extend", "edited"),
+    [
+        pytest.param(
+            "%%dagy_task extend\nfor each in [2, 3]:\n    rows.append(each)",
+            "%%dagy_task extend\nfor each in [2, 3, 4]:\n    rows.append(each)",
+            id="statements",
+        ),
+        pytest.param(
+            "%%dagy_task\ndef extend(rows):\n    rows.extend([2, 3])\n    return rows",
+            "%%dagy_task\ndef extend(rows):\n    rows.extend([2, 3, 4])\n    return rows",
+            id="function",
+        ),
+        pytest.param(
+            "@task\ndef extend(rows):\n    rows.extend([2, 3])\n    return rows",
+            "@task\ndef extend(rows):\n    rows.extend([2, 3, 4])\n    return rows",
+            id="decorated",
+        ),
+    ],
+)
+def test_a_result_that_was_changed_in_place_is_made_anew(notebook: NotebookShell, extend: str, edited: str) -> None:
+    notebook.ok("from dagy import flow, task", "0")
+    notebook.ok("%%dagy_task\nrows = []\nfor each in [0, 1]:\n    rows.append(each)", "1")
+    notebook.ok("%%dagy_task\nother = 'kept'", "2")
+    notebook.ok(extend, "3")
+    if extend.startswith("@"):
+        notebook.ok("%%dagy_flow\nlast = extend(rows())\nother()", "4")
+    notebook.ok("run = %dagy_run", "5")
+    runs = notebook.session.runs
+    runs.rerun(runs.last)  # uses everything again, so that what was changed is of the run before the last
+    notebook.ok(edited, "3")
+    again = runs.rerun(runs.last)
+    assert again["extend"] == [0, 1, 2, 3, 4]
+    assert again.wait().task_runs["other"].attempt == 0
+
+
 def test_a_helper_that_was_edited_counts_as_the_task_that_calls_it(notebook: NotebookShell) -> None:
     notebook.ok("FACTOR = 2\ndef scaled(x):\n    return x * FACTOR", "0")
     notebook.ok("%%dagy_task\nbase = 10", "1")

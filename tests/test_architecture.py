@@ -7,6 +7,7 @@ for the direction nor for a circle; `dagy_nb` must keep to public names even the
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -297,6 +298,16 @@ class Module:
     tree: ast.Module
     imports: tuple[Import, ...]
 
+    @functools.cached_property
+    def calls(self) -> list[tuple[str, int]]:
+        """The name of each function that is called, and the line."""
+        called = [(each.func, each.lineno) for each in ast.walk(self.tree) if isinstance(each, ast.Call)]
+        return [
+            (func.id if isinstance(func, ast.Name) else func.attr, line)
+            for func, line in called
+            if isinstance(func, ast.Name | ast.Attribute)
+        ]
+
     @property
     def place(self) -> str:
         """Its name in `ROWS`."""
@@ -373,7 +384,8 @@ def imports_in(
         case _:
             pass
     for child in ast.iter_child_nodes(node):
-        yield from imports_in(child, package=package, known=known, where=where)
+        if not isinstance(child, ast.expr):  # which holds no statement
+            yield from imports_in(child, package=package, known=known, where=where)
 
 
 # The rules. Each yields a sentence for each fault.
@@ -482,10 +494,7 @@ def circles(modules: Mapping[str, Module]) -> list[str]:
 
 def calls(module: Module, names: set[str]) -> Iterator[int]:
     """The lines that call a function of one of these names."""
-    for node in ast.walk(module.tree):
-        match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in names:
-                yield node.lineno
+    return (line for name, line in module.calls if name in names)
 
 
 def within(name: str, package: str) -> bool:

@@ -17,8 +17,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from dagy.errors import DefinitionError, MissingExtraError
-from dagy_nb.directives import Directive, ExportDirective, FlowDirective, TaskDirective, cell_lines, find_directive
-from dagy_nb.names import Function, Names, changed_parameters, first_reads, names_of
+from dagy_nb.directives import (
+    Directive,
+    ExportDirective,
+    FlowDirective,
+    TaskDirective,
+    TryDirective,
+    cell_lines,
+    find_directive,
+)
+from dagy_nb.names import Function, Names, first_reads, names_of
 
 Form: TypeAlias = Literal["function", "statements"]
 
@@ -106,8 +114,13 @@ class ReadCell:
 
     cell: Cell
     directive: Directive | None
-    statements: tuple[Statement, ...]
+    statements: tuple[Statement, ...]  # none of a cell with `#| dagy_try`
     magic: str = ""  # the cell magic that makes something else of the text, such as "%%bash": no statements then
+
+    @property
+    def has_definitions(self) -> bool:
+        """Does it define functions or methods, which other cells may call?"""
+        return any(each.names.defines for each in self.statements)
 
     @property
     def is_ordinary(self) -> bool:
@@ -140,6 +153,7 @@ class TaskCell:
     bound: tuple[str, ...]  # the names that it makes, in order: the function's, or what the statements bind
     surely: frozenset[str]  # of these, the ones bound on every path
     mutates: frozenset[str]  # what it changes in place of what it is given: of the parameters, or of what it reads
+    may_mutate: frozenset[str]  # what methods may change that nobody knows, and that are called for no value
     reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
     is_async: bool
     returns: bool = False  # statements with a `return`: they make one value, under the task's name, and never run alone
@@ -207,6 +221,8 @@ def _read_cell(cell: Cell) -> ReadCell:
     except DefinitionError as error:
         raise DefinitionError(f"{cell.label}: {error}") from error
     text = list(lines)
+    if found is not None and isinstance(found[0], TryDirective):
+        return ReadCell(cell, found[0], ())
     if found is not None:
         text[found[1]] = ""
         return ReadCell(cell, found[0], _statements(cell, "\n".join(text), lines))
@@ -219,15 +235,18 @@ def _read_cell(cell: Cell) -> ReadCell:
     return ReadCell(cell, None, _statements(cell, "\n".join(text), lines))
 
 
-def task_cell(read: ReadCell) -> TaskCell:
-    """The task that a cell defines. Raises `DefinitionError` when it can't be one, with the cell and the way out."""
+def task_cell(read: ReadCell, *, former_name: str | None = None) -> TaskCell:
+    """The task that a cell defines. Raises `DefinitionError` when it can't be one, with the cell and the way out.
+
+    `former_name` is for a cell that was a task already, and has no name in it any more.
+    """
     directive = read.directive
     if not isinstance(directive, TaskDirective):
         raise DefinitionError(f"{read.cell.label} is not a task cell; its first line must be %%dagy_task")
     body = _body(read, "task")
     changed = [each for each in body.reads if each in body.mutates & body.needs]
     sure = [each for each in body.bound if each in body.surely]
-    name = directive.name or next(reversed([*body.bound, *changed, *sure]), None)
+    name = directive.name or next(reversed([*body.bound, *changed, *sure]), former_name)
     if body.returns and not directive.name:
         line = next(_returns(read)).lineno
         raise DefinitionError(
@@ -250,6 +269,7 @@ def task_cell(read: ReadCell) -> TaskCell:
         bound=body.bound,
         surely=body.surely,
         mutates=body.mutates,
+        may_mutate=body.may_mutate,
         reads=body.reads,
         is_async=body.is_async,
         returns=body.returns,
@@ -381,6 +401,7 @@ class _Body:
     bound: tuple[str, ...]
     surely: frozenset[str]
     mutates: frozenset[str]
+    may_mutate: frozenset[str]
     reads: Mapping[str, bool]
     is_async: bool
     returns: bool = False
@@ -415,7 +436,8 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
         may_need=names.perhaps,
         bound=(node.name,),
         surely=frozenset({node.name}),
-        mutates=changed_parameters(node, function.source),
+        mutates=names.spoils[node.name],
+        may_mutate=frozenset(),
         reads={},
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
@@ -438,6 +460,7 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
     needs: set[str] = set()
     may_need: set[str] = set()
     mutates: set[str] = set()
+    may_mutate: set[str] = set()
     aliases: dict[str, frozenset[str]] = {}  # for a name of the cell, the names from outside whose objects it may hold
     bound: dict[str, None] = {}
     imported: set[str] = set()
@@ -447,6 +470,9 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         may_need |= ((names.eager & maybe) | names.late | names.perhaps) - sure
         for name in names.mutates:
             mutates |= aliases.get(name, frozenset()) | ({name} - sure)
+        is_shown = each is read.statements[-1] and isinstance(each.node, ast.Expr)  # its value is, so it is used
+        for name in names.may_mutate if not is_shown else ():
+            may_mutate |= aliases.get(name, frozenset()) | ({name} - sure)
         given = {
             name: frozenset().union(*(aliases.get(root, {root} - sure) for root in roots))
             for name, roots in names.aliases.items()
@@ -476,6 +502,7 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         bound=tuple(name for name in bound if name not in imported),
         surely=frozenset(sure),
         mutates=frozenset(mutates),
+        may_mutate=frozenset(may_mutate - mutates),
         reads=first_reads(each.node for each in read.statements),
         is_async=any(each.names.awaits for each in read.statements),
         returns=any(True for _ in _returns(read)),

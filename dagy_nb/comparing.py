@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Set
@@ -69,7 +70,11 @@ def _compared(one: Any, other: Any, where: str, visit: _Visit) -> Comparison:
         return EQUAL
     kind = type(one)
     if kind is not type(other):
-        return _differs(where, f"the types differ: {type_name(kind)}, and {type_name(type(other))}")
+        mine, theirs = type_name(kind), type_name(type(other))
+        if mine == theirs:
+            detail = f"the class {mine} was defined anew since the run; run the flow again"
+            return Comparison("not comparable", where, detail)
+        return _differs(where, f"the types differ: {mine}, and {theirs}")
     if kind in _SCALARS:
         return EQUAL if one == other else _values_differ(one, other, where)
     if kind is float:
@@ -96,6 +101,11 @@ def _compared(one: Any, other: Any, where: str, visit: _Visit) -> Comparison:
 
 def _same_float(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _is_nan(value: object) -> bool:
+    """Is it a number that does not equal itself: a NaN of floats, complex numbers or decimals?"""
+    return isinstance(value, numbers.Number) and bool(value != value)
 
 
 def _near(one: float, other: float) -> bool:
@@ -131,7 +141,14 @@ def _sequences(one: Any, other: Any, where: str, visit: _Visit) -> Comparison:
             return _with_length(found, len(one), len(other))
     if len(one) != len(other):
         return _differs(where, f"the lengths differ: {len(one):,}, and {len(other):,}")
-    return EQUAL
+    return _further_attributes(one, other, where, visit)
+
+
+def _further_attributes(one: Any, other: Any, where: str, visit: _Visit) -> Comparison:
+    """What the values of a user's own kind of list, tuple or dict hold beside their items."""
+    if not isinstance(one, list | tuple | deque | dict):
+        return EQUAL
+    return _attributes(getattr(one, "__dict__", {}), getattr(other, "__dict__", {}), where, visit)
 
 
 def _with_length(found: Comparison, one: int, other: int) -> Comparison:
@@ -156,7 +173,7 @@ def _mappings(one: Any, other: Any, where: str, visit: _Visit) -> Comparison:
         found = _compared(one[key], other[key], f"{where}[{shown(key)}]", visit)
         if not found.is_equal:
             return found
-    return EQUAL
+    return _further_attributes(one, other, where, visit)
 
 
 def _is_set(value: object) -> bool:
@@ -377,7 +394,7 @@ def _by_itself(one: Any, other: Any, where: str, visit: _Visit) -> Comparison:
     kind = type(one)
     if "__eq__" in {name for each in kind.__mro__[:-1] for name in vars(each)}:
         try:
-            if bool(one == other):
+            if bool(one == other) or (_is_nan(one) and _is_nan(other)):
                 return EQUAL
         except Exception as error:  # noqa: BLE001 (the value's own code)
             return _by_bytes(one, other, where, f"its `==` raised {sentence(error)}")
@@ -392,10 +409,14 @@ def _by_attributes(one: Any, other: Any, where: str, visit: _Visit) -> Compariso
     mine, theirs = getattr(one, "__dict__", None), getattr(other, "__dict__", None)
     if type(mine) is not dict or type(theirs) is not dict or callable(one) or not _is_plain(type(one)):
         return None
+    return _attributes(mine, theirs, where, visit)
+
+
+def _attributes(mine: dict[str, Any], theirs: dict[str, Any], where: str, visit: _Visit) -> Comparison:
     if mine.keys() != theirs.keys():
         return _differs(where, f"the attributes differ: {_few(list(mine))}, and {_few(list(theirs))}")
-    for name in mine:
-        found = _compared(mine[name], theirs[name], f"{where}.{name}", visit)
+    for name, value in mine.items():
+        found = _compared(value, theirs[name], f"{where}.{name}", visit)
         if not found.is_equal:
             return found
     return EQUAL

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dagy.spec import EXECUTORS
-from dagy_nb.directives import option_names
+from dagy_nb.directives import option_names, written_directive
 from dagy_nb.lines import LineParser, parsers
 
-_DIRECTIVE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)[ \t]+(.*)")
 _LINE = re.compile(r"\s*(?:[^\W\d][\w ,.\[\]'\"]*=\s*)?%(dagy\w*)[ \t]+(.*)")
 
 _CHOICES: Mapping[str, Sequence[str]] = {"--isolation": ("thread", "process"), "--executor": EXECUTORS}
@@ -49,9 +48,9 @@ def complete(source: str, line: int, column: int, known: Known) -> Completions |
     lines = source.split("\n")
     before = lines[line][:column]
     if not "".join(lines[:line]).strip():
-        directive = _DIRECTIVE.match(before)
-        if directive is not None:
-            return _after_directive("task" if directive[1] == "task" else "flow", directive[2])
+        directive = written_directive(before)
+        if directive is not None and directive[1][:1].isspace():
+            return _after_directive(*directive)
     found = _LINE.match(before)
     parser = None if found is None else parsers().get(found[1])
     return None if found is None or parser is None else _after_magic(parser, found[2], known)

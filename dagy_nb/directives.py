@@ -6,7 +6,8 @@
 
 The same holds for `dagy_flow`. Words are split as a shell would, and ` # a comment` may end the line.
 
-`#| dagy_export` leaves a cell an ordinary one, and keeps all of it when the notebook is exported.
+`#| dagy_export` leaves a cell an ordinary one, and keeps all of it when the notebook is exported. `#| dagy_try` keeps a
+cell out of every flow and every export, whatever names it binds: it is there to try something by hand.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dagy.errors import DefinitionError, did_you_mean
 from dagy.spec import EXECUTORS
 
 _FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)(?!\w)(.*)")
-_EXPORT_LINE = re.compile(r"#\|[ \t]*dagy_export(?!\w)(.*)")
+_MARK_LINE = re.compile(r"#\|[ \t]*(dagy_export|dagy_try)(?!\w)(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,12 @@ class ExportDirective:
     """`#| dagy_export`: an ordinary cell, all of which is exported, whether a flow needs it or not."""
 
 
-Directive: TypeAlias = TaskDirective | FlowDirective | ExportDirective
+@dataclass(frozen=True, slots=True)
+class TryDirective:
+    """`#| dagy_try`: a cell that tries something by hand, whose names no flow and no export sees."""
+
+
+Directive: TypeAlias = TaskDirective | FlowDirective | ExportDirective | TryDirective
 
 
 def find_directive(source: str) -> tuple[Directive, int] | None:
@@ -61,15 +67,21 @@ def find_directive(source: str) -> tuple[Directive, int] | None:
     for index, line in enumerate(cell_lines(source)):
         if not line.strip():
             continue
-        if found := _FIRST_LINE.match(line):
-            kind, rest = found.groups()
+        if written := written_directive(line):
+            kind, rest = written
             return (parse_task(rest) if kind == "task" else parse_flow(rest)), index
-        if found := _EXPORT_LINE.match(line):
-            if words := split_line(found[1]):
-                raise DefinitionError(f"#| dagy_export takes nothing else, and can't place {words[0]!r}")
-            return ExportDirective(), index
+        if found := _MARK_LINE.match(line):
+            if words := split_line(found[2]):
+                raise DefinitionError(f"#| {found[1]} takes nothing else, and can't place {words[0]!r}")
+            return (ExportDirective() if found[1] == "dagy_export" else TryDirective()), index
         return None
     return None
+
+
+def written_directive(line: str) -> tuple[Literal["task", "flow"], str] | None:
+    """What a line in one of the three spellings makes its cell, and all that follows; None for any other line."""
+    found = _FIRST_LINE.match(line)
+    return None if found is None else ("task" if found[1] == "task" else "flow", found[2])
 
 
 def cell_lines(source: str) -> list[str]:

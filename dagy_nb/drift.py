@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from dagy_nb.tables import Listing, ago
+from dagy.drawing import ago
+from dagy_nb.tables import Listing
 
 if TYPE_CHECKING:
     from dagy.artifact import CellEntry
@@ -30,7 +31,7 @@ class Drift:
 
     flow: str
     change: Change
-    cell: str = ""  # what messages call the cell; its id when it is gone
+    cell: str = ""  # what messages call the cell; its id when it is gone; what else it is, when no cell is to be named
     names: tuple[str, ...] = ()  # what the cell makes
     build_id: str = ""
     built_at: float | None = None  # seconds since the epoch; None: never built
@@ -48,8 +49,9 @@ def drifts(
 ) -> tuple[Drift, ...]:
     """What differs between the cells that a build would hold now and those that the last one was `built` from.
 
-    One entry says so when nothing does. `labels` are what messages call the cells, by id. Cells without an id are not
-    known one by one: `is_same_code` says whether all of the code is what it was.
+    One entry says so when nothing does. `labels` are what messages call the cells, by id. `is_same_code` says whether
+    all of the code is what it was: it also changes with the cells' order, and with cells without an id, which are not
+    known one by one.
     """
     before = {each.id: each for each in built}
     found: list[tuple[CellEntry, Change]] = []
@@ -61,7 +63,9 @@ def drifts(
     there = {each.id for each in now}
     found += [(each, "gone") for each in built if each.id not in there]
     if not found and not is_same_code:
-        return (Drift(flow, "edited", "a cell without an id", build_id=build_id, built_at=built_at),)
+        is_moved = [each.id for each in now] != [each.id for each in built]
+        what = "the cells' order" if is_moved else "a cell without an id"
+        return (Drift(flow, "edited", what, build_id=build_id, built_at=built_at),)
     if not found:
         return (Drift(flow, "none", build_id=build_id, built_at=built_at),)
     return tuple(

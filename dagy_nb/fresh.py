@@ -38,12 +38,11 @@ def start_fresh(
     that are of its own classes. Returns when the run has begun; raises what `start_clean` raises.
     """
     path = path.absolute()
-    folder = path.parent if path.parent.is_dir() else Path.cwd()
     return artifact.start_clean(
         artifact.Source(path, artifact.module_name(path), export.text),
         parameters,
         flow=flow_name,
-        directory=folder,
+        directory=folder_of(path),
         max_workers=max_workers,
         fail_fast=fail_fast,
         isolation=isolation,
@@ -52,6 +51,12 @@ def start_fresh(
         namespace=namespace,
         place_of=ModulePlaces(export.text, str(path), cells).place_of,
     )
+
+
+def folder_of(path: Path) -> Path:
+    """Where a clean process of the notebook at `path` works: in its folder, or in this process's if that is gone."""
+    folder = path.absolute().parent
+    return folder if folder.is_dir() else Path.cwd()
 
 
 class ModulePlaces:

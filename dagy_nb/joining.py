@@ -1,6 +1,7 @@
 """Task cells -> a graph: each input of a task is joined by its name to the task cell that makes it.
 
-- A statements cell makes the names it binds, and those that it is given and changes in place (`df["x"] = 1`).
+- A statements cell makes the names it binds, and those that it is given and changes in place (`df["x"] = 1`), as far
+  as anybody can tell: a method of its own for nothing, `queue.put(1)`, is taken for a change too.
   With a `return` it makes one value, under the task's name. A function cell makes one, under the function's name and
   the task's.
 - A statements cell takes in what it reads before binding it, a function cell what its parameters name.
@@ -224,7 +225,7 @@ def _makers(tasks: Sequence[TaskCell]) -> dict[str, list[int]]:
         for name in _made(task):
             makers.setdefault(name, []).append(index)
     for index, task in enumerate(tasks):
-        for name in sorted(task.mutates - set(task.bound)):
+        for name in sorted((task.mutates | task.may_mutate) - set(task.bound)):
             if task.form == "function" or task.returns:
                 continue
             if name in task.inputs and makers.get(name, [index])[0] < index and not _only_calls(task, name):
@@ -277,7 +278,8 @@ def _captured(
     """
     bound_on_some_path = set() if task.returns else set(outputs) - task.surely
     known = set(defined) & ((task.rebinds & task.may_need) | bound_on_some_path)
-    hidden = {name for name in task.needs if name in makers and (name in defined or hasattr(builtins, name))}
+    reads = task.needs | task.may_need
+    hidden = {name for name in reads if name in makers and (name in defined or hasattr(builtins, name))}
     return tuple(sorted(((task.rebinds & task.needs) | known | hidden) - set(wires)))
 
 
@@ -370,7 +372,7 @@ def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int
     for index, task in enumerate(joined):
         if task.options.get("isolation") == "process":
             continue  # it works on a copy
-        for name in sorted(task.cell.mutates & set(wires[index])):
+        for name in sorted((task.cell.mutates | task.cell.may_mutate) & set(wires[index])):
             maker = wires[index][name]
             if maker is None:
                 continue
@@ -380,13 +382,14 @@ def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int
             if readers:
                 readers -= _reached(downstream, index)
                 readers = {each for each in readers if index not in _reached(downstream, each)}
+            changes = "changes" if name in task.cell.mutates else "may change"
             begin = f"begin {'the cell' if task.cell.form == 'statements' else 'it'} with `{name} = {name}.copy()`"
             problems = [
-                f"{task.cell.cell.label}: task {task.name!r} changes {name!r} in place while task "
+                f"{task.cell.cell.label}: task {task.name!r} {changes} {name!r} in place while task "
                 f"{joined[each].name!r} ({joined[each].cell.cell.label}) may read it; {begin}"
                 for each in sorted(readers)
             ] or [
-                f"{task.cell.cell.label}: task {task.name!r} changes {name!r} in place, which task "
+                f"{task.cell.cell.label}: task {task.name!r} {changes} {name!r} in place, which task "
                 f"{joined[maker].name!r} ({joined[maker].cell.cell.label}) returned: a retry, a resumed run and the "
                 f"result of {joined[maker].name!r} see it changed; {begin}"
             ]

@@ -26,7 +26,14 @@ from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
 from dagy_nb.cells import Cell
 from dagy_nb.checking import Check
 from dagy_nb.completion import Known, complete
-from dagy_nb.directives import FlowDirective, TaskDirective, find_directive, flow_help, task_help
+from dagy_nb.directives import (
+    FlowDirective,
+    TaskDirective,
+    find_directive,
+    flow_help,
+    task_help,
+    written_directive,
+)
 from dagy_nb.drift import Drift
 from dagy_nb.lines import parsers
 from dagy_nb.linters import hint_for
@@ -47,8 +54,9 @@ T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\{([^\W\d]\w*)\}")
 _IS_HELP = re.compile(r"\s*%%?dagy\w*\?{1,2}\s*$")  # such a cell only asks for help
-_DIRECTIVE_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)(dagy_(?:task|flow))(?!\w)(.*)")
 _CELL_MAGICS = (("dagy_task", task_help), ("dagy_flow", flow_help))
+# What a run can't be given when it is `--again`: it has what the last run had.
+_NOT_AGAIN = ("--form", "--fresh", "--max-workers", "--isolation", "--record", "--resume")
 _HELP_HEAD = ("MAGIC", "WHAT IT DOES")
 _HELP_MORE = "Each has help: %dagy_run? or %dagy_run -h. As a function: import dagy_nb; dagy_nb.run(...)"
 
@@ -98,12 +106,12 @@ class DagyMagics(Magics):
     def transform(self, lines: list[str]) -> list[str]:
         """The cell's lines, the directive's line made the line magic of its name."""
         first = next((index for index, line in enumerate(lines) if line.strip()), None)
-        found = None if first is None else _DIRECTIVE_LINE.match(lines[first])
+        found = None if first is None else written_directive(lines[first])
         if first is None or found is None:
             return lines
-        name, rest = found[1], found[2].strip()
+        kind, rest = found[0], found[1].strip()
         space = "" if rest.startswith("?") or not rest else " "  # IPython wants one there, not a tab or a `;`
-        magic = f"%{name}{space}{rest}\n"
+        magic = f"%dagy_{kind}{space}{rest}\n"
         if self._is_only_kept("".join(lines)):
             return [*lines[:first], magic]
         return [*lines[:first], magic, *lines[first + 1 :]]
@@ -128,7 +136,7 @@ class DagyMagics(Magics):
             defined = self.notebook.keep(cell, filename, has_run=not waits_for)
         except DagyError as error:
             self.notebook.failed(cell)
-            if _DIRECTIVE_LINE.match(cell.source.lstrip()):  # its function can't be a task, which only shows now
+            if written_directive(cell.source.lstrip()):  # its function can't be a task, which only shows now
                 mistake = result.error_in_exec = UsageError(str(error))
                 self.shell.showtraceback((UsageError, mistake, None))
             return  # else a cell that IPython can run and Dagy can't read, which no flow can need
@@ -162,11 +170,15 @@ class DagyMagics(Magics):
         )
 
     def adopt_history(self) -> None:
-        """Keep the cells that ran before the extension was loaded: the imports are often among them."""
+        """Keep the cells that ran before the extension was loaded: the imports are often among them.
+
+        Those that failed are not, where this version of IPython remembers which they were.
+        """
         history = self._history()
+        failed = getattr(self.shell.history_manager, "exceptions", {})  # by the cell's number
         for number in range(1, len(history) - 1):  # the last one is the cell that loads the extension
             try:
-                if not _DIRECTIVE_LINE.match(history[number].lstrip()):
+                if number not in failed and not written_directive(history[number].lstrip()):
                     self.notebook.keep(Cell("", history[number], f"cell [{number}]"), "")
             except DagyError:
                 continue  # no flow can need what can't be read
@@ -211,6 +223,8 @@ class DagyMagics(Magics):
             resume=given.resume,
         )
         if given.form:
+            if given.fresh:
+                raise DefinitionError("a form runs the flow in this process; leave --form or --fresh out")
             self.session.show_form(flow, parameters, **options)
             return None
         return self.session.run(
@@ -308,6 +322,12 @@ class DagyMagics(Magics):
     # ---- parts of the above
 
     def _run_again(self, name: str | None, given: Namespace, *, must_complete: bool) -> NotebookRun:
+        ignored = [each for each in _NOT_AGAIN if getattr(given, each[2:].replace("-", "_"))]
+        if ignored:
+            raise DefinitionError(
+                f"a run again has the options of the last run, and can't take {' and '.join(ignored)}; "
+                f"leave {'it' if len(ignored) == 1 else 'them'} out, or --again"
+            )
         last = self.session.last_run
         if name is not None and last is not None and name != last.spec.name:
             raise DefinitionError(f"the last run was of flow {last.spec.name!r}, not of {name!r}; leave --again out")

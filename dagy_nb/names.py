@@ -31,6 +31,13 @@ _CHANGING_ARGUMENT = """
 """
 CHANGING_FUNCTIONS = frozenset(_CHANGING_ARGUMENT.split())
 CHANGING_BUILTINS = frozenset({"delattr", "next", "setattr"})
+# Methods that are called for what they show, tell or write elsewhere, and not to change their object.
+_LOOKING = """
+    boxplot close count critical debug describe display error exception exists flush head hist info items join keys
+    mkdir sample savefig shutdown summary tail touch unlink values warning
+"""
+LOOKING_METHODS = frozenset(_LOOKING.split())
+LOOKING_STARTS = ("dump", "export", "get", "has", "is", "log", "plot", "print", "save", "show", "to_", "write")
 # What gives the parts of a container, and not copies of them, to the one who goes through it.
 _GOING_THROUGH = frozenset({"enumerate", "iter", "items", "iterrows", "list", "reversed", "sorted", "values", "zip"})
 COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
@@ -49,6 +56,44 @@ _Scope: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """The value of a name, given to something that may change it."""
+
+    name: str
+    to: str  # "add" for `add(df)`, ".fit" for `model.fit(df)`
+    place: int | str | None  # which argument it is, by position or keyword; None: the object of the method
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A function or a method, and what it may change of what it is given and of what it finds outside."""
+
+    name: str
+    parameters: tuple[str, ...]  # those that can be given by position, in order
+    named: frozenset[str]  # those that can be given by keyword
+    rest: str  # `rows` of `*rows`; empty when there is none
+    changes: frozenset[str]  # what it changes itself: parameters, and names from outside
+    handed: frozenset[Handed]  # the parameters and the names from outside that it gives to others
+    calls: frozenset[str]  # the functions and methods that it calls, written as in `Handed.to`
+    binds: frozenset[str]  # its own names
+    aliases: Mapping[str, frozenset[str]]  # its further names for what others hold
+    inner: tuple[Definition, ...]  # the functions and methods that it defines
+    of_class: str = ""  # of a method: its class
+    is_static: bool = False  # a method that is not given its object
+    is_for_class: bool = False  # a method that is given the class in place of an object
+    is_abstract: bool = False  # it does nothing but raise, or nothing at all
+
+    def parameter(self, place: int | str | None, *, as_method: bool = False) -> str:
+        """The parameter that an argument at `place` becomes; empty when that can't be told."""
+        if isinstance(place, str):
+            return place if place in self.named else ""
+        index = (-1 if place is None else place) + (as_method and not self.is_static)
+        if index < 0:
+            return ""
+        return self.parameters[index] if index < len(self.parameters) else self.rest
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """What one top-level statement does with the names of its module."""
 
@@ -58,7 +103,14 @@ class Names:
     eager: frozenset[str] = frozenset()  # read from outside when it runs
     late: frozenset[str] = frozenset()  # read when a function that it defines is called
     perhaps: frozenset[str] = frozenset()  # may be read: useful when defined somewhere, no fault when not
-    mutates: frozenset[str] = frozenset()  # changed in place, as given from outside: `df["a"] = 1`, `rows.append(1)`
+    changes: frozenset[str] = frozenset()  # changed in place, as given from outside: `df["a"] = 1`, `rows.append(1)`
+    mutates: frozenset[str] = frozenset()  # the same, and what functions and methods change that it calls, if known
+    may_mutate: frozenset[str] = frozenset()  # perhaps changed by an unknown method: `queue.put(1)`, its value not used
+    handed: frozenset[Handed] = frozenset()  # what it gives from outside to others
+    alone: frozenset[Handed] = frozenset()  # of these, the objects of methods whose values are not used
+    calls: frozenset[str] = frozenset()  # the functions and methods that it calls, written as in `Handed.to`
+    defines: tuple[Definition, ...] = ()  # the functions and methods that it defines
+    spoils: Mapping[str, frozenset[str]] = field(default_factory=dict)  # for its functions, the parameters they change
     aliases: Mapping[str, frozenset[str]] = field(default_factory=dict)  # further names for what other names hold
     deletes: frozenset[str] = frozenset()  # gone once it ran
     drops: frozenset[str] = frozenset()  # gone on some path
@@ -83,7 +135,14 @@ def names_of(node: ast.stmt, source: str) -> Names:
         eager=frozenset(walker.eager),
         late=frozenset(walker.late),
         perhaps=frozenset(walker.perhaps - walker.eager - walker.late),
+        changes=frozenset(walker.mutates),
         mutates=frozenset(walker.mutates),
+        may_mutate=frozenset(each.name for each in walker.alone) - walker.mutates,
+        handed=frozenset(walker.handed),
+        alone=frozenset(walker.alone),
+        calls=frozenset(walker.calls),
+        defines=tuple(walker.defines),
+        spoils={each.name: each.changes & _all_parameters(each) for each in walker.defines if not each.of_class},
         aliases={name: frozenset(roots) for name, roots in walker.aliases.items() if name in binds},
         deletes=frozenset(walker.deletes - binds),
         drops=frozenset(walker.drops),
@@ -92,16 +151,10 @@ def names_of(node: ast.stmt, source: str) -> Names:
     )
 
 
-def changed_parameters(node: Function, source: str) -> frozenset[str]:
+def changed_parameters(node: Function) -> frozenset[str]:
     """The parameters whose values a function changes in place, before it gives their names to something else."""
-    walker = _Walker(node, source)
-    walker.block(node.body)
-    arguments = node.args
-    return frozenset(
-        each.arg
-        for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        if each.arg in walker.mutates
-    )
+    found = _definition(node, node.name)
+    return found.changes & _all_parameters(found)
 
 
 def rebound_in_classes(node: ast.stmt, source: str) -> frozenset[str]:
@@ -169,7 +222,10 @@ def _names_in_text(call: ast.Call) -> list[str]:
 
 
 class _Walker:
-    """Walks one statement in the order of evaluation; scopes inside it are looked up in its symbol tables."""
+    """Walks one statement in the order of evaluation; scopes inside it are looked up in its symbol tables.
+
+    Or the body of one function, whose parameters count as given from outside.
+    """
 
     def __init__(self, node: ast.stmt, source: str) -> None:
         self.node = node
@@ -182,6 +238,11 @@ class _Walker:
         self.late: set[str] = set()
         self.perhaps: set[str] = set()
         self.mutates: set[str] = set()
+        self.handed: set[Handed] = set()
+        self.alone: set[Handed] = set()
+        self.calls: set[str] = set()
+        self.defines: list[Definition] = []
+        self.parameters: tuple[str, ...] = ()  # of the function whose body it walks
         self.aliases: dict[str, set[str]] = {}
         self.deletes: set[str] = set()
         self.drops: set[str] = set()
@@ -201,6 +262,8 @@ class _Walker:
                 for each in targets:
                     self.target(each)
                     self.also_names(each, value)
+                    if isinstance(each, ast.Name) and isinstance(value, ast.Lambda):
+                        self.defines.append(_definition(value, each.id))
             case ast.AugAssign(target=target, value=value):
                 if isinstance(target, ast.Name):
                     self.read(target.id)
@@ -240,6 +303,9 @@ class _Walker:
             case ast.Match(subject=subject, cases=cases):
                 self.expression(subject)
                 self.branches([[each] for each in cases] + [[]])
+            case ast.Expr(value=value):
+                self.expression(value)
+                self.unused_value(value)
             case ast.Global(names=names):
                 self.perhaps.update(names)
             case _ if isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
@@ -323,6 +389,7 @@ class _Walker:
             self.sure = hidden
         else:
             self.signature(node.args, node.returns, types=_type_parameters(node))
+        self.defines += [_definition(node, node.name)] if isinstance(node, Function) else _methods(node)
         found = self.scope(node.name, node.lineno)
         self.eager |= found.eager - self.sure - {node.name}
         self.perhaps |= found.perhaps - self.sure
@@ -390,6 +457,7 @@ class _Walker:
                 for each in node.keywords:
                     if each.arg == "out":  # `np.add(a, b, out=a)`
                         self.changed(each.value)
+                self.hand_over(node)
             case _:
                 for child in ast.iter_child_nodes(node):
                     self.expression(child)
@@ -490,13 +558,47 @@ class _Walker:
 
     def changed(self, node: ast.expr) -> None:
         """The value of `node` is changed in place: what counts is where it comes from."""
-        while isinstance(node, (ast.Attribute, ast.Subscript)):
+        self.mutates |= self.origins(_holder(node))
+
+    def origins(self, names: Iterable[str]) -> set[str]:
+        """Of what names from outside the values of `names` are, or are parts of."""
+        return {root for name in names for root in ({name} - self.sure) | self.aliases.get(name, set())}
+
+    def hand_over(self, node: ast.Call) -> None:
+        """What is called gets its arguments, and a method its object."""
+        match node.func:
+            case ast.Name(id=name):
+                to = name
+                if name in self.parameters or (name in self.sure and all(each.name != name for each in self.defines)):
+                    return
+            case ast.Attribute(value=holder, attr=name):
+                to = f".{name}"
+                objects = _holder(holder)
+                if isinstance(holder, ast.Call) and _called_name(holder.func) == "super":
+                    objects = set(self.parameters[:1])
+                self.handed |= {Handed(each, to, None) for each in self.origins(objects)}
+            case _:
+                return
+        self.calls.add(to)
+        places: list[tuple[int | str, ast.expr]] = []
+        for index, argument in enumerate(node.args):
+            if isinstance(argument, ast.Starred):
+                break  # from here on nobody knows which argument is which
+            places.append((index, argument))
+        places += [(each.arg, each.value) for each in node.keywords if each.arg]
+        for place, argument in places:
+            self.handed |= {Handed(each, to, place) for each in self.origins(_held(argument))}
+
+    def unused_value(self, node: ast.expr) -> None:
+        """A statement is nothing but `node`: nobody calls a method for nothing, so it may change its object."""
+        if isinstance(node, ast.Await):
             node = node.value
-        if isinstance(node, ast.Name):
-            name = node.id
-            self.mutates |= self.aliases.get(name, set())
-            if name not in self.sure:
-                self.mutates.add(name)
+        match node:
+            case ast.Call(func=ast.Attribute(value=holder, attr=name)):
+                if name not in LOOKING_METHODS and not name.startswith(LOOKING_STARTS):
+                    self.alone |= {Handed(each, f".{name}", None) for each in self.origins(_holder(holder))}
+            case _:
+                pass
 
     def also_names(self, target: ast.expr, value: ast.expr) -> None:
         """After `target` was given `value`: is it only a further name for what others hold, or for a part of that?"""
@@ -511,11 +613,7 @@ class _Walker:
             case ast.Starred(value=name), _:
                 self.also_names(name, value)
             case ast.Name(id=name), _:
-                roots: set[str] = set()
-                for root in _same_objects(value):
-                    roots |= self.aliases.get(root, set())
-                    if root not in self.sure:
-                        roots.add(root)
+                roots = self.origins(_same_objects(value))
                 if roots - {name}:
                     self.aliases[name] = roots - {name}
             case _:
@@ -525,6 +623,71 @@ class _Walker:
         if self.scopes is None:
             self.scopes = _scopes(self.node, self.source)
         return self.scopes.get((name, line), _NO_READS)
+
+
+def _definition(node: Function | ast.Lambda, name: str, of_class: str = "") -> Definition:
+    """What a function, or a method of the class `of_class`, does to what it is given and finds."""
+    arguments = node.args
+    plain = tuple(each.arg for each in [*arguments.posonlyargs, *arguments.args])
+    rest = arguments.vararg.arg if arguments.vararg else ""
+    named = frozenset(each.arg for each in [*arguments.args, *arguments.kwonlyargs])
+    walker = _Walker(ast.Pass(), "")
+    walker.scopes = {}  # what it reads is not asked here
+    walker.parameters = (*plain, *named.difference(plain), *([rest] if rest else []))
+    decorators: set[str] = set()
+    is_abstract = False
+    if isinstance(node, ast.Lambda):
+        walker.expression(node.body)
+    else:
+        walker.block(node.body)
+        decorators = {_called_name(each) for each in node.decorator_list}
+        is_abstract = all(isinstance(each, (ast.Pass, ast.Raise)) or _is_constant(each) for each in node.body)
+    binds = walker.sure | walker.maybe
+    return Definition(
+        name=name,
+        parameters=plain,
+        named=named,
+        rest=rest,
+        changes=frozenset(each for each in walker.mutates if each in walker.parameters or each not in binds),
+        handed=frozenset(each for each in walker.handed if each.name in walker.parameters or each.name not in binds),
+        calls=frozenset(walker.calls),
+        binds=frozenset(binds),
+        aliases={each: frozenset(roots) for each, roots in walker.aliases.items()},
+        inner=tuple(walker.defines),
+        of_class=of_class,
+        is_static="staticmethod" in decorators,
+        is_for_class="classmethod" in decorators,
+        is_abstract=is_abstract,
+    )
+
+
+def _methods(node: ast.ClassDef) -> list[Definition]:
+    return [_definition(each, each.name, node.name) for each in node.body if isinstance(each, Function)]
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    """Is it a docstring, or `...`?"""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _all_parameters(definition: Definition) -> frozenset[str]:
+    return definition.named.union(definition.parameters)
+
+
+def _holder(node: ast.expr) -> set[str]:
+    """The name whose value has the value of `node` somewhere in it: `model` for `model.layers[0].weights`."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
+
+
+def _held(node: ast.expr) -> set[str]:
+    """The names whose objects, or parts of them, an argument gives away: itself, or in a list written out."""
+    match node:
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
+            return set[str]().union(*map(_held, parts))
+        case _:
+            return _same_objects(node)
 
 
 def _same_objects(node: ast.expr) -> set[str]:

@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from dagy import Flow, Task
 from dagy.errors import DefinitionError, UnknownFlowError, UnknownTaskError, sentence
 from dagy_nb.cells import Cell, FlowCell, ReadCell, TaskCell, flow_cell, read_cell, task_cell
+from dagy_nb.changers import Changers
 from dagy_nb.directives import FlowDirective, TaskDirective
 from dagy_nb.generated import flow_function_ast, flow_source, task_function_ast
 from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
@@ -78,6 +79,7 @@ class Notebook:
         self.path = path
         self._clock = clock
         self._kept: dict[str, KeptCell] = {}  # in the order of first running
+        self._changers = Changers([])  # of the kept cells
         self._saved: SavedNotebook | None = None
         self._turn = 0
         self._told_deleted: frozenset[str] = frozenset()  # what the page said last
@@ -110,7 +112,7 @@ class Notebook:
 
     def check(self, cell: Cell) -> Defined | None:
         """What the cell defines when it runs: a task, a flow, or neither. `DefinitionError` when it can't."""
-        return _defined(read_cell(cell))
+        return _defined(self._read(cell))
 
     def about_to_run(self, defined: Defined | None) -> None:
         """Remember what a task cell takes from ordinary cells under a name that it binds anew: it runs from there."""
@@ -146,7 +148,7 @@ class Notebook:
         `has_run` is off for a cell that can't run on its own and was only looked at (see `waits_for`). A function in a
         task or flow cell is replaced, under its name, by the task or the flow that it has become.
         """
-        read = read_cell(cell)
+        read = self._read(cell)
         defined = _defined(read)
         if defined is None:
             for name in (name for each in read.statements for name in each.names.binds):
@@ -180,7 +182,9 @@ class Notebook:
             plain_flows=self._decorated(read, defined, Flow),
         )
         self._kept[key] = self._dated(made, replaced)
-        return defined
+        if read.has_definitions or (replaced is not None and replaced.read.has_definitions):
+            self._tell_changes()
+        return self._kept[key].defined
 
     def failed(self, cell: Cell) -> None:
         """A cell has run and failed: what is kept of it stays, and is known to be older than its text."""
@@ -201,7 +205,7 @@ class Notebook:
 
     def tasks(self) -> tuple[JoinedTask, ...]:
         """The task cells, wired by names, in notebook order."""
-        return wire(self._task_cells(), defined=self._defined_elsewhere(), imported=self._imported())
+        return self._wired(self._in_order())
 
     def flow_names(self) -> tuple[str, ...]:
         """What a flow may be called by here. Nothing is drawn."""
@@ -258,7 +262,10 @@ class Notebook:
             gone = [key for key, each in self._kept.items() if each.defined is not None]
         else:
             gone = self._keys_of(reference)
-        return tuple(self._kept.pop(key).cell for key in gone)
+        forgotten = [self._kept.pop(key) for key in gone]
+        if any(each.read.has_definitions for each in forgotten):
+            self._tell_changes()
+        return tuple(each.cell for each in forgotten)
 
     def label_of(self, filename: str) -> str | None:
         """What messages call the cell whose code's file is `filename`."""
@@ -278,15 +285,48 @@ class Notebook:
 
         return re.sub(r"line (?P<line>\d+) of (?P<file>[^\s:),]+)", renamed, message)
 
+    def changes_in_place(self) -> dict[str, dict[str, frozenset[str]]]:
+        """What tasks change in place of what they are given: by the file of their code, and by their function's name.
+
+        The one function of a cell of statements has the name "".
+        """
+        found: dict[str, dict[str, frozenset[str]]] = {}
+        for each in self.kept:
+            if isinstance(each.defined, TaskCell) and each.defined.form == "statements":
+                found[each.filename] = {"": each.defined.mutates | each.defined.may_mutate}
+            else:
+                found[each.filename] = {
+                    name: changed
+                    for statement in each.read.statements
+                    for name, changed in statement.names.spoils.items()
+                }
+        return found
+
+    def _read(self, cell: Cell) -> ReadCell:
+        """The cell taken apart, with what the other cells tell about the functions and methods that it calls."""
+        read = read_cell(cell)
+        if not read.has_definitions:
+            return self._changers.told(read)
+        others = [each.read for key, each in list(self._kept.items()) if key != cell.id]
+        return Changers([*others, read]).told(read)
+
+    def _tell_changes(self) -> None:
+        """Let each kept cell know what the functions and methods of the others change, as they are now."""
+        self._changers = Changers(each.read for each in list(self._kept.values()))
+        for key, each in list(self._kept.items()):
+            read = self._changers.told(each.read)
+            if read is not each.read:
+                self._kept[key] = replace(each, read=read, defined=_defined(read, each.defined))
+
     def _in_order(self) -> list[KeptCell]:
         """The kept cells in notebook order, as far as the file tells it."""
-        kept = list(self._kept.values())  # a cell may run meanwhile, in another thread
-        if self._saved is None:
+        kept, saved = list(self._kept.values()), self._saved  # a cell may run meanwhile, in another thread
+        if saved is None:
             return kept
         keys: list[tuple[int, bool]] = []
         anchor = -1
         for each in kept:
-            place = self._saved.place_of(each.cell)
+            place = saved.place_of(each.cell)
             anchor = anchor if place is None else place
             keys.append((anchor, place is None))
         return [kept[index] for index in sorted(range(len(kept)), key=keys.__getitem__)]
@@ -334,7 +374,10 @@ class Notebook:
         raise UnknownTaskError(reference, [name for name in tasks.values() if name])
 
     def _task_cells(self) -> list[TaskCell]:
-        return [each.defined for each in self._in_order() if isinstance(each.defined, TaskCell)]
+        return _task_cells_of(self._in_order())
+
+    def _wired(self, kept: Sequence[KeptCell]) -> tuple[JoinedTask, ...]:
+        return wire(_task_cells_of(kept), defined=self._defined_elsewhere(), imported=self._imported())
 
     def _defined_elsewhere(self) -> set[str]:
         """The names that ordinary cells bind."""
@@ -392,13 +435,14 @@ class Notebook:
         return {each.defined.name or self.name: each for each in self._in_order() if isinstance(each.defined, FlowCell)}
 
     def _joined_flow(self) -> Flow[..., Any]:
-        cells = self._task_cells()
+        kept = self._in_order()
+        cells = _task_cells_of(kept)
         if not cells:
             raise DefinitionError(
                 "the notebook has no flow yet; begin a cell with %%dagy_task to make it a task, and run it"
             )
         joined = join(cells, flow=self.name, defined=self._defined_elsewhere(), imported=self._imported())
-        functions = self._functions(joined)
+        functions = self._functions(joined, kept)
         name = unused(self.name, functions, suffix="_flow")
         namespace = {**self.namespace, **functions}
         _execute(compile(flow_source(joined, name), f"<flow {name}>", "exec"), namespace, namespace)
@@ -407,7 +451,8 @@ class Notebook:
     def _written_flow(self, name: str, kept: KeptCell) -> Flow[..., Any]:
         cell = kept.defined
         assert isinstance(cell, FlowCell)
-        functions = self._functions(self.tasks())
+        cells = self._in_order()
+        functions = self._functions(self._wired(cells), cells)
         namespace = {**self.namespace, **functions}
         function_name = (
             cell.bound[-1]
@@ -418,13 +463,13 @@ class Notebook:
         options: dict[str, Any] = {"name": name, **cell.directive.options}
         return Flow(namespace[function_name], **options)
 
-    def _functions(self, joined: Iterable[JoinedTask]) -> dict[str, Task[..., Any]]:
-        """The tasks, by the Python names of their functions."""
-        kept = {id(each.defined): each for each in self._kept.values() if each.defined is not None}
+    def _functions(self, joined: Iterable[JoinedTask], kept: Iterable[KeptCell]) -> dict[str, Task[..., Any]]:
+        """The tasks, by the Python names of their functions. They were joined from the cells `kept`."""
+        cells = {id(each.defined): each for each in kept}
         flags = self._compiler_flags()
         found = {}
         for each in joined:
-            own = kept[id(each.cell)]
+            own = cells[id(each.cell)]
             function = own.function
             if function is None:
                 given = {name: self._before[name] for name in each.captured if name in self._before}
@@ -445,12 +490,17 @@ class Notebook:
         return None
 
 
-def _defined(read: ReadCell) -> Defined | None:
+def _defined(read: ReadCell, former: Defined | None = None) -> Defined | None:
+    """What a cell defines, which was `former` before; `DefinitionError` when it can't."""
     if isinstance(read.directive, TaskDirective):
-        return None if read.directive.help_wanted else task_cell(read)
+        return None if read.directive.help_wanted else task_cell(read, former_name=former and former.name)
     if isinstance(read.directive, FlowDirective):
         return None if read.directive.help_wanted else flow_cell(read)
     return None
+
+
+def _task_cells_of(kept: Iterable[KeptCell]) -> list[TaskCell]:
+    return [each.defined for each in kept if isinstance(each.defined, TaskCell)]
 
 
 def _options(cell: TaskCell, function: str) -> dict[str, object]:

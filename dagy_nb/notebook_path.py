@@ -124,7 +124,7 @@ def running_servers(folder: Path) -> Iterator[Server]:
             base = str(told.get("base_url") or urlsplit(str(told["url"])).path or "/")
             root = Path(told.get("root_dir") or told["notebook_dir"])
             yield Server(int(told["port"]), base, str(told.get("token", "")), root, int(told.get("pid", 0)))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             continue  # half written, or another program's
 
 
@@ -138,7 +138,7 @@ def notebook_of(kernel_id: str, server: Server) -> Path | None:
         connection.request("GET", f"{quote(server.base.rstrip('/'))}/api/sessions", headers=headers)
         answer = connection.getresponse()
         sessions = json.loads(answer.read(_LARGEST)) if answer.status == http.client.OK else []
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, OverflowError, RecursionError, http.client.HTTPException):
         return None
     finally:
         connection.close()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagy.errors import DefinitionError, ExportError
 from dagy_nb.cells import Cell, FlowCell, ReadCell, Statement, TaskCell, flow_cell, read_cell, task_cell
-from dagy_nb.directives import ExportDirective, FlowDirective, TaskDirective
+from dagy_nb.changers import Changers
+from dagy_nb.directives import ExportDirective, FlowDirective, TaskDirective, TryDirective
 from dagy_nb.generated import arguments_source, flow_function_source, flow_source, task_function_source
 from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
 from dagy_nb.names import Function, bound_by_alias, identifier, unused
@@ -191,14 +192,23 @@ def _read(
     tasks: dict[Cell, TaskCell] = {}
     flows: dict[Cell, FlowCell] = {}
     left_out: list[LeftOut] = []
-    problems: list[str] = []
+    problems: dict[Cell, str] = {}
+    found: list[ReadCell] = []
     for cell in cells:
         try:
-            read = read_cell(cell)
+            found.append(read_cell(cell))
+        except DefinitionError as error:
+            problems[cell] = str(error)
+    changers = Changers(found)
+    for cell, read in ((each.cell, changers.told(each)) for each in found):
+        try:
             if read.magic:
                 left_out.append(
                     LeftOut(cell.label, f"`{read.magic}` makes something else of the cell than Python here")
                 )
+                continue
+            if isinstance(read.directive, TryDirective):
+                left_out.append(LeftOut(cell.label, "it only tries something by hand"))
                 continue
             if isinstance(read.directive, (TaskDirective, FlowDirective)) and read.directive.help_wanted:
                 left_out.append(LeftOut(cell.label, "it only asks for help"))
@@ -209,9 +219,10 @@ def _read(
                 flows[cell] = flow_cell(read)
             reads.append(read)
         except DefinitionError as error:
-            problems.append(str(error))
+            problems[cell] = str(error)
     if problems:
-        raise ExportError(f"{source_name} can't be exported", problems)
+        told = [problems[cell] for cell in cells if cell in problems]
+        raise ExportError(f"{source_name} can't be exported", told)
     return reads, tasks, flows, left_out
 
 

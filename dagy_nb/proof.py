@@ -155,7 +155,7 @@ def _task_proof(task: str, notebook: RunResult, clean: RunResult) -> TaskProof:
     if mine is None or theirs is None:
         return TaskProof(task, "missing", detail=f"only the {'clean run' if mine is None else 'notebook'} has it")
     if not (mine.state.is_completed and theirs.state.is_completed):
-        same = mine.state.type is theirs.state.type
+        same = str(mine.state) == str(theirs.state)  # one that failed for another reason is another result
         told = str(mine.state) if same else f"{mine.state} in the notebook, {theirs.state} in the clean run"
         return TaskProof(task, "not comparable" if same else "differs", detail=f"no result: {told}" if same else told)
     try:

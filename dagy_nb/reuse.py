@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from dagy.digests import digest
 from dagy.drawing import counted
@@ -28,6 +28,8 @@ from dagy.graph import ordered
 from dagy.program import Actual, Program
 from dagy.spec import DictOf, FromParameter, FromTask, ListOf
 from dagy_nb.names import Function, changed_parameters
+
+Changed: TypeAlias = Mapping[str, Mapping[str, Collection[str]]]  # by the file of the code and the function's name
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,10 @@ class Reusable:
         return " and ".join(counted(number, thing) for number, thing in parts if number)
 
 
-def origins_of(
-    program: Program, values: Mapping[str, Any], changed: Mapping[str, Collection[str]] = MappingProxyType({})
-) -> Origins:
+def origins_of(program: Program, values: Mapping[str, Any], changed: Changed = MappingProxyType({})) -> Origins:
     """What decides the results of `program`, run with these values of its parameters, as things stand now.
 
-    `changed` are the names that cells of statements change in place, by the files of their code.
+    `changed` are the names that tasks of the notebook change in place (see `Notebook.changes_in_place`).
     """
     codes: dict[int, str] = {}
     functions: dict[int, str] = {}
@@ -155,10 +155,11 @@ def _below_spoiled(
     return found
 
 
-def _spoiled(program: Program, task: str, changed: Mapping[str, Collection[str]]) -> Iterator[str]:
+def _spoiled(program: Program, task: str, changed: Changed) -> Iterator[str]:
     """The tasks whose results the task `task` changes in place, as far as its text shows."""
     function = inspect.unwrap(program.code[task].function)
-    names = changed.get(getattr(getattr(function, "__code__", None), "co_filename", ""))
+    known = changed.get(getattr(getattr(function, "__code__", None), "co_filename", ""), {})
+    names = known.get("", known.get(function.__name__))
     for name in _changed_parameters(function) if names is None else names:
         todo: list[object] = [program.inputs[task].get(name)]
         while todo:
@@ -179,7 +180,7 @@ def _changed_parameters(function: Callable[..., object]) -> Collection[str]:
         node = ast.parse(source).body[0]
     except (OSError, TypeError, SyntaxError, IndexError):  # there is no text to look at
         return ()
-    return changed_parameters(node, source) if isinstance(node, Function) else ()
+    return changed_parameters(node) if isinstance(node, Function) else ()
 
 
 def _tell(value: object, told: dict[int, str]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from dagy import runs
-from dagy.drawing import duration
+from dagy.drawing import ago, duration
 from dagy.errors import UnknownRunError
 from dagy.spec import FlowSpec
 from dagy.states import StateType
-from dagy_nb.tables import Listing, ago
+from dagy_nb.tables import Listing
 
 _HEAD = ("RUN", "FLOW", "STATE", "STARTED", "TOOK", "WHERE")
 

@@ -30,7 +30,6 @@ from dagy.errors import (
 )
 from dagy.program import Program
 from dagy.spec import FlowSpec
-from dagy_nb.cells import TaskCell
 from dagy_nb.forms import FormError, form_of, values_of
 from dagy_nb.live import LiveRun
 from dagy_nb.notebook import Notebook
@@ -80,6 +79,7 @@ class Runs:
         self._notebook = notebook
         self._screen = screen
         self._all: list[weakref.ref[NotebookRun]] = []
+        self._listing = threading.Lock()  # held while that list changes: pages begin runs in threads of their own
         self._under_way: dict[int, NotebookRun] = {}  # by what tells them apart, and maybe some that have just ended
         self._begun: weakref.WeakKeyDictionary[NotebookRun, _Begun] = weakref.WeakKeyDictionary()
         self._views: dict[str, RunView] = {}  # of runs that have ended, and of forms, by what names them
@@ -178,9 +178,10 @@ class Runs:
     def all(self) -> tuple[NotebookRun, ...]:
         """The runs that are still held by somebody, the newest last."""
         self._let_go()
-        found = [each() for each in self._all]
-        self._all = [held for held, run in zip(self._all, found, strict=True) if run is not None]
-        return tuple(run for run in found if run is not None)
+        with self._listing:
+            found = [(held, run) for held in self._all if (run := held()) is not None]
+            self._all = [held for held, _ in found]
+        return tuple(run for _, run in found)
 
     def find(self, reference: str = LATEST) -> NotebookRun:
         """The run of that id, or whose id alone begins or ends so; "latest" is the newest. `UnknownRunError`."""
@@ -224,7 +225,7 @@ class Runs:
         chosen: LocalOptions = {**options, "capture": True, "keep_results": True}
         program, values, run_options = flow.prepare_local(given, **chosen)
         run_options = replace(run_options, grace_seconds=GRACE_SECONDS)
-        begun = _Begun(flow, dict(given), options, origins_of(program, values, self._changed_in_place()))
+        begun = _Begun(flow, dict(given), options, origins_of(program, values, self._notebook.changes_in_place()))
         note, previews = "", {}
         if before is not None:
             found = reusable(self._begun[before].origins, begun.origins, before.shown.handle.wait(0).task_runs)
@@ -297,14 +298,6 @@ class Runs:
             display_id=display_id,
         )
 
-    def _changed_in_place(self) -> dict[str, frozenset[str]]:
-        """What each cell of statements changes in place, by the file of its code."""
-        return {
-            each.filename: each.defined.mutates
-            for each in self._notebook.kept
-            if isinstance(each.defined, TaskCell) and each.defined.form == "statements"
-        }
-
     def _newest(self, flow: Flow[..., Any]) -> Flow[..., Any]:
         """The flow as the notebook's cells make it now; `flow` itself if it is none of the notebook's."""
         try:
@@ -314,7 +307,8 @@ class Runs:
 
     def _added(self, shown_run: ShownRun, begun: _Begun | None) -> NotebookRun:
         run = NotebookRun(shown_run)
-        self._all.append(weakref.ref(run))
+        with self._listing:
+            self._all.append(weakref.ref(run))
         self._let_go()
         self._under_way[id(run)] = run
         self.last = run
@@ -447,7 +441,8 @@ class Runs:
         )
         run.shown, self._begun[run] = shown_run, begun
         self._under_way[id(run)] = run
-        self._all = [*(each for each in self._all if each() is not run), weakref.ref(run)]
+        with self._listing:
+            self._all = [*(each for each in self._all if each() is not run), weakref.ref(run)]
         self.last = run
         self._hand_over(view, run_id, shown_run)
 

@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dagy import Flow, LocalOptions, artifact
-from dagy.drawing import flow_html, text_tree
+from dagy.drawing import ago, flow_html, text_tree
 from dagy.errors import DagyError, DefinitionError, ExportError, MissingExtraError, NotebookError, ParameterError
 from dagy.settings import Settings
 from dagy_nb.checking import Check
 from dagy_nb.drift import Drift, drifts
 from dagy_nb.drift import listing as drift_listing
 from dagy_nb.export import EXPORT_MARK, Export, export_module
-from dagy_nb.fresh import start_fresh
+from dagy_nb.fresh import folder_of, start_fresh
 from dagy_nb.loading import task_body, task_inputs, task_source
 from dagy_nb.names import unused
 from dagy_nb.notebook import Defined, Notebook
@@ -32,7 +32,7 @@ from dagy_nb.run_history import listing as run_listing
 from dagy_nb.running import NotebookRun, Screen
 from dagy_nb.runs import RunForm, Runs
 from dagy_nb.staleness import Finding, findings, marks, renamed, twice
-from dagy_nb.tables import Listing, ago
+from dagy_nb.tables import Listing
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact
@@ -153,7 +153,10 @@ class Session:
         return self.runs.cancel(run)
 
     def look(self) -> None:
-        """See where the notebook's file is now, and how it was saved last: its cells' order and texts."""
+        """See where the notebook's file is now, and how it was saved last: its cells' order and texts.
+
+        While it can't be read, what was seen last counts.
+        """
         path = None if self.finder is None else self.finder.found()
         if path is None:
             return
@@ -165,8 +168,8 @@ class Session:
             if seen != self._seen or self.notebook.saved is None:
                 self.notebook.arrange(saved_notebook(path))
                 self._seen = seen
-        except (OSError, NotebookError, MissingExtraError):  # it is being written, or it was renamed
-            self.notebook.arrange(None)
+        except (OSError, NotebookError, MissingExtraError):
+            pass  # it is being written, or was renamed: the order seen last is right, and that of the runs may not be
 
     def findings(self) -> tuple[Finding, ...]:
         """What of the notebook may not be as it looks. Nothing is run."""
@@ -223,12 +226,13 @@ class Session:
         flows = self.notebook.flow_names() if flow is None else (self.flow(flow).name,)
         labels = {each.id: each.label for each in self.notebook.cells if each.id}
         found: list[Drift] = []
+        export: Export | None = None
         for name in flows:
             newest = artifact.newest_artifact(name, Path(output_dir))
             if newest is None:
                 found.append(Drift(name, "never built"))
                 continue
-            export = self.export()
+            export = export or self.export()
             manifest = newest.manifest
             module = next((each for each in manifest.files if each.path == f"{manifest.module}.py"), None)
             found += drifts(
@@ -246,12 +250,15 @@ class Session:
         """The source of a task for a cell; with `run`, what it was given there is in the notebook's variable `inputs`.
 
         No variable is lost: where there is an `inputs` of the user's own, the new one is `inputs_2`. Raises
-        `UnknownTaskError`, `UnknownRunError`, and `ResultGoneError` for an input that is not there any more.
+        `UnknownTaskError`, `UnknownRunError`, `DefinitionError` for a run that goes on, and `ResultGoneError` for an
+        input that is not there any more.
         """
         if run is None:
             return Loaded(task_source(self.notebook, task))
         own = {each.run_id: each for each in self.runs.all()}
         run_id = run_called(run, list(own))
+        if run_id is not None and not own[run_id].done:
+            raise DefinitionError(f"run {run_id!r} is still under way; load what it was given once it has ended")
         found = run if run_id is None else own[run_id].wait()
         inputs = task_inputs(found, task, local_dir=Settings.read().local_dir)
         source, body = task_source(self.notebook, task), task_body(self.notebook, task)
@@ -263,7 +270,10 @@ class Session:
         if body == source:
             return Loaded(source, f"what it was given is in {name!r}: call it with **{name}")
         above = "".join(f"{each} = {name}[{each!r}]\n" for each in inputs)
-        return Loaded(f"{above}{body}", f"what it was given is in {name!r}, and the cell takes it from there")
+        # It binds names that tasks make, and must not be taken for another maker of them.
+        return Loaded(
+            f"#| dagy_try\n{above}{body}", f"what it was given is in {name!r}, and the cell takes it from there"
+        )
 
     def name_file(self, path: Path) -> None:
         """Say where the notebook's file is. Raises `NotebookError` when it can't be read."""
@@ -333,7 +343,7 @@ class Session:
         return prove(
             artifact,
             self.last_run,
-            directory=self.notebook.path.absolute().parent,
+            directory=folder_of(self.notebook.path),
             namespace=self.notebook.namespace,
             cells=self.notebook.cells,
         )

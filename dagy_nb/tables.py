@@ -10,8 +10,6 @@ from dagy.drawing import markup_line, plain_line
 
 T = TypeVar("T")
 
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400  # seconds
-
 
 @dataclass(frozen=True, repr=False)
 class Listing(Sequence[T], Generic[T]):
@@ -55,15 +53,3 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in rows
     )
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def ago(seconds: float) -> str:
-    """How long ago something was, roughly: `just now`, `5 min ago`, `3 h ago`, `12 days ago`."""
-    if seconds < _MINUTE:
-        return "just now"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f} min ago"
-    if seconds < _DAY:
-        return f"{seconds // _HOUR:.0f} h ago"
-    days = int(seconds // _DAY)
-    return f"{days} day{'' if days == 1 else 's'} ago"

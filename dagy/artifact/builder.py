@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import sys
@@ -70,7 +71,10 @@ def build(source: Source, flow: Flow[..., Any], output_dir: Path) -> Artifact:
         cells=source.cells,
     )
     path = output_dir / folder_name(flow.name) / manifest.build_id / "artifact.zip"
-    return Artifact(path, manifest, write_artifact(path, manifest, {file.path: file.content for file in files}))
+    size = write_artifact(path, manifest, {file.path: file.content for file in files})
+    with contextlib.suppress(OSError):  # it may be another user's
+        path.touch()  # one that was there already is the newest all the same: see `newest_artifact`
+    return Artifact(path, manifest, size)
 
 
 def newest_artifact(flow: str, output_dir: Path) -> Artifact | None:

@@ -7,8 +7,8 @@ import time
 import click
 
 from dagy.cli import output
-from dagy.cli.tables import ago, cut, table
-from dagy.drawing import plain_line
+from dagy.cli.tables import cut, table
+from dagy.drawing import ago, plain_line
 from dagy.runs import LocalCache
 from dagy.settings import Settings
 

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from dagy.cli import output
-from dagy.cli.tables import ago, cut, table
-from dagy.drawing import PALETTE, duration, plain_line, text_tree
+from dagy.cli.tables import cut, table
+from dagy.drawing import PALETTE, ago, duration, plain_line, text_tree
 from dagy.errors import SpecError
 from dagy.runs import History, RunRecord, TaskRecord
 from dagy.settings import Settings

@@ -12,7 +12,7 @@ from dagy.lazy import lazily
 if TYPE_CHECKING:
     from dagy.drawing.dot_source import dot
     from dagy.drawing.escape import markup_line, markup_lines, plain_line, plain_lines
-    from dagy.drawing.labels import counted, duration
+    from dagy.drawing.labels import ago, counted, duration
     from dagy.drawing.still import RunStill, TaskStill, flow_html, run_html
     from dagy.drawing.style import ICONS, PALETTE
     from dagy.drawing.svg_source import svg
@@ -23,6 +23,7 @@ _HOMES = {
     "PALETTE": "dagy.drawing.style",
     "RunStill": "dagy.drawing.still",
     "TaskStill": "dagy.drawing.still",
+    "ago": "dagy.drawing.labels",
     "counted": "dagy.drawing.labels",
     "dot": "dagy.drawing.dot_source",
     "duration": "dagy.drawing.labels",
@@ -41,6 +42,7 @@ __all__ = [
     "PALETTE",
     "RunStill",
     "TaskStill",
+    "ago",
     "counted",
     "dot",
     "duration",

@@ -1,4 +1,4 @@
-"""The words on a picture: names cut to length, how wide a text is, durations, and what a run comes to in one line."""
+"""The words on a picture: names cut to length, how wide a text is, times, and what a run comes to in one line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dagy.states import State, StateType
 
 States: TypeAlias = Mapping[str, State | StateType]
 Marks: TypeAlias = Mapping[str, str]  # by task id, one or two words that set the task apart: "edited"
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400  # seconds
 
 # The width of ASCII characters in a common sans-serif face, in hundredths of the font's size, on the generous side.
 _WIDTHS: dict[str, int] = (
@@ -76,6 +78,17 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, roughly: `just now`, `5 min ago`, `3 h ago`, `12 days ago`."""
+    if seconds < _MINUTE:
+        return "just now"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min ago"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR:.0f} h ago"
+    return f"{counted(int(seconds // _DAY), 'day')} ago"
 
 
 def counted(number: int, thing: str) -> str:

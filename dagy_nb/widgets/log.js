@@ -13,7 +13,7 @@ class Log {
     this.all = button("dagy-small", "Show all", () => {
       this.isWhole = true;
       this.lines.classList.add("dagy-whole");
-      this.draw(this.log);
+      this.draw(this.log, this.isEnded);
     });
     this.caption = make("span", "dagy-caption", "Log");
     const bar = make("div", "dagy-bar-of-log", this.caption, this.follow, this.copy, this.all);
@@ -48,8 +48,9 @@ class Log {
     }
   }
 
-  draw(log) {
-    this.log = log;
+  // `isEnded`: nothing more will come, so there is nothing to follow.
+  draw(log, isEnded) {
+    [this.log, this.isEnded] = [log, isEnded];
     const shown = this.isWhole ? log : log.slice(-FIRST_LINES);
     this.all.hidden = this.isWhole || (log.length === shown.length && log.length < 14);
     say(this.copy, "Copy");
@@ -74,6 +75,7 @@ class Log {
     this.lines.replaceChildren(...parts);
     if (this.isFollowing) this.lines.scrollTop = this.lines.scrollHeight;
     else this.lines.scrollTop = scrollTop;
+    this.follow.hidden = isEnded || this.lines.scrollHeight <= this.lines.clientHeight + 1;
   }
 }
 

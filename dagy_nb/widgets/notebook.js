@@ -27,20 +27,31 @@ function whenKernelIsGone(model, act) {
   return end;
 }
 
-// Put `data`, a MIME bundle, in the place of the outputs that are a view of the model called so, or a still of the run, in
-// the notebook and so in its file.
+// The notebook's outputs that are a view of the model called so, or a still of that run, as [outputs of a cell, index].
+function outputsOf(model, modelId, runId) {
+  const cells = model.widget_manager?.context?.model?.cells;
+  const places = [];
+  for (let cell = 0; cell < (cells?.length || 0); cell += 1) {
+    const { outputs } = cells.get(cell);
+    for (let index = 0; index < (outputs?.length || 0); index += 1) {
+      const data = outputs.get(index).toJSON().data || {};
+      const html = [data["text/html"] || ""].flat().join("");
+      if (data[WIDGET]?.model_id === modelId || (runId && html.includes(`data-dagy-run="${runId}"`))) places.push([outputs, index]);
+    }
+  }
+  return places;
+}
+
+// Put `data`, a MIME bundle, in the place of these outputs, in the notebook and so in its file.
 //
 // The kernel has replaced them by their display ids, which a page that was loaded since they were made knows nothing of.
 function replaceOutputs(model, modelId, data) {
-  const cells = model.widget_manager?.context?.model?.cells;
-  const mark = `data-dagy-run="${model.get("run_id")}"`;
-  for (let place = 0; place < (cells?.length || 0); place += 1) {
-    const outputs = cells.get(place).outputs;
-    for (let index = 0; index < (outputs?.length || 0); index += 1) {
-      const found = outputs.get(index).toJSON().data || {};
-      const html = [found["text/html"] || ""].flat().join("");
-      const isStill = model.get("run_id") && html.includes(mark);
-      if (found[WIDGET]?.model_id === modelId || isStill) outputs.set(index, { output_type: "display_data", data, metadata: {} });
-    }
-  }
+  for (const [outputs, index] of outputsOf(model, modelId, model.get("run_id"))) outputs.set(index, { output_type: "display_data", data, metadata: {} });
+}
+
+// Give the focus back to the cell that the element is in; whether there is one.
+function leaveToCell(element) {
+  const cell = element.closest(".jp-Cell");
+  cell?.focus();
+  return cell !== null;
 }

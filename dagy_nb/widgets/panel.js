@@ -103,13 +103,14 @@ class Panel {
     drawBadge(this.badge, store.looks, task.state);
     say(this.state, store.wordsOf(id));
     this.tick();
-    this.part("message", task.message, () => [make("p", "dagy-message", task.message)]);
+    const isTold = plain(task.error).trimEnd().endsWith(task.message); // by the traceback
+    this.part("message", !isTold && task.message, () => [make("p", "dagy-message", task.message)]);
     this.part("items", task.items, () => [itemsBar(task)]);
     this.part("error", task.error, () => [captioned("Error", make("pre", "dagy-error", plain(task.error)))]);
     this.part("faults", task.faults?.length ? task.faults : null, () => [faultsElement(task)]);
     if (task.log.length !== 0) {
       if (!this.log.element.isConnected) this.parts.log.replaceChildren(this.log.element);
-      this.log.draw(task.log);
+      this.log.draw(task.log, FINAL.has(task.state));
     } else this.parts.log.replaceChildren();
     this.part("shown", task.shown.length ? task.shown.map(markOf) : null, () => [
       captioned(task.shown.length > 1 ? "Displays" : "Display", ...task.shown.map((each) => previewElement(each, `shown by ${store.nameOf(id)}`))),

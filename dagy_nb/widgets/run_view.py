@@ -129,7 +129,7 @@ def _view_class() -> Any:
         form: Any = traitlets.List([]).tag(sync=True)
         is_form = traitlets.Bool(False).tag(sync=True)
         can_rerun = traitlets.Bool(False).tag(sync=True)
-        is_replaced = traitlets.Bool(False).tag(sync=True)  # the view is an output no longer
+        was = traitlets.Unicode("").tag(sync=True)  # the model id that its output had, once that is something else
 
         def __init__(
             self,
@@ -165,7 +165,7 @@ def _view_class() -> Any:
         def replaced_by(self, bundle: Mapping[str, object]) -> None:
             """The output is this bundle from now on. A page that can't know that asks for it."""
             self._output = dict(bundle)
-            self.is_replaced = True
+            self.was = self.model_id
 
         def close(self) -> None:
             """Forget the view, and the layout model that every widget brings."""

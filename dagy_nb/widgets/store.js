@@ -43,14 +43,15 @@ class Store {
     for (const id of this.ids) for (const need of this.needs(id)) this.users[need]?.push(id);
     model.on("msg:custom", this.onMessage);
     this.onReplaced = () => this.lookForMissed();
-    model.on("change:is_replaced", this.onReplaced);
+    model.on("change:was", this.onReplaced);
     this.watchNoMore = whenKernelIsGone(model, () => this.lose());
     model.send({ op: "ready" });
+    this.lookForMissed();
   }
 
   close() {
     this.model.off("msg:custom", this.onMessage);
-    this.model.off("change:is_replaced", this.onReplaced);
+    this.model.off("change:was", this.onReplaced);
     this.watchNoMore();
     clearTimeout(this.answerTimer);
     clearTimeout(this.missedTimer);
@@ -183,12 +184,13 @@ class Store {
     this.whenLost();
   }
 
-  // Ask for what the kernel has put in the place of the view, if the view is still there after a while.
+  // Ask for what the kernel has put in the place of the view, if the notebook still has the view after a while.
   lookForMissed() {
-    if (!this.model.get("is_replaced")) return;
-    this.missedTimer ??= setTimeout(() => {
-      this.missedTimer = null;
-      if ([...this.views].some((each) => !each.isInStill)) this.model.send({ op: "output" });
+    const was = this.model.get("was");
+    if (!was) return;
+    clearTimeout(this.missedTimer);
+    this.missedTimer = setTimeout(() => {
+      if (outputsOf(this.model, was, null).length) this.model.send({ op: "output" });
     }, MISSED_MS);
   }
 

@@ -1,6 +1,7 @@
 // ---- The timeline: a bar an attempt, and before it, dashed, how long the task waited though all it needs was there.
 
 const LEAST_BAR = 3; // pixels
+const SIGNED_BAR = 16; // pixels of a bar that has room for a sign
 
 class Timeline {
   constructor(store, select) {
@@ -91,18 +92,21 @@ class Timeline {
       parts.push(part);
       return part;
     };
+    const hasRoom = (from, to) => ((at(to) - at(from)) / 100) * this.axis.firstChild.clientWidth >= SIGNED_BAR;
     const begun = task.attempts[0]?.[0];
     const ready = this.readiness(id).at;
     if (begun && ready && begun > ready) put("dagy-wait", ready, begun);
-    task.attempts.forEach(([from, to, state], index) => {
+    task.attempts.forEach(([from, to, state]) => {
       const bar = put("dagy-bar", from, to || this.end);
       bar.dataset.state = state;
       bar.style.minWidth = `${LEAST_BAR}px`;
-      if (index < task.attempts.length - 1 || task.attempts.length > 1 || BAD.has(state)) bar.append(make("span", "dagy-bar-sign", store.looks[state].sign));
+      const isTelling = task.attempts.length > 1 || BAD.has(state);
+      if (isTelling && hasRoom(from, to || this.end)) bar.append(make("span", "dagy-bar-sign", store.looks[state].sign));
     });
     if (begun && parts.length) {
       const text = make("span", "dagy-bar-time", store.timeOf(task));
-      text.style.left = `${at(task.ended || this.end).toFixed(3)}%`;
+      const last = task.attempts.at(-1)[0];
+      text.style.left = `max(${at(task.ended || this.end).toFixed(3)}%, ${at(last).toFixed(3)}% + ${LEAST_BAR}px)`;
       parts.push(text);
     }
     lane.replaceChildren(...parts);

@@ -7,11 +7,10 @@ const FIT_FORM = 6; // parameters that stay in view without being folded
 
 class View {
   // Draw the run into `el`.
-  constructor(store, el, leaving = null) {
+  constructor(store, el, leaving = () => {}) {
     this.store = store;
     this.el = el;
-    this.leaving = leaving; // what takes the view out of the still that it stands in
-    this.isInStill = leaving !== null;
+    this.leaving = leaving;
     this.isForm = store.model.get("is_form");
     this.refused = store.problems;
     this.select = (id, how = {}) => this.pick(id, { isTouched: true, ...how });
@@ -42,7 +41,7 @@ class View {
     this.sizes.disconnect();
     this.el.removeEventListener("keydown", this.onKey);
     for (const part of [this.graph, this.timeline, this.tasks, this.panel]) part.leave();
-    this.leaving?.();
+    this.leaving();
   }
 
   // ---- what it is made of
@@ -158,7 +157,7 @@ class View {
     if (event.key === "Escape") {
       if (event.target === this.search && this.search.value) this.clearFilter();
       else if (this.store.look.selected !== null) this.closePanel();
-      else return; // the notebook may have it
+      else if (!leaveToCell(this.el)) return; // whatever is around the view may have it
       event.preventDefault();
     } else if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !this.isForm) {
       event.preventDefault();
@@ -267,6 +266,8 @@ class View {
     say(this.cancel, store.asked === "cancel" ? "Cancelling…" : "Cancel");
     this.fromFailed.hidden = !(mayRun && hasFailed && state !== "COMPLETED");
     this.fromStart.hidden = !mayRun;
+    const failures = store.ids.filter((id) => BAD.has(store.tasks[id].state)).length;
+    say(this.fromFailed, `Run again from the failed task${failures > 1 ? "s" : ""}`);
     say(this.fromStart, this.fromFailed.hidden ? "Run again" : "Run all again");
     for (const each of [this.fromFailed, this.fromStart, this.form.submit]) each.disabled = isAsking || store.isLost;
     say(this.form.submit, isAsking ? "Starting…" : isForm ? "Run" : "Run again with these");

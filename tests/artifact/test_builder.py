@@ -166,6 +166,21 @@ def test_the_newest_artifact_of_a_flow_is_found_below_a_folder(
     assert newest_artifact("etl", tmp_path / "dist") == newer
 
 
+def test_an_artifact_that_is_built_again_is_the_newest_again(
+    artifact: Artifact, flow_file: Path, tmp_path: Path
+) -> None:
+    helper = flow_file.with_name("rows_of_etl.py")
+    text = helper.read_text()
+    helper.write_text(text.replace("2 *", "3 *"))
+    source = read_source(flow_file)
+    other = build(source, load_flow(source), tmp_path / "dist")
+    for each, built_at in ((artifact, 1_000_000_000), (other, 1_100_000_000)):
+        os.utime(each.path, (built_at, built_at))
+    helper.write_text(text)
+    assert build(source, load_flow(source), tmp_path / "dist") == artifact
+    assert newest_artifact("etl", tmp_path / "dist") == artifact
+
+
 def test_the_cells_of_a_notebook_are_in_the_manifest_and_leave_the_build_id(
     artifact: Artifact, flow_file: Path, tmp_path: Path
 ) -> None:

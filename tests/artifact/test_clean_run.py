@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -166,6 +167,54 @@ def test_a_process_that_dies_ends_its_run_crashed_and_says_how(begin: Callable[.
 
 
 @pytest.mark.program
+def test_what_a_process_had_started_ends_with_it_when_it_dies(
+    begin: Callable[..., CleanRun], source: Source, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    text = (
+        "import os, subprocess\nfrom dagy import flow, task\n\n"
+        f"@task\ndef load():\n    with open({str(held)!r}, 'w') as file:\n"
+        "        subprocess.Popen(['sleep', '60'], stdout=file)\n    os._exit(3)\n\n"
+        "@flow\ndef steps():\n    return load()\n"
+    )
+    try:
+        assert begin(Source(source.path, "steps", text)).wait(20).state.type is StateType.CRASHED
+        assert select.select([reader], [], [], 10)[0], "what it had started goes on"
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.program
+def test_a_value_that_takes_its_time_to_be_read_holds_up_nobody_else(
+    begin: Callable[..., CleanRun], source: Source
+) -> None:
+    text = (
+        "from dagy import flow, task\n\nclass Slow:\n    def __reduce__(self):\n        return opened, ()\n\n"
+        "def opened():\n    return Slow()\n\n"
+        "@task\ndef load():\n    return Slow()\n\n@flow\ndef steps():\n    load()\n"
+    )
+    reading, may_end = threading.Event(), threading.Event()
+
+    def opened() -> str:
+        reading.set()
+        return "read" if may_end.wait(10) else "held up"
+
+    run = begin(Source(source.path, "steps", text), {"namespace": {"opened": opened}})
+    run.wait(20)
+    found: list[object] = []
+    reader = threading.Thread(target=lambda: found.append(run.task_run("load").value))
+    reader.start()
+    assert reading.wait(10)
+    assert run.states()["load"].is_completed
+    may_end.set()
+    reader.join(10)
+    assert found == ["read"]
+
+
+@pytest.mark.program
 def test_a_cancelled_run_keeps_what_was_until_then(begin: Callable[..., CleanRun]) -> None:
     run = begin(how="hang")
     next(each for each in run.events() if isinstance(each, TaskWrote) and "hanging" in each.text)
@@ -216,8 +265,6 @@ def test_a_run_ends_with_the_process_that_started_it(source: Source, tmp_path: P
     )  # fmt: skip
     child = os.pidfd_open(int(done.stdout)) if _lives(int(done.stdout)) else None
     if child is not None:
-        import select
-
         assert select.select([child], [], [], 10)[0], "the clean process goes on alone"
         os.close(child)
     assert list(temporary.iterdir()) == []

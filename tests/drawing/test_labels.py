@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagy.drawing.labels import columns, duration, elided, names
+from dagy.drawing.labels import ago, columns, duration, elided, names
 from dagy.spec import FlowSpec, TaskSpec
 
 
@@ -46,3 +46,14 @@ def test_a_task_is_called_by_its_name_if_that_is_its_own_and_a_mapped_one_is_mar
     ]
     named = {"load": "load", "fetch": "fetch[…]", "save": "save", "save-2": "save-2[…]"}
     assert names(FlowSpec("f", tasks=tuple(tasks))) == named
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (-5, "just now"), (59, "just now"), (60, "1 min ago"), (3_599, "59 min ago"), (3_600, "1 h ago"),
+        (86_399, "23 h ago"), (86_400, "1 day ago"), (1_000_000, "11 days ago"),
+    ],
+)  # fmt: skip
+def test_how_long_ago_something_was_is_told_roughly(seconds: float, told: str) -> None:
+    assert ago(seconds) == told

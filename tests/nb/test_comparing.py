@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -49,6 +50,14 @@ class Odd:
     __hash__ = None  # type: ignore[assignment]
 
 
+class Rows(list[int]):
+    """A list of the notebook's own, with a name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__([1, 2])
+        self.name = name
+
+
 class Never(Own):
     """Its `==` says no."""
 
@@ -76,6 +85,8 @@ def loop() -> list[Any]:
         lambda: frozenset({NAN, 1}),
         lambda: Plain(3),
         lambda: Own([1]),
+        lambda: Rows("a"),
+        lambda: [complex(1, NAN), Decimal("NaN")],
         loop,
     ],
 )
@@ -97,6 +108,8 @@ def test_a_value_equals_another_like_it(make: Callable[[], object]) -> None:
         ([{"x": {1}}], [{"x": {1, 2}}], "[0]['x']", "only in the clean run: 2"),
         (Own([1, 2]), Own([1, 3]), ".price[1]", "2, and 3"),
         (NAN, 1.0, "", "nan, and 1.0"),
+        (Decimal("NaN"), Decimal(1), "", "Decimal('NaN'), and Decimal('1')"),
+        ({"rows": Rows("a")}, {"rows": Rows("b")}, "['rows'].name", "'a', and 'b'"),
     ],
 )
 def test_the_first_difference_is_told_with_its_place(one: object, other: object, where: str, detail: str) -> None:
@@ -123,6 +136,13 @@ def test_what_has_no_way_to_be_compared_is_compared_by_its_bytes() -> None:
     assert "its class has no `==`" in found.detail
     lock = compare([threading.Lock()], [threading.Lock()])
     assert (lock.verdict, lock.where) == ("not comparable", "[0]")
+
+
+def test_a_class_that_was_defined_anew_is_no_difference() -> None:
+    older, newer = (type("Item", (), {"__module__": "__main__"}) for _ in range(2))
+    found = compare({"a": older()}, {"a": newer()})
+    assert (found.verdict, found.where) == ("not comparable", "['a']")
+    assert found.detail == "the class __main__.Item was defined anew since the run; run the flow again"
 
 
 def test_comparing_never_raises() -> None:

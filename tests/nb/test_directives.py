@@ -5,6 +5,7 @@ from dagy_nb.directives import (
     ExportDirective,
     FlowDirective,
     TaskDirective,
+    TryDirective,
     find_directive,
     flow_help,
     option_names,
@@ -135,6 +136,13 @@ def test_only_the_comment_spelling_asks_for_the_export_of_a_cell(line: str) -> N
 def test_a_cell_that_asks_to_be_exported_gives_nothing_else() -> None:
     with pytest.raises(DefinitionError, match=r"#\| dagy_export takes nothing else, and can't place 'flow\.py'"):
         find_directive("#| dagy_export flow.py")
+
+
+def test_a_mark_keeps_a_cell_out_of_everything() -> None:
+    assert find_directive("#| dagy_try  # by hand\nx = 1") == (TryDirective(), 0)
+    assert find_directive("#| dagy_trying\nx = 1") is None
+    with pytest.raises(DefinitionError, match=r"#\| dagy_try takes nothing else, and can't place 'load'"):
+        find_directive("#| dagy_try load")
 
 
 def test_the_options_can_be_listed() -> None:

@@ -35,6 +35,12 @@ def test_an_edit_of_a_cell_without_an_id_shows_in_the_code() -> None:
     assert (found.change, found.cell) == ("edited", "a cell without an id")
 
 
+def test_cells_in_another_order_are_said_to_be_that_and_no_cell_is_blamed() -> None:
+    now, built = [LOAD, TOTAL], [TOTAL, LOAD]
+    (found,) = drifts("etl", now, built, build_id="b1", built_at=5.0, labels={}, is_same_code=False)
+    assert (found.change, found.cell) == ("edited", "the cells' order")
+
+
 def test_the_list_says_what_was_never_built_and_what_is_up_to_date() -> None:
     text = repr(listing([Drift("daily", "never built"), Drift("weekly", "none", build_id="b1", built_at=5.0)]))
     _, daily, weekly = text.splitlines()

@@ -113,6 +113,18 @@ def test_a_task_of_one_side_alone_is_missing_or_differs(built: Callable[..., tup
     assert str(proof.tasks[1]) == "✗ total: differs: COMPLETED in the notebook, FAILED in the clean run"
 
 
+def test_a_task_that_failed_for_another_reason_differs(built: Callable[..., tuple[Artifact, RunResult]]) -> None:
+    artifact, result = built({"rows": 30})
+    assert not result.state.is_completed
+    assert [each.verdict for each in compared(artifact, result, result).tasks] == ["equal", "not comparable"]
+    other = dict(result.task_runs)
+    state = replace(other["total"].state, message="ModuleNotFoundError: No module named 'shop_tools'")
+    other["total"] = replace(other["total"], state=state)
+    proof = compared(artifact, result, replace(result, task_runs=other))
+    assert not proof.agrees
+    assert "FAILED: ModuleNotFoundError: No module named 'shop_tools' in the clean run" in str(proof)
+
+
 @pytest.mark.program
 def test_a_fresh_run_starts_from_the_exported_cells_and_names_them_in_tracebacks(tmp_path: Path) -> None:
     run = start_fresh(exported(), "shop", {"rows": 30}, path=tmp_path / "shop.ipynb", cells=CELLS, fail_fast=False)

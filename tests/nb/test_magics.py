@@ -134,6 +134,18 @@ def test_a_cell_from_before_loading_that_runs_again_is_one_cell(bare: NotebookSh
     assert [each.source for each in bare.session.notebook.cells] == ["HALF = 0.5", "OTHER = 1", "%load_ext dagy_nb"]
 
 
+def test_a_cell_that_failed_before_loading_counts_for_nothing(bare: NotebookShell) -> None:
+    if not hasattr(bare.shell.history_manager, "exceptions"):
+        pytest.skip("this IPython does not say which cells failed")
+    bare.ok("limit = 5")
+    bare.fails("limit = int('a')")
+    bare.ok("%load_ext dagy_nb")
+    bare.ok("%%dagy_task\ndef load():\n    return limit")
+    exported = bare.ok("%dagy_export").text
+    assert "limit = 5\n" in exported
+    assert "limit = int(" not in exported
+
+
 def test_a_broken_cell_from_before_loading_is_no_obstacle(bare: NotebookShell) -> None:
     bare.fails("this is no Python")
     bare.fails("%%dagy_task --nonsense\nx = 1")
@@ -890,8 +902,17 @@ def test_the_last_run_is_run_again_without_what_did_not_change(notebook: Noteboo
     assert "the last run was of flow 'notebook', not of 'weekly'" in notebook.fails("%dagy_run weekly --again")
 
 
+@pytest.mark.parametrize("option", ["--fresh", "--form", "--record", "--max-workers 2", "--isolation process"])
+def test_a_run_again_says_which_options_it_does_not_take(notebook: NotebookShell, option: str) -> None:
+    notebook.ok(LOAD)
+    notebook.ok("run = %dagy_run")
+    told = notebook.fails(f"%dagy_run --again {option}")
+    assert f"can't take {option.split()[0]}; leave it out, or --again" in told
+
+
 def test_a_form_needs_a_page(notebook: NotebookShell) -> None:
     notebook.ok(LOAD)
+    assert "leave --form or --fresh out" in notebook.fails("%dagy_run --form --fresh")
     assert "a form needs a page that shows widgets" in notebook.fails("%dagy_run --form")
 
 
@@ -903,7 +924,7 @@ def test_a_tasks_source_comes_into_a_new_cell_and_no_variable_is_lost(notebook: 
     assert notebook.shell.rl_next_input == LOAD
     told = notebook.ok("%dagy_load most --run latest").text
     assert told == "what it was given is in 'inputs_2', and the cell takes it from there"
-    assert notebook.shell.rl_next_input == "load = inputs_2['load']\nmost = max(load)"
+    assert notebook.shell.rl_next_input == "#| dagy_try\nload = inputs_2['load']\nmost = max(load)"
     assert dict(notebook.names["inputs_2"]) == {"load": [0, 1, 2]}
     notebook.ok("%dagy_load most -r latest")
     assert (notebook.names["inputs"], "inputs_3" in notebook.names) == ("mine", False)

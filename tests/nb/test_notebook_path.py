@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,12 +151,20 @@ def test_a_server_that_is_gone_is_no_error(jupyter: Jupyter, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"hostname": "10.0.0.7"}, {"secure": True}, {"sock": "/run/jupyter.sock"}, {"port": "none"}, {"root_dir": None}],
+    [
+        {"hostname": "10.0.0.7"},
+        {"secure": True},
+        {"sock": "/run/jupyter.sock"},
+        {"port": "none"},
+        {"port": math.inf},
+        {"root_dir": None},
+    ],
 )
 def test_only_plain_loopback_is_asked(jupyter: Jupyter, tmp_path: Path, changes: dict[str, object]) -> None:
     jupyter.announce(tmp_path / "runtime", **changes)
     (tmp_path / "runtime" / "jpserver-1.json").write_text("half a fi", "utf-8")
     (tmp_path / "runtime" / "jpserver-2.json").write_text("[]", "utf-8")
+    assert list(running_servers(tmp_path / "runtime")) == []
     assert finder(tmp_path).found() == Path("/old/name.ipynb")
     assert jupyter.asked == []
 

@@ -170,7 +170,7 @@ def order(session: Session) -> list[str]:
     return [each.id for each in session.notebook.cells]
 
 
-def test_the_order_follows_the_file_for_as_long_as_it_can_be_read(tmp_path: Path) -> None:
+def test_the_order_is_the_files_as_it_could_be_read_last(tmp_path: Path) -> None:
     finder = PathFinder("", {}, {})
     session = Session(Notebook({}), RecordingScreen(), finder)
     for name in ("b", "a", "c"):
@@ -180,12 +180,12 @@ def test_the_order_follows_the_file_for_as_long_as_it_can_be_read(tmp_path: Path
     saved(path, "a", "b", "c")
     assert order(session) == ["a", "b", "c"]
     assert session.notebook.name == "etl"
-    path.write_text("{half", "utf-8")
-    assert order(session) == ["b", "a", "c"]
+    path.write_text("{half", "utf-8")  # another order would give a run other results
+    assert order(session) == ["a", "b", "c"]
     saved(path, "c", "b", "a", "markdown")
     assert order(session) == ["c", "b", "a"]
     path.unlink()
-    assert order(session) == ["b", "a", "c"]
+    assert order(session) == ["c", "b", "a"]
 
 
 def test_a_file_that_can_not_be_read_is_not_taken_for_the_notebooks(session: Session, tmp_path: Path) -> None:
@@ -208,3 +208,30 @@ def test_a_drawn_flow_is_its_flow_and_shows_the_marks(session: Session) -> None:
 def test_a_flow_that_can_not_be_drawn_without_a_value_says_so(session: Session) -> None:
     run_cell(session, "from dagy import Static, flow\n@flow\ndef wide(n: Static[int]):\n    pass")
     assert "'n' shapes the graph and has no default" in session.drawn()._repr_mimebundle_()["text/plain"]
+
+
+def test_the_inputs_of_a_run_under_way_are_not_waited_for(session: Session) -> None:
+    run_cell(session, "import threading\nmay_end = threading.Event()")
+    run_cell(session, "%%dagy_task\ndef load():\n    return may_end.wait(10)")
+    run = session.run(background=True)
+    try:
+        with pytest.raises(DefinitionError, match="is still under way; load what it was given once it has ended"):
+            session.load("load", run="latest")
+    finally:
+        session.notebook.namespace["may_end"].set()
+        run.wait()
+
+
+def test_a_cell_that_tries_a_task_by_hand_is_part_of_no_flow_and_no_export(session: Session) -> None:
+    run_cell(session, "%%dagy_task\ndef load(n=3):\n    return list(range(n))")
+    run_cell(session, "%%dagy_task\nmost = max(load)")
+    run_cell(session, "%%dagy_task\nresult = (load, most)")
+    session.run()
+    before = session.export().text
+    run_cell(session, session.load("most", run="latest").text)
+    assert session.notebook.namespace["most"] == 2
+    assert session.run()["result"] == ([0, 1, 2], 2)
+    check = session.check()
+    assert check.is_clean
+    assert [str(each.reason) for each in check.left_out] == ["it only tries something by hand"]
+    assert session.export().text == before

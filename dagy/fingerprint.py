@@ -65,6 +65,7 @@ _BOOKKEEPING = frozenset(
     __classdictcell__
     """.split()  # noqa: SIM905 (a line for each name would fill the page)
 )
+_INCOMPARABLE = "whose content can't be compared"
 _SECRET = re.compile(r"(?i)secret|token|passw|credential|api_?key")  # names of what is not to be shown
 _SHOWN = frozenset({str, int, float, bool, type(None), complex, bytes})
 
@@ -79,6 +80,11 @@ class Fingerprint:
 
     digest: str
     parts: Mapping[str, str]
+
+    @property
+    def incomparable(self) -> list[str]:
+        """The names of the values that the code reaches and that only their types tell apart here, such as "CLIENT"."""
+        return [key.partition(" ")[2] for key, told in self.parts.items() if told.endswith(_INCOMPARABLE)]
 
 
 def fingerprint(function: Callable[..., Any]) -> Fingerprint:
@@ -224,7 +230,7 @@ class _Reach:
         is_secret = _SECRET.search(label) is not None
         what = f"a {type_name(kind)}" if is_secret else described(value)
         if digest is None:
-            self.found[label] = f"a {type_name(kind)}, whose content can't be compared"
+            self.found[label] = f"a {type_name(kind)}, {_INCOMPARABLE}"
         elif kind in _SHOWN and len(what) < 60 and not is_secret:
             self.found[label] = what
         else:

@@ -66,13 +66,8 @@ class _Search:
                 self.makers.setdefault(name, []).append(place)
             for name in piece.mutates:
                 self.changers.setdefault(name, []).append(place)
-        # The names that only exist while tasks run.
-        self.products: dict[str, JoinedTask] = {
-            name: task
-            for task in notebook.joined
-            if task.cell.form == "statements"
-            for name in ((task.name,) if task.cell.returns else task.cell.bound)
-        }
+        # The names that only exist while tasks run, each with the last task that makes it.
+        self.products: dict[str, JoinedTask] = {name: task for task in notebook.joined for name in _products(task)}
         self.annotates_late = any(  # annotations are not evaluated: what they name need not be there
             piece.is_future and piece.alias is not None and piece.alias.name == "annotations" for piece in self.pieces
         )
@@ -176,11 +171,12 @@ class _Search:
 
     def made_anew(self, name: str, found: list[int], place: int) -> list[str]:
         """What is wrong when a statement reads a name that a task cell gave another value, after that of `found`."""
-        piece, maker = self.pieces[place], self.products.get(name)
-        if not found or maker is None or piece.kind != "statement":
+        piece = self.pieces[place]
+        if not found or name not in self.products or piece.kind != "statement":
             return []
-        between = [each for each in range(found[-1] + 1, place) if self.pieces[each].task is maker]
-        return [self.only_while_running(name, piece, maker) for _ in between]
+        between = [self.pieces[each].task for each in range(found[-1] + 1, place)]
+        makers = [each for each in between if each is not None and name in _products(each)]
+        return [self.only_while_running(name, piece, each) for each in makers[-1:]]
 
     def late_reads(self) -> list[str]:
         """What is wrong with functions of ordinary cells that tasks call and that read what an earlier task makes."""
@@ -265,6 +261,13 @@ class _Search:
             if each.is_magic and re.search(rf"\b{re.escape(name)}\s*=", each.what):
                 return f"; {each.cell.label} sets it in {each.what}: write that line without the magic"
         return did_you_mean(name, [*self.makers, *self.products]) or "; define it in a cell, or make it a parameter"
+
+
+def _products(task: JoinedTask) -> Sequence[str]:
+    """The names that only exist while the task runs; a function exists before."""
+    if task.cell.form == "function":
+        return ()
+    return (task.name,) if task.cell.returns else task.cell.bound
 
 
 def _statements_of(piece: Piece) -> Sequence[Statement]:

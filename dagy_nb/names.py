@@ -683,11 +683,7 @@ def _holder(node: ast.expr) -> set[str]:
 
 def _held(node: ast.expr) -> set[str]:
     """The names whose objects, or parts of them, an argument gives away: itself, or in a list written out."""
-    match node:
-        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
-            return set[str]().union(*map(_held, parts))
-        case _:
-            return _same_objects(node)
+    return set[str]().union(*map(_same_objects, _parts(node) or [node]))
 
 
 def _same_objects(node: ast.expr) -> set[str]:
@@ -708,7 +704,10 @@ def _same_objects(node: ast.expr) -> set[str]:
 
 
 def _gone_through(node: ast.expr) -> ast.expr:
-    """What a loop over `node` gives the parts of: `rows` for `enumerate(rows)`, `table` for `table.items()`."""
+    """What a loop over `node` gives the parts of: `rows` for `enumerate(rows)`, `table` for `table.items()`.
+
+    Of a list that is written out, the parts themselves.
+    """
     while isinstance(node, ast.Call) and _called_name(node.func) in _GOING_THROUGH:
         if isinstance(node.func, ast.Attribute):
             node = node.func.value
@@ -716,7 +715,17 @@ def _gone_through(node: ast.expr) -> ast.expr:
             node = node.args[0]
         else:
             return ast.BoolOp(ast.Or(), [_gone_through(each) for each in node.args])  # of `zip`, any of them
-    return node
+    parts = _parts(node)
+    return node if parts is None else ast.BoolOp(ast.Or(), parts)
+
+
+def _parts(node: ast.expr) -> list[ast.expr] | None:
+    """What a list, a tuple, a set or a dict that is written out holds, also in such parts of it; else None."""
+    match node:
+        case ast.List(elts=found) | ast.Tuple(elts=found) | ast.Set(elts=found) | ast.Dict(values=found):
+            return [part for each in found for part in _parts(each) or [each]]
+        case _:
+            return None
 
 
 def _called_name(called: ast.expr) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from dagy.spec import DictOf, FromParameter, FromTask, ListOf
 from dagy_nb.names import Function, changed_parameters
 
 Changed: TypeAlias = Mapping[str, Mapping[str, Collection[str]]]  # by the file of the code and the function's name
+
+_NEVER_THE_SAME = itertools.count(-1, -1)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def origins_of(program: Program, values: Mapping[str, Any], changed: Changed = M
     for code in program.code.values():
         if id(code) not in codes:
             known = functions.get(id(code.function))
-            codes[id(code)] = known or functions.setdefault(id(code.function), fingerprint(code.function).digest)
+            codes[id(code)] = known or functions.setdefault(id(code.function), _told_code(code.function))
     told: dict[int, str] = {}
     for value in values.values():
         _tell(value, told)
@@ -181,6 +184,14 @@ def _changed_parameters(function: Callable[..., object]) -> Collection[str]:
     except (OSError, TypeError, SyntaxError, IndexError):  # there is no text to look at
         return ()
     return changed_parameters(node) if isinstance(node, Function) else ()
+
+
+def _told_code(function: Callable[..., object]) -> str:
+    """What tells code apart; of a value that nothing lasting does (a connection, a lock) it is the very object."""
+    found = fingerprint(function)
+    own = getattr(inspect.unwrap(function), "__globals__", {})
+    objects = [f"{name} at {id(own[name]) if name in own else next(_NEVER_THE_SAME)}" for name in found.incomparable]
+    return " ".join([found.digest, *objects])
 
 
 def _tell(value: object, told: dict[int, str]) -> None:

@@ -128,8 +128,13 @@ class Runs:
             is_waited_for=not background,
             is_raised=must_complete and not background,
         )
-        shown_run.begin(handle, release=self._let_go)
-        return self._wait(self._added(shown_run, None), background=background, must_complete=must_complete)
+        try:
+            shown_run.begin(handle, release=self._let_go)
+            run = self._added(shown_run, None)
+        except BaseException:  # an interrupt: nobody would know of the run any more
+            handle.cancel("interrupted")
+            raise
+        return self._wait(run, background=background, must_complete=must_complete)
 
     def rerun(
         self,

@@ -488,7 +488,7 @@ def load():
     in_still(page, 3).get_by_role("button", name="Run again from the failed task").click()
     expect(node(page, 3, "double", "COMPLETED")).to_be_visible()
     expect(node(page, 3, "load", "COMPLETED")).to_be_visible()
-    expect(in_still(page, 3)).to_contain_text("reused 1 task")
+    expect(in_still(page, 3)).to_contain_text("reused 1 result of")
     expect(page.output(3).locator(".dagy-run")).to_have_count(1)
     assert kinds(page, 3) == [["text/html", "text/plain"]]
     assert result(page, 4, "run['double']") == "42"

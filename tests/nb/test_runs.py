@@ -399,6 +399,19 @@ def test_a_result_that_was_changed_in_place_is_made_anew(notebook: NotebookShell
     assert again.wait().task_runs["other"].attempt == 0
 
 
+def test_a_value_that_nothing_tells_apart_is_the_same_only_if_it_is_the_very_object(notebook: NotebookShell) -> None:
+    notebook.ok(
+        "import threading\nclass Client:\n    def __init__(self, n): self.n, self.lock = n, threading.Lock()", "0"
+    )
+    notebook.ok("client = Client(1)", "1")
+    notebook.ok("%%dagy_task\ndef asked():\n    return client.n", "2")
+    notebook.ok("run = %dagy_run", "3")
+    runs = notebook.session.runs
+    assert runs.rerun(runs.last).wait().task_runs["asked"].attempt == 0
+    notebook.ok("client = Client(2)", "1")
+    assert runs.rerun(runs.last)["asked"] == 2
+
+
 def test_a_helper_that_was_edited_counts_as_the_task_that_calls_it(notebook: NotebookShell) -> None:
     notebook.ok("FACTOR = 2\ndef scaled(x):\n    return x * FACTOR", "0")
     notebook.ok("%%dagy_task\nbase = 10", "1")

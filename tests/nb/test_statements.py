@@ -145,6 +145,10 @@ def test_type_parameters_are_no_inputs(source: str, inputs: str, makes: str) -> 
         ("for n, row in enumerate(rows):\n    row['x'] = n", "rows"),
         ("for key, row in table.items():\n    row.append(key)", "table"),
         ("for a, b in zip(xs, ys):\n    a.append(1)", "xs ys"),
+        ("for df in [train, test]:\n    df['x'] = 1", "train test"),
+        ("for name, df in (('a', train), ('b', test)):\n    df[name] = 1", "train test"),
+        ("for df in {'a': train}.values():\n    df['x'] = 1", "train"),
+        ("for df in [train.copy()]:\n    df['x'] = 1", ""),
         ("for row in rows:\n    row = dict(row)\n    row['x'] = 1", ""),
         ("for row in [dict(r) for r in rows]:\n    row['x'] = 1", ""),
         ("[row.update(x=1) for row in rows]", "rows"),
@@ -326,7 +330,8 @@ PROGRAMS = {
                             f"{T}result = list(d), d"],
     "helper-of-a-helper": ["def add(d):\n    twice(d, 1)\n"
                            "def twice(d, n):\n    if n:\n        twice(d, n - 1)\n    d.append(n)",
-                           f"{T}xs = [5]", f"{T}n = [add(x) for x in [xs, xs]]", f"{T}add(d=xs)", f"{T}result = n, xs"],
+                           f"{T}xs = [5]", f"{T}n = [add(x) for x in [xs, xs]]", f"{T}n.append(add(d=xs))",
+                           f"{T}result = n, xs"],
     "helper-of-an-alias": ["def add(d):\n    d.append(len(d))", f"{T}xs = [1]",
                            f"{T}other = xs\nfor i in range(2):\n    add(other)", f"{T}result = (xs,)"],
     "late-read-before-rebinding": ["b = [1]", f"{T}def f():\n    return b + [2]\na = f()", f"{T}b = [3]",
@@ -376,6 +381,13 @@ def test_what_is_no_ordinary_python_gives_the_same_in_the_notebook_and_in_the_mo
     cells, expected = FLOWS_ONLY[name]
 
     assert in_notebook(cells) == in_module(cells) == expected
+
+
+def test_an_ordinary_cell_that_reads_what_a_task_made_is_refused_also_when_a_later_task_makes_it_again() -> None:
+    cells = ["a = [1]", f"{T}a = a + [2]", "b = a + [3]", f"{T}a = a + [4]", f"{T}result = a, b"]
+
+    with pytest.raises(ExportError, match="cell 2: .* needs 'a', which exists only when task 'a' \\(cell 1\\) has run"):
+        exported(cells)
 
 
 NAMES = ("a", "b", "c")

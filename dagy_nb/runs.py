@@ -38,7 +38,7 @@ from dagy_nb.running import WIDGET, Followed, NotebookRun, Offer, Screen, ShownR
 from dagy_nb.widgets.run_view import RunView, run_view
 
 GRACE_SECONDS = 1.0  # how long what is told to stop may take to do so, while somebody looks on
-KEPT_VIEWS = 5  # of runs that have ended, which a page may still draw
+KEPT_VIEWS = 5  # of runs that have ended, and of forms, which a page may still draw
 LATEST = "latest"  # what names the newest run
 
 _NUMBER = re.compile(r"\[(\d+)\]")
@@ -174,6 +174,8 @@ class Runs:
         key = f"form {id(form)}"
         view = self._form_view(form, key, spec, self._about(spec, program))
         self._views[key] = view
+        for older in [each for each in list(self._views) if each.startswith("form ")][:-KEPT_VIEWS]:
+            self._close_view(older)
         widget = {"model_id": view.model_id, "version_major": 2, "version_minor": 0}
         form.display_id = self._screen.show_replaceable(
             {"text/plain": f"{flow.name}: a form to run it", WIDGET: widget}

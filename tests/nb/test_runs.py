@@ -257,6 +257,15 @@ def test_the_models_of_the_newest_runs_stay_and_older_ones_are_closed(comms: lis
     runs.close()
 
 
+def test_the_newest_forms_stay_and_older_ones_are_closed(comms: list[RecordingComm]) -> None:
+    runs, _ = new_runs(is_live=True)
+    for _ in range(KEPT_VIEWS + 2):
+        runs.show_form(flow_of(one))
+    closed = [each.sent[-1][0] == "comm_close" for each in wires(comms)]
+    assert closed == [True] * 2 + [False] * KEPT_VIEWS
+    runs.close()
+
+
 # ---- running again
 
 

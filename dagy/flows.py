@@ -313,8 +313,9 @@ class Flow(Generic[P, R]):
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         try:
             spec = self.spec
-        except ParameterError as error:  # it can't be drawn without a value
-            return {"text/plain": f"{self!r}: {error}"}
+        except DagyError as error:  # it can't be drawn, or not without a value: what is shown says so
+            told = f"{self!r}: {error}"
+            return {"text/html": f"<div>{drawing.markup_line(told)}</div>", "text/plain": told}
         return {"text/html": drawing.flow_html(spec), "text/plain": drawing.text_tree(spec)}
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ class Check:
     """The state of a notebook; shown as a list with the remedies."""
 
     findings: tuple[Finding, ...] = ()  # what may not be as it looks
+    undrawn: tuple[str, ...] = ()  # why flows can't be drawn, so not run either
     refused: tuple[str, ...] = ()  # why it can't be exported
     warnings: tuple[str, ...] = ()  # what may not mean in the export what was meant
     left_out: tuple[LeftOut, ...] = ()  # what the export would not hold
@@ -24,7 +25,7 @@ class Check:
     @property
     def is_clean(self) -> bool:
         """Is everything up to date, and can it be exported?"""
-        return not (self.findings or self.refused or self.warnings)
+        return not (self.findings or self.undrawn or self.refused or self.warnings)
 
     def sections(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """What there is to say, as headings with lines."""
@@ -32,6 +33,8 @@ class Check:
             yield "not as it looks", tuple(map(str, self.findings))
         else:
             yield "every cell is as it ran last", ()
+        if self.undrawn:
+            yield "not every flow can be drawn, so not run either", self.undrawn
         if self.refused:
             yield "an export is refused", self.refused
         else:

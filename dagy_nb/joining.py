@@ -382,8 +382,10 @@ def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int
             if readers:
                 readers -= _reached(downstream, index)
                 readers = {each for each in readers if index not in _reached(downstream, each)}
-            changes = "changes" if name in task.cell.mutates else "may change"
+            is_sure = name in task.cell.mutates
+            changes = "changes" if is_sure else "may change"
             begin = f"begin {'the cell' if task.cell.form == 'statements' else 'it'} with `{name} = {name}.copy()`"
+            begin = begin if is_sure else "if it does, let it work on a copy"
             problems = [
                 f"{task.cell.cell.label}: task {task.name!r} {changes} {name!r} in place while task "
                 f"{joined[each].name!r} ({joined[each].cell.cell.label}) may read it; {begin}"

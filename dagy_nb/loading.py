@@ -14,8 +14,7 @@ from dagy.errors import DefinitionError, ParameterError, ResultGoneError, Unknow
 from dagy.program import resolve
 from dagy.spec import FlowSpec
 from dagy_nb.cells import TaskCell
-from dagy_nb.directives import find_directive
-from dagy_nb.notebook import KeptCell, Notebook
+from dagy_nb.notebook import KeptCell, Notebook, code_of
 
 
 def task_source(notebook: Notebook, task: str) -> str:
@@ -37,17 +36,20 @@ def task_source(notebook: Notebook, task: str) -> str:
 
 
 def task_body(notebook: Notebook, task: str) -> str:
-    """The same, to be run by hand where the task's inputs are names: a cell of statements loses its directive.
+    """The same without the cell's directive, so that running it by hand defines no task. Raises what it raises."""
+    return code_of(task_source(notebook, task))
 
-    A cell with a function stays as it is: it is the function that is called with the inputs. Raises what `task_source`
-    raises.
-    """
+
+def cell_of(notebook: Notebook, task: str) -> str:
+    """What messages call the cell that defines the task; empty for a task that was imported."""
     kept = _kept_with(notebook, task)
-    if kept is None or not isinstance(kept.defined, TaskCell) or kept.defined.form == "function":
-        return task_source(notebook, task)
-    found = find_directive(kept.cell.source)
-    lines = kept.cell.source.splitlines()
-    return "\n".join(line for index, line in enumerate(lines) if found is None or index != found[1]).strip("\n")
+    return "" if kept is None else kept.cell.label
+
+
+def is_statements(notebook: Notebook, task: str) -> bool:
+    """Is the task a cell of statements, whose inputs are names? Else it is a function, called with them."""
+    kept = _kept_with(notebook, task)
+    return kept is not None and isinstance(kept.defined, TaskCell) and kept.defined.form == "statements"
 
 
 def task_inputs(run: RunResult | str, task: str, *, local_dir: Path | None = None) -> Mapping[str, object]:

@@ -23,7 +23,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from dagy import Flow, LocalOptions
 from dagy.drawing import markup_line, markup_lines
 from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
-from dagy_nb.cells import Cell
+from dagy_nb.cells import Cell, FlowCell
 from dagy_nb.checking import Check
 from dagy_nb.completion import Known, complete
 from dagy_nb.directives import (
@@ -37,14 +37,14 @@ from dagy_nb.directives import (
 from dagy_nb.drift import Drift
 from dagy_nb.lines import parsers
 from dagy_nb.linters import hint_for
-from dagy_nb.notebook import Notebook
+from dagy_nb.notebook import FailedCell, Notebook
 from dagy_nb.notebook_path import PathFinder
 from dagy_nb.registry import NotebookTask
 from dagy_nb.run_history import PastRun
 from dagy_nb.running import NotebookRun
 from dagy_nb.screen import IPythonScreen
 from dagy_nb.session import Session
-from dagy_nb.staleness import summary
+from dagy_nb.staleness import export_notes
 from dagy_nb.tables import Listing, html_table, text_lines
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class DagyMagics(Magics):
         self.session = Session(self.notebook, screen, finder)
         self._is_hinted = False  # of the project's linters
         self._running: ExecutionInfo | None = None
+        self._waits_for: tuple[str, ...] = ()  # of the cell that runs: without these it could not, and did not
         # Of the cell that runs; `shell.execution_count` is one ahead, or not yet, as IPython's version has it.
         self._number = 0
 
@@ -119,6 +120,7 @@ class DagyMagics(Magics):
     def before_cell(self, info: ExecutionInfo) -> None:
         """A cell is about to run."""
         self._running = info
+        self._waits_for = ()
         self._number = len(self._history())
         self.notebook.deleted(_deleted_cells(self.shell))
 
@@ -128,17 +130,17 @@ class DagyMagics(Magics):
         if info is None or info.silent or not info.store_history or _IS_HELP.match(info.raw_cell or ""):
             return
         if not result.success:
-            self.notebook.failed(self._cell(info, result.execution_count))
+            self._cell_failed(self._cell(info, result.execution_count))
             return
         cell, filename = self._cell(info, result.execution_count), self._filename(info, result)
+        waits_for = self._waits_for
         try:
-            waits_for = self.notebook.waits_for(self.notebook.check(cell))
             defined = self.notebook.keep(cell, filename, has_run=not waits_for)
         except DagyError as error:
-            self.notebook.failed(cell)
             if written_directive(cell.source.lstrip()):  # its function can't be a task, which only shows now
                 mistake = result.error_in_exec = UsageError(str(error))
                 self.shell.showtraceback((UsageError, mistake, None))
+            self._cell_failed(cell)
             return  # else a cell that IPython can run and Dagy can't read, which no flow can need
         if waits_for:  # IPython has only seen its first line: tracebacks need the others
             lines = [f"{line}\n" for line in info.raw_cell.splitlines()]
@@ -168,6 +170,11 @@ class DagyMagics(Magics):
             suppress=True,
             ordered=True,
         )
+
+    def bundle_of_flow(self, flow: Flow[..., Any]) -> dict[str, str]:
+        """How a flow is shown as a cell's value; what says why it can't be drawn names the cell and its line."""
+        bundle = flow._repr_mimebundle_()
+        return {kind: self.notebook.with_labels(text) for kind, text in bundle.items()}
 
     def adopt_history(self) -> None:
         """Keep the cells that ran before the extension was loaded: the imports are often among them.
@@ -208,7 +215,7 @@ class DagyMagics(Magics):
     @_magic
     def dagy_run(self, given: Namespace) -> NotebookRun | None:
         """Run a flow."""
-        self._tell_what_is_stale()
+        self._tell_what_is_stale(is_exported=given.fresh)
         name = given.flow and str(_filled(given.flow, self.shell.user_ns))
         must_complete = not (given.no_raise or given.no_fail_fast)
         if given.again:
@@ -274,6 +281,8 @@ class DagyMagics(Magics):
         export = self.session.export(given.file, force=given.force)
         if given.file is None:
             self.session.screen.show(_text(export.text))
+            if export.warnings:
+                self.session.screen.show(_lines([*export.warnings]))
             return
         left_out = [f"left out of it: {each.label}, {each.reason}" for each in export.left_out]
         written = f"wrote {given.file} with {', '.join(export.flows)}"
@@ -291,7 +300,15 @@ class DagyMagics(Magics):
     @_magic
     def dagy_build(self, given: Namespace) -> Artifact:
         """Build an artifact."""
-        artifact = self.session.build(given.flow, output_dir=given.output_dir)
+        name = self.session.flow(given.flow).name
+        export = self.session.export()
+        artifact = self.session.build(name, output_dir=given.output_dir, export=export)
+        loose = [
+            f"no flow calls task {each!r}: %dagy_run {self.notebook.name} runs the task cells, joined by their names"
+            for each in self.session.uncalled(export)
+        ]
+        if export.warnings or loose:
+            self.session.screen.show(_lines([*export.warnings, *loose]))
         if given.prove:
             self.session.screen.show(self.session.screen.bundle_of(self.session.prove(artifact)))
         return artifact
@@ -339,6 +356,16 @@ class DagyMagics(Magics):
             last, parameters=parameters, background=given.background, must_complete=must_complete
         )
 
+    def _cell_failed(self, cell: Cell) -> None:
+        """One line under the error of a cell that flows have not, or not like this."""
+        found = self.notebook.failed(cell)
+        if isinstance(found, FailedCell):
+            self.session.screen.show(_lines([f"not kept as a {found.kind}: the cell failed"]))
+        elif found is not None and found.defined is not None:
+            what = "flow" if isinstance(found.defined, FlowCell) else "task"
+            named = f" {found.name!r}" if found.name else ""
+            self.session.screen.show(_lines([f"the {what}{named} stays what it was before this edit: the cell failed"]))
+
     def _linter_hint(self) -> list[str]:
         """What to know of the project's linters, with the first cell that they would skip and never again."""
         if self._is_hinted:
@@ -347,12 +374,13 @@ class DagyMagics(Magics):
         hint = hint_for(self.notebook.path.absolute().parent)
         return [hint] if hint else []
 
-    def _tell_what_is_stale(self) -> None:
-        """One line before a run, when a cell is not what it was when it ran."""
+    def _tell_what_is_stale(self, *, is_exported: bool) -> None:
+        """One line before a run, when a cell is not what it was when it ran; of what is exported for it another one."""
         self.session.look()
-        stale = summary(self.session.findings())
-        if stale:
-            self.session.screen.show(_lines([f"{stale}: %dagy_check"]))
+        held = [each.label for each in self.notebook.cells] if is_exported else []
+        told = export_notes(self.session.findings(), held)
+        if told:
+            self.session.screen.show(_lines([*told]))
 
     def _check_running_cell(self, magic: str, help_text: Callable[[], str], *, is_alone: bool) -> None:
         """`is_alone`: the cell's first line was made a line magic, so that the rest of it runs by itself."""
@@ -364,7 +392,9 @@ class DagyMagics(Magics):
         if directive.help_wanted:
             self.session.screen.show({"text/plain": help_text()})
             return
-        self.notebook.about_to_run(self.answered(lambda: self.notebook.check(self._cell(info, self._number))))
+        defined = self.answered(lambda: self.notebook.check(self._cell(info, self._number)))
+        self._waits_for = self.notebook.waits_for(defined)  # before it runs: it may delete what it needs
+        self.notebook.about_to_run(defined)
 
     def answered(self, action: Callable[[], T]) -> T:
         """What `action` returns; a user's mistake becomes IPython's `UsageError`, which shows no traceback."""
@@ -410,6 +440,8 @@ def add_magics(shell: InteractiveShell) -> None:
         shell.magics_manager.magics["line"][f"%{name}"] = getattr(magics, name)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(magics.complete)
+    if shell.display_formatter is not None:
+        shell.display_formatter.mimebundle_formatter.for_type(Flow, magics.bundle_of_flow)
     shell.events.register("pre_run_cell", magics.before_cell)
     shell.events.register("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.append(magics.transform)
@@ -427,6 +459,8 @@ def remove_magics(shell: InteractiveShell) -> None:
             shell.magics_manager.magics[kind].pop(f"%{name}", None)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.remove(magics.complete)
+    if shell.display_formatter is not None:
+        shell.display_formatter.mimebundle_formatter.pop(Flow, None)
     shell.events.unregister("pre_run_cell", magics.before_cell)
     shell.events.unregister("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.remove(magics.transform)

@@ -423,6 +423,10 @@ class _Walker:
         match node:
             case ast.Name(id=name):
                 self.read(name)
+            case ast.Constant() | ast.expr_context() | ast.operator():
+                pass
+            case ast.Attribute(value=value):
+                self.expression(value)
             case ast.NamedExpr(target=target, value=value):
                 self.expression(value)
                 self.bind([target.id])
@@ -442,8 +446,8 @@ class _Walker:
                 self.awaits = True
                 self.expression(value)
             case ast.Call(func=called):
-                for child in ast.iter_child_nodes(node):
-                    self.expression(child)
+                for argument in [called, *node.args, *(each.value for each in node.keywords)]:
+                    self.expression(argument)
                 self.perhaps.update(name for name in _names_in_text(node) if name not in self.sure)
                 in_place = any(
                     each.arg == "inplace" and isinstance(each.value, ast.Constant) and each.value.value is True

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dagy import Flow, Task
-from dagy.errors import DefinitionError, UnknownFlowError, UnknownTaskError, sentence
+from dagy.errors import DagyError, DefinitionError, UnknownFlowError, UnknownTaskError, sentence
 from dagy_nb.cells import Cell, FlowCell, ReadCell, TaskCell, flow_cell, read_cell, task_cell
 from dagy_nb.changers import Changers
-from dagy_nb.directives import FlowDirective, TaskDirective
+from dagy_nb.directives import FlowDirective, TaskDirective, cell_lines, written_directive
 from dagy_nb.generated import flow_function_ast, flow_source, task_function_ast
 from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
 from dagy_nb.names import Function, identifier, unused
@@ -59,10 +59,25 @@ class KeptCell:
         return self.read.cell
 
     @property
+    def name(self) -> str | None:
+        """The name of the task or the flow that the cell defines; None for another cell, and for a flow without one."""
+        return None if self.defined is None else self.defined.name
+
+    @property
     def makes(self) -> frozenset[str]:
         """The names that the cell makes: variables, functions, a task."""
         names = frozenset(name for each in self.read.statements for name in each.names.binds)
         return names | {self.defined.name} if isinstance(self.defined, TaskCell) else names
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCell:
+    """A cell that was to be a task or a flow, and failed when it ran: nothing of it is kept."""
+
+    cell: Cell
+    kind: Literal["task", "flow"]
+    name: str | None = None  # as far as its text tells
+    failed_at: float = 0.0  # in seconds since the epoch
 
 
 class Notebook:
@@ -79,6 +94,7 @@ class Notebook:
         self.path = path
         self._clock = clock
         self._kept: dict[str, KeptCell] = {}  # in the order of first running
+        self._failed: dict[str, FailedCell] = {}  # those of which nothing is kept
         self._changers = Changers([])  # of the kept cells
         self._saved: SavedNotebook | None = None
         self._turn = 0
@@ -99,6 +115,11 @@ class Notebook:
     def cells(self) -> tuple[Cell, ...]:
         """The texts of the kept cells, in notebook order."""
         return tuple(each.cell for each in self._in_order())
+
+    @property
+    def not_kept(self) -> tuple[FailedCell, ...]:
+        """The cells that were to be a task or a flow and have failed, the newest last. No flow has them."""
+        return tuple(self._failed.values())
 
     @property
     def saved(self) -> SavedNotebook | None:
@@ -162,6 +183,7 @@ class Notebook:
         if isinstance(defined, TaskCell) and function is not None:
             # Under its name the function is a task from now on, which outside a flow is the function again.
             self.namespace[defined.bound[0]] = _task(function, _options(defined, defined.bound[0]))
+        self._ran_well(cell, defined)
         key = cell.id or _digest(cell.source)
         # It may be known without its id, from before the extension was loaded; or it never gets one.
         older = _digest(cell.source) if cell.id else self._older(defined)
@@ -186,11 +208,23 @@ class Notebook:
             self._tell_changes()
         return self._kept[key].defined
 
-    def failed(self, cell: Cell) -> None:
-        """A cell has run and failed: what is kept of it stays, and is known to be older than its text."""
-        kept = self._kept.get(cell.id) if cell.id else None
-        if kept is not None and not same_text(kept.cell.source, cell.source):
-            self._kept[cell.id] = replace(kept, failed_edit=cell.source, failed_at=self._clock())
+    def failed(self, cell: Cell) -> KeptCell | FailedCell | None:
+        """A cell has run and failed: what is kept of it stays, and is known to be older than its text.
+
+        What is kept of it, when that is older; the cell, when it was to be a task or a flow and nothing of it is kept.
+        """
+        wanted = self._wanted(cell)
+        key = cell.id or self._older(wanted) or _digest(cell.source)
+        kept = self._kept.get(key)
+        if kept is None and wanted is not None:
+            self._failed.pop(key, None)
+            if cell.id or wanted.name:  # else nothing would tell that it has run well since
+                self._failed[key] = wanted
+            return wanted
+        if kept is None or same_text(kept.cell.source, cell.source):
+            return None
+        self._kept[key] = replace(kept, failed_edit=cell.source, failed_at=self._clock())
+        return self._kept[key]
 
     def deleted(self, ids: Iterable[str]) -> None:
         """The page says that it deleted these cells: what is kept of them stays, and is marked.
@@ -201,6 +235,7 @@ class Notebook:
         for each in told - self._told_deleted:
             if each in self._kept:
                 self._kept[each] = replace(self._kept[each], deleted_at=self._clock())
+            self._failed.pop(each, None)
         self._told_deleted = told
 
     def tasks(self) -> tuple[JoinedTask, ...]:
@@ -237,20 +272,27 @@ class Notebook:
         """
         written, decorated = self._written_flows(), self._decorated_flows()
         choices = list(dict.fromkeys([*written, *self._own(decorated)]))
+        is_hidden = bool(choices) and self.name not in choices and self._has_loose_tasks()
         if name is None:
             if not choices:
                 return self._joined_flow()
             if len(choices) > 1:
-                raise DefinitionError(f"the notebook has {len(choices)} flows; name one of them: {', '.join(choices)}")
+                joined = [f"{self.name} (the task cells, joined by their names)"] if is_hidden else []
+                raise DefinitionError(
+                    f"the notebook has {len(choices) + len(joined)} flows; "
+                    f"name one of them: {', '.join([*choices, *joined])}"
+                )
             name = choices[0]
         if name in written:
             return self._written_flow(name, written[name])
         for key, value in decorated.items():
             if name in (key, value.name):
+                self._put_tasks_back()
                 return value
         if name == self.name and self._task_cells():
             return self._joined_flow()
-        raise UnknownFlowError(name, [*choices, *([self.name] if not choices and self._task_cells() else [])])
+        is_known = is_hidden or (not choices and bool(self._task_cells()))
+        raise UnknownFlowError(name, [*choices, *([self.name] if is_known else [])])
 
     def forget(self, reference: str | None = None) -> tuple[Cell, ...]:
         """Forget the task cells and flow cells, or one cell; which ones. The names in the namespace stay.
@@ -259,13 +301,14 @@ class Notebook:
         `DefinitionError` when it means several cells.
         """
         if reference is None:
-            gone = [key for key, each in self._kept.items() if each.defined is not None]
+            gone = [*(key for key, each in self._kept.items() if each.defined is not None), *self._failed]
         else:
             gone = self._keys_of(reference)
-        forgotten = [self._kept.pop(key) for key in gone]
+        failed = [self._failed.pop(key) for key in gone if key in self._failed]
+        forgotten = [self._kept.pop(key) for key in gone if key in self._kept]
         if any(each.read.has_definitions for each in forgotten):
             self._tell_changes()
-        return tuple(each.cell for each in forgotten)
+        return tuple(each.cell for each in (*forgotten, *failed))
 
     def label_of(self, filename: str) -> str | None:
         """What messages call the cell whose code's file is `filename`."""
@@ -357,26 +400,27 @@ class Notebook:
     def _keys_of(self, reference: str) -> list[str]:
         """The key of the one cell that `reference` means."""
         number = reference.removeprefix("cell").strip().strip("[]")
-        tasks = {key: each.defined.name for key, each in self._kept.items() if each.defined is not None}
+        known: dict[str, KeptCell | FailedCell] = {**self._failed, **self._kept}
         wants: list[Callable[[str], bool]] = [
-            lambda key: tasks.get(key) == reference,
+            lambda key: known[key].name == reference,
             lambda key: key == reference,
-            lambda key: self._kept[key].cell.label in (f"cell [{number}]", f"cell {number}"),
-            lambda key: len(reference) > 3 and bool(self._kept[key].cell.id) and key.startswith(reference),
+            lambda key: known[key].cell.label in (f"cell [{number}]", f"cell {number}"),
+            lambda key: len(reference) > 3 and bool(known[key].cell.id) and key.startswith(reference),
         ]
         for is_wanted in wants:
-            found = [key for key in self._kept if is_wanted(key)]
+            found = [key for key in known if is_wanted(key)]
             if len(found) == 1:
                 return found
             if found:
-                labels = " and ".join(self._kept[key].cell.label for key in found)
+                labels = " and ".join(known[key].cell.label for key in found)
                 raise DefinitionError(f"{reference!r} is in {labels}; give the number of one of the cells")
-        raise UnknownTaskError(reference, [name for name in tasks.values() if name])
+        raise UnknownTaskError(reference, [each.name for each in known.values() if each.name])
 
     def _task_cells(self) -> list[TaskCell]:
         return _task_cells_of(self._in_order())
 
     def _wired(self, kept: Sequence[KeptCell]) -> tuple[JoinedTask, ...]:
+        _refuse_copies(kept)
         return wire(_task_cells_of(kept), defined=self._defined_elsewhere(), imported=self._imported())
 
     def _defined_elsewhere(self) -> set[str]:
@@ -434,8 +478,30 @@ class Notebook:
     def _written_flows(self) -> dict[str, KeptCell]:
         return {each.defined.name or self.name: each for each in self._in_order() if isinstance(each.defined, FlowCell)}
 
+    def _put_tasks_back(self) -> None:
+        """Where a cell that tried a task by hand has put its plain function under the name, put the task back."""
+        elsewhere = self._defined_elsewhere()
+        for each in list(self._kept.values()):
+            if isinstance(each.defined, TaskCell) and each.function is not None:
+                name = each.defined.bound[0]
+                if name not in elsewhere and not isinstance(self.namespace.get(name), Task):
+                    self.namespace[name] = _task(each.function, _options(each.defined, name))
+
+    def _has_loose_tasks(self) -> bool:
+        """Is there a task cell that no flow of the notebook's own calls, as far as the texts tell?"""
+        called = {
+            name
+            for each in list(self._kept.values())
+            if not isinstance(each.defined, TaskCell)
+            for statement in each.read.statements
+            if each.defined is not None or isinstance(statement.node, Function)
+            for name in statement.names.reads | statement.names.perhaps
+        }
+        return any(called.isdisjoint((identifier(each.name, default=each.name), *each.bound)) for each in self._task_cells())
+
     def _joined_flow(self) -> Flow[..., Any]:
         kept = self._in_order()
+        _refuse_copies(kept)
         cells = _task_cells_of(kept)
         if not cells:
             raise DefinitionError(
@@ -480,12 +546,33 @@ class Notebook:
             found[each.function] = _task(function, each.options)
         return found
 
-    def _older(self, defined: Defined | None) -> str | None:
-        """The key of a cell without an id that this one is the newer text of: the task or flow it defines tells."""
-        if defined is None or defined.cell.id:
+    def _wanted(self, cell: Cell) -> FailedCell | None:
+        """What a cell that has failed was to be, when that is a task or a flow."""
+        written = written_directive(cell.source.lstrip())
+        if written is None:
             return None
+        try:
+            defined = self.check(cell)
+        except DagyError:  # its directive or its text is wrong
+            return FailedCell(cell, written[0], None, self._clock())
+        return None if defined is None else FailedCell(cell, written[0], defined.name, self._clock())
+
+    def _ran_well(self, cell: Cell, defined: Defined | None) -> None:
+        """Forget that the cell has failed. One without an id is known by its text, and by the task that it defines."""
+        for key, each in list(self._failed.items()):
+            is_named = defined is not None and defined.name is not None and each.name == defined.name
+            if each.cell.id == cell.id and (cell.id or is_named or same_text(each.cell.source, cell.source)):
+                del self._failed[key]
+
+    def _older(self, wanted: Defined | FailedCell | None) -> str | None:
+        """The key of a cell without an id that this one is the newer text of: the task or flow it defines tells."""
+        if wanted is None or wanted.cell.id:
+            return None
+        kind = wanted.kind if isinstance(wanted, FailedCell) else _kind(wanted)
         for key, each in self._kept.items():
-            if type(each.defined) is type(defined) and not each.cell.id and each.defined.name == defined.name:
+            if each.cell.id or each.defined is None:
+                continue
+            if _kind(each.defined) == kind and each.name == wanted.name:
                 return key
         return None
 
@@ -499,8 +586,37 @@ def _defined(read: ReadCell, former: Defined | None = None) -> Defined | None:
     return None
 
 
+def code_of(source: str) -> str:
+    """A cell's text without its directive, whatever ends its lines."""
+    lines = cell_lines(source)
+    first = next((index for index, line in enumerate(lines) if line.strip()), 0)
+    if written_directive(lines[first]):
+        del lines[first]
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def _kind(defined: Defined) -> Literal["task", "flow"]:
+    return "task" if isinstance(defined, TaskCell) else "flow"
+
+
 def _task_cells_of(kept: Iterable[KeptCell]) -> list[TaskCell]:
     return [each.defined for each in kept if isinstance(each.defined, TaskCell)]
+
+
+def _refuse_copies(kept: Iterable[KeptCell]) -> None:
+    """`DefinitionError` for a task cell that was copied; the copy is the one that ran last."""
+    originals: dict[tuple[str, str], KeptCell] = {}
+    for each in sorted(kept, key=lambda each: each.turn):
+        cell = each.defined
+        if not isinstance(cell, TaskCell) or not (cell.form == "function" or cell.directive.name):
+            continue  # of two tasks without a name of their own each gets another one
+        first = originals.setdefault((cell.name, code_of(cell.cell.source)), each)
+        if first is not each:
+            label = cell.cell.label
+            raise DefinitionError(
+                f"{label} is a copy of {first.cell.label}, and both define the task {cell.name!r}; give one of them "
+                f"another name, or forget the copy with %dagy_reset {label.removeprefix('cell').strip(' []')}"
+            )
 
 
 def _options(cell: TaskCell, function: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,15 +14,16 @@ from dagy import Flow, LocalOptions, artifact
 from dagy.drawing import ago, flow_html, text_tree
 from dagy.errors import DagyError, DefinitionError, ExportError, MissingExtraError, NotebookError, ParameterError
 from dagy.settings import Settings
+from dagy_nb.cells import TaskCell
 from dagy_nb.checking import Check
 from dagy_nb.drift import Drift, drifts
 from dagy_nb.drift import listing as drift_listing
 from dagy_nb.export import EXPORT_MARK, Export, export_module
 from dagy_nb.fresh import folder_of, start_fresh
-from dagy_nb.loading import task_body, task_inputs, task_source
+from dagy_nb.loading import cell_of, is_statements, task_body, task_inputs
 from dagy_nb.names import unused
 from dagy_nb.notebook import Defined, Notebook
-from dagy_nb.notebook_file import saved_notebook
+from dagy_nb.notebook_file import has_file_id, saved_notebook
 from dagy_nb.notebook_path import PathFinder
 from dagy_nb.proof import Proof, prove
 from dagy_nb.registry import NotebookTask, notebook_tasks
@@ -31,7 +32,7 @@ from dagy_nb.run_history import PastRun, output_of, past_run, past_runs, run_cal
 from dagy_nb.run_history import listing as run_listing
 from dagy_nb.running import NotebookRun, Screen
 from dagy_nb.runs import RunForm, Runs
-from dagy_nb.staleness import Finding, findings, marks, renamed, twice
+from dagy_nb.staleness import Finding, export_notes, findings, marks, renamed, twice
 from dagy_nb.tables import Listing
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class DrawnFlow(Flow[..., Any]):
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         try:
             spec = self.spec
-        except ParameterError as error:  # it can't be drawn without a value
-            return {"text/plain": f"{self!r}: {error}"}
+        except DagyError:
+            return super()._repr_mimebundle_()  # which says why it can't be drawn
         marked = {each.id: self.marks[each.name] for each in spec.tasks if each.name in self.marks}
         return {"text/html": flow_html(spec, marks=marked), "text/plain": text_tree(spec, marks=marked)}
 
@@ -109,7 +110,7 @@ class Session:
                 "a run in a clean process can't go on with another one; leave --resume or --fresh out"
             )
         begun = start_fresh(
-            self.export(),
+            self._exported(),
             flow.name,
             parameters,
             path=self.notebook.path,
@@ -181,6 +182,7 @@ class Session:
         return findings(
             self.notebook.kept,
             joined,
+            failed=self.notebook.not_kept,
             saved=self.notebook.saved,
             ran_at=None if last is None else last.started_at,
             has_run=() if last is None else [each.name for each in last.spec.tasks],
@@ -232,7 +234,7 @@ class Session:
             if newest is None:
                 found.append(Drift(name, "never built"))
                 continue
-            export = export or self.export()
+            export = export or self._exported()
             manifest = newest.manifest
             module = next((each for each in manifest.files if each.path == f"{manifest.module}.py"), None)
             found += drifts(
@@ -247,33 +249,33 @@ class Session:
         return drift_listing(found)
 
     def load(self, task: str, *, run: str | None = None) -> Loaded:
-        """The source of a task for a cell; with `run`, what it was given there is in the notebook's variable `inputs`.
+        """A task's source for a cell that tries it by hand; with `run`, what it was given there is in `inputs`.
 
         No variable is lost: where there is an `inputs` of the user's own, the new one is `inputs_2`. Raises
         `UnknownTaskError`, `UnknownRunError`, `DefinitionError` for a run that goes on, and `ResultGoneError` for an
         input that is not there any more.
         """
+        body, cell = task_body(self.notebook, task), cell_of(self.notebook, task)
+        # It would define the task a second time, or bind names that tasks make, and is not to count as a cell of its.
+        head = f"#| dagy_try  # from task {task!r}{f', {cell}' if cell else ''}\n"
         if run is None:
-            return Loaded(task_source(self.notebook, task))
+            note = f"the new cell tries the task by hand, in no flow; take what you change to {cell or 'its module'}"
+            return Loaded(f"{head}{body}", note)
         own = {each.run_id: each for each in self.runs.all()}
         run_id = run_called(run, list(own))
         if run_id is not None and not own[run_id].done:
             raise DefinitionError(f"run {run_id!r} is still under way; load what it was given once it has ended")
         found = run if run_id is None else own[run_id].wait()
         inputs = task_inputs(found, task, local_dir=Settings.read().local_dir)
-        source, body = task_source(self.notebook, task), task_body(self.notebook, task)
         if self._inputs is None or self.notebook.namespace.get(self._inputs[0]) is not self._inputs[1]:
             self._inputs = (unused("inputs", self.notebook.namespace), inputs)
         name = self._inputs[0]
         self._inputs = (name, inputs)
         self.notebook.namespace[name] = inputs
-        if body == source:
-            return Loaded(source, f"what it was given is in {name!r}: call it with **{name}")
+        if not is_statements(self.notebook, task):
+            return Loaded(f"{head}{body}", f"what it was given is in {name!r}: call it with **{name}")
         above = "".join(f"{each} = {name}[{each!r}]\n" for each in inputs)
-        # It binds names that tasks make, and must not be taken for another maker of them.
-        return Loaded(
-            f"#| dagy_try\n{above}{body}", f"what it was given is in {name!r}, and the cell takes it from there"
-        )
+        return Loaded(f"{head}{above}{body}", f"what it was given is in {name!r}, and the cell takes it from there")
 
     def name_file(self, path: Path) -> None:
         """Say where the notebook's file is. Raises `NotebookError` when it can't be read."""
@@ -284,29 +286,39 @@ class Session:
         self.look()
 
     def check(self) -> Check:
-        """What is out of date, and what an export would say. Nothing is run, nothing is written."""
+        """What is out of date, and what an export would say. Each flow is drawn; no task is run, nothing is written."""
         self.look()
         found = self.findings()
         saved = self.notebook.saved
         seen = "the notebook's file is not found, so only what ran is known; %dagy --notebook FILE names it"
         if saved is not None:
             seen = f"{saved.path.name} was saved {ago(max(0.0, time.time() - saved.saved_at))}"
+        undrawn = self._undrawn()
         try:
-            export = self.export()
-        except ExportError as error:
-            return Check(found, refused=error.problems or (str(error),), file=seen)
+            export = self._exported()
         except DagyError as error:
-            return Check(found, refused=(str(error),), file=seen)
-        return Check(found, warnings=export.warnings, left_out=export.left_out, flows=export.flows, file=seen)
+            refused = (isinstance(error, ExportError) and error.problems) or (str(error),)
+            undrawn = tuple(each for each in undrawn if each not in refused)
+            return Check(found, refused=refused, undrawn=undrawn, file=seen)
+        return Check(
+            found,
+            warnings=export.warnings,
+            left_out=export.left_out,
+            flows=export.flows,
+            undrawn=undrawn,
+            file=seen,
+        )
 
     def export(self, path: str | Path | None = None, *, force: bool = False) -> Export:
         """The notebook's flows, and all they need, as a module; written to `path` when one is given.
 
-        Raises `ExportError`, and `DefinitionError` for a path that can't be written, or where there is a file that
-        Dagy did not write and `force` is off.
+        It is made of the cells as they last ran well; its `warnings` say which of them look different now. Raises
+        `ExportError`, and `DefinitionError` for a path that can't be written, or where there is a file that Dagy did
+        not write and `force` is off.
         """
         self.look()
-        export = export_module(self.notebook.cells, name=self.notebook.name, source_name=self.notebook.path.name)
+        export = self._exported()
+        export = replace(export, warnings=(*self._notes(export), *export.warnings))
         if path is None:
             return export
         path = Path(path).expanduser()
@@ -321,15 +333,46 @@ class Session:
             raise DefinitionError(f"{str(path)!r} can't be written: {error.strerror}") from error
         return export
 
-    def build(self, flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifact:
-        """Build the artifact of a flow from the cells as they last ran, below `output_dir`."""
+    def uncalled(self, export: Export) -> tuple[str, ...]:
+        """The names of the task cells' tasks that no flow of the export calls."""
+        return tuple(each.name for each in self.notebook.tasks() if each.function not in export.tasks)
+
+    def build(
+        self, flow: str | None = None, *, output_dir: str | Path = "dist", export: Export | None = None
+    ) -> Artifact:
+        """Build the artifact of a flow from the cells as they last ran, below `output_dir`.
+
+        `export` is the notebook as a module, where that has been made already.
+        """
         self.look()
         name = self.flow(flow).name
-        export = self.export()
+        export = export or self._exported()
         path = self.notebook.path.absolute()
         source = artifact.Source(path, artifact.module_name(path), export.text, export.cells)
         with artifact.flow_aside(source, name) as found:
             return artifact.build(source, found, Path(output_dir))
+
+    def _exported(self) -> Export:
+        """The notebook as a module, without a word about what is out of date."""
+        return export_module(self.notebook.cells, name=self.notebook.name, source_name=self.notebook.path.name)
+
+    def _notes(self, export: Export) -> tuple[str, ...]:
+        """What of the notebook the export does not have as it looks."""
+        ids = {each.id for each in export.cells}
+        cells = self.notebook.cells
+        return export_notes(self.findings(), [each.label for each in cells if each.id in ids or not has_file_id(each)])
+
+    def _undrawn(self) -> tuple[str, ...]:
+        """Why flows of the notebook can't be drawn, so not run either; those apart that only lack a value."""
+        found = []
+        for name in self.notebook.flow_names():
+            try:
+                _ = self.notebook.flow(name).spec
+            except ParameterError:
+                continue
+            except DagyError as error:
+                found.append(self.notebook.with_labels(str(error)))
+        return tuple(found)
 
     def _remember_runs(self) -> None:
         """Note what is to be listed of runs that have ended: nobody may hold them any more when they are asked for."""
@@ -367,7 +410,9 @@ class Session:
         )
         first = f"task {joined.name!r}" + (f" takes {takes}" if takes else "")
         if waits_for:
-            first += f"; not run here, because tasks make {', '.join(waits_for)}: %dagy_run runs it"
+            is_returning = isinstance(defined, TaskCell) and defined.returns
+            why = "because it returns a value" if is_returning else f"because tasks make {', '.join(waits_for)}"
+            first += f"; not run here, {why}: %dagy_run runs it"
         return [first, *notes, *joined.problems]
 
 

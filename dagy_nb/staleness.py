@@ -16,16 +16,20 @@ from dagy_nb.cells import Cell, FlowCell, TaskCell, flow_cell, read_cell, task_c
 from dagy_nb.directives import FlowDirective, TaskDirective
 from dagy_nb.joining import JoinedTask
 from dagy_nb.names import Function
-from dagy_nb.notebook import KeptCell
+from dagy_nb.notebook import FailedCell, KeptCell, code_of
 from dagy_nb.notebook_file import SavedNotebook, has_file_id, same_text
 
-Kind: TypeAlias = Literal["twice", "renamed", "edited", "failed edit", "deleted", "not run", "out of order", "older"]
+Kind: TypeAlias = Literal[
+    "twice", "renamed", "edited", "failed edit", "not kept", "deleted", "not run", "out of order", "older"
+]
 
-HOLDING_BACK: tuple[Kind, ...] = ("edited", "failed edit", "not run", "deleted", "out of order")
+HOLDING_BACK: tuple[Kind, ...] = ("edited", "failed edit", "not kept", "not run", "deleted", "out of order")
+_OLD_TEXT: tuple[Kind, ...] = ("edited", "failed edit", "deleted")  # a flow has another text than the notebook shows
 
 _COUNTED: Mapping[Kind, tuple[str, str]] = {
     "edited": ("is edited and not run", "are edited and not run"),
     "failed edit": ("is edited and failed", "are edited and failed"),
+    "not kept": ("failed and is not kept", "failed and are not kept"),
     "not run": ("has not run", "have not run"),
     "deleted": ("is deleted and still counts", "are deleted and still count"),
     "out of order": ("ran out of order", "ran out of order"),
@@ -50,11 +54,12 @@ def findings(
     kept: Sequence[KeptCell],
     joined: Sequence[JoinedTask] = (),
     *,
+    failed: Sequence[FailedCell] = (),
     saved: SavedNotebook | None = None,
     ran_at: float | None = None,
     has_run: Iterable[str] = (),
 ) -> tuple[Finding, ...]:
-    """All that is found in the kept cells (given in notebook order), in that order.
+    """All that is found in the kept cells (given in notebook order), in that order, and in those that `failed`.
 
     `joined` are the wired task cells, as far as they fit together. `saved` is the notebook's file. The last run began
     at `ran_at` (seconds since the epoch), and `has_run` names its tasks.
@@ -70,13 +75,15 @@ def findings(
     ]
     place = {each.cell.label: number for number, each in enumerate(kept)}
     found.sort(key=lambda each: place[each.cell])
-    return (*found, *_not_run(look))
+    return (*found, *_not_kept(failed, saved), *_not_run(look, failed))
 
 
 def marks(found: Iterable[Finding]) -> dict[str, str]:
     """What marks each task on the graph: the gravest finding about it, in one or two words."""
     marked: dict[str, str] = {}
-    order = list[Kind](["twice", "renamed", "failed edit", "edited", "deleted", "not run", "out of order", "older"])
+    order: tuple[Kind, ...] = (
+        "twice", "renamed", "failed edit", "edited", "not kept", "deleted", "not run", "out of order", "older"
+    )  # fmt: skip
     for each in sorted(found, key=lambda each: order.index(each.kind)):
         for task in each.tasks:
             marked.setdefault(task, each.kind)
@@ -93,6 +100,18 @@ def summary(found: Iterable[Finding]) -> str:
             one, several = _COUNTED[kind]
             parts.append(f"{count} cell {one}" if count == 1 else f"{count} cells {several}")
     return ", ".join(parts)
+
+
+def export_notes(found: Sequence[Finding], held: Collection[str]) -> tuple[str, ...]:
+    """What to know of an export, as lines: the `summary`, and which cells' older text is in it.
+
+    `held` are what messages call the cells whose code it holds.
+    """
+    told = summary(found)
+    older = [each for each in found if each.kind in _OLD_TEXT and each.cell in held]
+    names = [f"{each.cell} (task {each.tasks[0]!r})" if len(each.tasks) == 1 else each.cell for each in older]
+    lines = [f"{told}: %dagy_check"] if told else []
+    return (*lines, *([f"the export has what {', '.join(dict.fromkeys(names))} held before"] if names else []))
 
 
 def renamed(kept: Sequence[KeptCell], cell: Cell) -> tuple[Finding, ...]:
@@ -173,7 +192,7 @@ def _twice(look: _Look) -> list[Finding]:
             continue
         *others, last = sorted(cells, key=lambda each: each.turn)
         labels = " and ".join(each.cell.label for each in others)
-        is_copy = any(same_text(each.cell.source, last.cell.source) for each in others)
+        is_copy = any(same_text(code_of(each.cell.source), code_of(last.cell.source)) for each in others)
         message = f"it is a copy of {labels}, and both define the task {name!r}" if is_copy else (
             f"it defines the task {name!r}, as {labels} does"
         )  # fmt: skip
@@ -321,11 +340,25 @@ def _older(look: _Look, ran_at: float | None, has_run: frozenset[str]) -> list[F
     return found
 
 
-def _not_run(look: _Look) -> list[Finding]:
+def _not_kept(failed: Sequence[FailedCell], saved: SavedNotebook | None) -> list[Finding]:
+    """Cells that were to be a task or a flow, and failed. Those that the file no longer holds count no more."""
+    found = []
+    for each in failed:
+        is_newer = saved is not None and has_file_id(each.cell) and saved.saved_at > each.failed_at
+        if saved is not None and is_newer and saved.place_of(each.cell) is None:
+            continue
+        what = f"the {each.kind} {each.name!r}" if each.name else f"a {each.kind}"
+        message = f"it was to be {what}, and failed when it ran, so it is not kept"
+        remedy = f"mend it and run it again, or forget it with %dagy_reset {_number(each.cell.label)}"
+        found.append(Finding("not kept", each.cell.label, message, remedy))
+    return found
+
+
+def _not_run(look: _Look, failed: Sequence[FailedCell]) -> list[Finding]:
     """Task and flow cells of the file that nobody has run."""
     if look.saved is None:
         return []
-    known = {look.saved.place_of(each.cell) for each in look.kept}
+    known = {look.saved.place_of(each.cell) for each in (*look.kept, *failed)}
     names = {each.defined.name for each in look.kept if each.defined is not None and not has_file_id(each.cell)}
     found = []
     for place, cell in enumerate(look.saved.cells):

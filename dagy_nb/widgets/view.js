@@ -21,9 +21,11 @@ class View {
     this.form = new Form(store, () => this.submit());
     this.build();
     el.classList.add("dagy-run");
-    el.dataset.lmSuppressShortcuts = "true"; // keys pressed in the view are not commands to JupyterLab
     this.onKey = (event) => this.key(event);
     el.addEventListener("keydown", this.onKey);
+    el.dataset.lmSuppressShortcuts = "true"; // keys pressed in the view are not commands to JupyterLab,
+    this.onFocus = ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; }; // nor those for whatever has the focus
+    el.addEventListener("focusin", this.onFocus);
     this.sizes = new ResizeObserver(() => el.classList.toggle("dagy-narrow", el.clientWidth < NARROW));
     this.sizes.observe(el);
     store.views.add(this);
@@ -40,6 +42,7 @@ class View {
     clearTimeout(this.speaking);
     this.sizes.disconnect();
     this.el.removeEventListener("keydown", this.onKey);
+    this.el.removeEventListener("focusin", this.onFocus);
     for (const part of [this.graph, this.timeline, this.tasks, this.panel]) part.leave();
     this.leaving();
   }

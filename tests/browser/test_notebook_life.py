@@ -322,7 +322,9 @@ def test_all_is_done_by_keys_which_are_no_commands_to_the_notebook(
         page.run_cell(cell)
     page.wait_until_idle()
     notebook = "window.jupyterapp.shell.currentWidget.content"
-    page.page.evaluate(f"() => {{ {notebook}.activeCellIndex = 3; {notebook}.mode = 'command'; {notebook}.activate(); }}")
+    page.page.evaluate(
+        f"() => {{ {notebook}.activeCellIndex = 3; {notebook}.mode = 'command'; {notebook}.activate(); }}"
+    )
     keys = page.page.keyboard
     keys.press("Shift+Enter")
     expect(node(page, 3, "waiting", "RUNNING")).to_be_visible()
@@ -337,7 +339,25 @@ def test_all_is_done_by_keys_which_are_no_commands_to_the_notebook(
     expect(focused).to_have_attribute("data-task", "first")
     keys.press("ArrowRight")
     expect(focused).to_have_attribute("data-task", "waiting")
-    for key in ["a", "b", "x", "d", "d", "z", "m", "y", "c", "v", "0", "0", "l", "Shift+M", "ArrowUp", "ArrowDown", "j"]:
+    for key in [
+        "a",
+        "b",
+        "x",
+        "d",
+        "d",
+        "z",
+        "m",
+        "y",
+        "c",
+        "v",
+        "0",
+        "0",
+        "l",
+        "Shift+M",
+        "ArrowUp",
+        "ArrowDown",
+        "j",
+    ]:
         keys.press(key)  # in command mode each would do something to the cells
     assert page.page.evaluate(CELLS) == before
     assert page.page.evaluate(f"() => {notebook}.activeCellIndex") == 3

@@ -25,6 +25,8 @@ from dagy.testing import load_notebook
 from dagy_nb.nbconvert_exporter import DagyExporter
 from dagy_nb.notebook_file import notebook_cells
 
+pytestmark = pytest.mark.program  # an export starts ruff, and there are hundreds
+
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOW = "from dagy import flow, task\n\n@task\ndef one() -> int:\n    return 1\n\n@flow\ndef small():\n    return one()"
@@ -281,7 +283,6 @@ def test_what_is_no_file_is_refused_at_once(make: Callable[[Path], None], capsys
         notebook_cells(Path("x.ipynb"))
 
 
-@pytest.mark.program
 @pytest.mark.parametrize("case", ["truncated", "UTF-16", "nested too deeply", "R"])
 def test_the_program_says_it_in_one_line(case: str) -> None:
     data, _ = UNREADABLE[case]
@@ -335,7 +336,6 @@ def test_cells_that_make_no_module_are_named(case: str, capsys: pytest.CaptureFi
     assert code == ExitCode.USAGE
 
 
-@pytest.mark.program
 def test_what_a_notebook_shows_is_not_held_against_it() -> None:
     # A hundred megabytes of outputs: read in a few times their size and in seconds, and none of it goes on.
     lines = [*["x" * 79 + "\n"] * 12_500, "CANARY"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -154,6 +154,7 @@ class TaskCell:
     surely: frozenset[str]  # of these, the ones bound on every path
     mutates: frozenset[str]  # what it changes in place of what it is given: of the parameters, or of what it reads
     may_mutate: frozenset[str]  # what methods may change that nobody knows, and that are called for no value
+    holds: Mapping[str, frozenset[str]]  # names after it, and those others whose objects, or parts of them, they hold
     reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
     is_async: bool
     returns: bool = False  # statements with a `return`: they make one value, under the task's name, and never run alone
@@ -270,6 +271,7 @@ def task_cell(read: ReadCell, *, former_name: str | None = None) -> TaskCell:
         surely=body.surely,
         mutates=body.mutates,
         may_mutate=body.may_mutate,
+        holds=body.holds,
         reads=body.reads,
         is_async=body.is_async,
         returns=body.returns,
@@ -402,6 +404,7 @@ class _Body:
     surely: frozenset[str]
     mutates: frozenset[str]
     may_mutate: frozenset[str]
+    holds: Mapping[str, frozenset[str]]
     reads: Mapping[str, bool]
     is_async: bool
     returns: bool = False
@@ -438,6 +441,7 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
         surely=frozenset({node.name}),
         mutates=names.spoils[node.name],
         may_mutate=frozenset(),
+        holds={},
         reads={},
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
@@ -462,6 +466,7 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
     mutates: set[str] = set()
     may_mutate: set[str] = set()
     aliases: dict[str, frozenset[str]] = {}  # for a name of the cell, the names from outside whose objects it may hold
+    holds: dict[str, frozenset[str]] = {}
     bound: dict[str, None] = {}
     imported: set[str] = set()
     for each in read.statements:
@@ -480,6 +485,7 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         for name in names.surely:
             aliases.pop(name, None)
         aliases |= given
+        holds = holding(holds, names.surely, names.aliases)
         gone = names.deletes | names.drops
         sure |= names.surely
         sure -= gone
@@ -503,10 +509,22 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         surely=frozenset(sure),
         mutates=frozenset(mutates),
         may_mutate=frozenset(may_mutate - mutates),
+        holds=holds,
         reads=first_reads(each.node for each in read.statements),
         is_async=any(each.names.awaits for each in read.statements),
         returns=any(True for _ in _returns(read)),
     )
+
+
+def holding(
+    before: Mapping[str, frozenset[str]], bound: Collection[str], given: Mapping[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """What names hold of what others hold, after the names `bound` have got new values and `given` hold again."""
+    if not before and not given:
+        return {}
+    roots = {name: each.union(*(before.get(root, ()) for root in each)) for name, each in given.items()}
+    kept = {name: each.difference(bound) for name, each in before.items() if name not in bound}
+    return {name: each for name, each in {**kept, **roots}.items() if each}
 
 
 def _refuse_what_no_function_holds(read: ReadCell) -> None:

@@ -63,7 +63,7 @@ def export_module(
     text, flows = _written(notebook, needed, source_name)
     chosen = [notebook.pieces[place] for place in sorted(needed.places)]
     tasks = tuple(next(iter(each.binds)) for each in chosen if each.kind == "task")
-    left_out = _left_out(cells, notebook, needed)
+    left_out = _left_out(cells, notebook, needed, name)
     return Export(
         _formatted(text) if is_laid_out else text, flows, tasks, _entries(cells, chosen), left_out, needed.warnings
     )
@@ -165,7 +165,7 @@ def _body(pieces: Sequence[Piece], *, hidden: bool) -> list[str]:
     return texts
 
 
-def _left_out(cells: Sequence[Cell], notebook: Pieces, needed: Needed) -> tuple[LeftOut, ...]:
+def _left_out(cells: Sequence[Cell], notebook: Pieces, needed: Needed, name: str) -> tuple[LeftOut, ...]:
     """What the module does not hold, in notebook order."""
     found = list(notebook.left_out)
     imported = {notebook.pieces[place].import_key for place in needed.places}
@@ -181,7 +181,8 @@ def _left_out(cells: Sequence[Cell], notebook: Pieces, needed: Needed) -> tuple[
         if piece.is_magic:
             found.append(LeftOut(label, f"{piece.what} needs IPython"))
         elif piece.task is not None:
-            found.append(LeftOut(label, f"no flow calls {piece.what}"))
+            joined = f"%dagy_run {name} runs the task cells, joined by their names"
+            found.append(LeftOut(label, f"no flow calls {piece.what}; {joined}"))
         elif isinstance(node, ast.Expr):
             found.append(LeftOut(label, f"{piece.what} is there for what it shows or does in the notebook"))
         else:

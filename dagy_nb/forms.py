@@ -78,6 +78,7 @@ def values_of(flow: Flow[..., Any], texts: Mapping[str, str], before: Mapping[st
             values[name] = flow.parameters.parse_text(name, text)
         except ParameterError as error:
             told = f"{flow.parameters.of}: {name!r} can't be what was entered" if field["secret"] else str(error)
+            told = told.removeprefix(f"{flow.parameters.of}: ")  # which the form's reader knows
             problems.append({"field": name, "message": told})
     for each in flow.parameters.specs():
         if each.required and each.name not in values and each.name not in {one["field"] for one in problems}:

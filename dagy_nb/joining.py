@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from dagy.errors import DefinitionError
 from dagy.graph import ordered
-from dagy_nb.cells import Parameter, TaskCell
+from dagy_nb.cells import Parameter, TaskCell, holding
 from dagy_nb.names import identifier, rebound_in_classes, unused
 
 RESERVED = frozenset({"dagy", "flow", "task"})  # what a generated module imports
@@ -230,6 +230,14 @@ def _makers(tasks: Sequence[TaskCell]) -> dict[str, list[int]]:
                 continue
             if name in task.inputs and makers.get(name, [index])[0] < index and not _only_calls(task, name):
                 insort(makers[name], index)
+    holds: dict[str, frozenset[str]] = {}
+    for index, task in enumerate(tasks):
+        if task.form == "statements":
+            changed = [holds.get(name, frozenset()) for name in (task.mutates | task.may_mutate) & holds.keys()]
+            for name in sorted(frozenset().union(*changed)) if not task.returns else ():
+                if makers.get(name, [index])[0] < index and index not in makers[name]:
+                    insort(makers[name], index)
+            holds = holding(holds, task.bound, task.holds)
     return makers
 
 

@@ -49,6 +49,7 @@ from dagy_nb.tables import Listing, html_table, text_lines
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact
+    from dagy_nb.export import Export
 
 T = TypeVar("T")
 
@@ -278,7 +279,7 @@ class DagyMagics(Magics):
     @_magic
     def dagy_export(self, given: Namespace) -> None:
         """Write the notebook as a module."""
-        export = self.session.export(given.file, force=given.force)
+        export = self._exported(given.file, force=given.force)
         if given.file is None:
             self.session.screen.show(_text(export.text))
             if export.warnings:
@@ -301,14 +302,12 @@ class DagyMagics(Magics):
     def dagy_build(self, given: Namespace) -> Artifact:
         """Build an artifact."""
         name = self.session.flow(given.flow).name
-        export = self.session.export()
+        export = self._exported()
         artifact = self.session.build(name, output_dir=given.output_dir, export=export)
-        loose = [
-            f"no flow calls task {each!r}: %dagy_run {self.notebook.name} runs the task cells, joined by their names"
-            for each in self.session.uncalled(export)
-        ]
+        loose = ", ".join(map(repr, self.session.uncalled(export)))
+        told = f"no flow calls task {loose}; %dagy_run {self.notebook.name} runs the task cells, joined by their names"
         if export.warnings or loose:
-            self.session.screen.show(_lines([*export.warnings, *loose]))
+            self.session.screen.show(_lines([*export.warnings, *([told] if loose else [])]))
         if given.prove:
             self.session.screen.show(self.session.screen.bundle_of(self.session.prove(artifact)))
         return artifact
@@ -355,6 +354,14 @@ class DagyMagics(Magics):
         return self.session.run_again(
             last, parameters=parameters, background=given.background, must_complete=must_complete
         )
+
+    def _exported(self, file: str | None = None, *, force: bool = False) -> Export:
+        """The export; where there is none, what is out of date is told above the reason, as it may be the reason."""
+        try:
+            return self.session.export(file, force=force)
+        except DagyError:
+            self._tell_what_is_stale(is_exported=False)
+            raise
 
     def _cell_failed(self, cell: Cell) -> None:
         """One line under the error of a cell that flows have not, or not like this."""

@@ -703,6 +703,8 @@ def _same_objects(node: ast.expr) -> set[str]:
             return _same_objects(body) | _same_objects(orelse)
         case ast.BoolOp(values=values):
             return set[str]().union(*map(_same_objects, values))
+        case ast.Call(args=[ast.Call(func=ast.Attribute(value=inner, attr="parameters")), *_]):
+            return _same_objects(inner)  # `SGD(model.parameters())`, which changes the model when it is changed
         case _:
             return set()
 

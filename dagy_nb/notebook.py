@@ -214,7 +214,8 @@ class Notebook:
         What is kept of it, when that is older; the cell, when it was to be a task or a flow and nothing of it is kept.
         """
         wanted = self._wanted(cell)
-        key = cell.id or self._older(wanted) or _digest(cell.source)
+        by_name = f"{wanted.kind} {wanted.name}" if wanted else _digest(cell.source)
+        key = cell.id or self._older(wanted) or by_name
         kept = self._kept.get(key)
         if kept is None and wanted is not None:
             self._failed.pop(key, None)
@@ -308,7 +309,7 @@ class Notebook:
         forgotten = [self._kept.pop(key) for key in gone if key in self._kept]
         if any(each.read.has_definitions for each in forgotten):
             self._tell_changes()
-        return tuple(each.cell for each in (*forgotten, *failed))
+        return (*(each.cell for each in forgotten), *(each.cell for each in failed))
 
     def label_of(self, filename: str) -> str | None:
         """What messages call the cell whose code's file is `filename`."""
@@ -497,7 +498,8 @@ class Notebook:
             if each.defined is not None or isinstance(statement.node, Function)
             for name in statement.names.reads | statement.names.perhaps
         }
-        return any(called.isdisjoint((identifier(each.name, default=each.name), *each.bound)) for each in self._task_cells())
+        tasks = [{identifier(each.name, default=each.name), *each.bound} for each in self._task_cells()]
+        return any(called.isdisjoint(each) for each in tasks)
 
     def _joined_flow(self) -> Flow[..., Any]:
         kept = self._in_order()
@@ -580,7 +582,8 @@ class Notebook:
 def _defined(read: ReadCell, former: Defined | None = None) -> Defined | None:
     """What a cell defines, which was `former` before; `DefinitionError` when it can't."""
     if isinstance(read.directive, TaskDirective):
-        return None if read.directive.help_wanted else task_cell(read, former_name=former and former.name)
+        name = None if former is None else former.name
+        return None if read.directive.help_wanted else task_cell(read, former_name=name)
     if isinstance(read.directive, FlowDirective):
         return None if read.directive.help_wanted else flow_cell(read)
     return None
@@ -604,9 +607,9 @@ def _task_cells_of(kept: Iterable[KeptCell]) -> list[TaskCell]:
 
 
 def _refuse_copies(kept: Iterable[KeptCell]) -> None:
-    """`DefinitionError` for a task cell that was copied; the copy is the one that ran last."""
+    """`DefinitionError` for a task cell that was copied; the copy is the one whose text is newer."""
     originals: dict[tuple[str, str], KeptCell] = {}
-    for each in sorted(kept, key=lambda each: each.turn):
+    for each in sorted(kept, key=lambda each: each.changed_turn):
         cell = each.defined
         if not isinstance(cell, TaskCell) or not (cell.form == "function" or cell.directive.name):
             continue  # of two tasks without a name of their own each gets another one

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -13,6 +15,7 @@ from dagy.errors import DefinitionError, ResultGoneError
 from dagy_nb.cells import Cell
 from dagy_nb.comparing import compare
 from dagy_nb.fresh import ModulePlaces
+from dagy_nb.tables import html_table
 
 if TYPE_CHECKING:
     from dagy import RunResult
@@ -88,17 +91,9 @@ class Proof:
         return plain_lines("\n".join(lines))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        rows = "".join(
-            f"<tr><td>{markup_line(_SIGNS[each.verdict])} {markup_line(each.verdict)}</td>"
-            f"<td>{markup_line(each.task)}</td><td><code>{markup_line(each.where)}</code></td>"
-            f"<td>{markup_line(each.detail)}</td></tr>"
-            for each in self.tasks
-        )
+        rows = [(f"{_SIGNS[each.verdict]} {each.verdict}", each.task, each.where, each.detail) for each in self.tasks]
         hints = "".join(f"<p>{markup_line(each)}</p>" for each in self.hints)
-        table = (
-            "<table><thead><tr><th>result</th><th>task</th><th>where</th><th>what</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+        table = html_table(("result", "task", "where", "what"), rows)
         summary = f"<p><strong>{markup_line(self.summary)}</strong></p>"
         return {"text/html": f'<div class="dagy-proof">{summary}{table}{hints}</div>', "text/plain": str(self)}
 
@@ -127,20 +122,21 @@ def prove(
     if mine.flow_name != name:
         raise DefinitionError(f"the last run was of flow {mine.flow_name!r}; run the flow first: %dagy_run {name}")
     module = f"{artifact.manifest.module}.py"
-    clean = artifacts.start_clean(
-        artifact,
-        mine.parameters,
-        directory=directory,
-        fail_fast=False,
-        namespace=namespace,
-        place_of=ModulePlaces(_text_of(artifact, module), module, cells).place_of,
-    )
-    try:
-        theirs = clean.wait()
-    except BaseException:
-        clean.cancel("interrupted")
-        raise
-    return compared(artifact, mine, theirs)
+    with _new_figures_closed():
+        clean = artifacts.start_clean(
+            artifact,
+            mine.parameters,
+            directory=directory,
+            fail_fast=False,
+            namespace=namespace,
+            place_of=ModulePlaces(_text_of(artifact, module), module, cells).place_of,
+        )
+        try:
+            theirs = clean.wait()
+        except BaseException:
+            clean.cancel("interrupted")
+            raise
+        return compared(artifact, mine, theirs)
 
 
 def compared(artifact: Artifact, mine: RunResult, theirs: RunResult) -> Proof:
@@ -167,6 +163,26 @@ def _task_proof(task: str, notebook: RunResult, clean: RunResult) -> TaskProof:
             return TaskProof(task, "not comparable", detail=f"it can't be read here: {each.reason}")
     found = compare(value, other)
     return TaskProof(task, found.verdict, found.where, "; ".join(each for each in (found.detail, found.note) if each))
+
+
+@contextlib.contextmanager
+def _new_figures_closed() -> Iterator[None]:
+    """Close the figures of pyplot that are opened meanwhile: to read one back opens it, and the notebook would show it.
+
+    They stay as values.
+    """
+    before = _open_figures()
+    try:
+        yield
+    finally:
+        for number in _open_figures() - before:
+            sys.modules["matplotlib.pyplot"].close(number)
+
+
+def _open_figures() -> set[int]:
+    """The numbers of pyplot's figures; none while it is not loaded."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    return set() if pyplot is None else set(pyplot.get_fignums())
 
 
 def _text_of(artifact: Artifact, path: str) -> str:

@@ -318,7 +318,7 @@ class Session:
         """
         self.look()
         export = self._exported()
-        export = replace(export, warnings=(*self._notes(export), *export.warnings))
+        export = replace(export, warnings=(*self._notes(export), *self._undrawn(), *export.warnings))
         if path is None:
             return export
         path = Path(path).expanduser()
@@ -345,7 +345,12 @@ class Session:
         `export` is the notebook as a module, where that has been made already.
         """
         self.look()
-        name = self.flow(flow).name
+        name, written = self.flow(flow).name, self.notebook.flow_names()
+        if name == self.notebook.name and name not in written:
+            raise DefinitionError(
+                f"flow {name!r}, the task cells joined by their names, is built where the notebook has no other flow; "
+                f"call them in one of {', '.join(written)}, or give those a notebook of their own"
+            )
         export = export or self._exported()
         path = self.notebook.path.absolute()
         source = artifact.Source(path, artifact.module_name(path), export.text, export.cells)
@@ -371,7 +376,8 @@ class Session:
             except ParameterError:
                 continue
             except DagyError as error:
-                found.append(self.notebook.with_labels(str(error)))
+                told = self.notebook.with_labels(str(error))
+                found.append(told if repr(name) in told else f"flow {name!r}: {told}")
         return tuple(found)
 
     def _remember_runs(self) -> None:

@@ -190,7 +190,7 @@ def _twice(look: _Look) -> list[Finding]:
     for name, cells in by_name.items():
         if len(cells) < 2:
             continue
-        *others, last = sorted(cells, key=lambda each: each.turn)
+        *others, last = sorted(cells, key=lambda each: each.changed_turn)
         labels = " and ".join(each.cell.label for each in others)
         is_copy = any(same_text(code_of(each.cell.source), code_of(last.cell.source)) for each in others)
         message = f"it is a copy of {labels}, and both define the task {name!r}" if is_copy else (
@@ -358,7 +358,8 @@ def _not_run(look: _Look, failed: Sequence[FailedCell]) -> list[Finding]:
     """Task and flow cells of the file that nobody has run."""
     if look.saved is None:
         return []
-    known = {look.saved.place_of(each.cell) for each in (*look.kept, *failed)}
+    cells = [*(each.cell for each in look.kept), *(each.cell for each in failed)]
+    known = {look.saved.place_of(each) for each in cells}
     names = {each.defined.name for each in look.kept if each.defined is not None and not has_file_id(each.cell)}
     found = []
     for place, cell in enumerate(look.saved.cells):

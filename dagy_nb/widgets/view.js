@@ -325,7 +325,8 @@ class View {
   drawRefusal() {
     const { problems } = this.store;
     const why = this.form.isEmpty ? problems.map((each) => each.message).join("; ") : "see the parameters";
-    say(this.message, problems.length ? `This can't be run: ${why}` : this.store.run.message || "");
+    const isTold = this.isForm || !problems.length; // beside the fields, which are in view
+    say(this.message, isTold ? this.store.run.message || "" : `This can't be run: ${why}`);
     this.message.hidden = !this.message.textContent;
     this.message.classList.toggle("dagy-refused", problems.length > 0);
   }

@@ -1,4 +1,4 @@
-"""The life of a view in JupyterLab and Notebook 7: reloads, restarts, many runs, many tasks, keys, and who can't see."""
+"""The life of a view in JupyterLab and Notebook 7: reloads, restarts, many runs and tasks, keys, and who can't see."""
 
 from __future__ import annotations
 
@@ -237,17 +237,16 @@ def test_two_thousand_tasks_are_followed_by_a_page_that_answers(open_notebook: O
     completed = shown.locator('.dagy-chip[data-state="COMPLETED"]')
     failed = shown.locator('.dagy-chip[data-state="FAILED"]')
     expect(failed).to_be_visible()
-    answers = []
-    for _ in range(3):
-        answers.append(
-            failed.evaluate(
-                """(chip) => new Promise((resolve) => {
-                    const began = performance.now();
-                    chip.click();
-                    requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
-                })"""
-            )
+    answers = [
+        failed.evaluate(
+            """(chip) => new Promise((resolve) => {
+                const began = performance.now();
+                chip.click();
+                requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
+            })"""
         )
+        for _ in range(3)
+    ]
     print(f"a click on the filter is answered in {[round(each) for each in answers]} ms")
     assert min(answers) < 1000
     expect(failed).to_have_attribute("aria-pressed", "true")
@@ -322,9 +321,7 @@ def test_all_is_done_by_keys_which_are_no_commands_to_the_notebook(
         page.run_cell(cell)
     page.wait_until_idle()
     notebook = "window.jupyterapp.shell.currentWidget.content"
-    page.page.evaluate(
-        f"() => {{ {notebook}.activeCellIndex = 3; {notebook}.mode = 'command'; {notebook}.activate(); }}"
-    )
+    page.page.evaluate(f"() => Object.assign({notebook}, {{ activeCellIndex: 3, mode: 'command' }}).activate()")
     keys = page.page.keyboard
     keys.press("Shift+Enter")
     expect(node(page, 3, "waiting", "RUNNING")).to_be_visible()
@@ -339,25 +336,7 @@ def test_all_is_done_by_keys_which_are_no_commands_to_the_notebook(
     expect(focused).to_have_attribute("data-task", "first")
     keys.press("ArrowRight")
     expect(focused).to_have_attribute("data-task", "waiting")
-    for key in [
-        "a",
-        "b",
-        "x",
-        "d",
-        "d",
-        "z",
-        "m",
-        "y",
-        "c",
-        "v",
-        "0",
-        "0",
-        "l",
-        "Shift+M",
-        "ArrowUp",
-        "ArrowDown",
-        "j",
-    ]:
+    for key in [*"abxddzmycv00lj", "Shift+M", "ArrowUp", "ArrowDown"]:
         keys.press(key)  # in command mode each would do something to the cells
     assert page.page.evaluate(CELLS) == before
     assert page.page.evaluate(f"() => {notebook}.activeCellIndex") == 3
@@ -456,13 +435,12 @@ def test_axe_finds_nothing_wrong_in_a_notebook_at_any_time(
     expect(node(page, run, "train_model", "RUNNING")).to_be_visible()
     node(page, run, "train_model", "RUNNING").click()
     expect(panel(page, run, "train_model").locator(".dagy-log")).to_contain_text("epoch 30")
-    inside = f".jp-Cell:nth-of-type({run + 1}) .dagy-run"
     assert violations(page.page, ".dagy-run") == []
     page.screenshot(SCREENSHOTS / f"{screenshot_name}-running.png", cell=run)
     row(page, run, "score_page").click()
     page.screenshot(SCREENSHOTS / f"{screenshot_name}-mapped.png", cell=run)
     shown.get_by_role("tab", name="Timeline").click()
-    assert violations(page.page, ".dagy-run") == [], inside
+    assert violations(page.page, ".dagy-run") == []
     page.screenshot(SCREENSHOTS / f"{screenshot_name}-timeline.png", cell=run)
     shown.get_by_role("tab", name="Graph").click()
     page.screenshot(SCREENSHOTS / f"{screenshot_name}-form.png", cell=form)

@@ -16,6 +16,7 @@ def test_a_clean_notebook_is_told_in_few_words() -> None:
 def test_everything_that_is_wrong_is_listed_with_its_remedy_and_escaped() -> None:
     check = Check(
         findings=(Finding("edited", "cell [1]", "it is edited", "run it <again>"),),
+        undrawn=("flow 'etl' asks for a length",),
         refused=("cell [2] needs 'here'",),
         left_out=(LeftOut("cell [3]", "no flow needs `x`"),),
         file="no file is known",
@@ -24,6 +25,8 @@ def test_everything_that_is_wrong_is_listed_with_its_remedy_and_escaped() -> Non
     assert repr(check).splitlines() == [
         "not as it looks:",
         "  - cell [1]: it is edited; run it <again>",
+        "not every flow can be drawn, so not run either:",
+        "  - flow 'etl' asks for a length",
         "an export is refused:",
         "  - cell [2] needs 'here'",
         "left out of the export:",
@@ -32,8 +35,9 @@ def test_everything_that_is_wrong_is_listed_with_its_remedy_and_escaped() -> Non
     ]
     page = check._repr_html_()
     assert "run it &lt;again&gt;" in page
-    assert page.count("<li>") == 3
+    assert page.count("<li>") == 4
 
 
-def test_a_warning_is_not_clean() -> None:
+def test_a_warning_is_not_clean_nor_is_a_flow_that_can_not_be_drawn() -> None:
     assert not Check(warnings=("a name is bound twice",)).is_clean
+    assert not Check(undrawn=("flow 'etl' asks for a length",)).is_clean

@@ -282,7 +282,9 @@ def test_a_flow_cell_of_statements_calls_the_tasks() -> None:
     done = export(*sources)
 
     assert '@flow(version="1.2.0")\ndef nightly():' in done.text
-    assert done.left_out == (LeftOut("cell 2", "no flow calls task 'unused'"),)
+    assert done.left_out == (
+        LeftOut("cell 2", "no flow calls task 'unused'; %dagy_run etl runs the task cells, joined by their names"),
+    )
     assert value(*sources) == [3, 3, 3]
 
 

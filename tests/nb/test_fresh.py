@@ -99,6 +99,8 @@ def test_a_proof_tells_what_differs_task_by_task_and_escapes_what_it_shows(
     assert not proof.agrees
     bundle = proof._repr_mimebundle_()
     assert "<script" not in bundle["text/html"]
+    assert "<code" not in bundle["text/html"]
+    assert bundle["text/html"].count("text-align:left") == 3 * 4
     assert "total: differs: the types differ: str, and int" in bundle["text/plain"]
     assert "give it a seed" in str(proof)
 
@@ -162,3 +164,21 @@ def test_an_artifact_of_the_same_cells_is_proven_and_one_of_edited_cells_is_not(
     proof = prove(artifact, Ended(result), namespace=namespace, directory=tmp_path)
     assert not proof.agrees
     assert str(proof.tasks[1]) == "✗ total: differs: 6, and 7"
+
+
+@pytest.mark.program
+def test_a_proof_leaves_no_figure_of_the_clean_process_open(tmp_path: Path) -> None:
+    pyplot: Any = pytest.importorskip("matplotlib.pyplot")
+    lines = ["%%dagy_task", "import matplotlib", "matplotlib.use('agg')", "import matplotlib.pyplot as plt"]
+    cell = Cell("a", "\n".join([*lines, "figure = plt.figure()"]), "cell [1]")
+    source = Source(tmp_path / "shop.ipynb", "shop", export_module([cell], name="shop").text)
+    flow = load_flow(source)
+    result = flow.run_local(keep_results=True)
+    try:
+        before = pyplot.get_fignums()
+        proof = prove(build(source, flow, tmp_path / "dist"), Ended(result), directory=tmp_path)
+        assert proof.tasks[0].verdict == "not comparable"
+        assert type(proof.clean["figure"]) is pyplot.Figure  # which was read, and is there
+        assert pyplot.get_fignums() == before
+    finally:
+        pyplot.close(result["figure"])

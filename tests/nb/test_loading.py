@@ -12,7 +12,7 @@ import pytest
 from dagy import Flow, RunResult
 from dagy.errors import DefinitionError, ResultGoneError, UnknownRunError, UnknownTaskError
 from dagy_nb.cells import Cell
-from dagy_nb.loading import task_body, task_inputs, task_source
+from dagy_nb.loading import cell_of, is_statements, task_body, task_inputs, task_source
 from dagy_nb.notebook import Notebook
 
 LOAD = "%%dagy_task load\ndef load(rows: int = 3):\n    return list(range(rows))"
@@ -46,11 +46,16 @@ def test_the_source_of_a_task_is_its_cell(notebook: Notebook) -> None:
     assert task_source(notebook, "double it") == PLAIN
 
 
-def test_the_body_of_statements_has_no_directive_and_a_function_stays(notebook: Notebook) -> None:
+def test_the_body_of_a_task_has_no_directive(notebook: Notebook) -> None:
     assert task_body(notebook, "total") == "# all of it\ntotal = sum(load)\ntop = max(load)"
     assert task_body(notebook, "share") == "share = top / total"
-    assert task_body(notebook, "load") == LOAD
+    assert task_body(notebook, "load") == LOAD.partition("\n")[2]
     assert task_body(notebook, "double it") == PLAIN
+
+
+def test_what_a_task_is_written_as_and_where_can_be_asked_for(notebook: Notebook) -> None:
+    assert [cell_of(notebook, name) for name in ("total", "double it", "nosuch")] == ["cell [2]", "cell [4]", ""]
+    assert [is_statements(notebook, name) for name in ("total", "load", "double it")] == [True, False, False]
 
 
 def test_the_source_of_an_imported_task_is_its_function(

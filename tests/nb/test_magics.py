@@ -294,7 +294,10 @@ def test_statements_may_await(notebook: NotebookShell) -> None:
 def test_a_function_that_can_be_no_task_is_an_error_of_its_cell(notebook: NotebookShell) -> None:
     notebook.ok(LOAD)
     text = notebook.fails("%%dagy_task\nasync def many():\n    yield 1")
-    assert text == "UsageError: task 'many' is an async generator, which has no one result; return a list instead"
+    assert text.splitlines() == [
+        "UsageError: task 'many' is an async generator, which has no one result; return a list instead",
+        "not kept as a task: the cell failed",
+    ]
     assert notebook.tasks == ["load"]
 
 
@@ -567,7 +570,9 @@ def test_a_mistake_in_a_cell_is_answered_in_one_line_and_the_cell_does_not_run(
     text = notebook.fails(cell)
     assert text.startswith("UsageError: ")
     assert answer in text
-    assert len(text.splitlines()) == 1
+    more = text.splitlines()[1:]
+    kind = "flow" if "dagy_flow" in cell else "task"
+    assert more == ([] if cell.startswith("x") else [f"not kept as a {kind}: the cell failed"])
     assert "x" not in notebook.names or cell.startswith("x")
     assert notebook.tasks == ["load"]
     notebook.ok("%dagy_run")
@@ -786,6 +791,105 @@ def test_a_check_runs_nothing_and_says_what_an_export_would(notebook: NotebookSh
     assert notebook.names["ran"] == []
 
 
+def test_a_task_cell_that_failed_is_told_wherever_its_flow_is_used(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    assert notebook.fails("#| dagy_task\nprices = nothing", "b").endswith("\nnot kept as a task: the cell failed")
+    assert notebook.fails("%%dagy_task --retires 3\nx = 1", "c").endswith("\nnot kept as a task: the cell failed")
+    told = "2 cells failed and are not kept: %dagy_check"
+    assert told in notebook.ok("%dagy_run").text.splitlines()
+    assert told in notebook.ok("%dagy_export").text.splitlines()
+    assert told in notebook.ok("%dagy_export etl.py").text.splitlines()
+    assert told in notebook.ok("%dagy_build").text.splitlines()
+    assert told in notebook.ok("import dagy_nb\ndagy_nb.export_notebook().warnings").value
+    check = notebook.ok("%dagy_check").text
+    assert (
+        "cell [3]: it was to be the task 'prices', and failed when it ran, so it is not kept; "
+        "mend it and run it again, or forget it with %dagy_reset 3"
+    ) in check
+    assert "cell [4]: it was to be a task, and failed when it ran" in check
+    notebook.ok("#| dagy_task\nprices = 1", "b")
+    notebook.ok("%dagy_reset 4")
+    assert "failed" not in notebook.ok("%dagy_run").text
+    assert notebook.tasks == ["load", "prices"]
+
+
+def test_what_hides_that_a_notebook_has_a_flow_is_told_above_the_error(notebook: NotebookShell) -> None:
+    notebook.fails("%%dagy_task\nprices = nothing")
+    for magic in ("%dagy_export", "%dagy_export etl.py"):
+        told = notebook.fails(magic)
+        assert "1 cell failed and is not kept: %dagy_check" in told
+        assert "begin a cell with %%dagy_task" in told
+
+
+def test_an_export_and_a_build_say_whose_older_text_they_have(notebook: NotebookShell) -> None:
+    notebook.ok(LOAD, "a")
+    notebook.ok(TOTAL, "b")
+    saved(("a", LOAD.replace("3", "4")), ("b", TOTAL))
+    notebook.ok("%dagy --notebook etl.ipynb", "d")
+    told = notebook.fails(f"{TOTAL}\n    nothing\nnothing", "b")
+    assert told.endswith("\nthe task 'total' stays what it was before this edit: the cell failed")
+    expected = [
+        "1 cell is edited and not run, 1 cell is edited and failed: %dagy_check",
+        "the export has what cell [2] (task 'load'), cell [3] (task 'total') held before",
+    ]
+    saved(("a", LOAD.replace("3", "4")), ("b", f"{TOTAL}\n    nothing\nnothing"), later=9)
+    for magic in ("%dagy_export", "%dagy_export etl.py", "%dagy_build", "%dagy_run --fresh"):
+        lines = notebook.ok(magic, "d").text.splitlines()
+        assert [each for each in expected if each not in lines] == [], magic
+    assert expected[0] in notebook.ok("%dagy_run", "d").text.splitlines()
+
+
+def test_a_cell_that_deletes_what_it_takes_has_run(notebook: NotebookShell) -> None:
+    notebook.ok("%%dagy_task\nrows = [1]")
+    assert notebook.ok("%%dagy_task gone\ndel rows").text == "task 'gone' takes rows"
+
+
+def test_a_cell_with_a_return_says_that_it_runs_in_a_run_only(notebook: NotebookShell) -> None:
+    card = notebook.ok("%%dagy_task size\nif 1 > 2:\n    return 'big'\nreturn 'small'").text
+    assert card == "task 'size'; not run here, because it returns a value: %dagy_run runs it"
+
+
+def test_a_source_that_was_loaded_runs_and_defines_no_task(notebook: NotebookShell) -> None:
+    notebook.ok("from dagy import flow, task\n@flow\ndef etl():\n    return total(load())")
+    notebook.ok("%%dagy_task\ndef load():\n    return 1")
+    notebook.ok("%%dagy_task\ndef total(load):\n    return load + 1")
+    notebook.ok("%dagy_load total")
+    tried = str(notebook.shell.rl_next_input)
+    assert notebook.ok(f"{tried}\ntotal(41)").value == 42
+    assert notebook.tasks == ["load", "total"]
+    assert notebook.ok("run = %dagy_run\nrun['total']").value == 2
+    assert "every cell is as it ran last" in notebook.ok("%dagy_check").text
+
+
+def test_a_flow_that_can_not_be_drawn_says_why_with_the_cell(notebook: NotebookShell) -> None:
+    notebook.ok("from dagy import flow\n@flow\ndef etl(u: str = 'a'):\n    return len(u)")
+    ran = notebook.ok("etl")
+    bundle = notebook.shell.display_formatter.format(ran.value)[0]  # type: ignore[union-attr]
+    assert bundle["text/plain"].startswith(
+        "<Flow 'etl' (u: str = 'a')>: parameter 'u' has no value yet, and cell [2], line 4 asks"
+    )
+    assert bundle["text/html"].startswith("<div>&lt;Flow")
+    assert "Traceback" not in ran.text
+    why = "flow 'etl': parameter 'u' has no value yet, and cell [2], line 4 asks"
+    check = notebook.ok("%dagy_check")
+    assert f"not every flow can be drawn, so not run either:\n  - {why}" in check.text
+    assert not check.value.is_clean
+    assert why in notebook.ok("%dagy_export etl.py").text
+
+
+def test_a_flow_of_ones_own_does_not_hide_the_joined_one(notebook: NotebookShell) -> None:
+    notebook.ok("%%dagy_task\nrows = [1]")
+    notebook.ok("from dagy import flow\n@flow\ndef first():\n    return 1\n@flow\ndef second():\n    return 2")
+    assert (
+        "the notebook has 3 flows; name one of them: first, second, notebook (the task cells, joined by their names)"
+    ) in notebook.fails("%dagy_run")
+    told = "%dagy_run notebook runs the task cells, joined by their names"
+    assert f"left out of it: cell [2], no flow calls task 'rows'; {told}" in notebook.ok("%dagy_export etl.py").text
+    assert f"no flow calls task 'rows'; {told}" in notebook.ok("%dagy_build first").text
+    assert "is built where the notebook has no other flow" in notebook.fails("%dagy_build notebook")
+    notebook.ok("%dagy_run notebook")
+
+
 def test_an_empty_notebook_can_be_checked_and_listed(notebook: NotebookShell) -> None:
     assert "begin a cell with %%dagy_task" in notebook.ok("%dagy_check").text
     assert "begin a cell with %%dagy_task" in notebook.ok("%dagy_tasks").text
@@ -920,11 +1024,14 @@ def test_a_tasks_source_comes_into_a_new_cell_and_no_variable_is_lost(notebook: 
     notebook.ok(LOAD)
     notebook.ok("%%dagy_task\nmost = max(load)")
     notebook.ok("run = %dagy_run\ninputs = 'mine'")
-    notebook.ok("%dagy_load load")
-    assert notebook.shell.rl_next_input == LOAD
+    told = notebook.ok("%dagy_load load").text
+    assert told == "the new cell tries the task by hand, in no flow; take what you change to cell [2]"
+    body = LOAD.removeprefix("%%dagy_task\n")
+    assert notebook.shell.rl_next_input == f"#| dagy_try  # from task 'load', cell [2]\n{body}"
     told = notebook.ok("%dagy_load most --run latest").text
     assert told == "what it was given is in 'inputs_2', and the cell takes it from there"
-    assert notebook.shell.rl_next_input == "#| dagy_try\nload = inputs_2['load']\nmost = max(load)"
+    head = "#| dagy_try  # from task 'most', cell [3]"
+    assert notebook.shell.rl_next_input == f"{head}\nload = inputs_2['load']\nmost = max(load)"
     assert dict(notebook.names["inputs_2"]) == {"load": [0, 1, 2]}
     notebook.ok("%dagy_load most -r latest")
     assert (notebook.names["inputs"], "inputs_3" in notebook.names) == ("mine", False)
@@ -948,7 +1055,7 @@ def test_each_magic_has_a_function_that_does_the_same(notebook: NotebookShell) -
     assert notebook.ok("len(dagy_nb.past_runs())").value == 3
     assert notebook.ok("dagy_nb.logs()").value == ""
     assert notebook.ok("dagy_nb.status()[0].change").value == "none"
-    assert notebook.ok("dagy_nb.load('load')").value == LOAD
+    assert "def load(" in notebook.ok("dagy_nb.load('load')").value
     assert notebook.ok("dagy_nb.rerun(n=1)['load']").value == [0]
     assert notebook.ok("dagy_nb.cancel()").value is None
     with pytest.raises(UsageError, match="a form needs a page"):

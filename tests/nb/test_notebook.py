@@ -131,6 +131,58 @@ def test_two_cells_with_ids_and_one_task_name_are_refused_with_both_cells(notebo
         notebook.flow()
 
 
+def test_a_copy_is_refused_and_told_apart_from_its_original(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task load\ndef load():\n    return 1", "a")
+    keep(notebook, "\n#| dagy_task\ndef load():\n    return 1  ", "b")
+    told = "cell 2 is a copy of cell 1, and both define the task 'load'; .* forget the copy with %dagy_reset 2"
+    with pytest.raises(DefinitionError, match=told):
+        notebook.flow()
+    with pytest.raises(DefinitionError, match=told):
+        notebook.tasks()
+    notebook.forget("2")
+    assert value(notebook.flow()) == 1
+
+
+def test_of_a_cell_that_failed_nothing_is_kept_and_that_is_known(notebook: Notebook) -> None:
+    cell = Cell("a", "%%dagy_task --retries x\nrows = 1", "cell 1")
+    assert notebook.failed(cell) == notebook.not_kept[0]
+    assert [(each.cell, each.kind, each.name) for each in notebook.not_kept] == [(cell, "task", None)]
+    assert notebook.failed(Cell("b", "1 / 0", "cell 2")) is None
+    keep(notebook, "rows = 1", "a")
+    assert notebook.not_kept == ()
+
+
+def test_a_cell_without_an_id_that_failed_is_known_by_its_task(notebook: Notebook) -> None:
+    assert notebook.failed(Cell("", "%%dagy_task --retries x\nrows = 1", "cell 1")) is not None
+    assert notebook.not_kept == ()  # nothing could tell later that it was mended
+    notebook.failed(Cell("", "%%dagy_task\nrows = nothing", "cell 2"))
+    notebook.failed(Cell("", "%%dagy_task\nrows = nothing_too", "cell 3"))
+    assert [each.name for each in notebook.not_kept] == ["rows"]
+    keep(notebook, "%%dagy_task\nrows = 1")
+    assert notebook.not_kept == ()
+    kept = notebook.failed(Cell("", "%%dagy_task\nrows = nothing", "cell 4"))
+    assert (kept, notebook.kept[0].failed_edit) == (notebook.kept[0], "%%dagy_task\nrows = nothing")
+
+
+def test_cells_that_failed_are_forgotten_with_the_others(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task\nrows = 1", "a")
+    bad = Cell("b", "%%dagy_task\nmore = nothing", "cell 2")
+    for reference in ("more", "2", "b", None):
+        notebook.failed(bad)
+        assert bad in notebook.forget(reference)
+        assert notebook.not_kept == ()
+
+
+def test_a_task_is_put_back_for_the_flow_that_calls_it_where_it_was_tried_by_hand(notebook: Notebook) -> None:
+    keep(notebook, "from dagy import flow\n@flow\ndef etl():\n    return load()")
+    keep(notebook, "%%dagy_task\ndef load():\n    return 1")
+    keep(notebook, "#| dagy_try\ndef load():\n    return 2")
+    assert notebook.namespace["load"]() == 2
+    flow = notebook.flow("etl")
+    assert [each.name for each in flow.spec.tasks] == ["load"]
+    assert value(flow) == 1
+
+
 @pytest.mark.parametrize("source", ["%%dagy_task\nasync def many():\n    yield 1", "%%dagy_task --retries x\nx = 1"])
 def test_a_cell_that_can_not_be_kept_changes_nothing(notebook: Notebook, source: str) -> None:
     keep(notebook, "%%dagy_task\ndef many():\n    return 1")

@@ -10,7 +10,7 @@ from dagy.errors import DefinitionError
 from dagy_nb.cells import Cell
 from dagy_nb.notebook import Notebook
 from dagy_nb.notebook_file import SavedNotebook
-from dagy_nb.staleness import Finding, findings, marks, renamed, summary, twice
+from dagy_nb.staleness import Finding, export_notes, findings, marks, renamed, summary, twice
 
 
 class Kernel:
@@ -52,7 +52,14 @@ class Kernel:
             joined = self.notebook.tasks()
         except DefinitionError:
             joined = ()
-        return findings(self.notebook.kept, joined, saved=self.notebook.saved, ran_at=ran_at, has_run=has_run)
+        return findings(
+            self.notebook.kept,
+            joined,
+            failed=self.notebook.not_kept,
+            saved=self.notebook.saved,
+            ran_at=ran_at,
+            has_run=has_run,
+        )
 
     def told(self) -> list[tuple[str, str]]:
         return [(each.kind, each.cell) for each in self.findings()]
@@ -127,6 +134,32 @@ def test_the_same_text_that_fails_is_no_edit(kernel: Kernel) -> None:
     kernel.run("a", LOAD)
     kernel.fail("a", LOAD)
     assert kernel.findings() == ()
+
+
+def test_a_task_cell_that_failed_before_it_was_kept_is_found_until_it_runs_well(kernel: Kernel) -> None:
+    kernel.fail("a", "%%dagy_task\nrows = nothing")
+    kernel.fail("b", "%%dagy_flow nightly\nrows")
+    kernel.fail("c", "1 / 0")
+    assert list(map(str, kernel.findings())) == [
+        "cell [1]: it was to be the task 'rows', and failed when it ran, so it is not kept; "
+        "mend it and run it again, or forget it with %dagy_reset 1",
+        "cell [2]: it was to be the flow 'nightly', and failed when it ran, so it is not kept; "
+        "mend it and run it again, or forget it with %dagy_reset 2",
+    ]
+    assert summary(kernel.findings()) == "2 cells failed and are not kept"
+    kernel.run("a", "%%dagy_task\nrows = 1")
+    kernel.notebook.forget("nightly")
+    assert kernel.findings() == ()
+
+
+def test_a_cell_that_failed_and_is_gone_is_no_finding(kernel: Kernel) -> None:
+    kernel.run("a", LOAD)
+    for name in ("b", "c", "d"):
+        kernel.fail(name, f"%%dagy_task {name}\nrows = nothing")
+    kernel.notebook.deleted(["b"])
+    assert kernel.told() == [("not kept", "cell [3]"), ("not kept", "cell [4]")]
+    kernel.save(a=LOAD, d="%%dagy_task d\nrows = nothing")
+    assert kernel.told() == [("not kept", "cell [4]")]  # and it is not said a second time that it has not run
 
 
 def test_an_ordinary_cell_only_counts_where_a_task_reads_it(kernel: Kernel) -> None:
@@ -317,6 +350,14 @@ def test_two_cells_of_one_task_are_told_apart_and_a_copy_is_called_one(kernel: K
     assert kernel.findings() == ()
 
 
+def test_a_copy_is_one_under_another_spelling_and_stays_the_copy_when_the_original_runs_again(kernel: Kernel) -> None:
+    kernel.run("a", LOAD)
+    kernel.run("b", LOAD.replace("%%dagy_task", "#| dagy_task --retries 2"))
+    kernel.run("a", LOAD)
+    (found,) = kernel.findings()
+    assert (found.cell, found.message) == ("cell [2]", "it is a copy of cell [3], and both define the task 'load'")
+
+
 def test_a_task_cell_and_a_plain_task_of_one_name_are_two(kernel: Kernel) -> None:
     kernel.run("a", LOAD)
     kernel.run("b", "from dagy import task\n@task\ndef load():\n    return 1")
@@ -367,6 +408,18 @@ def test_the_gravest_finding_marks_a_task() -> None:
         Finding("twice", "cell [2]", "", "", ("c",)),
     ]
     assert marks(found) == {"a": "edited", "b": "older", "c": "twice"}
+
+
+def test_the_notes_on_an_export_name_the_cells_whose_older_text_it_holds() -> None:
+    edited = Finding("edited", "cell [1]", "", "", ("load",))
+    failed = Finding("failed edit", "cell [2]", "", "", ("a", "b"))
+    other = Finding("deleted", "cell [3]", "", "", ("c",))
+    assert export_notes([edited, failed, other], ["cell [1]", "cell [2]"]) == (
+        "1 cell is edited and not run, 1 cell is edited and failed, 1 cell is deleted and still counts: %dagy_check",
+        "the export has what cell [1] (task 'load'), cell [2] held before",
+    )
+    assert export_notes([Finding("not run", "cell 4", "", "")], ["cell 4"]) == ("1 cell has not run: %dagy_check",)
+    assert export_notes([], ["cell [1]"]) == ()
 
 
 def test_a_summary_counts_what_a_run_would_not_know_of() -> None:

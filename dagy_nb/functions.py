@@ -132,7 +132,7 @@ def logs(run: str | None = None, *, task: str | None = None) -> str:
 
 
 def check() -> Check:
-    """What is out of date in this notebook, and what an export would say, as `%dagy_check` has it; nothing is run."""
+    """What is out of date in this notebook, and what an export would say, as `%dagy_check` has it; no task is run."""
     magics = current_magics()
     return magics.answered(magics.session.check)
 

@@ -137,7 +137,8 @@ def _check() -> LineParser:
     return LineParser(
         "dagy_check",
         "Say what is out of date in this notebook, and what an export would refuse or leave out.",
-        "Nothing is run. Cells count as they ran last; the notebook's file says how it was saved last.",
+        "No task is run; each flow is drawn, as %dagy_dag does. Cells count as they ran last; the notebook's file says "
+        "how it was saved last.",
     )
 
 
@@ -159,7 +160,8 @@ def _export() -> LineParser:
 
 def _load() -> LineParser:
     parser = LineParser(
-        "dagy_load", "Put a task's source into a new cell; with --run, what it was given in a run into `inputs`."
+        "dagy_load",
+        "Put a task's source into a new cell; with --run, what it was given in a run into `inputs`.",
     )
     parser.add_argument("task", metavar="TASK", help="the task")
     parser.add_argument("-r", "--run", metavar="RUN", help=f"{_RUN_HELP}, of this session or recorded")

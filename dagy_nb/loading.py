@@ -14,6 +14,7 @@ from dagy.errors import DefinitionError, ParameterError, ResultGoneError, Unknow
 from dagy.program import resolve
 from dagy.spec import FlowSpec
 from dagy_nb.cells import TaskCell
+from dagy_nb.generated import task_function_source
 from dagy_nb.notebook import KeptCell, Notebook, code_of
 
 
@@ -36,8 +37,13 @@ def task_source(notebook: Notebook, task: str) -> str:
 
 
 def task_body(notebook: Notebook, task: str) -> str:
-    """The same without the cell's directive, so that running it by hand defines no task. Raises what it raises."""
-    return code_of(task_source(notebook, task))
+    """The same without the cell's directive, so that running it by hand defines no task.
+
+    Statements with a `return` are the task's function, since they can't run on their own. Raises what `task_source`
+    raises.
+    """
+    joined = next((each for each in notebook.tasks() if each.name == task and each.cell.returns), None)
+    return code_of(task_source(notebook, task)) if joined is None else task_function_source(joined).rstrip("\n")
 
 
 def cell_of(notebook: Notebook, task: str) -> str:
@@ -47,9 +53,10 @@ def cell_of(notebook: Notebook, task: str) -> str:
 
 
 def is_statements(notebook: Notebook, task: str) -> bool:
-    """Is the task a cell of statements, whose inputs are names? Else it is a function, called with them."""
+    """Is the task's body statements, whose inputs are names? Else it is a function, called with them."""
     kept = _kept_with(notebook, task)
-    return kept is not None and isinstance(kept.defined, TaskCell) and kept.defined.form == "statements"
+    cell = None if kept is None else kept.defined
+    return isinstance(cell, TaskCell) and cell.form == "statements" and not cell.returns
 
 
 def task_inputs(run: RunResult | str, task: str, *, local_dir: Path | None = None) -> Mapping[str, object]:

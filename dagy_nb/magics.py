@@ -304,10 +304,12 @@ class DagyMagics(Magics):
         name = self.session.flow(given.flow).name
         export = self._exported()
         artifact = self.session.build(name, output_dir=given.output_dir, export=export)
-        loose = ", ".join(map(repr, self.session.uncalled(export)))
-        told = f"no flow calls task {loose}; %dagy_run {self.notebook.name} runs the task cells, joined by their names"
-        if export.warnings or loose:
-            self.session.screen.show(_lines([*export.warnings, *([told] if loose else [])]))
+        uncalled = self.session.uncalled(export)
+        loose = f"{'task' if len(uncalled) == 1 else 'the tasks'} {', '.join(map(repr, uncalled))}"
+        joined = f"%dagy_run {self.notebook.name} runs the task cells, joined by their names"
+        told = [*export.warnings, *([f"no flow calls {loose}; {joined}"] if uncalled else [])]
+        if told:
+            self.session.screen.show(_lines(told))
         if given.prove:
             self.session.screen.show(self.session.screen.bundle_of(self.session.prove(artifact)))
         return artifact

@@ -82,7 +82,7 @@ class Runs:
         self._listing = threading.Lock()  # held while that list changes: pages begin runs in threads of their own
         self._under_way: dict[int, NotebookRun] = {}  # by what tells them apart, and maybe some that have just ended
         self._begun: weakref.WeakKeyDictionary[NotebookRun, _Begun] = weakref.WeakKeyDictionary()
-        self._views: dict[str, RunView] = {}  # of runs that have ended, and of forms, by what names them
+        self._views: dict[str, RunView] = {}  # by what they show: "run ID" that has ended, "form ...", "gone ..."
         self._closed: set[str] = set()  # runs whose views are to be closed when they end
         self._answering = threading.Lock()  # so that two clicks don't begin two runs
 
@@ -174,8 +174,7 @@ class Runs:
         key = f"form {id(form)}"
         view = self._form_view(form, key, spec, self._about(spec, program))
         self._views[key] = view
-        for older in [each for each in list(self._views) if each.startswith("form ")][:-KEPT_VIEWS]:
-            self._close_view(older)
+        self._close_all_but_newest("form ")
         widget = {"model_id": view.model_id, "version_major": 2, "version_minor": 0}
         form.display_id = self._screen.show_replaceable(
             {"text/plain": f"{flow.name}: a form to run it", WIDGET: widget}
@@ -245,7 +244,7 @@ class Runs:
         offer = Offer(
             about=self._about(program.spec, program),
             form=form_of(flow, given),
-            on_rerun=lambda source, texts: self._answer(self._run_again, run_options.run_id, source, texts),
+            on_rerun=lambda source, texts: self._answer(self._run_again, f"run {run_options.run_id}", source, texts),
             retire=self._retiring(run_options.run_id),
         )
         shown_run = ShownRun(
@@ -387,17 +386,17 @@ class Runs:
         """What is done with the view of a run that has ended: the newest few are kept."""
 
         def retire(view: RunView) -> None:
-            self._views[run_id] = view
-            ended = [each for each in list(self._views) if not each.startswith("form ")]
-            for each in [*ended[:-KEPT_VIEWS], *(self._closed & {run_id})]:
-                self._close_view(each)
+            key = f"run {run_id}"
+            self._views[key] = view
+            if run_id in self._closed:
+                self._views.pop(key).close()
+            self._close_all_but_newest("run ")
 
         return retire
 
-    def _close_view(self, key: str) -> None:
-        view = self._views.pop(key, None)
-        if view is not None:
-            view.close()
+    def _close_all_but_newest(self, kind: str) -> None:
+        for each in [key for key in list(self._views) if key.startswith(kind)][:-KEPT_VIEWS]:
+            self._views.pop(each).close()
 
     # ---- what pages ask for
 
@@ -437,7 +436,8 @@ class Runs:
         form.run = self._added(shown_run, begun)
         self._hand_over(view, key, shown_run)
 
-    def _run_again(self, view: RunView, run_id: str, source: str, texts: Mapping[str, str] | None) -> None:
+    def _run_again(self, view: RunView, key: str, source: str, texts: Mapping[str, str] | None) -> None:
+        run_id = key.removeprefix("run ")
         run = self._of_id(run_id)
         if run is None:
             raise DefinitionError(f"the results of run {run_id!r} are not held any more; run the flow anew")
@@ -451,7 +451,7 @@ class Runs:
         with self._listing:
             self._all = [*(each for each in self._all if each() is not run), weakref.ref(run)]
         self.last = run
-        self._hand_over(view, run_id, shown_run)
+        self._hand_over(view, key, shown_run)
 
     def _hand_over(self, view: RunView, key: str, shown_run: ShownRun) -> None:
         """Another view has taken the place of this one."""
@@ -463,7 +463,9 @@ class Runs:
                 "data": shown_run.output,
             }
         )
-        self._close_view(key)
+        # It stays a while: a page that has not taken it away yet would stumble over a view without a model.
+        self._views[f"gone {key}"] = self._views.pop(key)
+        self._close_all_but_newest("gone ")
 
 
 @contextlib.contextmanager

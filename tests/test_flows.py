@@ -392,6 +392,14 @@ def test_a_static_parameter_must_be_what_json_can_hold():
 def test_a_flow_that_can_not_be_drawn_says_so_in_a_notebook():
     assert "'count' shapes the graph" in shaped._repr_mimebundle_()["text/plain"]
 
+    @flow
+    def counted(rows):
+        return len(rows)
+
+    bundle = counted._repr_mimebundle_()
+    assert bundle["text/plain"].startswith("<Flow 'counted' (rows)>: parameter 'rows' has no value yet")
+    assert bundle["text/html"].startswith("<div>&lt;Flow")
+
 
 # Running
 

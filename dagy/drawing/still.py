@@ -122,7 +122,7 @@ def run_html(run: RunStill) -> str:
             f"<strong>{_short(label.get(task.id, task.name))}</strong>",
             _pill(task.state.type) + (f" {_short(task.state.message, 160)}" if task.state.message else ""),
             str(task.attempt) if task.attempt else "",
-            duration(task.seconds) if task.seconds is not None else "",
+            f'<span style="white-space:nowrap">{duration(task.seconds)}</span>' if task.seconds is not None else "",
         )
         for task in listed
     ]

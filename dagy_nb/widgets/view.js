@@ -270,7 +270,7 @@ class View {
     this.fromFailed.hidden = !(mayRun && hasFailed && state !== "COMPLETED");
     this.fromStart.hidden = !mayRun;
     const failures = store.ids.filter((id) => BAD.has(store.tasks[id].state)).length;
-    say(this.fromFailed, `Run again from the failed task${failures > 1 ? "s" : ""}`);
+    say(this.fromFailed, failures ? `Run again from the failed task${failures > 1 ? "s" : ""}` : "Run the rest again");
     say(this.fromStart, this.fromFailed.hidden ? "Run again" : "Run all again");
     for (const each of [this.fromFailed, this.fromStart, this.form.submit]) each.disabled = isAsking || store.isLost;
     say(this.form.submit, isAsking ? "Starting…" : isForm ? "Run" : "Run again with these");

@@ -494,8 +494,10 @@ def load():
     assert troubles(page) == []
 
 
-def test_a_form_says_what_is_wrong_with_a_value_and_then_runs(open_notebook: OpenNotebook) -> None:
-    work = "from dagy import flow, task\n@task\ndef work(rows, loud):\n    return rows * 2 if loud else 0"
+def test_a_form_says_what_is_wrong_with_a_value_and_then_runs(open_notebook: OpenNotebook, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    waits = f"    while not Path({str(gate)!r}).exists():\n        time.sleep(0.01)\n"
+    work = f"from dagy import flow, task\n@task\ndef work(rows, loud):\n{waits}    return rows * 2 if loud else 0"
     whole = "@flow\ndef whole(rows: int, loud: bool = False):\n    return work(rows, loud)"
     page = open_notebook([LOAD, f"{work}\n\n{whole}", "%dagy_run whole --form", "0"])
     for cell in range(3):
@@ -509,6 +511,9 @@ def test_a_form_says_what_is_wrong_with_a_value_and_then_runs(open_notebook: Ope
     expect(form.get_by_label("rows")).to_be_focused()
     form.get_by_label("rows").fill("21")
     page.page.keyboard.press("Enter")
+    expect(node(page, 2, "work", "RUNNING")).to_be_visible()
+    expect(view(page, 2).get_by_role("button", name="Cancel")).to_be_visible()
+    gate.touch()
     expect(in_still(page, 2)).to_be_visible()
     expect(node(page, 2, "work", "COMPLETED")).to_be_visible()
     assert result(page, 3, "import dagy_nb; dagy_nb.last_run()['work']") == "42"

@@ -329,6 +329,32 @@ def test_what_an_unknown_method_may_have_changed_comes_from_the_cell_that_called
 
 
 @pytest.mark.parametrize("home", [live, in_module])
+@pytest.mark.parametrize(
+    ("made", "changed"),
+    [
+        ("net = Net()\nview = net", "view.append(1)"),
+        ("net = Net()\nother = net\nview = other", "view.append(1)"),
+        ("net = Net()\nview = SGD(net.parameters(), lr=1)", "view.step()"),
+    ],
+)
+def test_what_was_changed_through_another_name_comes_from_the_cell_that_did(home: Any, made: str, changed: str) -> None:
+    tasks = home(f"%%dagy_task make\n{made}", f"%%dagy_task fit\n{changed}\nn = 1", "%%dagy_task ask\ny = net(3)")
+
+    assert makers(tasks) == {"make": {}, "fit": {"view": "make", "net": "make"}, "ask": {"net": "fit"}}
+
+
+@pytest.mark.parametrize(
+    "made", ["net = Net()\nview = list(net)", "view = net = Net()\nnet = Net()", "net = view = Net()\nview = []"]
+)
+def test_a_name_with_a_value_of_its_own_changes_no_other(made: str) -> None:
+    found = makers(
+        live(f"%%dagy_task make\n{made}", "%%dagy_task fit\nview.append(1)\nn = 1", "%%dagy_task ask\ny = net(3)")
+    )
+
+    assert found["ask"] == {"net": "make"}
+
+
+@pytest.mark.parametrize("home", [live, in_module])
 def test_what_a_helper_changes_of_an_ordinary_cell_is_told(home: Any) -> None:
     (task,) = home("ROWS = []", "def log(x): ROWS.append(x)", "%%dagy_task t\nlog(3)\nx = 1")
 

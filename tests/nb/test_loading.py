@@ -53,6 +53,17 @@ def test_the_body_of_a_task_has_no_directive(notebook: Notebook) -> None:
     assert task_body(notebook, "double it") == PLAIN
 
 
+def test_statements_with_a_return_are_loaded_as_the_function_that_they_make() -> None:
+    notebook = Notebook({})
+    for number, source in enumerate(("rows = [1]", "size\n# of them\nif rows:\n    return 'some'\nreturn 'none'"), 1):
+        directive = "%%dagy_task\n" if number == 1 else "%%dagy_task "
+        notebook.keep(Cell(f"id-{number}", directive + source, f"cell [{number}]"), "", has_run=False)
+    assert task_body(notebook, "size") == (
+        "def size(rows):\n    # of them\n    if rows:\n        return 'some'\n    return 'none'"
+    )
+    assert not is_statements(notebook, "size")
+
+
 def test_what_a_task_is_written_as_and_where_can_be_asked_for(notebook: Notebook) -> None:
     assert [cell_of(notebook, name) for name in ("total", "double it", "nosuch")] == ["cell [2]", "cell [4]", ""]
     assert [is_statements(notebook, name) for name in ("total", "load", "double it")] == [True, False, False]

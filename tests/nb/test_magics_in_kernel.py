@@ -147,7 +147,9 @@ def test_all_magics_do_their_work(page: Page) -> None:
     run_id = page.run("print(_5.run_id)").strip()
     assert run_id in page.run("%dagy_runs")
     assert page.run(f"%dagy_logs {run_id}") == "load  loaded"
-    assert page.run("%dagy_load total").startswith("%%dagy_task\ntotal = load * 2")
+    told, *loaded = page.run("%dagy_load total").splitlines()
+    assert told == "the new cell tries the task by hand, in no flow; take what you change to cell [3]"
+    assert loaded[:2] == ["#| dagy_try  # from task 'total', cell [3]", "total = load * 2"]
     assert "no run is under way" in page.run("%dagy_cancel")
     assert "an export holds notebook" in page.run("%dagy_check")
     assert "never" in page.run("%dagy_status")

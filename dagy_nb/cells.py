@@ -154,6 +154,7 @@ class TaskCell:
     surely: frozenset[str]  # of these, the ones bound on every path
     mutates: frozenset[str]  # what it changes in place of what it is given: of the parameters, or of what it reads
     may_mutate: frozenset[str]  # what methods may change that nobody knows, and that are called for no value
+    may_augment: frozenset[str]  # what `a += 1` changes in place if it is an array, and not if it is a number
     holds: Mapping[str, frozenset[str]]  # names after it, and those others whose objects, or parts of them, they hold
     reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
     is_async: bool
@@ -271,6 +272,7 @@ def task_cell(read: ReadCell, *, former_name: str | None = None) -> TaskCell:
         surely=body.surely,
         mutates=body.mutates,
         may_mutate=body.may_mutate,
+        may_augment=body.may_augment,
         holds=body.holds,
         reads=body.reads,
         is_async=body.is_async,
@@ -404,6 +406,7 @@ class _Body:
     surely: frozenset[str]
     mutates: frozenset[str]
     may_mutate: frozenset[str]
+    may_augment: frozenset[str]
     holds: Mapping[str, frozenset[str]]
     reads: Mapping[str, bool]
     is_async: bool
@@ -441,6 +444,7 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
         surely=frozenset({node.name}),
         mutates=names.spoils[node.name],
         may_mutate=frozenset(),
+        may_augment=names.may_spoil[node.name] - names.spoils[node.name],
         holds={},
         reads={},
         is_async=isinstance(node, ast.AsyncFunctionDef),
@@ -465,6 +469,7 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
     may_need: set[str] = set()
     mutates: set[str] = set()
     may_mutate: set[str] = set()
+    may_augment: set[str] = set()
     aliases: dict[str, frozenset[str]] = {}  # for a name of the cell, the names from outside whose objects it may hold
     holds: dict[str, frozenset[str]] = {}
     bound: dict[str, None] = {}
@@ -478,6 +483,8 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         is_shown = each is read.statements[-1] and isinstance(each.node, ast.Expr)  # its value is, so it is used
         for name in names.may_mutate if not is_shown else ():
             may_mutate |= aliases.get(name, frozenset()) | ({name} - sure)
+        for name in names.may_augment:
+            may_augment |= aliases.get(name, frozenset()) | ({name} - sure)
         given = {
             name: frozenset().union(*(aliases.get(root, {root} - sure) for root in roots))
             for name, roots in names.aliases.items()
@@ -509,6 +516,7 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
         surely=frozenset(sure),
         mutates=frozenset(mutates),
         may_mutate=frozenset(may_mutate - mutates),
+        may_augment=frozenset(may_augment - mutates),
         holds=holds,
         reads=first_reads(each.node for each in read.statements),
         is_async=any(each.names.awaits for each in read.statements),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dagy_nb.cells import Cell, ReadCell, Statement
-from dagy_nb.names import CHANGING_METHODS, Definition, Handed
+from dagy_nb.names import CHANGING_METHODS, Definition, Handed, Names
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +41,9 @@ _Scope = dict[str, list[_Known]]
 class Changers:
     """What the functions and methods change that these cells, all of a notebook, define."""
 
-    def __init__(self, reads: Iterable[ReadCell]) -> None:
+    def __init__(self, reads: Iterable[ReadCell], *, also_augmented: bool = False) -> None:
+        reads = list(reads)
+        self._also_augmented = also_augmented  # takes `a += 1`, which changes an array in place, for a change
         self._own: dict[Cell, _Scope] = {}  # the functions of each cell, which it prefers to those of others
         self._functions: _Scope = {}
         self._methods: _Scope = {}
@@ -50,11 +52,12 @@ class Changers:
         for read in reads:
             self._take(read)
         self._settle()
+        is_augmenting = not also_augmented and any(each.augments for each in self._found)
+        self._wider = Changers(reads, also_augmented=True) if is_augmenting else self
 
     def told(self, read: ReadCell) -> ReadCell:
         """The cell with all that its statements change. If it defines functions, it is one that this was made of."""
-        scopes = (self._own.get(read.cell) or _opaque(read),)
-        statements = tuple(self._told(each, scopes) for each in read.statements)
+        statements = tuple(self._told(each, read) for each in read.statements)
         if all(new is old for new, old in zip(statements, read.statements, strict=True)):
             return read
         return replace(read, statements=statements)
@@ -73,7 +76,7 @@ class Changers:
     def _add(self, definition: Definition, scopes: tuple[_Scope, ...], *, is_inner: bool) -> None:
         known = _Known(definition, ({}, *scopes), is_inner)
         self._found[definition] = known
-        for name in definition.changes:
+        for name in definition.changes | (definition.augments if self._also_augmented else frozenset()):
             known.note(name)
         for each in definition.inner:
             self._add(each, known.scopes, is_inner=True)
@@ -99,23 +102,34 @@ class Changers:
                 names = (found.of_class,) if found.name == "__init__" else (found.name, f".{found.name}")
                 todo += [each for to in names for each in callers.get(to, ())]
 
-    def _told(self, statement: Statement, scopes: Sequence[_Scope]) -> Statement:
+    def _told(self, statement: Statement, read: ReadCell) -> Statement:
         names = statement.names
         if not names.calls and not names.defines:
             return statement
+        mutates, spoils = self._changed(names, read)
+        wider, may_spoil = (mutates, spoils) if self._wider is self else self._wider._changed(names, read)
+        looks = {each for each in names.alone if self._only_looks(each)}
+        told = replace(
+            names,
+            mutates=mutates,
+            may_mutate=frozenset(each.name for each in names.alone - looks) - mutates,
+            may_augment=(names.augments | wider) - mutates,
+            spoils=spoils,
+            may_spoil={name: may_spoil[name] - changed for name, changed in spoils.items()},
+        )
+        return statement if told == names else replace(statement, names=told)
+
+    def _changed(self, names: Names, read: ReadCell) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+        """What a statement of a cell changes, and what each of its functions changes of its parameters."""
+        scopes = (self._own.get(read.cell) or _opaque(read),)
         given = {each.name for each in names.handed if self._changes(each, scopes)}
         outside = {name for to in names.calls for each in self._called(to, scopes) for name in each.outside}
-        mutates = names.changes | given | (outside - names.surely)
-        looks = {each for each in names.alone if self._only_looks(each)}
-        may_mutate = frozenset(each.name for each in names.alone - looks) - mutates
         spoils = {
             each.name: frozenset(self._found[each].given)
             for each in names.defines
             if not each.of_class and each in self._found
         }
-        if (mutates, may_mutate, spoils) == (names.mutates, names.may_mutate, names.spoils):
-            return statement
-        return replace(statement, names=replace(names, mutates=mutates, may_mutate=may_mutate, spoils=spoils))
+        return names.changes | given | (outside - names.surely), spoils
 
     def _learn(self, known: _Known) -> bool:
         """Does one know more of `known`, after asking the functions that it calls?"""

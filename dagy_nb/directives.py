@@ -25,6 +25,7 @@ from dagy.errors import DefinitionError, did_you_mean
 from dagy.spec import EXECUTORS
 
 _FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)(?!\w)(.*)")
+_MEANT = re.compile(r"\s*#\s*\|?\s*%*dagy[-_ ]?(task|flow|export)s?(?!\w)", re.IGNORECASE)  # a comment much like one
 _MARK_LINE = re.compile(r"#\|[ \t]*(dagy_export|dagy_try)(?!\w)(.*)")
 
 
@@ -82,6 +83,19 @@ def written_directive(line: str) -> tuple[Literal["task", "flow"], str] | None:
     """What a line in one of the three spellings makes its cell, and all that follows; None for any other line."""
     found = _FIRST_LINE.match(line)
     return None if found is None else ("task" if found[1] == "task" else "flow", found[2])
+
+
+def near_miss(source: str) -> str | None:
+    """What to tell of a comment in an ordinary cell that was meant to make it a task; None when there is none."""
+    is_first = True
+    for number, line in enumerate(cell_lines(source), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return None
+        meant = _MEANT.match(line)
+        if meant is not None and not (is_first and _FIRST_LINE.match(line)):
+            return f"line {number}, {line.strip()!r}, makes no task: write #| dagy_{meant[1].lower()} as the first line"
+        is_first = is_first and not line.strip()
+    return None
 
 
 def cell_lines(source: str) -> list[str]:

@@ -44,7 +44,8 @@ def follow(notebook: Pieces) -> Needed:
         *_changed_between(notebook.pieces, search.places),
     ]
     warnings = [*search.warnings, *_bound_again(chosen)]
-    warnings += [problem for piece in chosen if piece.task is not None for problem in piece.task.problems]
+    for task in (piece.task for piece in chosen if piece.task is not None):
+        warnings += task.problems if notebook.is_joined else (*task.races, *task.problems)
     return Needed(
         frozenset(search.places),
         {place: frozenset(given) for place, given in search.after.items()},

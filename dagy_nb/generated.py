@@ -71,7 +71,8 @@ def flow_source(joined: Sequence[JoinedTask], name: str) -> str:
     lines = []
     for task in joined:
         arguments = ", ".join(_argument(task, each, variables) for each in task.wires)
-        lines.append(f"{variables[task.name]} = {task.function}({arguments})")
+        waits = f".after({', '.join(variables[each] for each in task.after)})" if task.after else ""
+        lines.append(f"{variables[task.name]} = {task.function}{waits}({arguments})")
     final = [task for task in joined if task.name not in needed]
     if len(final) == 1:
         lines.append(f"return {variables[final[0].name]}")

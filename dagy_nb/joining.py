@@ -7,6 +7,7 @@
 - A statements cell takes in what it reads before binding it, a function cell what its parameters name.
 - Of several makers the reader takes the latest above it, in notebook order. When there is none above, the one below.
 - A statement that does nothing with a function cell's name but call it, calls the plain function and takes no value.
+- What changes a value in place waits for the readers above it, and returns it to the readers below.
 - Parameters that nobody makes are the flow's. Names that no task cell makes are the module's.
 """
 
@@ -16,6 +17,7 @@ import builtins
 from bisect import insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from dagy.errors import DefinitionError
 from dagy.graph import ordered
@@ -46,7 +48,9 @@ class JoinedTask:
     outputs: tuple[str, ...] = ()  # what others take from it; several: it returns them as a dict
     captured: tuple[str, ...] = ()  # names of the module that the statements read and that they, or others, bind anew
     builtin: tuple[str, ...] = ()  # of these, the builtins that no cell has given another meaning
+    after: tuple[str, ...] = ()  # names of tasks that it waits for without taking their values
     problems: tuple[str, ...] = ()  # sentences: what works but may not mean what was meant
+    races: tuple[str, ...] = ()  # the same for a flow written by hand, which does not know what to wait for
 
     @property
     def options(self) -> dict[str, object]:
@@ -57,6 +61,11 @@ class JoinedTask:
     def needs(self) -> tuple[str, ...]:
         """The names of the tasks whose values it takes, each once."""
         return tuple(dict.fromkeys(each.task for each in self.wires if each.task is not None))
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The names of the tasks that come before it, whether it takes their values or not."""
+        return (*self.needs, *self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +81,18 @@ class FlowParameter:
 def join(
     tasks: Sequence[TaskCell], *, flow: str, defined: Collection[str] = (), imported: Collection[str] = ()
 ) -> tuple[JoinedTask, ...]:
-    """The task cells (given in notebook order) as the flow named `flow`, each task after those it needs.
+    """The task cells (given in notebook order) as the flow named `flow`, each task after those it needs or waits for.
 
     `defined` are the names that ordinary cells bind, `imported` those of them that imports bind.
     Raises what `wire` raises, `CycleError` for a circle, and
     `DefinitionError` for two parameters of one name that differ.
     """
     wired = wire(tasks, defined=defined, imported=imported)
-    order = ordered({each.name: each.needs for each in wired}, flow=flow)
+    order = ordered({each.name: each.upstream for each in wired}, flow=flow)
     flow_parameters(wired)
     seen: set[str] = set()
     for each in wired:
-        if not seen.issuperset(each.needs):
+        if not seen.issuperset(each.upstream):
             by_name = {each.name: each for each in wired}
             return tuple(by_name[name] for name in order)
         seen.add(each.name)
@@ -364,54 +373,177 @@ def _changed_globals(
         return ()
     return tuple(
         f"{task.cell.label}: task {name!r} changes {changed!r} in place, which an ordinary cell made: every run "
-        f"changes it again, and no edge says who sees it; begin the cell with `{changed} = {changed}.copy()`"
+        f"changes it again, and no edge says who sees it; {_remedy(changed)}"
         for changed in sorted(task.mutates & set(defined) - set(imported) - set(wires))
     )
 
 
+def _remedy(name: str, of: str = "the cell") -> str:
+    """How a task is kept from changing what it was given."""
+    return (
+        f"begin {of} with `{name} = {name}.copy()` (`copy.deepcopy({name})` where that is not enough), "
+        "or put both into one cell"
+    )
+
+
 def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int | None]]) -> tuple[JoinedTask, ...]:
-    """The tasks, with a problem on each that changes in place what another task returned."""
-    downstream: dict[int, set[int]] = {index: set() for index in range(len(joined))}
-    for index, given in enumerate(wires):
-        for maker in given.values():
-            if maker is not None:
-                downstream[maker].add(index)
-    found = list(joined)
+    """The tasks, each that changes a value in place after the earlier readers of that value; with what is left to say.
+
+    As by hand: what stands above a change sees the value unchanged, what stands below sees it changed. Where no order
+    gives that, the task has a problem; where a flow is written by hand, which has an order of its own, a race.
+    """
+    graph = _Order(wires)
+    same = _Objects([each.cell for each in joined], wires)
+    races: list[dict[str, None]] = [{} for _ in joined]
+    problems: list[dict[str, None]] = [{} for _ in joined]
     for index, task in enumerate(joined):
         if task.options.get("isolation") == "process":
             continue  # it works on a copy
-        for name in sorted((task.cell.mutates | task.cell.may_mutate) & set(wires[index])):
-            maker = wires[index][name]
-            if maker is None:
+        cell = task.cell
+        for name, maker in sorted(wires[index].items()):
+            if maker is None or name not in cell.mutates | cell.may_mutate | cell.may_augment:
                 continue
-            readers = {
-                each for each, given in enumerate(wires) if each != index and name in given and given[name] == maker
-            }
-            if readers:
-                readers -= _reached(downstream, index)
-                readers = {each for each in readers if index not in _reached(downstream, each)}
-            is_sure = name in task.cell.mutates
-            changes = "changes" if is_sure else "may change"
-            begin = f"begin {'the cell' if task.cell.form == 'statements' else 'it'} with `{name} = {name}.copy()`"
-            begin = begin if is_sure else "if it does, let it work on a copy"
-            problems = [
-                f"{task.cell.cell.label}: task {task.name!r} {changes} {name!r} in place while task "
-                f"{joined[each].name!r} ({joined[each].cell.cell.label}) may read it; {begin}"
-                for each in sorted(readers)
-            ] or [
-                f"{task.cell.cell.label}: task {task.name!r} {changes} {name!r} in place, which task "
-                f"{joined[maker].name!r} ({joined[maker].cell.cell.label}) returned: a retry, a resumed run and the "
-                f"result of {joined[maker].name!r} see it changed; {begin}"
-            ]
-            found[index] = replace(found[index], problems=(*found[index].problems, *problems))
-    return tuple(found)
+            others = same.readers(index, name)
+            loose = [each for each in others if not graph.is_ordered(index, each)]
+            # Those above it are put before it, the latest first, so that no more edges come than are needed. Those
+            # below that hold a part of the value come after it, when running the cells one by one would do that.
+            unordered = set(loose)
+            for each in sorted(loose, reverse=True):
+                first, last = (each, index) if each < index else (index, each)
+                if each < index or (cell.form == "statements" and not cell.returns):
+                    if graph.put(first, last):
+                        unordered.discard(each)
+            if name not in cell.mutates | cell.may_mutate:
+                continue
+            races[index] |= dict.fromkeys(_race(task, name, joined[each]) for each in loose)
+            problems[index] |= dict.fromkeys(
+                [_race(task, name, joined[each]) for each in sorted(unordered)] or [_spoiled(task, name, joined[maker])]
+            )
+    return tuple(
+        replace(
+            task,
+            after=tuple(joined[each].name for each in graph.after(index)),
+            problems=(*task.problems, *problems[index]),
+            races=tuple(each for each in races[index] if each not in problems[index]),
+        )
+        for index, task in enumerate(joined)
+    )
 
 
-def _reached(downstream: Mapping[int, Collection[int]], start: int) -> set[int]:
+def _race(task: JoinedTask, name: str, reader: JoinedTask) -> str:
+    is_sure = name in task.cell.mutates
+    return (
+        f"{task.cell.cell.label}: task {task.name!r} {'changes' if is_sure else 'may change'} {name!r} in place while "
+        f"task {reader.name!r} ({reader.cell.cell.label}) may read it; {_way_out(task, name)}"
+    )
+
+
+def _spoiled(task: JoinedTask, name: str, maker: JoinedTask) -> str:
+    is_sure = name in task.cell.mutates
+    return (
+        f"{task.cell.cell.label}: task {task.name!r} {'changes' if is_sure else 'may change'} {name!r} in place, which "
+        f"task {maker.name!r} ({maker.cell.cell.label}) returned: a retry, a resumed run and the result of "
+        f"{maker.name!r} see it changed; {_way_out(task, name)}"
+    )
+
+
+def _way_out(task: JoinedTask, name: str) -> str:
+    if name not in task.cell.mutates:
+        return "if it does, let it work on a copy"
+    return _remedy(name, "the cell" if task.cell.form == "statements" else "it")
+
+
+class _Order:
+    """The graph of the tasks, given by their positions, to which edges are added that carry no value."""
+
+    def __init__(self, wires: Sequence[Mapping[str, int | None]]) -> None:
+        self._upstream = {
+            index: {maker for maker in given.values() if maker is not None} for index, given in enumerate(wires)
+        }
+        self._downstream: dict[int, set[int]] = {index: set() for index in self._upstream}
+        self._added: dict[int, set[int]] = {index: set() for index in self._upstream}
+        for index, makers in self._upstream.items():
+            for maker in makers:
+                self._downstream[maker].add(index)
+
+    def is_ordered(self, one: int, other: int) -> bool:
+        """Does one of the two need the other, directly or not?"""
+        return other in _reached(self._upstream, one) or one in _reached(self._upstream, other)
+
+    def put(self, first: int, last: int) -> bool:
+        """Have `last` come after `first`, if it does not already; False when that would be a circle."""
+        if first in _reached(self._downstream, last):
+            return False
+        if first not in _reached(self._upstream, last):
+            self._upstream[last].add(first)
+            self._downstream[first].add(last)
+            self._added[last].add(first)
+        return True
+
+    def after(self, index: int) -> list[int]:
+        """What `index` comes after without taking its value, without what it needs anyway, in notebook order."""
+        return [
+            each
+            for each in sorted(self._added[index])
+            if all(each not in _reached(self._upstream, other) for other in self._upstream[index] - {each})
+        ]
+
+
+_Token: TypeAlias = tuple[int, str]  # a value: the position of the task that makes it, and its name there
+
+
+class _Objects:
+    """Which tasks are given the same object, or one that holds it or is a part of it, as far as their texts tell."""
+
+    def __init__(self, tasks: Sequence[TaskCell], wires: Sequence[Mapping[str, int | None]]) -> None:
+        self._wires = wires
+        self._same: dict[_Token, _Token] = {}  # what is only a changed or passed on value: the value that it was
+        self._held: dict[_Token, set[_Token]] = {}  # the values of which a value holds something
+        self._readers: dict[_Token, set[int]] = {}  # of a value, or of one that holds something of it
+        self._direct: dict[_Token, set[int]] = {}
+        for index, task in enumerate(tasks):
+            given = {name: (maker, name) for name, maker in wires[index].items() if maker is not None}
+            if task.form == "function":
+                continue
+            changed = task.mutates | task.may_mutate | task.may_augment
+            for name, token in given.items():
+                if name in changed or name not in task.surely:
+                    self._same[index, name] = token
+            for name, roots in task.holds.items():
+                self._held[index, name] = {given.get(root, (index, root)) for root in roots}
+        for index in range(len(tasks)):
+            for name in wires[index]:
+                found = self._of(index, name)
+                for token in found[:1]:
+                    self._direct.setdefault(token, set()).add(index)
+                for token in found:
+                    self._readers.setdefault(token, set()).add(index)
+
+    def readers(self, index: int, name: str) -> set[int]:
+        """Those that read what the task at `index` changes when it changes its input `name` in place."""
+        found = self._of(index, name)
+        return (self._readers.get(found[0], set()).union(*(self._direct.get(each, ()) for each in found))) - {index}
+
+    def _of(self, index: int, name: str) -> list[_Token]:
+        """The value that the task at `index` is given as `name`, and after it all that it holds something of."""
+        maker = self._wires[index][name]
+        todo: list[_Token] = [] if maker is None else [(maker, name)]
+        found: dict[_Token, None] = {}
+        while todo:
+            token = todo.pop()
+            while token in self._same and self._same[token] != token:
+                token = self._same[token]
+            if token not in found:
+                found[token] = None
+                todo += self._held.get(token, ())
+        return list(found)
+
+
+def _reached(edges: Mapping[int, Collection[int]], start: int) -> set[int]:
     seen: set[int] = set()
     todo = [start]
     while todo:
-        for each in downstream[todo.pop()]:
+        for each in edges[todo.pop()]:
             if each not in seen:
                 seen.add(each)
                 todo.append(each)

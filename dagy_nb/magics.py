@@ -20,9 +20,9 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
 
-from dagy import Flow, LocalOptions
+from dagy import Flow, LocalOptions, Task
 from dagy.drawing import markup_line, markup_lines
-from dagy.errors import DagyError, DefinitionError, RunError, did_you_mean
+from dagy.errors import DagyError, DefinitionError, ParameterError, RunError, did_you_mean
 from dagy_nb.cells import Cell, FlowCell
 from dagy_nb.checking import Check
 from dagy_nb.completion import Known, complete
@@ -31,6 +31,7 @@ from dagy_nb.directives import (
     TaskDirective,
     find_directive,
     flow_help,
+    near_miss,
     task_help,
     written_directive,
 )
@@ -149,6 +150,8 @@ class DagyMagics(Magics):
         if defined is not None:
             hint = self._linter_hint() if cell.source.lstrip().startswith("%%") else []
             self.session.screen.show(_lines([*self.session.card(defined, waits_for), *hint]))
+        elif missed := near_miss(cell.source):
+            self.session.screen.show(_lines([missed]))
 
     @context_matcher()
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:
@@ -223,12 +226,14 @@ class DagyMagics(Magics):
             return self._run_again(name, given, must_complete=must_complete)
         flow = self.session.flow(name)
         parameters = _parameters(flow, given.param, self.shell.user_ns)
+        if not given.form and not given.resume:
+            _refuse_missing(flow, parameters, self.shell.user_ns)
         options = LocalOptions(
             max_workers=given.max_workers,
             fail_fast=not given.no_fail_fast,
             isolation=given.isolation,
             record=given.record,
-            resume=given.resume,
+            resume=given.resume and str(_filled(given.resume, self.shell.user_ns)),
         )
         if given.form:
             if given.fresh:
@@ -287,7 +292,7 @@ class DagyMagics(Magics):
             return
         left_out = [f"left out of it: {each.label}, {each.reason}" for each in export.left_out]
         written = f"wrote {given.file} with {', '.join(export.flows)}"
-        self.session.screen.show(_lines([written, *left_out, *export.warnings]))
+        self.session.screen.show(_lines([written, *export.warnings, *left_out]))
 
     @_magic
     def dagy_load(self, given: Namespace) -> None:
@@ -491,6 +496,16 @@ def _parameters(flow: Flow[..., Any], given: list[str], variables: Mapping[str, 
         value = _filled(text, variables)
         values[name] = value if _VARIABLE.fullmatch(text) else flow.parameters.parse_text(name, str(value))
     return values
+
+
+def _refuse_missing(flow: Flow[..., Any], given: Mapping[str, object], variables: Mapping[str, object]) -> None:
+    """Say how a parameter without a value gets the notebook's variable of its name, where there is one."""
+    missing = [each.name for each in flow.parameters.specs() if each.required and each.name not in given]
+    known = [name for name in missing if name in variables and not isinstance(variables[name], Flow | Task)]
+    if known:
+        options = " ".join(f"-p {name}={{{name}}}" for name in known)
+        names = ", ".join(map(repr, missing))
+        raise ParameterError(f"flow {flow.name!r} needs a value for {names}; {options} gives it the notebook's own")
 
 
 def _filled(text: str, variables: Mapping[str, object]) -> object:

@@ -74,6 +74,7 @@ class Definition:
     rest: str  # `rows` of `*rows`; empty when there is none
     changes: frozenset[str]  # what it changes itself: parameters, and names from outside
     handed: frozenset[Handed]  # the parameters and the names from outside that it gives to others
+    augments: frozenset[str]  # parameters, and names from outside, whose values `a += 1` may change
     calls: frozenset[str]  # the functions and methods that it calls, written as in `Handed.to`
     binds: frozenset[str]  # its own names
     aliases: Mapping[str, frozenset[str]]  # its further names for what others hold
@@ -106,11 +107,14 @@ class Names:
     changes: frozenset[str] = frozenset()  # changed in place, as given from outside: `df["a"] = 1`, `rows.append(1)`
     mutates: frozenset[str] = frozenset()  # the same, and what functions and methods change that it calls, if known
     may_mutate: frozenset[str] = frozenset()  # perhaps changed by an unknown method: `queue.put(1)`, its value not used
+    augments: frozenset[str] = frozenset()  # perhaps changed by `a += 1`: an array is, a number is not
+    may_augment: frozenset[str] = frozenset()  # the same, and what functions and methods augment that it calls
     handed: frozenset[Handed] = frozenset()  # what it gives from outside to others
     alone: frozenset[Handed] = frozenset()  # of these, the objects of methods whose values are not used
     calls: frozenset[str] = frozenset()  # the functions and methods that it calls, written as in `Handed.to`
     defines: tuple[Definition, ...] = ()  # the functions and methods that it defines
     spoils: Mapping[str, frozenset[str]] = field(default_factory=dict)  # for its functions, the parameters they change
+    may_spoil: Mapping[str, frozenset[str]] = field(default_factory=dict)  # and those that they may augment
     aliases: Mapping[str, frozenset[str]] = field(default_factory=dict)  # further names for what other names hold
     deletes: frozenset[str] = frozenset()  # gone once it ran
     drops: frozenset[str] = frozenset()  # gone on some path
@@ -138,11 +142,14 @@ def names_of(node: ast.stmt, source: str) -> Names:
         changes=frozenset(walker.mutates),
         mutates=frozenset(walker.mutates),
         may_mutate=frozenset(each.name for each in walker.alone) - walker.mutates,
+        augments=frozenset(walker.augments - walker.mutates),
+        may_augment=frozenset(walker.augments - walker.mutates),
         handed=frozenset(walker.handed),
         alone=frozenset(walker.alone),
         calls=frozenset(walker.calls),
         defines=tuple(walker.defines),
         spoils={each.name: each.changes & _all_parameters(each) for each in walker.defines if not each.of_class},
+        may_spoil={each.name: each.augments & _all_parameters(each) for each in walker.defines if not each.of_class},
         aliases={name: frozenset(roots) for name, roots in walker.aliases.items() if name in binds},
         deletes=frozenset(walker.deletes - binds),
         drops=frozenset(walker.drops),
@@ -238,6 +245,7 @@ class _Walker:
         self.late: set[str] = set()
         self.perhaps: set[str] = set()
         self.mutates: set[str] = set()
+        self.augments: set[str] = set()
         self.handed: set[Handed] = set()
         self.alone: set[Handed] = set()
         self.calls: set[str] = set()
@@ -269,6 +277,8 @@ class _Walker:
                     self.read(target.id)
                     if _is_container(value):  # `rows += [1]` changes the list
                         self.changed(target)
+                    elif not _is_text(value):  # an array is changed, and a number is not
+                        self.augments |= self.origins({target.id})
                 self.expression(value)
                 self.target(target)
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
@@ -654,6 +664,7 @@ def _definition(node: Function | ast.Lambda, name: str, of_class: str = "") -> D
         rest=rest,
         changes=frozenset(each for each in walker.mutates if each in walker.parameters or each not in binds),
         handed=frozenset(each for each in walker.handed if each.name in walker.parameters or each.name not in binds),
+        augments=frozenset(each for each in walker.augments if each in walker.parameters or each not in binds),
         calls=frozenset(walker.calls),
         binds=frozenset(binds),
         aliases={each: frozenset(roots) for each, roots in walker.aliases.items()},
@@ -745,6 +756,10 @@ def _called_name(called: ast.expr) -> str:
 
 def _is_container(node: ast.expr) -> bool:
     return isinstance(node, (ast.List, ast.ListComp, ast.Set, ast.SetComp, ast.Dict, ast.DictComp))
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)))
 
 
 def _type_parameters(node: ast.AST) -> set[str]:

@@ -410,11 +410,15 @@ class Session:
             return [f"task {defined.name!r}", *(notes or [str(error)])]
         if joined is None:
             return [f"flow {defined.name or self.notebook.name!r}", *notes]
-        takes = ", ".join(
-            each.parameter if each.task in (None, each.parameter) else f"{each.parameter} from {each.task}"
+        takes = [
+            each.parameter if each.task == each.parameter else f"{each.parameter} from {each.task}"
             for each in joined.wires
-        )
-        first = f"task {joined.name!r}" + (f" takes {takes}" if takes else "")
+            if each.task is not None
+        ]
+        asks = [each.parameter for each in joined.wires if each.task is None]
+        first = f"task {joined.name!r}"
+        first += f" takes {', '.join(takes)}" if takes else ""
+        first += f"; parameter{'s' if len(asks) > 1 else ''} {', '.join(asks)}" if asks else ""
         if waits_for:
             is_returning = isinstance(defined, TaskCell) and defined.returns
             why = "because it returns a value" if is_returning else f"because tasks make {', '.join(waits_for)}"

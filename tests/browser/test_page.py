@@ -429,7 +429,7 @@ def test_cancel_asks_once_and_goes_when_the_run_has_ended(view: ViewPage) -> Non
     assert asked(model) == [{"op": "cancel"}]
     model.delta(run="CANCELLED", load=task("CANCELLED"))
     expect(button).to_be_hidden()
-    expect(view.page.get_by_role("button", name="Run again from the failed task")).to_be_visible()
+    expect(view.page.get_by_role("button", name="Run the rest again")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dagy_nb.directives import (
     TryDirective,
     find_directive,
     flow_help,
+    near_miss,
     option_names,
     parse_flow,
     parse_task,
@@ -153,3 +154,28 @@ def test_the_options_can_be_listed() -> None:
 @pytest.mark.parametrize("source", ["\x0c\n%%dagy_task t", "\r%%dagy_task t", "\r\n%%dagy_task t", "\u2028"])
 def test_lines_are_counted_as_python_counts_them(source: str) -> None:
     assert [index for _, index in filter(None, [find_directive(source)])] == [1] * ("task" in source)
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("#| dagytask\nx = 1", 1),
+        ("#| dagy_tasks foo\nx = 1", 1),
+        ("# | dagy_task\nx = 1", 1),
+        ("# dagy_task\nx = 1", 1),
+        ("#| label: fig\n#| dagy_task\nx = 1", 2),
+        ("\n# a comment\n\n#| dagy_flow etl\nx = 1", 4),
+    ],
+)
+def test_a_comment_that_was_meant_for_a_directive_is_noticed(source: str, line: int) -> None:
+    told = near_miss(source)
+    assert told is not None
+    assert told.startswith(f"line {line}, ")
+    assert "as the first line" in told
+
+
+@pytest.mark.parametrize(
+    "source", ["#| dagy_task\nx = 1", "\n#| dagy_task x", "x = 1\n#| dagy_task", "# dagy_tasked", ""]
+)
+def test_what_is_no_near_miss_is_left_alone(source: str) -> None:
+    assert near_miss(source) is None

@@ -158,7 +158,7 @@ def test_a_broken_cell_from_before_loading_is_no_obstacle(bare: NotebookShell) -
 
 
 def test_a_task_cell_says_what_it_has_become(notebook: NotebookShell) -> None:
-    assert notebook.ok(LOAD).text == "task 'load' takes n"
+    assert notebook.ok(LOAD).text == "task 'load'; parameter n"
     assert notebook.ok(TOTAL).text == "task 'total' takes load"
 
 
@@ -917,12 +917,12 @@ def test_a_rename_asks_on_its_card_as_long_as_the_old_name_is_read(notebook: Not
     notebook.ok(LOAD, "a")
     notebook.ok(TOTAL, "b")
     card = notebook.ok(LOAD.replace("load", "fetch"), "a").text
-    assert card.splitlines()[0] == "task 'fetch' takes n"
+    assert card.splitlines()[0] == "task 'fetch'; parameter n"
     assert (
         "the task 'fetch' was 'load' until now, and cell [3] (task 'total') still reads 'load'; write 'fetch' there"
         in card
     )
-    assert notebook.ok(LOAD, "a").text == "task 'load' takes n"
+    assert notebook.ok(LOAD, "a").text == "task 'load'; parameter n"
 
 
 def test_a_copied_cell_is_told_on_its_card(notebook: NotebookShell) -> None:
@@ -1164,3 +1164,18 @@ def test_a_notebook_is_what_a_magics_registry_holds_one_of(notebook: NotebookShe
     assert [each for each in notebook.shell.configurables if isinstance(each, DagyMagics)] == [
         notebook.shell.magics_manager.registry["DagyMagics"]
     ]
+
+
+def test_a_comment_that_nearly_makes_a_task_is_noticed(notebook: NotebookShell) -> None:
+    ran = notebook.ok("# a title\n#| dagy_task clean\nx = 1", "1")
+    assert "line 2, '#| dagy_task clean', makes no task: write #| dagy_task as the first line" in ran.text
+    assert notebook.session.notebook.tasks() == ()
+
+
+def test_a_missing_parameter_is_pointed_to_the_variable_of_its_name(notebook: NotebookShell) -> None:
+    notebook.ok("cutoff = 3", "1")
+    notebook.ok("%%dagy_task\ndef kept(cutoff, rows=2):\n    return cutoff * rows", "2")
+    told = notebook.fails("%dagy_run", "3")
+    assert "needs a value for 'cutoff'; -p cutoff={cutoff} gives it the notebook's own" in told
+    notebook.ok("run = %dagy_run -p cutoff={cutoff}", "4")
+    assert notebook.ok("run['kept']", "5").value == 6

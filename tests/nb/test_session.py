@@ -78,7 +78,7 @@ def test_a_flow_is_itself_and_a_name_is_looked_up(session: Session) -> None:
 @pytest.mark.parametrize(
     ("source", "card"),
     [
-        ("%%dagy_task\ndef load(n, m=2):\n    return n", ["task 'load' takes n, m"]),
+        ("%%dagy_task\ndef load(n, m=2):\n    return n", ["task 'load'; parameters n, m"]),
         ("%%dagy_task\nx = 1", ["task 'x'"]),
         ("%%dagy_flow\ndef pipe():\n    pass", ["flow 'pipe'"]),
         ("%%dagy_flow\nx = 1", ["flow 'etl'"]),

@@ -69,7 +69,7 @@ def test_the_python_blocks_run(site: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> None:
     (tmp_path / "prices.csv").write_text("price,count\n2,3\n,4\n5,6\n", "utf-8")
-    cells = [each for each in blocks("") if each.startswith(("%", "run = "))]
+    cells = [each for each in blocks("") if each.startswith(("%", "#|", "run = "))]
     assert len(cells) == 4
     for cell in ["import pandas as pd", *cells]:
         assert shell.run_cell(cell, store_history=True).success
@@ -78,7 +78,8 @@ def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> Non
 
 
 def test_the_command_lines_run(site: str, tmp_path: Path) -> None:
-    (tmp_path / "my_flows.py").write_text(blocks("python")[0], "utf-8")
+    module = next(block for block in blocks("python") if "def web_scraper" in block)
+    (tmp_path / "my_flows.py").write_text(module, "utf-8")
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("dagy ")]
     assert len(lines) == 12

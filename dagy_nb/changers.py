@@ -109,15 +109,25 @@ class Changers:
         mutates, spoils = self._changed(names, read)
         wider, may_spoil = (mutates, spoils) if self._wider is self else self._wider._changed(names, read)
         looks = {each for each in names.alone if self._only_looks(each)}
-        told = replace(
+        told = (
+            mutates,
+            frozenset(each.name for each in names.alone - looks) - mutates,
+            (names.augments | wider) - mutates,
+            spoils,
+            {name: may_spoil[name] - changed for name, changed in spoils.items()},
+        )
+        if told == (names.mutates, names.may_mutate, names.may_augment, names.spoils, names.may_spoil):
+            return statement
+        mutates, may_mutate, may_augment, spoils, may_spoil = told
+        new = replace(
             names,
             mutates=mutates,
-            may_mutate=frozenset(each.name for each in names.alone - looks) - mutates,
-            may_augment=(names.augments | wider) - mutates,
+            may_mutate=may_mutate,
+            may_augment=may_augment,
             spoils=spoils,
-            may_spoil={name: may_spoil[name] - changed for name, changed in spoils.items()},
+            may_spoil=may_spoil,
         )
-        return statement if told == names else replace(statement, names=told)
+        return replace(statement, names=new)
 
     def _changed(self, names: Names, read: ReadCell) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
         """What a statement of a cell changes, and what each of its functions changes of its parameters."""

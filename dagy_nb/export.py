@@ -116,7 +116,7 @@ def _order(pieces: Sequence[Piece], needed: Needed) -> list[int]:
     """
     places = [place for place in sorted(needed.places) if not pieces[place].hoisted]
     names = [name for place in places for name in pieces[place].binds]
-    if len(set(names)) == len(names) and not any(pieces[place].mutates for place in places):
+    if len(set(names)) == len(names) and not any(pieces[place].mutates | pieces[place].may_augment for place in places):
         rank = {"import": 0, "statement": 0, "task": 1, "flow": 2}
         places.sort(key=lambda place: rank[pieces[place].kind])
     inside = frozenset(places)

@@ -65,7 +65,7 @@ class _Search:
         for place, piece in enumerate(self.pieces):
             for name in piece.binds:
                 self.makers.setdefault(name, []).append(place)
-            for name in piece.mutates:
+            for name in piece.mutates | piece.may_augment:
                 self.changers.setdefault(name, []).append(place)
         # The names that only exist while tasks run, each with the last task that makes it.
         self.products: dict[str, JoinedTask] = {name: task for task in notebook.joined for name in _products(task)}
@@ -134,7 +134,8 @@ class _Search:
                 other = self.pieces[changer]
                 if changer > place and place in self.definitions(name, changer, other) and not other.is_magic:
                     self.take(changer)
-                    self.warnings.append(f"{other.cell.label}: {other.what} changes {name!r} and came along")
+                    changes = "changes" if name in other.mutates else "may change"
+                    self.warnings.append(f"{other.cell.label}: {other.what} {changes} {name!r} and came along")
 
     def take_all(self, places: Iterable[int]) -> None:
         for place in places:
@@ -143,8 +144,9 @@ class _Search:
     def definitions(self, name: str, before: int | None, reader: Piece) -> list[int]:
         """The places of what `name` means to `reader` at place `before`, or when it is called at the end (None)."""
         places = self.makers.get(name, [])
-        if name in self.products and reader.kind != "flow":  # means the task's value, not the task's function
-            places = [each for each in places if self.pieces[each].task is not self.products[name]]
+        if name in self.products and reader.kind != "flow":  # means the tasks' values, not the tasks' functions
+            tasks = {each: self.pieces[each].task for each in places}
+            places = [each for each, task in tasks.items() if task is None or name not in _products(task)]
         if before is not None:
             above = [each for each in places if each < before]
             if not above and hasattr(builtins, name):

@@ -13,19 +13,21 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 from bisect import insort
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from dagy.errors import DefinitionError
 from dagy.graph import ordered
-from dagy_nb.cells import Parameter, TaskCell, holding
-from dagy_nb.names import identifier, rebound_in_classes, unused
+from dagy_nb.cells import Parameter, Statement, TaskCell, holding
+from dagy_nb.names import Function, identifier, rebound_in_classes, unused
 
 RESERVED = frozenset({"dagy", "flow", "task"})  # what a generated module imports
 HIDING = ("eval", "exec", "globals", "locals", "vars")  # calls that read names nobody can see in the text
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,21 @@ class FlowParameter:
 
 
 def join(
-    tasks: Sequence[TaskCell], *, flow: str, defined: Collection[str] = (), imported: Collection[str] = ()
+    tasks: Sequence[TaskCell],
+    *,
+    flow: str,
+    defined: Collection[str] = (),
+    imported: Collection[str] = (),
+    ordinary: Iterable[Statement] = (),
 ) -> tuple[JoinedTask, ...]:
     """The task cells (given in notebook order) as the flow named `flow`, each task after those it needs or waits for.
 
-    `defined` are the names that ordinary cells bind, `imported` those of them that imports bind.
+    `defined` are the names that ordinary cells bind, `imported` those of them that imports bind; `ordinary` are the
+    statements of those cells, whose functions tasks call.
     Raises what `wire` raises, `CycleError` for a circle, and
     `DefinitionError` for two parameters of one name that differ.
     """
-    wired = wire(tasks, defined=defined, imported=imported)
+    wired = wire(tasks, defined=defined, imported=imported, ordinary=ordinary)
     order = ordered({each.name: each.upstream for each in wired}, flow=flow)
     flow_parameters(wired)
     seen: set[str] = set()
@@ -100,9 +108,16 @@ def join(
 
 
 def wire(
-    tasks: Sequence[TaskCell], *, defined: Collection[str] = (), imported: Collection[str] = ()
+    tasks: Sequence[TaskCell],
+    *,
+    defined: Collection[str] = (),
+    imported: Collection[str] = (),
+    ordinary: Iterable[Statement] = (),
+    arrays: Collection[str] = (),
 ) -> tuple[JoinedTask, ...]:
     """The task cells in the order given, wired by names; what only matters to a joined flow is not checked.
+
+    `arrays` are, as far as they are known, the names of ordinary cells whose values `+=` changes in place.
 
     Raises `DefinitionError` for two tasks of one name, and for an input that several cells make, all below its reader.
     """
@@ -131,7 +146,9 @@ def wire(
     ]
     for task, given in zip(tasks, wires, strict=True):
         _refuse_class_scopes(task, {*task.bound, *given})
+    late_reads = _LateReads(ordinary, makers)
     captured = [_captured(task, wires[index], outputs[index], defined, makers) for index, task in enumerate(tasks)]
+    called = [late_reads.of(task, wires[index]) for index, task in enumerate(tasks)]
     joined = [
         JoinedTask(
             cell=task,
@@ -147,7 +164,10 @@ def wire(
             problems=(
                 *_hidden_reads(task, names[index], index, tasks, makers, defined),
                 *_stale_functions(task, names[index], index, tasks, wires[index]),
-                *_changed_globals(task, names[index], wires[index], defined, imported),
+                *_changed_globals(task, names[index], wires[index], set(defined) - set(imported), arrays),
+                *_read_by_functions(task, names, index, tasks, called[index], makers),
+                *_counted_by_functions(task, names[index], called[index], makers),
+                *(() if index in read else _function_as_value(task, names[index])),
             ),
         )
         for index, task in enumerate(tasks)
@@ -366,7 +386,7 @@ def _changed_globals(
     name: str,
     wires: Mapping[str, int | None],
     defined: Collection[str],
-    imported: Collection[str],
+    arrays: Collection[str],
 ) -> tuple[str, ...]:
     """Values of ordinary cells that a task changes in place, which no edge shows and every run does again."""
     if task.form == "function":
@@ -374,7 +394,111 @@ def _changed_globals(
     return tuple(
         f"{task.cell.label}: task {name!r} changes {changed!r} in place, which an ordinary cell made: every run "
         f"changes it again, and no edge says who sees it; {_remedy(changed)}"
-        for changed in sorted(task.mutates & set(defined) - set(imported) - set(wires))
+        for changed in sorted((task.mutates | (task.may_augment & set(arrays))) & set(defined) - set(wires))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """What a function of an ordinary cell reads when it is called, and what it binds outside itself."""
+
+    reads: frozenset[str]
+    counts: frozenset[str]  # `global n` and `n += 1`
+
+
+class _LateReads:
+    """What the functions and classes of ordinary cells read when they are called, of the names `made` by tasks."""
+
+    def __init__(self, ordinary: Iterable[Statement], made: Collection[str]) -> None:
+        self._found: dict[str, _Late] = {}
+        callers: dict[str, set[str]] = {}
+        for each in ordinary:
+            if each.names.defines:
+                bound, counted = _global_names(each)
+                self._found |= dict.fromkeys(each.names.binds, _Late(each.names.late | bound, counted))
+        for name, late in self._found.items():
+            for read in late.reads:
+                callers.setdefault(read, set()).add(name)
+        telling = {name for name, late in self._found.items() if late.counts or not late.reads.isdisjoint(made)}
+        for name in list(telling):
+            telling |= _reached(callers, name)
+        self._found = {name: late for name, late in self._found.items() if name in telling}
+
+    def of(self, task: TaskCell, given: Collection[str]) -> dict[str, _Late]:
+        """The functions that a task calls, and those that they call, as far as there is something to say of them.
+
+        `given` are the names that it has from other tasks.
+        """
+        own = {*task.bound, *given} if task.form == "statements" else {each.name for each in task.parameters}
+        todo = sorted(((task.needs | task.may_need) - own) & self._found.keys())
+        found: dict[str, _Late] = {}
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found[name] = self._found[name]
+                todo += sorted(found[name].reads & self._found.keys())
+        return dict(sorted(found.items()))
+
+
+def _global_names(statement: Statement) -> tuple[frozenset[str], frozenset[str]]:
+    """The names that the functions in a statement declare `global`, and those of them that they count up."""
+    if "global" not in statement.source:
+        return frozenset(), frozenset()
+    nodes = list(ast.walk(statement.node))
+    bound = frozenset(name for each in nodes if isinstance(each, ast.Global) for name in each.names)
+    counted = {
+        each.target.id for each in nodes if isinstance(each, ast.AugAssign) and isinstance(each.target, ast.Name)
+    }
+    return bound, bound & counted
+
+
+def _read_by_functions(
+    task: TaskCell,
+    names: Sequence[str],
+    index: int,
+    tasks: Sequence[TaskCell],
+    called: Mapping[str, _Late],
+    makers: Mapping[str, Sequence[int]],
+) -> tuple[str, ...]:
+    """Functions of ordinary cells that a task calls, and that read what tasks make: they see the notebook's value."""
+    problems: list[str] = []
+    for function, late in called.items():
+        for read in sorted(late.reads):
+            found = [each for each in makers.get(read, ()) if tasks[each].form == "statements"]
+            if found:
+                maker = max((each for each in found if each <= index), default=found[0])
+                where = "it" if maker == index else f"{tasks[maker].cell.label} (task {names[maker]!r})"
+                problems.append(
+                    f"{task.cell.label}: task {names[index]!r} calls {function!r}, which reads {read!r} that {where} "
+                    f"makes, and sees the notebook's value, not the run's; give it to {function!r} as a parameter"
+                )
+    return tuple(problems)
+
+
+def _counted_by_functions(
+    task: TaskCell, name: str, called: Mapping[str, _Late], makers: Mapping[str, Sequence[int]]
+) -> tuple[str, ...]:
+    return tuple(
+        f"{task.cell.label}: task {name!r} calls {function!r}, which changes the global {counted!r}: every run changes "
+        f"it again, and no edge says who sees it; let {function!r} take and return it"
+        for function, late in called.items()
+        for counted in sorted(late.counts - makers.keys())
+    )
+
+
+def _function_as_value(task: TaskCell, name: str) -> tuple[str, ...]:
+    """A function with what it needs above it, meant to be the task, whose cell makes a task of statements."""
+    if task.form == "function" or task.returns:
+        return ()
+    last = task.statements[-1]
+    others = [each for each in task.statements[:-1] if not each.is_docstring and not each.is_import]
+    if not isinstance(last.node, Function) or not all(
+        isinstance(each.node, (ast.Assign, ast.AnnAssign)) for each in others
+    ):
+        return ()
+    return (
+        f"{task.cell.label}: the value of task {name!r} is the function {last.node.name!r} itself; "
+        "move what stands beside it into an ordinary cell, and the function is the task",
     )
 
 
@@ -392,7 +516,7 @@ def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int
     As by hand: what stands above a change sees the value unchanged, what stands below sees it changed. Where no order
     gives that, the task has a problem; where a flow is written by hand, which has an order of its own, a race.
     """
-    graph = _Order(wires)
+    needs, order = _Order(wires), _Order(wires)
     same = _Objects([each.cell for each in joined], wires)
     races: list[dict[str, None]] = [{} for _ in joined]
     problems: list[dict[str, None]] = [{} for _ in joined]
@@ -403,26 +527,26 @@ def _with_changes(joined: Sequence[JoinedTask], wires: Sequence[Mapping[str, int
         for name, maker in sorted(wires[index].items()):
             if maker is None or name not in cell.mutates | cell.may_mutate | cell.may_augment:
                 continue
-            others = same.readers(index, name)
-            loose = [each for each in others if not graph.is_ordered(index, each)]
+            readers = same.readers(index, name)
+            racing = sorted(readers - needs.related(index))
             # Those above it are put before it, the latest first, so that no more edges come than are needed. Those
             # below that hold a part of the value come after it, when running the cells one by one would do that.
-            unordered = set(loose)
-            for each in sorted(loose, reverse=True):
-                first, last = (each, index) if each < index else (index, each)
-                if each < index or (cell.form == "statements" and not cell.returns):
-                    if graph.put(first, last):
-                        unordered.discard(each)
+            for each in sorted(readers - order.related(index), reverse=True):
+                if each < index:
+                    order.put(each, index)
+                elif cell.form == "statements" and not cell.returns:
+                    order.put(index, each)
+            unordered = sorted(readers - order.related(index))
             if name not in cell.mutates | cell.may_mutate:
                 continue
-            races[index] |= dict.fromkeys(_race(task, name, joined[each]) for each in loose)
+            races[index] |= dict.fromkeys(_race(task, name, joined[each]) for each in racing)
             problems[index] |= dict.fromkeys(
-                [_race(task, name, joined[each]) for each in sorted(unordered)] or [_spoiled(task, name, joined[maker])]
+                [_race(task, name, joined[each]) for each in unordered] or [_spoiled(task, name, joined[maker])]
             )
     return tuple(
         replace(
             task,
-            after=tuple(joined[each].name for each in graph.after(index)),
+            after=tuple(joined[each].name for each in order.after(index)),
             problems=(*task.problems, *problems[index]),
             races=tuple(each for each in races[index] if each not in problems[index]),
         )
@@ -466,19 +590,16 @@ class _Order:
             for maker in makers:
                 self._downstream[maker].add(index)
 
-    def is_ordered(self, one: int, other: int) -> bool:
-        """Does one of the two need the other, directly or not?"""
-        return other in _reached(self._upstream, one) or one in _reached(self._upstream, other)
+    def related(self, index: int) -> set[int]:
+        """What comes before or after `index`, directly or not."""
+        return _reached(self._upstream, index) | _reached(self._downstream, index)
 
-    def put(self, first: int, last: int) -> bool:
-        """Have `last` come after `first`, if it does not already; False when that would be a circle."""
-        if first in _reached(self._downstream, last):
-            return False
-        if first not in _reached(self._upstream, last):
+    def put(self, first: int, last: int) -> None:
+        """Have `last` come after `first`, unless the one is before the other already."""
+        if first not in self.related(last):
             self._upstream[last].add(first)
             self._downstream[first].add(last)
             self._added[last].add(first)
-        return True
 
     def after(self, index: int) -> list[int]:
         """What `index` comes after without taking its value, without what it needs anyway, in notebook order."""
@@ -522,7 +643,7 @@ class _Objects:
     def readers(self, index: int, name: str) -> set[int]:
         """Those that read what the task at `index` changes when it changes its input `name` in place."""
         found = self._of(index, name)
-        return (self._readers.get(found[0], set()).union(*(self._direct.get(each, ()) for each in found))) - {index}
+        return self._readers.get(found[0], set()).union(*(self._direct.get(each, ()) for each in found)) - {index}
 
     def _of(self, index: int, name: str) -> list[_Token]:
         """The value that the task at `index` is given as `name`, and after it all that it holds something of."""
@@ -531,7 +652,9 @@ class _Objects:
         found: dict[_Token, None] = {}
         while todo:
             token = todo.pop()
-            while token in self._same and self._same[token] != token:
+            passed: set[_Token] = set()  # where the tasks go in a circle, so do the values
+            while token in self._same and token not in passed:
+                passed.add(token)
                 token = self._same[token]
             if token not in found:
                 found[token] = None
@@ -539,11 +662,11 @@ class _Objects:
         return list(found)
 
 
-def _reached(edges: Mapping[int, Collection[int]], start: int) -> set[int]:
-    seen: set[int] = set()
+def _reached(edges: Mapping[_T, Collection[_T]], start: _T) -> set[_T]:
+    seen: set[_T] = set()
     todo = [start]
     while todo:
-        for each in edges[todo.pop()]:
+        for each in edges.get(todo.pop(), ()):
             if each not in seen:
                 seen.add(each)
                 todo.append(each)

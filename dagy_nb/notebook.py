@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from dagy import Flow, Task
 from dagy.errors import DagyError, DefinitionError, UnknownFlowError, UnknownTaskError, sentence
-from dagy_nb.cells import Cell, FlowCell, ReadCell, TaskCell, flow_cell, read_cell, task_cell
+from dagy_nb.cells import Cell, FlowCell, ReadCell, Statement, TaskCell, flow_cell, read_cell, task_cell
 from dagy_nb.changers import Changers
 from dagy_nb.directives import FlowDirective, TaskDirective, cell_lines, written_directive
 from dagy_nb.generated import flow_function_ast, flow_source, task_function_ast
@@ -243,6 +243,11 @@ class Notebook:
         """The task cells, wired by names, in notebook order."""
         return self._wired(self._in_order())
 
+    @property
+    def has_own_flow(self) -> bool:
+        """Is there a flow that the user wrote, so that the task cells are not joined by their names?"""
+        return bool(self._written_flows() or self._own(self._decorated_flows()))
+
     def flow_names(self) -> tuple[str, ...]:
         """What a flow may be called by here. Nothing is drawn."""
         choices = tuple(dict.fromkeys([*self._written_flows(), *self._own(self._decorated_flows())]))
@@ -337,10 +342,11 @@ class Notebook:
         found: dict[str, dict[str, frozenset[str]]] = {}
         for each in self.kept:
             if isinstance(each.defined, TaskCell) and each.defined.form == "statements":
-                found[each.filename] = {"": each.defined.mutates | each.defined.may_mutate}
+                cell = each.defined
+                found[each.filename] = {"": cell.mutates | cell.may_mutate | cell.may_augment}
             else:
                 found[each.filename] = {
-                    name: changed
+                    name: changed | statement.names.may_spoil.get(name, frozenset())
                     for statement in each.read.statements
                     for name, changed in statement.names.spoils.items()
                 }
@@ -422,7 +428,22 @@ class Notebook:
 
     def _wired(self, kept: Sequence[KeptCell]) -> tuple[JoinedTask, ...]:
         _refuse_copies(kept)
-        return wire(_task_cells_of(kept), defined=self._defined_elsewhere(), imported=self._imported())
+        return wire(
+            _task_cells_of(kept),
+            defined=self._defined_elsewhere(),
+            imported=self._imported(),
+            ordinary=_ordinary_statements(kept),
+            arrays=self._arrays(),
+        )
+
+    def _arrays(self) -> set[str]:
+        """The names of ordinary cells whose values `+=` or `|=` changes in place, as numbers and texts are not."""
+        values = {name: self._before.get(name, self.namespace.get(name)) for name in self._defined_elsewhere()}
+        return {
+            name
+            for name, value in values.items()
+            if hasattr(type(value), "__iadd__") or hasattr(type(value), "__ior__")
+        }
 
     def _defined_elsewhere(self) -> set[str]:
         """The names that ordinary cells bind."""
@@ -509,7 +530,13 @@ class Notebook:
             raise DefinitionError(
                 "the notebook has no flow yet; begin a cell with %%dagy_task to make it a task, and run it"
             )
-        joined = join(cells, flow=self.name, defined=self._defined_elsewhere(), imported=self._imported())
+        joined = join(
+            cells,
+            flow=self.name,
+            defined=self._defined_elsewhere(),
+            imported=self._imported(),
+            ordinary=_ordinary_statements(kept),
+        )
         functions = self._functions(joined, kept)
         name = unused(self.name, functions, suffix="_flow")
         namespace = {**self.namespace, **functions}
@@ -604,6 +631,10 @@ def _kind(defined: Defined) -> Literal["task", "flow"]:
 
 def _task_cells_of(kept: Iterable[KeptCell]) -> list[TaskCell]:
     return [each.defined for each in kept if isinstance(each.defined, TaskCell)]
+
+
+def _ordinary_statements(kept: Iterable[KeptCell]) -> list[Statement]:
+    return [statement for each in kept if each.defined is None for statement in each.read.statements]
 
 
 def _refuse_copies(kept: Iterable[KeptCell]) -> None:

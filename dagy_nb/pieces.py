@@ -48,6 +48,7 @@ class Piece:
     late: frozenset[str] = frozenset()  # read when a function that it defines is called
     perhaps: frozenset[str] = frozenset()  # useful when defined somewhere
     mutates: frozenset[str] = frozenset()  # changed in place
+    may_augment: frozenset[str] = frozenset()  # the same, if it is an array and not a number
     statement: Statement | None = None  # the ordinary statement or import that it is
     alias: ast.alias | None = None  # of an import: the one name
     hoisted: bool = False  # an import that goes to the top of the module
@@ -110,15 +111,16 @@ def take_apart(cells: Sequence[Cell], *, name: str, source_name: str, roots: Roo
     bindings = _bindings(reads)
     defined = {name for read in ordinary for each in read.statements for name in each.names.binds} | set(bindings)
     imported = {name for name, found in bindings.items() if "" not in found}
+    statements = [each for read in ordinary for each in read.statements]
     spelled = _spellings(reads)
     has_flow = flows or any(_has_decorator(each, spelled) for read in ordinary for each in read.statements)
     is_joined = roots != "tasks" and not has_flow
     cells_of_tasks = list(tasks.values())
     try:
         joined = (
-            join(cells_of_tasks, flow=name, defined=defined, imported=imported)
+            join(cells_of_tasks, flow=name, defined=defined, imported=imported, ordinary=statements)
             if is_joined
-            else wire(cells_of_tasks, defined=defined, imported=imported)
+            else wire(cells_of_tasks, defined=defined, imported=imported, ordinary=statements)
         )
     except DefinitionError as error:
         raise ExportError(f"{source_name} can't be exported", [str(error)]) from error
@@ -160,6 +162,9 @@ def _with_changes_through_aliases(pieces: Sequence[Piece]) -> list[Piece]:
         if names is not None and names.mutates & aliases.keys():
             others = [aliases.get(name, frozenset()) for name in names.mutates]
             piece = replace(piece, mutates=names.mutates.union(*others))
+        if names is not None and names.may_augment & aliases.keys():
+            others = [aliases.get(name, frozenset()) for name in names.may_augment]
+            piece = replace(piece, may_augment=piece.may_augment.union(*others))
         given = {
             name: roots.union(*(aliases.get(each, ()) for each in roots))
             for name, roots in (names.aliases.items() if names is not None else ())
@@ -297,6 +302,7 @@ def _statement_pieces(cell: Cell, statement: Statement, bindings: _Bindings, spe
             late=names.late,
             perhaps=names.perhaps,
             mutates=names.mutates,
+            may_augment=names.may_augment - names.binds,
             statement=statement,
             root=is_flow,
             asks=_asks(node),

@@ -423,7 +423,8 @@ class Session:
             is_returning = isinstance(defined, TaskCell) and defined.returns
             why = "because it returns a value" if is_returning else f"because tasks make {', '.join(waits_for)}"
             first += f"; not run here, {why}: %dagy_run runs it"
-        return [first, *notes, *joined.problems]
+        races = joined.races if self.notebook.has_own_flow else ()
+        return [first, *notes, *races, *joined.problems]
 
 
 def _of_a_fresh_run(options: LocalOptions) -> dict[str, Any]:

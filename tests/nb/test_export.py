@@ -543,6 +543,24 @@ def test_a_notebook_file_becomes_a_module_with_a_flow_named_after_it(tmp_path: P
 # -- cost -------------------------------------------------------------------------------------
 
 
+def test_a_flow_written_by_hand_is_warned_of_a_race_and_the_joined_one_has_the_order() -> None:
+    cells = ["%%dagy_task load\ndf = {}", "%%dagy_task count\nn = len(df)", "%%dagy_task extend\ndf['a'] = 1"]
+    written = export(*cells, "%%dagy_flow both\ndf = load()\nn = count(df)\nmore = extend(df)")
+
+    assert any(
+        "'extend' changes 'df' in place while task 'count' (cell 2) may read it" in each for each in written.warnings
+    )
+    assert "extend.after(n)(df)" in export(*cells).text
+    assert not any("may read it" in each for each in export(*cells).warnings)
+
+
+def test_an_ordinary_statement_that_may_lengthen_a_needed_list_comes_along() -> None:
+    cells = ["rows, more = [1], [2]", "view = rows\nview += more", "%%dagy_task\nn = len(rows)"]
+
+    assert value(*cells) == 2
+    assert "cell 2: `view += more` may change 'rows' and came along" in export(*cells).warnings
+
+
 def test_five_hundred_cells_are_followed_in_half_a_second() -> None:
     cells = [Cell("", "import math\nN0 = 1\ndef f0(x): return x + N0", "cell 0")]
     for n in range(1, 250):

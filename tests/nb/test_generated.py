@@ -47,6 +47,18 @@ def run(tasks: tuple[JoinedTask, ...], namespace: dict[str, Any], *, trees: bool
     return namespace["etl"]()
 
 
+def test_a_task_that_waits_without_taking_a_value_says_so_in_the_flow() -> None:
+    tasks = joined("load\ndf = [1]", "count\nn = len(df)", "extend\ndf += [2]")
+
+    assert flow_source(tasks, "etl") == (
+        "def etl():\n"
+        "    df = load()\n"
+        "    n = count(df)\n"
+        "    df_output = extend.after(n)(df)\n"
+        '    return {"n": n, "df": df_output}\n'
+    )
+
+
 # -- task functions ---------------------------------------------------------------------------
 
 

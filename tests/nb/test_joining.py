@@ -81,12 +81,84 @@ def test_a_value_changed_in_place_comes_from_the_cell_that_changed_it() -> None:
     assert wires(tasks["report"]) == {"df": ("extend", None)}
 
 
-def test_changing_a_value_that_another_task_may_read_is_a_problem() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "df['a'] = 1",
+        "df += 1",
+        "df |= rows",
+        "df.put(1)\nx = 1",
+        "view = df\nview += 1",
+        "grow = df\ngrow.sort()",
+    ],
+)
+def test_what_changes_a_value_in_place_waits_for_the_readers_above_it(change: str) -> None:
+    tasks = joined("load\ndf = {}", "count\nn = len(df)", "size\nm = len(df)", f"extend\n{change}", "end\nk = df")
+
+    assert tasks["extend"].after == ("count", "size")
+    assert "extend" in tasks["end"].upstream
+    assert tasks["count"].after == ()
+    assert not any("may read it" in problem for each in tasks.values() for problem in each.problems)
+
+
+@pytest.mark.parametrize("change", ["df = df + 1", "df += 'text'", "df += f'{1}'", "df = df.copy()\ndf += 1"])
+def test_what_gives_a_name_a_new_value_waits_for_nobody(change: str) -> None:
+    assert joined("load\ndf = {}", "count\nn = len(df)", f"extend\n{change}")["extend"].after == ()
+
+
+def test_a_task_waits_for_no_more_than_it_must() -> None:
+    tasks = joined(
+        "load\ndf = [1]", "a\nx = df[0]", "b\ny = x + df[0]", "c\nz = y + 1", "extend\ndf.append(z)", "d\nw = df",
+        "more\ndf.append(1)",
+    )  # fmt: skip
+
+    assert tasks["extend"].needs == ("load", "c")
+    assert tasks["extend"].after == ()
+    assert tasks["more"].after == ("d",)
+
+
+def test_counting_up_is_no_problem() -> None:
+    tasks = joined("a\ntotal = 0", "b\nn = total", "c\ntotal += 1", "d\ntotal += n")
+
+    assert tasks["c"].after == ("b",)
+    assert not any((*each.problems, *each.races) for each in tasks.values())
+
+
+def test_what_reads_another_name_of_a_changed_value_comes_where_it_stands() -> None:
+    tasks = joined("a\nxs = [1]", "b\nview = xs", "c\nn = len(view)", "d\nxs.append(2)", "e\nm = len(view)")
+
+    assert tasks["d"].after == ("c",)
+    assert tasks["e"].after == ("d",)
+
+
+def test_a_flow_written_by_hand_is_told_of_a_race_that_the_joined_one_does_not_have() -> None:
     tasks = joined("load\ndf = {}", "count\nn = len(df)", "extend\ndf['a'] = 1")
 
+    (race,) = tasks["extend"].races
+    assert "changes 'df' in place while task 'count' (cell 2) may read it" in race
+    assert race.endswith(
+        "begin the cell with `df = df.copy()` (`copy.deepcopy(df)` where that is not enough), or put both into one cell"
+    )
+
+
+def test_a_function_that_changes_what_a_later_one_reads_too_is_a_problem() -> None:
+    tasks = joined("\ndef df(): return {}", "\ndef extend(df): df['a'] = 1", "\ndef count(df): return len(df)")
+
     (problem,) = tasks["extend"].problems
-    assert "changes 'df' in place while task 'count' (cell 2) may read it" in problem
-    assert "df = df.copy()" in problem
+    assert "changes 'df' in place while task 'count' (cell 3) may read it; begin it with" in problem
+    assert tasks["extend"].after == tasks["count"].after == ()
+
+
+def test_a_reader_that_needs_what_changes_its_value_comes_after_that_wherever_it_stands() -> None:
+    tasks = joined("load\ndf = {}", "\ndef count(df, extend): ...", "\ndef extend(df):\n    df['a'] = 1")
+
+    assert list(tasks) == ["load", "extend", "count"]
+    assert tasks["extend"].after == ()
+
+
+def test_a_circle_of_changed_values_is_found_and_told() -> None:
+    with pytest.raises(CycleError, match="goes in a circle"):
+        joined("a\nx += 1", "b\nif n:\n    x = 2", "c\ny = x", defined=("n",))
 
 
 def test_a_name_bound_on_some_path_only_may_come_from_above() -> None:
@@ -229,6 +301,72 @@ def test_a_function_that_would_see_another_value_in_the_notebook_is_a_problem() 
     (problem,) = tasks["c"].problems
     assert "'f' of cell 1, which keeps the 'n' it had there, though cell 2 binds it again" in problem
     assert not joined("a\nn = 1\ndef f():\n    return n", "c\ny = f()")["c"].problems
+
+
+HELPERS = [
+    "def tri(x): return x * k",
+    "def outer(x): return inner(x)\ndef inner(x): return x * k",
+    "class Tri:\n    def of(self, x): return x * k\ntri = Tri().of",
+    "tri = lambda x: x * k",
+    "def tri(x):\n    global k\n    k += 1\n    return x * 3",
+    "def tri(x):\n    global k\n    k = 1\n    return x * 3",
+]
+
+
+def with_helpers(helpers: str, *sources: str) -> list[JoinedTask]:
+    ordinary = read_cell(Cell("helpers", helpers, "cell 0")).statements
+    return list(wire(cells(*sources), defined={"tri", "outer", "inner", "Tri"}, ordinary=ordinary))
+
+
+@pytest.mark.parametrize("helpers", HELPERS)
+@pytest.mark.parametrize("task", ["z\nz = {}(4)", "\ndef z(): return {}(4)", "z\nz = list(map({}, [4]))"])
+def test_a_helper_that_reads_what_a_task_makes_is_a_problem(helpers: str, task: str) -> None:
+    called, reads = ("outer", "inner") if "outer" in helpers else ("Tri", "Tri") if "Tri" in helpers else ("tri", "tri")
+
+    _, found = with_helpers(helpers, "k\nk = 3", task.format(called))
+    assert found.problems == (
+        f"cell 2: task 'z' calls {reads!r}, which reads 'k' that cell 1 (task 'k') makes, and sees the notebook's "
+        f"value, not the run's; give it to {reads!r} as a parameter",
+    )
+
+
+def test_a_helper_that_reads_what_its_own_caller_makes_is_a_problem() -> None:
+    (found,) = with_helpers(HELPERS[0], "z\nk = 3\nz = tri(4)")
+
+    assert "calls 'tri', which reads 'k' that it makes" in found.problems[0]
+
+
+@pytest.mark.parametrize("helpers", ["def tri(x, k=1): return x * k", "def tri(x):\n    k = 2\n    return x * k"])
+def test_a_helper_with_a_name_of_its_own_is_no_problem(helpers: str) -> None:
+    assert not any(each.problems for each in with_helpers(helpers, "k\nk = 3", "z\nz = tri(k)"))
+
+
+def test_a_helper_that_nobody_calls_is_no_problem() -> None:
+    assert not any(each.problems for each in with_helpers(HELPERS[0], "k\nk = 3", "z\nz = k"))
+
+
+def test_a_helper_that_counts_calls_in_a_global_is_a_problem() -> None:
+    (found,) = with_helpers(HELPERS[4], "z\nz = tri(4)")
+
+    assert "task 'z' calls 'tri', which changes the global 'k': every run changes it again" in found.problems[0]
+    assert not with_helpers(HELPERS[5], "z\nz = tri(4)")[0].problems
+
+
+@pytest.mark.parametrize("above", ["X = 3", "import os\nX: int = 3", '"""Words."""\nX = 3\nY = X'])
+def test_a_function_below_constants_is_told_that_it_is_a_value_only(above: str) -> None:
+    (problem,) = joined(f"\n{above}\ndef fetch(url): return url * X")["fetch"].problems
+
+    assert problem.endswith(
+        "the value of task 'fetch' is the function 'fetch' itself; "
+        "move what stands beside it into an ordinary cell, and the function is the task"
+    )
+
+
+def test_a_function_whose_cell_calls_it_or_that_others_call_is_a_value_that_was_meant() -> None:
+    fetch = "X = 3\ndef fetch(url): return url * X"
+
+    assert not joined(f"\n{fetch}\ny = fetch(2)")["y"].problems
+    assert not joined(f"\n{fetch}", "z\nz = fetch(2)")["fetch"].problems
 
 
 def test_a_class_that_binds_a_name_of_its_cell_anew_is_refused_with_its_line() -> None:

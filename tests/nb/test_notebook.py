@@ -368,6 +368,17 @@ def test_task_cells_joined_by_their_names_are_the_flow(notebook: Notebook) -> No
     assert notebook.flow("etl").spec == flow.spec
 
 
+def test_what_changes_a_value_runs_after_the_readers_above_it(notebook: Notebook) -> None:
+    keep(notebook, "%%dagy_task load\na = [1]")
+    keep(notebook, "%%dagy_task count\nn = len(a)")
+    keep(notebook, "%%dagy_task extend\na += [2]")
+
+    spec = notebook.flow().spec
+    assert {each.id: each.after for each in spec.tasks} == {"load": (), "count": (), "extend": ("count",)}
+    assert ("count", "extend") in spec.edges
+    assert value(notebook.flow()) == {"n": 1, "a": [1, 2]}
+
+
 def test_a_flow_is_never_older_than_its_cells(notebook: Notebook) -> None:
     keep(notebook, "FACTOR = 10", "a")
     keep(notebook, "%%dagy_task\nx = FACTOR", "b")

@@ -104,6 +104,31 @@ def test_a_card_warns_of_what_may_not_be_meant(session: Session) -> None:
     ]
 
 
+def test_a_card_says_that_a_helper_sees_the_notebooks_value_and_not_the_runs(session: Session) -> None:
+    run_cell(session, "%%dagy_task\nk = 3")
+    run_cell(session, "def tri(x): return x * k")
+    _, problem = run_cell(session, "%%dagy_task\nz = tri(4)")
+    assert problem.startswith("cell 3: task 'z' calls 'tri', which reads 'k' that cell 1 (task 'k') makes")
+
+
+def test_a_card_warns_of_a_race_only_where_a_flow_is_written_by_hand(session: Session) -> None:
+    change = "%%dagy_task extend\ndf['a'] = 1"
+    run_cell(session, "%%dagy_task\ndf = {}")
+    run_cell(session, "%%dagy_task count\nn = len(df)")
+    assert not any("may read it" in line for line in run_cell(session, change, "c"))
+    run_cell(session, "%%dagy_flow etl\ndef etl():\n    return extend(load())")
+    assert "changes 'df' in place while task 'count' (cell 2) may read it" in run_cell(session, change, "c")[1]
+
+
+def test_a_card_tells_a_list_of_the_notebook_that_is_lengthened_from_a_number_that_is_counted_up(
+    session: Session,
+) -> None:
+    run_cell(session, "rows, n, more = [], 0, [1]")
+    assert len(run_cell(session, "%%dagy_task\nn += 1")) == 1
+    _, problem = run_cell(session, "%%dagy_task\nrows += more")
+    assert "task 'rows' changes 'rows' in place, which an ordinary cell made" in problem
+
+
 def test_a_card_says_that_two_cells_do_not_fit(session: Session) -> None:
     run_cell(session, "%%dagy_task\ndef load():\n    return 1", "a")
     first, problem = run_cell(session, "%%dagy_task\ndef load():\n    return 2", "b")

@@ -254,6 +254,7 @@ def result_of(value: Any) -> Any:
 
 
 T = "%%dagy_task\n"
+SLOW = "last = sum(range(1_000_000))\n"
 PROGRAMS = {
     "chain": [f"{T}a = [3, 1, 2]", f"{T}b = sorted(a)", f"{T}result = b[0], a[0]"],
     "rebinding": [f"{T}x = 1", f"{T}x = x + 1", f"{T}x += 1", f"{T}result = (x,)"],
@@ -358,6 +359,19 @@ PROGRAMS = {
                                      f"{T}for i in range(3):\n    opt.step()", f"{T}result = (net.w,)"],
     "unknown-method": ["import queue", f"{T}q = queue.Queue()", f"{T}for i in range(3):\n    q.put(i)",
                        f"{T}n = q.qsize()", f"{T}result = (n, q.qsize())"],
+    # a reader above a change sees the value unchanged, however long it takes
+    "read-then-changed": [f"{T}xs = [1]", f"{T}{SLOW}n = list(xs)", f"{T}xs.append(2)", f"{T}result = n, xs"],
+    "read-then-augmented": ["from array import array", f"{T}a = array('i', [1])", f"{T}{SLOW}n = list(a)",
+                            f"{T}a += array('i', [2])", f"{T}{SLOW}m = list(a)", f"{T}a *= 2",
+                            f"{T}result = n, m, list(a)"],
+    "read-then-augmented-by-a-helper": ["from array import array\ndef grow(x):\n    x += array('i', [2])\n    return x",
+                                        f"{T}a = array('i', [1])", f"{T}{SLOW}n = list(a)", f"{T}b = grow(a)",
+                                        f"{T}result = n, list(b)"],
+    "read-then-changed-through-another-name": [f"{T}xs = [1]", f"{T}view = xs", f"{T}{SLOW}n = list(xs)",
+                                               f"{T}view.append(2)", f"{T}result = n, view"],
+    "another-name-read-then-changed": [f"{T}xs = [1]", f"{T}view = xs", f"{T}{SLOW}n = list(view)",
+                                       f"{T}{SLOW}xs.append(2)", f"{T}m = list(view)", f"{T}result = n, m"],
+    "counted": [f"{T}total = 1", f"{T}n = total + 1", f"{T}total += 5", f"{T}total += n", f"{T}result = n, total"],
     "carriage-returns": [f"{T}a = 1\r\nb = a + 1\r\n", f"{T}result = (b,)"],
     "tabs": [f"{T}if True:\n\ta = '''x\n\ty'''\n", f"{T}result = (a,)"],
 }  # fmt: skip

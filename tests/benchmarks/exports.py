@@ -13,7 +13,7 @@ from .measuring import Effort, Row, in_turns, row_of_time
 def exports(effort: Effort) -> Iterator[Row]:
     """Of notebooks in which task cells and ordinary ones take turns."""
     for full, target in ((13, 0.02), (500, 0.5)):
-        cells = _notebook(effort.size(full))
+        cells = _notebook(max(3, effort.size(full)))
         (found,) = in_turns(effort, lambda cells=cells: export_module(cells, name="etl"))
         yield row_of_time(f"export of {len(cells)} cells", found, target=target)
 

@@ -28,12 +28,6 @@ def lab_without_subshells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield server
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with Browser() as started:
-        yield started
-
-
 @pytest.fixture
 def screenshot_name(request: pytest.FixtureRequest) -> str:
     """The test's name, fit for a file."""

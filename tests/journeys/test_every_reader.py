@@ -199,17 +199,16 @@ def test_a_run_notebook_converts_to_latex(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_a_run_notebook_converts_to_a_pdf_in_which_the_run_is_told(tmp_path: Path) -> None:
+def test_a_run_notebook_converts_to_a_pdf_in_which_the_run_is_told(tmp_path: Path, browser: Browser) -> None:
     executed(write_notebook(tmp_path / "small.ipynb", CELLS))
     markup, _ = HTMLExporter().from_filename(str(tmp_path / "small.ipynb"))
     (tmp_path / "small.html").write_text(markup, "utf-8")
-    with Browser() as browser:
-        page = browser.open_file(tmp_path / "small.html")
-        page.emulate_media(media="print")
-        pictures = page.locator("img[src^='data:image/svg+xml']")
-        assert pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 0)") == [True, True]
-        assert "2 tasks: 2 completed" in page.locator("body").inner_text()
-        assert page.pdf().startswith(b"%PDF-")
+    page = browser.open_file(tmp_path / "small.html")
+    page.emulate_media(media="print")
+    pictures = page.locator("img[src^='data:image/svg+xml']")
+    assert pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 0)") == [True, True]
+    assert "2 tasks: 2 completed" in page.locator("body").inner_text()
+    assert page.pdf().startswith(b"%PDF-")
 
 
 def test_a_kernel_without_the_widgets_package_gives_the_same_outputs(
@@ -315,6 +314,6 @@ def test_a_terminal_session_with_task_cells() -> None:
     program = f"ip = get_ipython()\nfor cell in {cells!r}:\n    ip.run_cell(cell, store_history=True).raise_error()"
     done = run(["IPython", "--no-banner", "--colors=nocolor", "--HistoryManager.hist_file=:memory:", "-c", program])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[0] == "task 'load' takes n"
+    assert done.stdout.splitlines()[0] == "task 'load'; parameter n"
     assert "2 tasks, 2 completed" in done.stdout
     assert done.stdout.splitlines()[-1] == "3"

@@ -309,7 +309,7 @@ def test_a_page_runs_the_edited_cell_again_and_the_handle_goes_on_with_it(page: 
     (view,) = page.views
     page.run("%%dagy_task --isolation process\ndef total(load):\n    return sum(load)")
     page.click(view, {"op": "rerun", "from": "failed", "parameters": None})
-    page.read_until(lambda: "closed" in page.of_view(view))
+    page.read_until(lambda: any(each != "closed" and each["op"] == "started" for each in page.of_view(view)))
     assert "reused 1 result of" in page.run("print(run.wait())\nprint(run.shown.bundle()['text/plain'])")
     assert page.run("print(run['total'], run.wait().task_runs['load'].attempt)").endswith("6 0\n")
     assert page.run("result = await run\nprint(result['total'])") == "6\n"

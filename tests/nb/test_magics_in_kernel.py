@@ -137,7 +137,7 @@ def test_lines_of_ours_are_completed(page: Page, jedi: bool) -> None:
 
 
 def test_all_magics_do_their_work(page: Page) -> None:
-    assert page.run(LOAD, "a") == "task 'load' takes n, many"
+    assert page.run(LOAD, "a") == "task 'load'; parameters n, many"
     assert "not run here" in page.run(TOTAL, "b")
     assert "load" in page.run("%dagy_dag")
     assert "2 completed" in page.run("%dagy_run -p n=4 --record")

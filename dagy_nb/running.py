@@ -18,9 +18,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from dagy import RunResult
-from dagy.drawing import counted, markup_line, run_html, svg, text_tree
-from dagy.engine import Event, ItemChanged, TaskChanged, TaskRun, TaskShowed, TaskWrote, checked_result, error_text
+from dagy import RunResult, drawing, engine
+from dagy.drawing import counted, markup_line, text_tree
+from dagy.engine import Event, ItemChanged, TaskChanged, TaskRun, TaskShowed, TaskWrote, error_text
 from dagy.errors import (
     DagyError,
     MissingExtraError,
@@ -243,7 +243,7 @@ class ShownRun:
     def completed(self) -> RunResult:
         """The result of a run that has ended; `TaskFailedError` or another `RunError` when it did not complete."""
         try:
-            return checked_result(self.handle.wait())
+            return engine.checked_result(self.handle.wait())
         except RunError as error:
             raise self.told(error) from error.__cause__
 
@@ -269,7 +269,7 @@ class ShownRun:
         tasks = tuple(replace(each, error=faults.get(each.id, each.error)) for each in still.tasks)
         note = " · ".join(filter(None, [still.note, self._note]))
         text = f"{result}\n{self._note}" if self._note else str(result)
-        picture = run_html(replace(still, tasks=tasks, note=note))
+        picture = drawing.run_html(replace(still, tasks=tasks, note=note))
         # By these the page finds a still whose model it has, and draws the whole view in its place.
         html = f'<div class="dagy-still" data-dagy-run="{markup_line(result.run_id)}">{picture}</div>'
         return {"text/html": sendable(html), "text/plain": sendable(text)}
@@ -492,7 +492,7 @@ class NotebookRun:
 
 def picture_of(spec: FlowSpec) -> str:
     """The graph before anything happens, as SVG, with room for the counts of mapped tasks."""
-    return svg(spec, {}, details={task.id: _WIDEST for task in spec.tasks if task.mapped})
+    return drawing.svg(spec, {}, details={task.id: _WIDEST for task in spec.tasks if task.mapped})
 
 
 def without_our_frames(error: E, cell_of: CellOf, *, is_short: bool = False) -> E:
@@ -525,7 +525,7 @@ def _place(error: BaseException | None, cell_of: CellOf) -> str:
 def _failure_of(result: RunResult) -> BaseException | None:
     """What a task raised that made the run fail."""
     try:
-        checked_result(result)
+        engine.checked_result(result)
     except RunError as error:
         return error.__cause__
     return None

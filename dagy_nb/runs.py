@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, Unpack, cast
 
-from dagy import Flow, LocalOptions
-from dagy.engine import start
+from dagy import Flow, LocalOptions, engine
 from dagy.errors import (
     DagyError,
     DefinitionError,
@@ -261,7 +260,7 @@ class Runs:
         with _interrupts_held_back() as interrupts:
             release = self._screen.capture_displays()
             try:
-                handle = start(program, values, run_options)
+                handle = engine.start(program, values, run_options)
             except BaseException:
                 release()
                 shown_run.give_up()

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dagy import Flow, LocalOptions, artifact
-from dagy.drawing import ago, flow_html, text_tree
+from dagy import Flow, LocalOptions, artifact, drawing
+from dagy.drawing import ago, text_tree
 from dagy.errors import DagyError, DefinitionError, ExportError, MissingExtraError, NotebookError, ParameterError
 from dagy.settings import Settings
 from dagy_nb.cells import TaskCell
@@ -52,7 +52,7 @@ class DrawnFlow(Flow[..., Any]):
         except DagyError:
             return super()._repr_mimebundle_()  # which says why it can't be drawn
         marked = {each.id: self.marks[each.name] for each in spec.tasks if each.name in self.marks}
-        return {"text/html": flow_html(spec, marks=marked), "text/plain": text_tree(spec, marks=marked)}
+        return {"text/html": drawing.flow_html(spec, marks=marked), "text/plain": text_tree(spec, marks=marked)}
 
 
 @dataclass(frozen=True, slots=True)

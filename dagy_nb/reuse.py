@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import itertools
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -103,17 +103,9 @@ def origins_of(program: Program, values: Mapping[str, Any], changed: Changed = M
     for value in values.values():
         _tell(value, told)
     for inputs in program.inputs.values():
-        todo: list[object] = list(inputs.values())
-        while todo:
-            match todo.pop():
-                case Actual(value=value):
-                    _tell(value, told)
-                case ListOf(items=items):
-                    todo.extend(items)
-                case DictOf(items=pairs):
-                    todo.extend(each for _, each in pairs)
-                case _:
-                    pass
+        for each in _parts(inputs.values()):
+            if isinstance(each, Actual):
+                _tell(each.value, told)
     spoiled = {task: frozenset(_spoiled(program, task, changed)) for task in program.inputs}
     return Origins(program, values, codes, told, spoiled)
 
@@ -163,18 +155,22 @@ def _spoiled(program: Program, task: str, changed: Changed) -> Iterator[str]:
     function = inspect.unwrap(program.code[task].function)
     known = changed.get(getattr(getattr(function, "__code__", None), "co_filename", ""), {})
     names = known.get("", known.get(function.__name__))
-    for name in _changed_parameters(function) if names is None else names:
-        todo: list[object] = [program.inputs[task].get(name)]
-        while todo:
-            match todo.pop():
-                case FromTask(task=maker):
-                    yield maker
-                case ListOf(items=items):
-                    todo.extend(items)
-                case DictOf(items=pairs):
-                    todo.extend(each for _, each in pairs)
-                case _:
-                    pass
+    inputs = program.inputs[task]
+    given = [inputs[name] for name in (_changed_parameters(function) if names is None else names) if name in inputs]
+    return (each.task for each in _parts(given) if isinstance(each, FromTask))
+
+
+def _parts(sources: Iterable[object]) -> Iterator[object]:
+    """Where values come from, those inside lists and dicts each by itself."""
+    todo = list(sources)
+    while todo:
+        match todo.pop():
+            case ListOf(items=items):
+                todo.extend(items)
+            case DictOf(items=pairs):
+                todo.extend(each for _, each in pairs)
+            case other:
+                yield other
 
 
 def _changed_parameters(function: Callable[..., object]) -> Collection[str]:

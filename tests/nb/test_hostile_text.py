@@ -310,6 +310,7 @@ def written(payload: str, name: str) -> str:
     return WRITTEN.format(text=payload, name=name)
 
 
+@pytest.mark.program  # ruff, for each
 @everything
 def test_a_name_and_a_description_stay_in_their_strings(payload: str, tmp_path: Path) -> None:
     words = json.dumps(ENDS_LINES.sub(" ", payload).replace("\0", "")[:200]).replace("`", "\\`").replace("$", "\\$")

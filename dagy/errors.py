@@ -21,6 +21,12 @@
     ├── ResultGoneError (LookupError)     a result was let go once the last task that needs it had it
     ├── StoreError (OSError)              what lasts of runs can't be read or written
     ├── UnknownRunError (LookupError)     there is no run of that id
+    ├── UnknownDeploymentError (LookupError)  there is no deployment of that name
+    ├── UnknownScheduleError (LookupError)    there is no schedule of that id
+    ├── ConflictError                     what is asked for contradicts what is there
+    ├── AuthError (PermissionError)       not signed in, or not allowed
+    ├── NetworkError (ConnectionError)    a server can't be reached, or does not answer as it should
+    ├── SettingsError (ValueError)        a setting or a profile is wrong
     ├── ResumeError                       a run can't be resumed as things stand
     ├── SourceError                       a file does not hold code that can be read
     │   ├── CodeFailedError               a file's code raised while it was loaded
@@ -170,6 +176,40 @@ class UnknownRunError(DagyError, LookupError):
         self.run_id = run_id
         self.known = tuple(known)
         super().__init__(_unknown("run", run_id, self.known, ""))
+
+
+class UnknownDeploymentError(DagyError, LookupError):
+    """There is no deployment of that name; `known` holds the names there are."""
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(_unknown("deployment", name, self.known, ""))
+
+
+class UnknownScheduleError(DagyError, LookupError):
+    """There is no schedule of that id; `known` holds the ids there are."""
+
+    def __init__(self, schedule_id: str, known: Iterable[str] = ()) -> None:
+        self.schedule_id = schedule_id
+        self.known = tuple(known)
+        super().__init__(_unknown("schedule", schedule_id, self.known, ""))
+
+
+class ConflictError(DagyError):
+    """What is asked for contradicts what is there: nothing was changed."""
+
+
+class AuthError(DagyError, PermissionError):
+    """Not signed in, or not allowed."""
+
+
+class NetworkError(DagyError, ConnectionError):
+    """A server can't be reached, or does not answer as it should."""
+
+
+class SettingsError(DagyError, ValueError):
+    """A setting or a profile is wrong."""
 
 
 class ResumeError(DagyError):

@@ -5,7 +5,7 @@
     python3 dev.py test [...]       install what is missing, then every check and every test
     python3 dev.py check [--fix]    ruff and mypy
     python3 dev.py bench [...]      the benchmarks
-    python3 dev.py system           only what the system lacks for the tests: Chromium, Graphviz, fonts, libatomic
+    python3 dev.py system           only what the system lacks for the tests: Chromium, PostgreSQL, Graphviz, ...
 
 A second run is quick: packages are installed again only when pyproject.toml has changed.
 """
@@ -89,7 +89,7 @@ def test(pytest_arguments: Sequence[str]) -> int:
     install_on_the_system()
     checked = 0 if pytest_arguments else check(fix=False)
     browser = find_browser()
-    environment = {**os.environ, **({"CHROMIUM": browser} if browser else {})}
+    environment = {**os.environ, "DAGY_REQUIRE_POSTGRES": "1", **({"CHROMIUM": browser} if browser else {})}
     tested = subprocess.run([PYTHON, "-m", "pytest", *pytest_arguments], env=environment).returncode
     if checked:
         print("dev.py: the tests ran, but a check failed before them: python3 dev.py check", file=sys.stderr)
@@ -186,10 +186,11 @@ def have_ensurepip() -> None:
 
 
 def install_on_the_system() -> None:
-    """Have a Chromium, Graphviz, a plain font, and what Playwright's driver links to."""
+    """Have a Chromium, PostgreSQL, Graphviz, a plain font, and what Playwright's driver links to."""
     wanted = {
         "chromium": find_browser() is not None or is_ubuntu(),
         "graphviz": shutil.which("dot") is not None,
+        "postgresql": has_postgresql(),
         "fonts-dejavu": FONTS.is_dir() or sys.platform != "linux",
         "libatomic1": ctypes.util.find_library("atomic") is not None or sys.platform != "linux",  # Playwright's driver
     }
@@ -209,6 +210,11 @@ def find_browser() -> str | None:
     candidates = [given, *map(shutil.which, BROWSERS)]
     # Ubuntu's chromium-browser is a stub that only asks for a snap, so the file alone proves nothing.
     return next((each for each in candidates if each and works([each, "--version"])), None)
+
+
+def has_postgresql() -> bool:
+    """Whether PostgreSQL's server is there; Debian keeps it off the PATH."""
+    return shutil.which("postgres") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
 def needs_playwrights_browser() -> bool:

@@ -44,6 +44,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dagy.client import Run
     from dagy.engine.result import RunResult
 
 
@@ -120,9 +121,9 @@ class IllegalTransitionError(DagyError):
 
 
 class RunError(DagyError, RuntimeError):
-    """A run did not complete; `result` holds all that is known of it."""
+    """A run did not complete; `result` holds all that is known of it, which of a deployed run is the `Run`."""
 
-    def __init__(self, message: str, result: RunResult) -> None:
+    def __init__(self, message: str, result: RunResult | Run) -> None:
         self.result = result
         super().__init__(message)
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     ("errors", "lazy", "version"),
     ("states", "retry", "settings", "graph"),
-    ("profiles",),
+    ("profiles", "local_artifact"),
     ("hooks", "spec", "values"),
     ("parameters", "digests"),
     ("program", "drawing", "fingerprint"),
@@ -61,6 +61,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "dagy.deploy.aws": frozenset({"boto3", "botocore"}),
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
+    "dagy.local_artifact": frozenset({"hashlib", "mimetypes"}),
     "dagy.profiles": frozenset({"yaml"}),
     "dagy.deploy": frozenset({"pydantic"}),
     "dagy.worker": frozenset({"importlib.metadata"}),
@@ -87,6 +88,7 @@ IMPORTS_BY_NAME = frozenset(
         "dagy_nb",
         "dagy_nb.nbconvert_exporter",
         "dagy.artifact.clean_process",
+        "dagy.artifact.source",
         "dagy.cli.app",
         "dagy.cli.load",
         "dagy.program",
@@ -123,7 +125,9 @@ PUBLIC = frozenset(
 
 PRINTS = "dagy.cli.output"
 
-HEAVY = ("asyncio", "pydantic", "sqlite3", "importlib.metadata", "boto3", "IPython", "httpx")
+HEAVY = (
+    "asyncio", "pydantic", "sqlite3", "importlib.metadata", "boto3", "IPython", "httpx", "sqlalchemy", "yaml", "tabulate",
+)  # fmt: skip
 
 
 # The rules over the real code.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dagy.errors import StoreError
+from dagy.errors import SettingsError, StoreError
 from dagy.settings import Settings, made_private
 
 
@@ -42,3 +42,26 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_remedy(tmp_path: Path,
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="set DAGY_LOCAL_DIR to another"):
         made_private(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("1", True), ("YES", True), ("off", False), ("", False)]
+)
+def test_a_switch_is_yes_or_no(text: str, expected: bool) -> None:
+    assert Settings.read({"DAGY_LOCAL_VERBOSE": text}).verbose is expected
+
+
+def test_a_switch_that_says_neither_is_refused() -> None:
+    with pytest.raises(SettingsError, match="DAGY_AUTO_WORKER is 'maybe'; it may be true, 1, yes, on or false"):
+        Settings.read({"DAGY_AUTO_WORKER": "maybe"})
+
+
+def test_a_worker_is_woken_unless_told_otherwise() -> None:
+    assert Settings.read({}).auto_worker
+    assert not Settings.read({"DAGY_AUTO_WORKER": "0"}).auto_worker
+
+
+def test_the_address_of_a_database_is_not_shown() -> None:
+    found = Settings.read({"DAGY_DATABASE_URL": "postgresql://me:s3cret@host/dagy"})
+    assert found.database_url == "postgresql://me:s3cret@host/dagy"
+    assert "s3cret" not in repr(found)

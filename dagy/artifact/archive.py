@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +35,7 @@ _MODE = stat.S_IFREG | 0o644
 _END = struct.Struct("<4s4H2LH")  # the last record of a ZIP, without a comment
 _LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each file
 _MAX_DIRECTORY_BYTES = 32 << 20
+_IMPORTABLE = (".py", ".pyc", ".pyi", ".pyw", ".pyd", ".so", ".dll", ".zip", ".egg")
 _HARMLESS_FLAGS = 0x0806  # names in UTF-8; how hard the compressor tried
 _CHUNK = 1 << 16
 
@@ -44,22 +44,41 @@ class MissingArtifactError(ArtifactError, FileNotFoundError):
     """The artifact's file is not there."""
 
 
-def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> int:
+def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes | Path]) -> int:
     """Write the archive to `path`, whole or not at all, and return its size in bytes.
 
-    `contents` holds the bytes of each file in the manifest. A file at `path` with these very bytes is left alone.
-    `ArtifactError` when `path` can't be written.
+    `contents` holds the bytes of each file in the manifest, or the file that has them. A file at `path` with the very
+    bytes of the archive is left alone. `ArtifactError` when `path` can't be written, or a file is not what the manifest
+    says.
     """
-    data = _encoded({MANIFEST_NAME: manifest.to_json().encode(), **contents})
+    held = {MANIFEST_NAME: manifest.to_json().encode(), **contents}
+    for each in held:
+        check_name(each)
+    _check_collisions(list(held))
+    if len(contents) > MAX_FILES or sum(entry.size for entry in manifest.files) > MAX_TOTAL_BYTES:
+        raise ArtifactError(
+            f"the artifact would hold more than {MAX_FILES:,} files, or more than {MAX_TOTAL_BYTES >> 20:,} MiB; keep "
+            "large data in a bucket and read it from there"
+        )
     try:
-        if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".artifact-", dir=path.parent)
+        half = Path(name)
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                _write(file, held, {entry.path: entry for entry in manifest.files})
+                size = file.seek(0, os.SEEK_END)
+                if not _is_same(file, size, path):
+                    os.fchmod(file.fileno(), 0o644)
+                    os.fsync(file.fileno())
+                    half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(
             f"the artifact can't be written to {str(path)!r}: {error.strerror or error}; choose another output folder"
         ) from error
-    return len(data)
+    return size
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -133,12 +152,13 @@ class OpenArtifact:
 
 def check_name(name: str) -> None:
     """Raise `ArtifactError` unless `name` is a path that stays inside whatever folder it is put in."""
-    reason = _fault(name)
+    reason = fault_of_name(name)
     if reason:
         raise ArtifactError(f"the name {name[:200]!r} {reason}")
 
 
-def _fault(name: str) -> str | None:
+def fault_of_name(name: str) -> str | None:
+    """Why an artifact can't hold a file of that path; None when it can."""
     parts = name.split("/")
     if not name or len(name) > 1024 or any(len(part.encode(errors="replace")) > 255 for part in parts):
         return "is empty or too long"
@@ -150,36 +170,61 @@ def _fault(name: str) -> str | None:
         return "is absolute, names a folder, or leaves the folder"
     if any(part.rstrip(" .") != part for part in parts):
         return "has a part that ends in a space or a dot, which some systems drop"
-    module = parts[0].partition(".")[0].lower()
-    if name.lower().endswith(".pth") or (module in RESERVED_MODULES and name != MANIFEST_NAME):
+    if name.lower().endswith(".pth") or _may_hide_a_module(parts):
         return "would hide a module of Python or of Dagy, or be run at start"
     return None
 
 
-def _encoded(contents: Mapping[str, bytes]) -> bytes:
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, strict_timestamps=True) as archive:
+def _may_hide_a_module(parts: list[str]) -> bool:
+    """Whether the path is one that importing a module of Python or of Dagy could find. Data of its name is harmless."""
+    if parts == [MANIFEST_NAME] or parts[0].partition(".")[0].lower() not in RESERVED_MODULES:
+        return False
+    return parts[-1].lower().endswith(_IMPORTABLE)
+
+
+def _write(file: BinaryIO, contents: Mapping[str, bytes | Path], entries: Mapping[str, FileEntry]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=True) as archive:
         for name in sorted(contents):
-            check_name(name)
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system = 3  # Unix, whatever builds it
             info.external_attr = _MODE << 16
-            archive.writestr(info, contents[name])
-    return buffer.getvalue()
+            content = contents[name]
+            if isinstance(content, bytes):
+                archive.writestr(info, content)
+            else:
+                _copy(archive, info, content, entries[name])
 
 
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=".artifact-", dir=path.parent)
+def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, entry: FileEntry) -> None:
+    info.file_size = entry.size
+    digest = hashlib.sha256()
+    left = entry.size
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        file = path.open("rb")
+    except OSError as error:
+        raise ArtifactError(f"{str(path)!r} can't be read: {error.strerror or error}") from error
+    with file, archive.open(info, "w") as member:
+        while left >= 0 and (chunk := file.read(_CHUNK)):
+            left -= len(chunk)
+            digest.update(chunk)
+            member.write(chunk)
+    if left or digest.hexdigest() != entry.sha256:
+        raise ArtifactError(f"{str(path)!r} changed while the artifact was built; build again")
+
+
+def _is_same(file: BinaryIO, size: int, path: Path) -> bool:
+    """Whether the file at `path` has the very bytes of `file`."""
+    try:
+        with path.open("rb") as other:
+            if os.fstat(other.fileno()).st_size != size:
+                return False
+            file.seek(0)
+            while chunk := file.read(_CHUNK):
+                if other.read(_CHUNK) != chunk:
+                    return False
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,11 @@ from typing import Any
 from dagy.artifact.archive import read_manifest, write_artifact
 from dagy.artifact.dependencies import requirements
 from dagy.artifact.files import module_files
-from dagy.artifact.manifest import FileEntry, Manifest
+from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
 from dagy.artifact.source import Source, variable_of
 from dagy.errors import ArtifactError
 from dagy.flows import Flow
 from dagy.version import __version__
-
-PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-
 
 @dataclass(frozen=True, slots=True)
 class Artifact:

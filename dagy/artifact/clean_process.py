@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from dagy.artifact import unpacking
+from dagy.artifact.archive import read_manifest
 from dagy.artifact.source import Source, load_flow
-from dagy.artifact.unpacking import unpacked_flow
 from dagy.engine import RunHandle, start
 from dagy.engine.log import EventLog
 from dagy.engine.processes.errors import pack_error, unpack_error
@@ -31,6 +32,7 @@ from dagy.errors import StoreError
 from dagy.flows import Flow
 from dagy.program import Program
 from dagy.runs import RunRecorder
+from dagy.runs.following import RaisedError
 from dagy.values import read_trusted
 
 ORDER_NAME = "order.json"
@@ -46,7 +48,9 @@ class Order:
     """What the process is to do. Paths are absolute."""
 
     local_dir: str  # of the history that keeps the run
+    run_id: str | None = None  # None: a new one
     artifact: str | None = None  # the path of the artifact to run; else the source says what
+    extracted: str | None = None  # the folder that has the artifact's files already
     source: tuple[str, str, str] | None = None  # path, module and text of a `Source`
     flow: str | None = None  # of a source: which flow; None for the only one
     parameters: dict[str, tuple[str, str]] = field(default_factory=dict)  # by name: codec, and file in the folder
@@ -63,15 +67,6 @@ class Order:
     def read(cls, folder: Path) -> Order:
         """The order in the folder."""
         return cls(**json.loads((folder / ORDER_NAME).read_text("utf-8")))
-
-
-@dataclass(frozen=True, slots=True)
-class RaisedError:
-    """What an attempt raised, as it travelled."""
-
-    task: str
-    attempt: int
-    error: BaseException
 
 
 def recorded_errors(folder: Path, *, since: int = 0) -> list[RaisedError]:
@@ -169,7 +164,8 @@ class _CleanProcess:
             recorder = _Recorder(Path(order.local_dir), self._folder, self._tell_begun)
             # Nothing comes from a cache: what a clean process computes is what is asked for. And threads that don't
             # stop end with this process, so there is less to wait for.
-            options = replace(options, recorder=recorder, cache=None, grace_seconds=TASK_GRACE_SECONDS)
+            run_id = order.run_id or options.run_id
+            options = replace(options, run_id=run_id, recorder=recorder, cache=None, grace_seconds=TASK_GRACE_SECONDS)
             with self._lock:
                 self._handle = start(program, values, options)
             while not self._handle.done:  # in turns: a signal is heard between them
@@ -211,8 +207,11 @@ def main(folder: str, lifeline: int, report: int) -> NoReturn:
 
 @contextlib.contextmanager
 def _ordered_flow(order: Order, folder: Path) -> Iterator[Flow[..., Any]]:
+    if order.artifact is not None and order.extracted is not None:
+        yield unpacking.entry_flow(Path(order.extracted), read_manifest(Path(order.artifact)))
+        return
     if order.artifact is not None:
-        with unpacked_flow(Path(order.artifact), within=folder) as flow:
+        with unpacking.unpacked_flow(Path(order.artifact), within=folder) as flow:
             yield flow
         return
     assert order.source is not None

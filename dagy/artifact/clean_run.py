@@ -16,37 +16,25 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType, TracebackType
 from typing import Any, Literal, TypeAlias
 
 from dagy.artifact.archive import read_manifest
 from dagy.artifact.builder import Artifact
-from dagy.artifact.clean_process import BEGAN, GRACE_SECONDS, Order, RaisedError, recorded_errors, refusal
+from dagy.artifact.clean_process import BEGAN, GRACE_SECONDS, Order, recorded_errors, refusal
 from dagy.artifact.source import Source
-from dagy.engine import Event, ItemChanged, RunChanged, RunResult, TaskChanged, TaskRun, TaskWrote, Terminal
-from dagy.engine.result import TaskRuns
-from dagy.errors import (
-    DagyError,
-    ParameterError,
-    ResultGoneError,
-    RunError,
-    SourceError,
-    StoreError,
-    TaskTimeoutError,
-    TravelError,
-    UnknownTaskError,
-    WorkerDiedError,
-    sentence,
-)
-from dagy.program import resolve
-from dagy.runs import History, RecordedValue
+from dagy.engine import Event
+from dagy.errors import DagyError, ParameterError, RunError, SourceError, WorkerDiedError, sentence
+from dagy.runs import History
+from dagy.runs.following import FollowedRun, RaisedError, Unreadable
 from dagy.settings import Settings
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType, cancelled, crashed
 from dagy.values import Deferred, encode
+
+__all__ = ["CleanRun", "RunStartError", "Unreadable", "start_clean"]
 
 PlaceOf: TypeAlias = Callable[[str, int], "tuple[str, int] | None"]
 
@@ -56,16 +44,6 @@ _CHILD = (
     "import sys; root, folder, lifeline, report = sys.argv[1:]; del sys.argv[1:]; sys.path.append(root); "
     "from dagy.artifact.clean_process import main; main(folder, int(lifeline), int(report))"
 )
-
-
-class Unreadable:
-    """Stands where a value of another process is that can't be read in this one; `reason` says why."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-    def __repr__(self) -> str:
-        return f"<can't be read here: {self.reason}>"
 
 
 def start_clean(
@@ -78,6 +56,10 @@ def start_clean(
     fail_fast: bool = True,
     isolation: Literal["thread", "process"] | None = None,
     record: bool = False,
+    local_dir: Path | None = None,
+    run_id: str | None = None,
+    python: Path | None = None,
+    extracted: Path | None = None,
     modules: Sequence[str] = (),
     namespace: Mapping[str, object] | None = None,
     place_of: PlaceOf | None = None,
@@ -86,22 +68,28 @@ def start_clean(
 
     Returns when the run has begun, and raises what keeps it from that: what loading the code raises, `ParameterError`,
     and `TravelError` for a parameter that can't go into another process, before anything is started. Nothing comes from
-    a cache. With `record` the run is kept in the history (`dagy runs`).
+    a cache. With `record` the run is kept in the history (`dagy runs`), that in `local_dir` if one is given. `run_id`
+    is what it is called, if it is to have a certain name.
 
-    `modules` are imported in the process before the code. What a task returns may be of a class that the code itself
-    defines, which this process does not have; `namespace` says what to take for the code's own names here. `place_of`
-    says for a file and a line of a traceback which file and line to show instead, or None.
+    `python` is the interpreter, that of another environment maybe. `extracted` is a folder in which the artifact's
+    files are already, and which is left as it is. `modules` are imported in the process before the code. What a task
+    returns may be of a class that the code itself defines, which this process does not have; `namespace` says what to
+    take for the code's own names here. `place_of` says for a file and a line of a traceback which file and line to show
+    instead, or None.
 
-    The process has the interpreter, the environment and the installed packages of this one, and nothing else: not its
-    modules, not its `sys.path`, and not its terminal. It never outlives this process.
+    The process has the environment variables and, unless `python` says otherwise, the interpreter and the installed
+    packages of this one, and nothing else: not its modules, not its `sys.path`, and not its terminal. It never outlives
+    this process.
     """
     folder = Path(tempfile.mkdtemp(prefix="dagy-clean-"))
     try:
         path = code.path if isinstance(code, Artifact) else code
-        local_dir = Settings.read().local_dir if record else folder / "history"
+        history_dir = (local_dir or Settings.read().local_dir) if record else folder / "history"
         order = Order(
-            local_dir=str(local_dir),
+            local_dir=str(history_dir),
+            run_id=run_id,
             artifact=str(path.absolute()) if isinstance(path, Path) else None,
+            extracted=None if extracted is None else str(extracted),
             source=(str(path.path), path.module, path.text) if isinstance(path, Source) else None,
             flow=flow,
             parameters=_written(parameters, folder),
@@ -112,11 +100,12 @@ def start_clean(
         )
         module = path.module if isinstance(path, Source) else read_manifest(path).module
         order.write(folder)
-        process, lifeline, report = _started(folder, directory or Path.cwd())
+        process, lifeline, report = _started(folder, directory or Path.cwd(), python)
         try:
             run_id = _begun(process, report, folder, place_of)
             names = {} if namespace is None else {module: namespace}
-            return CleanRun(process, lifeline, folder, local_dir, run_id, parameters, names, place_of)
+            source = _ProcessSource(process, lifeline, folder, history_dir, run_id, names, place_of)
+            return CleanRun(source, run_id, source.history.spec(run_id), parameters)
         except BaseException:
             os.close(lifeline)
             _kill(process)
@@ -126,8 +115,25 @@ def start_clean(
         raise
 
 
-class CleanRun:
-    """A run in a clean process, with what `RunHandle` offers. All its methods may be called from any thread."""
+class CleanRun(FollowedRun):
+    """A run in a clean process, with what `RunHandle` offers. All its methods may be called from any thread.
+
+    Of a run that is cancelled, a process that has not ended some seconds later is killed.
+    """
+
+    def __init__(self, source: _ProcessSource, run_id: str, spec: FlowSpec, parameters: Mapping[str, Any]) -> None:
+        self._pid = source.process.pid
+        super().__init__(source, run_id, spec, parameters)
+        self._remove = weakref.finalize(self, shutil.rmtree, source.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._pid
+
+
+class _ProcessSource:
+    """What a process records of its run, and the process."""
 
     def __init__(
         self,
@@ -136,290 +142,73 @@ class CleanRun:
         folder: Path,
         local_dir: Path,
         run_id: str,
-        parameters: Mapping[str, Any],
         names: Mapping[str, Mapping[str, object]],
         place_of: PlaceOf | None,
     ) -> None:
-        self._process = process
+        self.process = process
+        self.folder = folder
+        self.history = History(local_dir)
         self._lifeline = lifeline
-        self._folder = folder
+        self._writing = threading.Lock()  # held while the lifeline is used
         self._local_dir = local_dir
         self._run_id = run_id
         self._names = names
         self._place_of = place_of
-        self._history = History(local_dir)
-        self._spec = self._history.spec(run_id)
-        recorded = self._history.parameters(run_id)
-        self._parameters = {name: self._value(each) for name, each in recorded.items() if name not in parameters}
-        self._parameters |= parameters
-        self._changed = threading.Condition()
-        self._events: list[Event] = []
         self._errors: list[RaisedError] = []
-        self._results: dict[str, RecordedValue] = {}
-        self._tasks = {task.id: _Followed(task.id, task.name, is_mapped=bool(task.mapped)) for task in self._spec.tasks}
-        self._state = State(StateType.RUNNING)
         self._cancelled_at: float | None = None
         self._reason = ""
-        self._result: RunResult | None = None
-        self._on_done: list[Callable[[], object]] = []
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        threading.Thread(target=self._follow, name=f"dagy-{run_id}-clean", daemon=True).start()
 
-    @property
-    def run_id(self) -> str:
-        """What names the run."""
-        return self._run_id
+    def is_over(self) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(POLL_SECONDS)
+            self.history.close()
+            self.history = History(self._local_dir)  # a run whose process has died is ended by this
+            return True
+        if self._cancelled_at is not None and time.monotonic() > self._cancelled_at + GRACE_SECONDS:
+            _kill(self.process)
+        return False
 
-    @property
-    def pid(self) -> int:
-        """The number of its process."""
-        return self._process.pid
+    def events(self, since: int) -> Sequence[Event]:
+        return self.history.events(self._run_id, since=since)
 
-    @property
-    def spec(self) -> FlowSpec:
-        """The flow that runs."""
-        return self._spec
+    def errors(self) -> Sequence[RaisedError]:
+        new = recorded_errors(self.folder, since=len(self._errors))
+        for each in new:
+            _show_places(each.error, self._place_of)
+        self._errors = [*self._errors, *new]
+        return self._errors
 
-    @property
-    def state(self) -> State:
-        """The state of the run now."""
-        return self._state if self._result is None else self._result.state
+    def results(self) -> Mapping[str, Deferred]:
+        return self.history.results(self._run_id)
 
-    @property
-    def status(self) -> StateType:
-        """The type of the state of the run now."""
-        return self.state.type
+    def parameters(self) -> Mapping[str, Deferred]:
+        return self.history.parameters(self._run_id)
 
-    @property
-    def done(self) -> bool:
-        """Whether the run, and its process, have ended."""
-        return self._result is not None
+    def value(self) -> Deferred | None:
+        return None
 
-    def states(self) -> Mapping[str, State]:
-        """The state of each task now, by id."""
-        with self._changed:
-            return {task_id: task.state for task_id, task in self._tasks.items()}
+    def end(self, recorded: State | None) -> State | None:
+        """The end in words that only who started the process can know."""
+        code = self.process.returncode
+        if recorded is None or recorded.type is not StateType.CRASHED or code is None:
+            return recorded
+        if self._cancelled_at is not None:
+            return cancelled(f"{self._reason}; its process did not end within {GRACE_SECONDS:g} s, and was killed")
+        return crashed(f"its process died: {_how_it_ended(code)}{_last_lines(self.folder)}")
 
-    def task_run(self, task_id: str) -> TaskRun:
-        """Where the task stands now, without its output; `UnknownTaskError` when there is none of that id.
+    def error(self, state: State) -> BaseException | None:
+        return WorkerDiedError(state.message, self.process.returncode or 0) if state.type is StateType.CRASHED else None
 
-        Its value is `Unreadable` where this process can't read it.
-        """
-        if task_id not in self._tasks:
-            raise UnknownTaskError(task_id, self._tasks, where=f"flow {self._spec.name!r}")
-        return self._task_run(task_id, "")
-
-    def cancel(self, reason: str = "cancelled") -> None:
-        """Start nothing more and stop what runs; returns at once. Of a run that has ended, nothing.
-
-        A process that has not ended some seconds later is killed.
-        """
-        with self._changed:
+    def cancel(self, reason: str) -> None:
+        with self._writing:
             if self._cancelled_at is None:
                 self._cancelled_at, self._reason = time.monotonic(), reason
             if self._lifeline >= 0:
                 with contextlib.suppress(OSError):  # it has ended
                     os.write(self._lifeline, f"{' '.join(reason.split())}\n".encode(errors="replace"))
 
-    def wait(self, timeout: float | None = None) -> RunResult:
-        """The result, once the run has ended, however it did. `TimeoutError` after `timeout` seconds without an end."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._result is not None, timeout):
-                raise TimeoutError(f"run {self._run_id!r} has not ended within {timeout:g} s")
-        assert self._result is not None
-        return self._result
-
-    def events(self, *, since: int = 0, follow: bool = True) -> Iterator[Event]:
-        """The run's events from number `since` on, in order; with `follow` until the run has ended."""
-        if not follow:
-            with self._changed:
-                return iter(self._events[since:])
-        return self._followed_events(since)
-
-    def _followed_events(self, since: int) -> Iterator[Event]:
-        while True:
-            with self._changed:
-                while len(self._events) <= since and self._result is None:
-                    self._changed.wait()
-                batch = self._events[since:]
-            if not batch:
-                return
-            yield from batch
-            since += len(batch)
-
-    def __await__(self) -> Generator[Any, None, RunResult]:
-        return self._wait_in_loop().__await__()
-
-    async def _wait_in_loop(self) -> RunResult:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-                loop.call_soon_threadsafe(ended.set)
-
-        with self._changed:
-            if self._result is None:
-                self._on_done.append(wake)
-            else:
-                ended.set()
-        await ended.wait()
-        return self.wait()
-
-    def __getitem__(self, task: str) -> Any:
-        """What the task returned, once the run has ended; `TravelError` when it can't be read in this process."""
-        value = self.wait()[task]
-        if isinstance(value, Unreadable):
-            raise TravelError(f"the result of task {task!r} can't be read here: {value.reason}")
-        return value
-
-    def __repr__(self) -> str:
-        return f"<CleanRun {self._run_id} {self.state}>"
-
-    # ---- what the thread does
-
-    def _follow(self) -> None:
-        """Read what the process records until it has ended, and see to its end."""
-        trouble: DagyError | None = None
-        try:
-            while not self._process_has_ended():
-                self._read()
-            self._history.close()
-            self._history = History(self._local_dir)  # a run whose process has died is ended by this
-            self._read()
-        except DagyError as error:  # the history can't be read
-            trouble = error
-        finally:
-            self._end(trouble)
-
-    def _process_has_ended(self) -> bool:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(POLL_SECONDS)
-            return True
-        if self._cancelled_at is not None and time.monotonic() > self._cancelled_at + GRACE_SECONDS:
-            _kill(self._process)
-        return False
-
-    def _read(self) -> None:
-        """Take in what has happened since the last time: errors and results before the events that speak of them."""
-        events = self._history.events(self._run_id, since=len(self._events))
-        if not events:
-            return
-        errors = recorded_errors(self._folder, since=len(self._errors))
-        for each in errors:
-            _show_places(each.error, self._place_of)
-        has_results = any(isinstance(each, TaskChanged) and each.state.is_completed for each in events)
-        results = self._history.results(self._run_id) if has_results else self._results
-        with self._changed:
-            self._errors += errors
-            self._results = results
-            for event in events:
-                self._events.append(self._taken_in(event))
-            self._changed.notify_all()
-
-    def _taken_in(self, event: Event) -> Event:
-        match event:
-            case TaskChanged() | ItemChanged():
-                self._tasks[event.task].change(event)
-            case TaskWrote():
-                self._tasks[event.task].output.append(event)
-            case RunChanged():
-                event = event._replace(state=self._told(event.state))
-                if not event.state.is_final:  # that it has ended is told once everything about it is known
-                    self._state = event.state
-            case _:
-                pass
-        return event
-
-    def _told(self, state: State) -> State:
-        """The state of the run, in words that only who started its process can know."""
-        if state.type is not StateType.CRASHED or self._process.returncode is None:
-            return state
-        if self._cancelled_at is not None:
-            return cancelled(f"{self._reason}; its process did not end within {GRACE_SECONDS:g} s, and was killed")
-        return crashed(f"its process died: {_how_it_ended(self._process.returncode)}{_last_lines(self._folder)}")
-
-    def _end(self, trouble: DagyError | None) -> None:
-        _kill(self._process)
-        with self._changed:
-            os.close(self._lifeline)
-            self._lifeline = -1
-            ended = next((each for each in reversed(self._events) if isinstance(each, RunChanged)), None)
-            if ended is None or not ended.state.is_final:
-                words = "nothing is known of its end" if trouble is None else f"it can't be followed: {trouble}"
-                ended = RunChanged(len(self._events), time.time_ns(), crashed(words))
-                self._events.append(ended)
-        result = self._made_result(ended, trouble)
-        with contextlib.suppress(StoreError):
-            self._history.close()
-        with self._changed:
-            self._result = result
-            self._changed.notify_all()
-            callbacks, self._on_done = self._on_done, []
-        for callback in callbacks:
-            callback()
-
-    def _made_result(self, ended: RunChanged, trouble: DagyError | None) -> RunResult:
-        outputs = {each.id: each.written() for each in self._tasks.values() if each.output}
-        value: object = None
-        if ended.state.is_completed and self._spec.result is not None:
-            try:
-                with self._borrowed_names():
-                    value = resolve(self._spec.result, dict(self._results), self._parameters)
-                    value = value.value() if isinstance(value, Deferred) else value
-            except (LookupError, DagyError) as unread:
-                value = Unreadable(sentence(unread))
-        error: BaseException | None = trouble
-        if ended.state.type is StateType.CRASHED and trouble is None:
-            error = WorkerDiedError(ended.state.message, self._process.returncode or 0)
-        return RunResult(
-            run_id=self._run_id,
-            spec=self._spec,
-            state=ended.state,
-            value=value,
-            task_runs=TaskRuns(tuple(self._tasks), self._task_run, outputs),
-            parameters=self._parameters,
-            started_at=self._events[0].at / 1e9,
-            ended_at=ended.at / 1e9,
-            error=error,
-        )
-
-    # ---- of one task
-
-    def _task_run(self, task_id: str, output: str) -> TaskRun:
-        with self._changed:
-            task, errors = self._tasks[task_id], [each for each in self._errors if each.task == task_id]
-            result = self._results.get(task_id) if task.state.is_completed else None
-            found = TaskRun(
-                id=task.id,
-                name=task.name,
-                state=task.state,
-                attempt=task.attempt,
-                started_at=task.started_at,
-                ended_at=task.ended_at,
-                error=None if task.state.is_completed or not task.attempt else _error_of(task.state, errors),
-                output=output,
-                item_count=len(task.items) if task.is_mapped and task.state.is_completed else None,
-                failed_items={
-                    item: error
-                    for item, state in sorted(task.items.items())
-                    if state.is_failure and (error := _error_of(state, errors)) is not None
-                },
-            )
-        # The value's own code reads it, which may take long or ask about this run: so nothing is held here.
-        return found if result is None else replace(found, value=self._value(result))
-
-    def _value(self, result: RecordedValue) -> object:
-        try:
-            with self._borrowed_names():
-                return result.value()
-        except (ResultGoneError, StoreError, TravelError) as error:
-            return Unreadable(str(error))
-
     @contextlib.contextmanager
-    def _borrowed_names(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         """Let pickles find what they call by the name of the code's own module."""
         with _BORROWING:
             before = {name: sys.modules.get(name) for name in self._names}
@@ -438,58 +227,15 @@ class CleanRun:
                     else:
                         sys.modules[name] = module_before
 
+    def close(self) -> None:
+        _kill(self.process)
+        with self._writing:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        self.history.close()
+
 
 _BORROWING = threading.RLock()  # held while `sys.modules` is not what it is
-
-
-class _Followed:
-    """Where one task stands."""
-
-    __slots__ = ("attempt", "ended_at", "id", "is_mapped", "items", "name", "output", "started_at", "state")
-
-    def __init__(self, task_id: str, name: str, *, is_mapped: bool) -> None:
-        self.id = task_id
-        self.name = name
-        self.is_mapped = is_mapped
-        self.state = State(StateType.PENDING)
-        self.attempt = 0
-        self.started_at: float | None = None  # seconds since the epoch
-        self.ended_at: float | None = None
-        self.items: dict[int, State] = {}
-        self.output: list[TaskWrote] = []
-
-    def change(self, event: TaskChanged | ItemChanged) -> None:
-        """Let it, or one of its items, be in a new state."""
-        if isinstance(event, ItemChanged):
-            self.items[event.item] = event.state
-            return
-        self.state, self.attempt = event.state, event.attempt
-        if event.state.type is StateType.RUNNING and self.started_at is None:
-            self.started_at = event.at / 1e9
-        if event.state.is_final and self.started_at is not None:
-            self.ended_at = event.at / 1e9
-
-    def written(self) -> str:
-        """The lines that what it wrote has come to, as a terminal has them."""
-        terminal = Terminal()
-        for each in self.output:
-            terminal.write(f"{each.attempt} {each.stream}", each.text)
-        return str(terminal)
-
-
-def _error_of(state: State, errors: Sequence[RaisedError]) -> BaseException | None:
-    """The error that the state speaks of; None for a state that says all there is to say."""
-    if state.type is StateType.TIMED_OUT:
-        return TaskTimeoutError(state.message)
-    if not state.is_failure and state.type is not StateType.RETRYING:
-        return None
-    told = [each.error for each in errors if sentence(each.error) in state.message] or [each.error for each in errors]
-    return told[-1] if told else _unknown(state)
-
-
-def _unknown(state: State) -> BaseException | None:
-    """What stands for an error that is not known itself: that of a worker process which died."""
-    return WorkerDiedError(state.message, 1) if state.type is StateType.CRASHED else None
 
 
 def _show_places(error: BaseException, place_of: PlaceOf | None) -> None:
@@ -536,15 +282,16 @@ def _written(parameters: Mapping[str, Any], folder: Path) -> dict[str, tuple[str
     return written
 
 
-def _started(folder: Path, directory: Path) -> tuple[subprocess.Popen[bytes], int, int]:
+def _started(folder: Path, directory: Path, python: Path | None) -> tuple[subprocess.Popen[bytes], int, int]:
     """The process, the pipe that tells it that we live, and the one by which it tells how the start went."""
     far_lifeline, lifeline = os.pipe()
     report, far_report = os.pipe()
     root = str(Path(__file__).resolve().parents[2])  # where dagy is, should it not be installed
+    arguments = [root, str(folder), str(far_lifeline), str(far_report)]
     try:
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _CHILD, root, str(folder), str(far_lifeline), str(far_report)],
+                [str(python or sys.executable), "-P", "-c", _CHILD, *arguments],
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,15 +1,70 @@
-"""Which distributions a flow's code needs, each pinned to the version installed here."""
+"""Which installed distributions a flow's code needs: those that hold the modules which it imports."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from dagy.artifact.files import ModuleFile
 from dagy.artifact.imports import Import
+from dagy.artifact.installed import Distribution, Installed, files_of, installed
 from dagy.artifact.source import RESERVED_MODULES
 from dagy.errors import ArtifactError
+from dagy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An import of a module that is neither the flow's own nor of Python or Dagy, and what holds the module here."""
+
+    wanted: Import
+    path: str  # of the file with the import, in the artifact
+    distributions: tuple[Distribution, ...]  # none: the module is not installed, or belongs to no package
+
+    @property
+    def module(self) -> str:
+        """The top-level module."""
+        return self.wanted.module.partition(".")[0]
+
+    @property
+    def place(self) -> str:
+        """`etl.py, line 3`."""
+        return f"{self.path}, line {self.wanted.line}"
+
+
+def foreign_imports(files: Iterable[ModuleFile]) -> tuple[tuple[str, Import], ...]:
+    """The imports of `files`, each with its file's path, that need a package."""
+    return tuple(
+        (file.path, each)
+        for file in files
+        for each in file.elsewhere
+        if not each.level and each.module.partition(".")[0] not in RESERVED_MODULES
+    )
+
+
+def reached(imports: Iterable[tuple[str, Import]], here: Installed) -> tuple[Reached, ...]:
+    """What each of the imports needs of what is installed."""
+    return tuple(Reached(each, path, tuple(_holders(each, here))) for path, each in imports)
+
+
+def check_reached(imports: Iterable[Reached]) -> None:
+    """Raise `ArtifactError` for the first import that nothing here provides, unless the code goes on without it."""
+    for each in imports:
+        if each.distributions or each.wanted.optional:
+            continue
+        origin = _origin(each.module)
+        if origin is None:
+            raise ArtifactError(
+                f"{each.place}: module {each.module!r} is not installed; install the package that holds it, or "
+                "import it inside try/except ImportError when the flow can do without"
+            )
+        raise ArtifactError(
+            f"{each.place}: module {each.module!r} ({origin}) belongs to no installed package and is not under the "
+            "folder of the flow, so its version is unknown; install it as a package, or move it beside the flow"
+        )
 
 
 def requirements(files: Iterable[ModuleFile]) -> tuple[str, ...]:
@@ -18,53 +73,55 @@ def requirements(files: Iterable[ModuleFile]) -> tuple[str, ...]:
     The standard library is left out, and Dagy itself, whose version the manifest holds. An import that is not
     installed is an `ArtifactError`, unless the code goes on without it.
     """
-    wanted = [
-        (file.path, each)
-        for file in files
-        for each in file.elsewhere
-        if not each.level and each.module.partition(".")[0] not in RESERVED_MODULES
-    ]
-    if not wanted:
+    imports = foreign_imports(files)
+    if not imports:
         return ()
-    from importlib.metadata import packages_distributions, version
+    found = reached(imports, installed(Settings.read().local_dir))
+    check_reached(found)
+    names = {distribution.requirement for each in found for distribution in each.distributions}
+    return tuple(sorted(names, key=str.casefold))
 
-    providers = packages_distributions()
-    names = {name for path, each in wanted for name in _distributions(path, each, providers)}
-    return tuple(sorted((f"{name}=={version(name)}" for name in names), key=str.casefold))
 
-
-def _distributions(path: str, wanted: Import, providers: Mapping[str, Sequence[str]]) -> list[str]:
+def _holders(wanted: Import, here: Installed) -> Sequence[Distribution]:
     top = wanted.module.partition(".")[0]
-    found = sorted(set(providers.get(top, ())))
+    found = here.holding(top)
     if len(found) > 1:  # a namespace, such as `google`, that several distributions share
         return _sharing(wanted, found)
-    if found or wanted.optional:
-        return found
-    origin = _origin(top)
-    if origin is None:
-        raise ArtifactError(
-            f"{path}, line {wanted.line}: module {top!r} is not installed; install the package that holds it, or "
-            "import it inside try/except ImportError when the flow can do without"
-        )
-    raise ArtifactError(
-        f"{path}, line {wanted.line}: module {top!r} ({origin}) belongs to no installed package and is not under the "
-        "folder of the flow, so its version is unknown; install it as a package, or move it beside the flow"
-    )
+    return found or _in_place(top, here)
 
 
-def _sharing(wanted: Import, candidates: list[str]) -> list[str]:
+def _sharing(wanted: Import, candidates: list[Distribution]) -> list[Distribution]:
     """Those of `candidates` that hold the module itself; all of them when no file tells."""
-    from importlib.metadata import files
+    module = wanted.module.replace(".", "/")
+    parts = [f"{module}/{name}" for name in wanted.names]
+    for paths in (parts, [module]):
+        found = [each for each in candidates if _holds_one_of(paths, each)]
+        if found:
+            return found
+    return candidates
 
-    paths = [wanted.module.replace(".", "/"), *(f"{wanted.module}.{name}".replace(".", "/") for name in wanted.names)]
-    beginnings = tuple(f"{path}{end}" for path in paths[1:] or paths for end in ("/", ".py"))
-    holders = [name for name in candidates if any(str(file).startswith(beginnings) for file in files(name) or ())]
-    return holders or candidates
+
+def _holds_one_of(paths: Iterable[str], distribution: Distribution) -> bool:
+    beginnings = tuple(f"{path}{end}" for path in paths for end in ("/", ".py", ".so", ".cpython-", ".abi3."))
+    return any(path.startswith(beginnings) for path, _ in files_of(distribution))
+
+
+def _in_place(top: str, here: Installed) -> list[Distribution]:
+    """The distribution that was installed from the folder where the module is: one that is being developed."""
+    folders = {each.folder: each for each in here.distributions.values() if each.is_editable and each.folder}
+    if not folders:
+        return []
+    origin = _origin(top)
+    found = [folders[parent] for parent in Path(origin).resolve().parents if parent in folders] if origin else []
+    return found[:1]
 
 
 def _origin(top: str) -> str | None:
     """Where the module would be imported from; None when it is nowhere."""
     if top in sys.modules:
-        return getattr(sys.modules[top], "__file__", None) or "already imported"
+        module = sys.modules[top]
+        return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "already imported")
     spec = importlib.util.find_spec(top)
-    return None if spec is None else spec.origin or "a folder without __init__.py"
+    if spec is None:
+        return None
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), "a folder without __init__.py")

@@ -1,7 +1,7 @@
 """Which files go into an artifact: the flow's module, and the local modules that it reaches by import.
 
-Only Python modules under the flow's folder are ever looked at, so caches, `.env`, keys and `.git` stay out by
-construction; and they are found in the text alone, so nothing is run.
+Only Python modules under the folder that the flow is imported from are ever looked at, so caches, `.env`, keys and
+`.git` stay out by construction; and they are found in the text alone, so nothing is run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dagy.artifact.imports import Import, imports_of
+from dagy.artifact.snapshots import Snapshot
 from dagy.artifact.source import RESERVED_MODULES, Source, encode_python, read_python
 from dagy.errors import ArtifactError
 
@@ -23,46 +24,81 @@ class ModuleFile:
     elsewhere: tuple[Import, ...]  # what it imports that is not a local module
 
 
-def module_files(source: Source) -> tuple[ModuleFile, ...]:
+def module_files(source: Source, snapshot: Snapshot | None = None) -> tuple[ModuleFile, ...]:
     """The flow's module and every local module that it reaches, sorted by path.
 
-    `ArtifactError` when one lies outside the flow's folder or hides a module of the standard library.
+    `snapshot` remembers each file that was read, or that would have been had it been there. `ArtifactError` when one
+    lies outside the flow's folder or hides a module of the standard library.
     """
-    root = source.path.parent
-    main = f"{source.module}.py"
-    texts = {main: source.text}
-    found: list[ModuleFile] = []
-    todo = [main]
-    while todo:
-        path = todo.pop()
-        elsewhere = []
-        for each in imports_of(texts[path], where=str(source.path if path == main else root / path)):
-            local = _local_files(root, path, each)
-            if not local:
-                elsewhere.append(each)
-            for reached in local:
-                if reached not in texts:
-                    texts[reached] = read_python(_inside_root(root, reached))
-                    todo.append(reached)
-        found.append(ModuleFile(path, encode_python(texts[path]), tuple(elsewhere)))
-    return tuple(sorted(found, key=lambda file: file.path))
+    return _Search(source, snapshot or Snapshot()).files()
 
 
-def _local_files(root: Path, importer: str, wanted: Import) -> list[str]:
-    """The files under `root`, relative to it, that this import runs; none when the module is not a local one."""
-    parts = [*_package(importer, wanted), *filter(None, wanted.module.split("."))]
-    if not wanted.level and parts[0] in RESERVED_MODULES:
-        if _one_file(root, parts[:1]) and parts[0] not in {"dagy", "dagy_nb"}:
-            raise ArtifactError(
-                f"{_one_file(root, parts[:1])!r}, beside the flow, hides the module {parts[0]!r} of Python; rename it"
-            )
-        return []
-    files: dict[str, None] = {}
-    for target in [parts, *([*parts, name] for name in wanted.names)]:
-        for end in range(1, len(target) + 1):
-            if file := _one_file(root, target[:end]):
-                files[file] = None
-    return list(files)
+class _Search:
+    """What is reached from a flow's module, import by import."""
+
+    def __init__(self, source: Source, snapshot: Snapshot) -> None:
+        self._source = source
+        self._root = source.root
+        self._snapshot = snapshot
+        self._found: dict[str, bool] = {}  # whether there is a file, by path relative to the root
+
+    def files(self) -> tuple[ModuleFile, ...]:
+        root, main = self._root, self._source.relative_path
+        texts = {main: self._source.text}
+        todo = [main]
+        for package in self._packages(main.split("/")[:-1]):
+            texts.setdefault(package, self._read(package))
+            todo.append(package)
+        found: dict[str, ModuleFile] = {}
+        while todo:
+            path = todo.pop()
+            if path in found:
+                continue
+            elsewhere = []
+            for each in imports_of(texts[path], where=str(self._source.path if path == main else root / path)):
+                local = self._local_files(path, each)
+                if not local:
+                    elsewhere.append(each)
+                for reached in local:
+                    if reached not in texts:
+                        texts[reached] = self._read(reached)
+                        todo.append(reached)
+            found[path] = ModuleFile(path, encode_python(texts[path]), tuple(elsewhere))
+        return tuple(found[path] for path in sorted(found))
+
+    def _packages(self, parts: list[str]) -> list[str]:
+        """What Python runs before a module in the package of these parts."""
+        found = (self._one_file(parts[:end]) for end in range(1, len(parts) + 1))
+        return [each for each in found if each is not None]
+
+    def _read(self, path: str) -> str:
+        return self._snapshot.read(_inside_root(self._root, path), read_python)
+
+    def _local_files(self, importer: str, wanted: Import) -> list[str]:
+        """The files, relative to the root, that this import runs; none when the module is not a local one."""
+        parts = [*_package(importer, wanted), *filter(None, wanted.module.split("."))]
+        if not wanted.level and parts[0] in RESERVED_MODULES:
+            hiding = self._one_file(parts[:1])
+            if hiding and parts[0] not in {"dagy", "dagy_nb"}:
+                raise ArtifactError(f"{hiding!r}, beside the flow, hides the module {parts[0]!r} of Python; rename it")
+            return []
+        files: dict[str, None] = {}
+        for target in [parts, *([*parts, name] for name in wanted.names)]:
+            for end in range(1, len(target) + 1):
+                if file := self._one_file(target[:end]):
+                    files[file] = None
+        return list(files)
+
+    def _one_file(self, parts: list[str]) -> str | None:
+        """The file, relative to the root, that importing this one dotted name runs."""
+        stem = "/".join(parts)
+        return next((each for each in (f"{stem}/__init__.py", f"{stem}.py") if self._is_there(each)), None)
+
+    def _is_there(self, path: str) -> bool:
+        if path not in self._found:
+            place = self._root / path
+            self._found[path] = self._snapshot.look(place) is not None and place.is_file()
+        return self._found[path]
 
 
 def _package(importer: str, wanted: Import) -> list[str]:
@@ -77,15 +113,6 @@ def _package(importer: str, wanted: Import) -> list[str]:
             "write it as an absolute import of a module beside the flow"
         )
     return parts[: len(parts) - up]
-
-
-def _one_file(root: Path, parts: list[str]) -> str | None:
-    """The file, relative to `root`, that importing this one dotted name runs."""
-    path = PurePosixPath(*parts)
-    for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
-        if (root / candidate).is_file():
-            return str(candidate)
-    return None
 
 
 def _inside_root(root: Path, path: str) -> Path:

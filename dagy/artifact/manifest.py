@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from dagy.artifact.lock import LockedWheel
 from dagy.errors import ArtifactError, SpecError
 from dagy.spec import FlowSpec, Json
 
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MANIFEST_NAME = "dagy.json"
-SCHEMA_VERSION = 2  # 1 had no cells
+SCHEMA_VERSION = 3  # 1 had no cells; 2 had no target, no lock, and no flow in a package
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"  # of this Python
+LOCAL_TARGET = "local"  # the machine itself
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ENTRY_POINT = re.compile(r"(?P<module>[^\W\d]\w*):(?P<variable>[^\W\d]\w*)")
+_ENTRY_POINT = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<variable>[^\W\d]\w*)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
+_TARGET = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _PYTHON_VERSION = re.compile(r"3\.\d{1,3}")
 
 
@@ -59,12 +65,14 @@ class Manifest:
     """What an artifact holds and how it is run."""
 
     spec: FlowSpec
-    entry_point: str  # "module:variable", where the `Flow` is
+    entry_point: str  # "package.module:variable", where the `Flow` is
     python_version: str  # "3.11"
     requirements: tuple[str, ...]  # "name==version", sorted
     files: tuple[FileEntry, ...]  # sorted by path; the manifest itself is not among them
     dagy_version: str
     cells: tuple[CellEntry, ...] = ()  # of the notebook that it was built from, in order; not part of the `code_hash`
+    target: str = LOCAL_TARGET  # the platform that it was built for
+    lock: tuple[LockedWheel, ...] = ()  # what its dependency layer holds, sorted by name; empty for the machine itself
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -79,8 +87,13 @@ class Manifest:
 
     @property
     def module(self) -> str:
-        """The module that defines the flow."""
+        """The dotted name of the module that defines the flow."""
         return self.entry_point.partition(":")[0]
+
+    @property
+    def module_path(self) -> str:
+        """Which of the artifact's files is that module."""
+        return _module_path(self.module, {file.path for file in self.files})
 
     @property
     def code_hash(self) -> str:
@@ -121,13 +134,13 @@ class Manifest:
             raise ArtifactError(f"the manifest's spec is broken: {error}") from error
         manifest = cls(
             spec, document.entry_point, document.python_version, document.requirements, document.files,
-            document.dagy_version, document.cells, document.schema_version,
+            document.dagy_version, document.cells, document.target, document.lock, document.schema_version,
         )  # fmt: skip
         _check(manifest, document)
         return manifest
 
     def _content(self) -> dict[str, Json]:
-        return {
+        content: dict[str, Json] = {
             "schema_version": self.schema_version,
             "dagy_version": self.dagy_version,
             "python_version": self.python_version,
@@ -136,17 +149,20 @@ class Manifest:
             "files": [asdict(file) for file in self.files],
             "spec": self.spec.model_dump(),
         }
+        if self.schema_version > 2:
+            content |= {"target": self.target, "lock": [asdict(wheel) for wheel in self.lock]}
+        return content
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """The JSON document, every field of it required but the cells, which the first version had not."""
+    """The JSON document, every field of it required but those that earlier versions had not."""
 
     flow_name: str
     flow_version: str
     build_id: str
     code_hash: str
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     dagy_version: str
     python_version: str
     entry_point: str
@@ -154,6 +170,8 @@ class _Document:
     files: tuple[FileEntry, ...]
     spec: dict[str, Any]
     cells: tuple[CellEntry, ...] = ()
+    target: str = LOCAL_TARGET
+    lock: tuple[LockedWheel, ...] = ()
 
 
 def _parsed(text: str | bytes) -> Mapping[str, Json]:
@@ -189,32 +207,57 @@ def _document(text: str | bytes) -> _Document:
 def _adapter() -> TypeAdapter[_Document]:
     from pydantic import ConfigDict, TypeAdapter
 
-    for each in (FileEntry, CellEntry, _Document):
+    for each in (FileEntry, CellEntry, LockedWheel, _Document):
         each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]  # pydantic reads it there
     return TypeAdapter(_Document)
 
 
+def _module_path(module: str, paths: Container[str]) -> str:
+    """The file of a dotted module name among `paths`; where it should be when it is not there."""
+    stem = module.replace(".", "/")
+    package = f"{stem}/__init__.py"
+    return package if package in paths else f"{stem}.py"
+
+
 def _check(manifest: Manifest, document: _Document) -> None:
     """Refuse what is well formed and yet can't be an artifact that Dagy built."""
-    match = _ENTRY_POINT.fullmatch(manifest.entry_point)
     paths = [file.path for file in manifest.files]
-    if not match or f"{match['module']}.py" not in paths:
-        raise ArtifactError(f"the entry point {manifest.entry_point!r} is not in a module of the artifact")
+    if not _ENTRY_POINT.fullmatch(manifest.entry_point) or manifest.module_path not in paths:
+        raise ArtifactError(f"the entry point {manifest.entry_point[:200]!r} is not in a module of the artifact")
     if paths != sorted(set(paths)) or MANIFEST_NAME in paths:
         raise ArtifactError("the manifest's files are not in order, or one is listed twice")
     for file in manifest.files:
         if not _SHA256.fullmatch(file.sha256) or file.size < 0:
             raise ArtifactError(f"the manifest's entry for {file.path!r} has no proper size and SHA-256")
-    for cell in manifest.cells:
-        if not cell.id or not _SHA256.fullmatch(cell.sha256):
-            raise ArtifactError(f"the manifest's entry for the cell {cell.id!r} has no id or no proper SHA-256")
-    if len({cell.id for cell in manifest.cells}) < len(manifest.cells):
-        raise ArtifactError("the manifest lists a cell twice")
+    _check_cells(manifest)
     for requirement in manifest.requirements:
         if not _REQUIREMENT.fullmatch(requirement):
             raise ArtifactError(f"the requirement {requirement!r} is not of the form name==version")
+    _check_lock(manifest)
     if not _PYTHON_VERSION.fullmatch(manifest.python_version):
         raise ArtifactError(f"the manifest's python_version {manifest.python_version!r} is not of the form 3.11")
     for name in ("flow_name", "flow_version", "build_id", "code_hash"):
         if getattr(document, name) != getattr(manifest, name):
             raise ArtifactError(f"the manifest's {name} does not fit the rest of it: it was changed after the build")
+
+
+def _check_cells(manifest: Manifest) -> None:
+    for cell in manifest.cells:
+        if not cell.id or not _SHA256.fullmatch(cell.sha256):
+            raise ArtifactError(f"the manifest's entry for the cell {cell.id!r} has no id or no proper SHA-256")
+    if len({cell.id for cell in manifest.cells}) < len(manifest.cells):
+        raise ArtifactError("the manifest lists a cell twice")
+
+
+def _check_lock(manifest: Manifest) -> None:
+    if not _TARGET.fullmatch(manifest.target):
+        raise ArtifactError(f"the manifest's target {manifest.target[:100]!r} is not the name of one")
+    if manifest.schema_version < 3 and (manifest.target != LOCAL_TARGET or manifest.lock):
+        raise ArtifactError(f"a manifest of version {manifest.schema_version} has no target and no lock")
+    for wheel in manifest.lock:
+        if not _REQUIREMENT.fullmatch(f"{wheel.name}=={wheel.version}") or not _WHEEL.fullmatch(wheel.file_name):
+            raise ArtifactError(f"the manifest's lock does not name a wheel: {wheel.name!r}, {wheel.file_name!r}")
+        if not _SHA256.fullmatch(wheel.sha256) or wheel.size < 0:
+            raise ArtifactError(f"the manifest's lock has no proper size and SHA-256 for {wheel.file_name!r}")
+    if len({wheel.name for wheel in manifest.lock}) < len(manifest.lock):
+        raise ArtifactError("the manifest locks a package twice")

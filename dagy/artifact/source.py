@@ -8,7 +8,9 @@ from __future__ import annotations
 import __future__
 
 import ast
+import importlib
 import inspect
+import itertools
 import keyword
 import linecache
 import re
@@ -25,6 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
+from dagy.artifact.imports import imports_of
 from dagy.artifact.manifest import CellEntry
 from dagy.errors import CodeFailedError, DagyError, SourceError, UnknownFlowError
 from dagy.flows import Flow
@@ -36,6 +39,7 @@ READERS = "dagy.readers"  # the entry-point group of functions that turn another
 # What a user's file can't be imported as: code that is loaded already would be hidden by it.
 RESERVED_MODULES = sys.stdlib_module_names | {"__main__", "dagy", "dagy_nb", "sitecustomize", "usercustomize"}
 
+_INIT = "__init__.py"
 _TARGET = re.compile(r"(?P<path>.+?\.\w+):(?P<flow>[^/\\]*)")
 
 
@@ -65,11 +69,27 @@ class Source:
     """Code as text: the file it was read from, the name to import it under, and the text of the module."""
 
     path: Path  # absolute
-    module: str
+    module: str  # "flows", or "package.flows" for a module that is part of a package
     text: str
     cells: tuple[CellEntry, ...] = ()  # of a notebook: those whose code is in the text
     left_out: tuple[str, ...] = ()  # of a notebook: a sentence for each thing that is not in the text, and why
     warnings: tuple[str, ...] = ()  # of a notebook: sentences on what may not mean what was meant
+
+    @property
+    def root(self) -> Path:
+        """The folder that the code is imported from: the one above the topmost package, or the file's own."""
+        return self.path.parents[self.module.count(".") + self.is_package]
+
+    @property
+    def is_package(self) -> bool:
+        """Whether the module is a package itself: an `__init__.py`."""
+        return self.path.name == _INIT
+
+    @property
+    def relative_path(self) -> str:
+        """Where the module stands below `root`, with forward slashes."""
+        stem = self.module.replace(".", "/")
+        return f"{stem}/{_INIT}" if self.is_package else f"{stem}.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +128,8 @@ def read_source(path: Path, *, roots: Roots = "flows") -> Source:
         raise SourceError(f"{str(path)!r} is not a regular file")
     absolute = path.absolute()
     if path.suffix == ".py":
-        return Source(absolute, module_name(path), read_python(absolute))
+        text = read_python(absolute)
+        return Source(absolute, _name_in_package(absolute, text) or module_name(path), text)
     found = _read_by_plugin(absolute, roots)
     return Source(absolute, module_name(path), found.text, found.cells, found.left_out, found.warnings)
 
@@ -137,6 +158,37 @@ def module_name(path: Path) -> str:
     if not name.isidentifier():
         name = f"flow_{name}"
     return f"{name}_flow" if name in RESERVED_MODULES or keyword.iskeyword(name) else name
+
+
+def _name_in_package(path: Path, text: str) -> str | None:
+    """The dotted name of a module that is part of a package; None for one that stands alone.
+
+    A file that imports what lies beside it as if there was no package is meant to stand alone, whatever lies there.
+    """
+    folders = list(itertools.takewhile(_is_package_folder, path.parents))
+    if not folders or folders[-1].name in RESERVED_MODULES:
+        return None
+    try:
+        imports = imports_of(text, where=str(path))
+    except SourceError:  # it will say so when it is loaded
+        imports = ()
+    tops = {each.module.partition(".")[0] for each in imports if not each.level} - RESERVED_MODULES
+    root = folders[-1].parent
+    if any(_has_module(path.parent, top) and not _has_module(root, top) for top in tops):
+        return None
+    packages = [folder.name for folder in reversed(folders)]
+    if path.name == _INIT:
+        return ".".join(packages)
+    return ".".join([*packages, path.stem]) if path.stem.isidentifier() else None
+
+
+def _is_package_folder(folder: Path) -> bool:
+    name = folder.name
+    return name.isidentifier() and not keyword.iskeyword(name) and (folder / _INIT).is_file()
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    return (folder / f"{name}.py").is_file() or (folder / name).is_dir()
 
 
 def load_flow(source: Source, name: str | None = None) -> Flow[..., Any]:
@@ -174,6 +226,7 @@ def flow_aside(source: Source, name: str | None = None) -> Iterator[Flow[..., An
         sys.modules.pop(source.module, None)
         if existing is not None:
             sys.modules[source.module] = existing
+        _attach(source.module)
 
 
 def load_module(source: Source, *, called: str) -> ModuleType:
@@ -227,49 +280,95 @@ def variable_of(flow: Flow[..., Any]) -> str | None:
     return next((name for name, value in top_level.items() if value is flow), None)
 
 
-class _TextLoader(ExecutionLoader):
+class TextLoader(ExecutionLoader):
     """Imports a module from the text of a `Source`."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.source = source
 
     def get_source(self, fullname: str) -> str:
-        return self._source.text
+        """The text that is run."""
+        return self.source.text
 
     def get_filename(self, fullname: str) -> str:
-        return str(self._source.path)
+        """What `__file__` is."""
+        return str(self.source.path)
+
+    def is_package(self, fullname: str) -> bool:
+        """Whether the module may have modules below it."""
+        return self.source.is_package
 
 
 def _load(source: Source) -> ModuleType:
+    _add_folder(source)
     existing = sys.modules.get(source.module)
+    _import_package(source)
+    imported = sys.modules.get(source.module)
+    if imported is not None and imported is not existing and _is_of_file(imported, source):
+        return imported  # its own package has imported it just now
     if existing is not None and not _may_replace(existing, source):
         raise SourceError(
             f"{source.path.name!r} has the name of the module {source.module!r}, which is in use; rename the file"
         )
-    spec = spec_from_loader(source.module, _TextLoader(source))
+    spec = spec_from_loader(source.module, TextLoader(source))
     assert spec is not None
     assert spec.loader is not None
+    if source.is_package:
+        spec.submodule_search_locations = [str(source.path.parent)]
     module = module_from_spec(spec)
     filename = str(source.path)
     # Without a time of change the entry is never compared with the file, which may hold a notebook or a later edit.
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
-    _add_folder(source)
     with _put_back_on_failure(source.module, module):
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # whatever the user's code raises
             raise CodeFailedError(_failure(str(source.path), error)) from error
+    _attach(source.module)
     return module
 
 
+def _import_package(source: Source) -> None:
+    """Import the packages that the module is part of, as Python does before it imports the module."""
+    package = source.module.rpartition(".")[0]
+    if not package:
+        return
+    try:
+        found = importlib.import_module(package)
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise CodeFailedError(_failure(str(source.path), error)) from error
+    folder = source.path.parents[source.is_package]
+    if str(folder) not in map(str, getattr(found, "__path__", ())):
+        where = getattr(found, "__file__", None) or "another folder"
+        raise SourceError(
+            f"{source.path} is part of the package {package!r}, and the package of that name is {where}; rename one"
+        )
+
+
+def _attach(name: str) -> None:
+    """Make the module that `sys.modules` has under the dotted `name`, or none, what its package says it is."""
+    package, _, last = name.rpartition(".")
+    parent, module = sys.modules.get(package), sys.modules.get(name)
+    if parent is None:
+        return
+    if module is not None:
+        setattr(parent, last, module)
+    elif isinstance(getattr(parent, last, None), ModuleType):
+        delattr(parent, last)
+
+
 def _add_folder(source: Source) -> None:
-    folder = str(source.path.parent)
+    folder = str(source.root)
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
 
 def _may_replace(module: ModuleType, source: Source) -> bool:
-    return isinstance(module.__loader__, _TextLoader) or getattr(module, "__file__", None) == str(source.path)
+    return isinstance(module.__loader__, TextLoader) or _is_of_file(module, source)
+
+
+def _is_of_file(module: ModuleType, source: Source) -> bool:
+    return getattr(module, "__file__", None) == str(source.path)
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dagy.artifact.archive import safe_extract
-from dagy.artifact.builder import PYTHON_VERSION
-from dagy.artifact.manifest import Manifest
-from dagy.artifact.source import load_flow, read_source, variable_of
+from dagy.artifact.manifest import PYTHON_VERSION, Manifest
+from dagy.artifact.source import Source, load_flow, read_python, variable_of
 from dagy.errors import ArtifactError, SourceError, UnknownFlowError
 from dagy.flows import Flow
 
@@ -29,7 +28,7 @@ def unpacked_flow(path: Path, *, within: Path | None = None) -> Iterator[Flow[..
         folder = Path(temporary).resolve() / "code"
         manifest = safe_extract(path, folder)
         with _own_modules(folder, manifest):
-            yield _entry(folder, manifest)
+            yield entry_flow(folder, manifest)
 
 
 def differences(manifest: Manifest) -> tuple[str, ...]:
@@ -51,10 +50,16 @@ def differences(manifest: Manifest) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _entry(folder: Path, manifest: Manifest) -> Flow[..., Any]:
+def entry_flow(folder: Path, manifest: Manifest) -> Flow[..., Any]:
+    """The flow of an artifact whose files were extracted to `folder`, loaded from there.
+
+    Its modules stay in `sys.modules`, and `folder` stays first in `sys.path`. `ArtifactError` when its entry point is
+    not the flow that its manifest tells of, `CodeFailedError` when its code raises.
+    """
     variable = manifest.entry_point.partition(":")[2]
+    path = folder.absolute() / manifest.module_path
     try:
-        flow = load_flow(read_source(folder / f"{manifest.module}.py"), manifest.flow_name)
+        flow = load_flow(Source(path, manifest.module, read_python(path)), manifest.flow_name)
     except UnknownFlowError as error:
         raise ArtifactError(f"the entry point {manifest.entry_point!r} is not a flow: {error}") from error
     except SourceError as error:
@@ -69,7 +74,8 @@ def _entry(folder: Path, manifest: Manifest) -> Flow[..., Any]:
 @contextmanager
 def _own_modules(folder: Path, manifest: Manifest) -> Iterator[None]:
     """Let the artifact's modules be imported from `folder` and from nowhere else, then forget them again."""
-    names = {_dotted(file.path) for file in manifest.files if file.path.endswith(".py")}
+    modules = (_dotted(file.path) for file in manifest.files if file.path.endswith(".py"))
+    names = {".".join(parts[:end]) for parts in modules for end in range(1, len(parts) + 1)}
     before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
     try:
         yield
@@ -81,6 +87,7 @@ def _own_modules(folder: Path, manifest: Manifest) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
-def _dotted(path: str) -> str:
+def _dotted(path: str) -> tuple[str, ...]:
+    """The parts of the name that a module's file is imported under."""
     parts = PurePosixPath(path).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return parts[:-1] if parts[-1] == "__init__" else parts

@@ -12,42 +12,60 @@ import click
 
 from dagy.cli import output
 from dagy.errors import (
+    AuthError,
     CodeFailedError,
     DagyError,
     DefinitionError,
     DrawingError,
     ExportError,
+    NetworkError,
     ParameterError,
     RunCancelledError,
+    SettingsError,
     SourceError,
     TaskFailedError,
+    UnknownDeploymentError,
     UnknownFlowError,
     UnknownRunError,
+    UnknownScheduleError,
     UnknownTaskError,
     did_you_mean,
+    sentence,
 )
+from dagy.settings import switch
 from dagy.version import __version__
 
 _COMMANDS = {  # name: (module, what `dagy --help` says of it)
+    "artifact": ("dagy.cli.artifact", "Look into artifacts, check and compare them."),
     "build": ("dagy.cli.build", "Package a flow as an artifact."),
     "cache": ("dagy.cli.cache", "Look at the results that are kept across runs."),
+    "completion": ("dagy.cli.completion", "Let the shell complete what you type."),
+    "config": ("dagy.cli.config", "Make, change and choose profiles."),
+    "deploy": ("dagy.cli.deploy", "Let runs be asked for by a name."),
+    "deployments": ("dagy.cli.deployments", "Show and delete deployments."),
     "doctor": ("dagy.cli.doctor", "Check that all is well with Dagy here."),
     "draw": ("dagy.cli.draw", "Draw a flow's graph without running it."),
     "export": ("dagy.cli.export", "Show a notebook as the Python module that runs."),
+    "flows": ("dagy.cli.flows", "Show the flows that were registered."),
+    "login": ("dagy.cli.login", "Keep a token for a control plane."),
+    "logout": ("dagy.cli.logout", "Let go of a token."),
     "logs": ("dagy.cli.logs", "Show what the tasks of a run wrote."),
-    "run": ("dagy.cli.run", "Run a flow here."),
-    "runs": ("dagy.cli.runs", "Show the runs that were recorded."),
+    "run": ("dagy.cli.run", "Run a flow here, or a deployment."),
+    "runs": ("dagy.cli.runs", "Show the runs there were, and cancel one."),
+    "schedules": ("dagy.cli.schedules", "Let deployments run by themselves."),
+    "worker": ("dagy.cli.worker", "Run what is queued, and what schedules are due."),
 }
 
-_HELP = """Build, draw and run data pipelines.
+_HELP = """Build, draw, run, deploy and schedule data pipelines.
 
-A TARGET is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or ARTIFACT.zip.
+A TARGET is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or ARTIFACT.zip, and of `dagy run` the name of a deployment, too.
 
 \b
 Examples:
   dagy run my_flows.py:web_scraper --param url=https://example.com
-  dagy draw my_flows.py
   dagy build my_flows.py:web_scraper --output-dir ./dist
+  dagy deploy my_flows.py:web_scraper --deployment web-scraper --schedule "0 6 * * *"
+  dagy run web-scraper --param url=https://example.com
 """
 
 
@@ -75,6 +93,7 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        _tell_how_much(command)
         return command
 
     def resolve_command(
@@ -92,6 +111,34 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
 
+_QUIET = "Print results and errors alone."
+_VERBOSE = "Print more, and where in Dagy an error came from."
+
+
+def _set_volume(ctx: click.Context, option: click.Parameter, is_given: bool) -> None:
+    """Let `output` print as much as was asked for, before or after the command's name."""
+    if not is_given or ctx.resilient_parsing:
+        return
+    wanted = output.Volume(option.name)
+    if ctx.meta.setdefault(_set_volume.__name__, wanted) is not wanted:
+        raise click.UsageError("--quiet and --verbose contradict each other; give one of them", ctx)
+    output.set_volume(wanted)
+
+
+def _tell_how_much(command: click.Command) -> None:
+    """Let the command, and those in it, take --quiet and --verbose as well."""
+    taken = {option for each in command.params for option in each.opts}
+    for short, long, text in (("-q", "--quiet", _QUIET), ("-v", "--verbose", _VERBOSE)):
+        if long not in taken:
+            options = [each for each in (short, long) if each not in taken]
+            command.params.append(
+                click.Option(options, is_flag=True, expose_value=False, callback=_set_volume, help=text)
+            )
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _tell_how_much(each)
+
+
 @click.group(
     cls=LazyGroup,
     help=_HELP,
@@ -99,6 +146,8 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="dagy %(version)s")
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set_volume, help=_QUIET)
+@click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_set_volume, help=_VERBOSE)
 @click.pass_context
 def dagy(ctx: click.Context) -> None:
     """Show the help when no command is given."""
@@ -116,9 +165,10 @@ def run(args: Sequence[str] | None = None) -> ExitCode:
     """Run the program and return how it went; what went wrong has been said on stderr."""
     try:
         try:
+            output.set_volume(output.Volume.VERBOSE if switch("DAGY_LOCAL_VERBOSE") else output.Volume.USUAL)
             dagy.main(args, prog_name="dagy", standalone_mode=False)
             output.flush()
-        except Exception as error:  # noqa: BLE001 (the one place that maps errors; what it does not know, it raises)
+        except Exception as error:  # noqa: BLE001 (the one place that maps errors)
             return _report(error)
         except KeyboardInterrupt:
             output.problem("stopped")
@@ -145,7 +195,9 @@ def _report(error: Exception) -> ExitCode:
             output.problem(str(error) or "stopped")
             return ExitCode.CANCELLED
         case DagyError():
-            if isinstance(error, CodeFailedError | DrawingError | TaskFailedError) and error.__cause__ is not None:
+            if output.volume() is output.Volume.VERBOSE:
+                output.whole_traceback(error)
+            elif isinstance(error, CodeFailedError | DrawingError | TaskFailedError) and error.__cause__ is not None:
                 output.traceback(error.__cause__)
             output.problem(str(error))
             return _code(error)
@@ -153,16 +205,27 @@ def _report(error: Exception) -> ExitCode:
             output.problem(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
             return ExitCode.GENERAL
         case _:
-            raise error
+            if output.volume() is output.Volume.VERBOSE:
+                output.whole_traceback(error)
+                output.problem(f"{sentence(error)}\nThis is a defect in Dagy; please report it with what stands above.")
+            else:
+                output.problem(f"{sentence(error)}\nThis is a defect in Dagy; add --verbose to see where, and report it.")
+            return ExitCode.GENERAL
 
 
 def _code(error: DagyError) -> ExitCode:
     match error:
         case FileNotFoundError() | UnknownFlowError() | UnknownRunError() | UnknownTaskError():
             return ExitCode.NOT_FOUND
+        case UnknownDeploymentError() | UnknownScheduleError():
+            return ExitCode.NOT_FOUND
+        case AuthError():
+            return ExitCode.AUTH
+        case NetworkError():
+            return ExitCode.NETWORK
         case CodeFailedError():
             return ExitCode.GENERAL
-        case ParameterError() | DefinitionError() | SourceError() | ExportError():
+        case ParameterError() | DefinitionError() | SourceError() | ExportError() | SettingsError():
             return ExitCode.USAGE
         case _:
             return ExitCode.GENERAL

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import linecache
 import os
+import shutil
 import sys
 import traceback as tracebacks
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +23,32 @@ import click
 from dagy.drawing.escape import plain_lines
 
 _OURS = str(Path(__file__).parent.parent) + os.sep
+
+
+class Volume(StrEnum):
+    """How much is printed."""
+
+    QUIET = "quiet"  # results and errors alone
+    USUAL = "usual"
+    VERBOSE = "verbose"  # what is logged, and whole tracebacks
+
+
+_volume = Volume.USUAL
+
+
+def set_volume(volume: Volume) -> None:
+    """Print so much from now on."""
+    global _volume  # noqa: PLW0603 (like the streams, there is one a program)
+    _volume = volume
+    if volume is Volume.VERBOSE:
+        import logging
+
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+
+def volume() -> Volume:
+    """How much is printed."""
+    return _volume
 
 
 def prepare_streams() -> None:
@@ -39,13 +69,38 @@ def hand_over(text: str, *, end: str = "\n") -> None:
 
 
 def note(text: str, *, color: str | None = None) -> None:
-    """Print something about the result."""
-    _write(plain_lines(text), to=sys.stderr, color=color)
+    """Print something about the result, unless only results are wanted."""
+    if _volume is not Volume.QUIET:
+        _write(plain_lines(text), to=sys.stderr, color=color)
 
 
 def problem(text: str) -> None:
     """Print what went wrong."""
-    note(f"error: {text}", color="red")
+    _write(plain_lines(f"error: {text}"), to=sys.stderr, color="red")
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Say on a terminal what takes a while, in a line that goes away when it is done.
+
+    It gives a function that changes what the line says. In a file, or where only results are wanted, nothing is said.
+    """
+    stream = sys.stderr
+    if stream is None or not stream.isatty() or _volume is Volume.QUIET or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
+        return
+
+    def tell(text: str) -> None:
+        line = plain_lines(text).replace("\n", " ")
+        stream.write(f"\r\x1b[K{line[: max(1, shutil.get_terminal_size().columns - 1)]}")
+        stream.flush()
+
+    try:
+        tell(text)
+        yield tell
+    finally:
+        stream.write("\r\x1b[K")
+        stream.flush()
 
 
 def traceback(error: BaseException) -> None:
@@ -54,13 +109,18 @@ def traceback(error: BaseException) -> None:
     if isinstance(error, SyntaxError):  # its own text says where; the frames are of whoever read the file
         told.stack = tracebacks.StackSummary()
     _keep_users_frames(told)
-    note("".join(told.format()).rstrip())
+    _write(plain_lines("".join(told.format()).rstrip()), to=sys.stderr)
 
 
-def can_show(text: str) -> bool:
-    """Whether stderr's encoding has the characters of `text`."""
+def whole_traceback(error: BaseException) -> None:
+    """Print the traceback of `error` with all its frames."""
+    _write(plain_lines("".join(tracebacks.format_exception(error)).rstrip()), to=sys.stderr)
+
+
+def can_show(text: str, *, on: TextIO | None = None) -> bool:
+    """Whether the encoding of `on`, by default stderr, has the characters of `text`."""
     try:
-        text.encode(getattr(sys.stderr, "encoding", None) or "ascii")
+        text.encode(getattr(on or sys.stderr, "encoding", None) or "ascii")
     except UnicodeEncodeError:
         return False
     return True

@@ -14,8 +14,10 @@ from dagy.lazy import lazily
 if TYPE_CHECKING:
     from dagy.runs.cache import CachedTask, Difference, LocalCache
     from dagy.runs.diagnosis import Finding, diagnose
+    from dagy.runs.event_json import event_from_json, event_to_json
     from dagy.runs.history import LATEST, History, RecordedError, RunRecord, TaskRecord
     from dagy.runs.output import Written
+    from dagy.runs.owners import Owner, owner_from_text, owner_text, this_process
     from dagy.runs.recorder import RunRecorder
     from dagy.runs.results import RecordedValue
     from dagy.runs.resume import Resumable, load_for_resume, recorded_parameters
@@ -27,6 +29,7 @@ _HOMES = {
     "History": "dagy.runs.history",
     "LATEST": "dagy.runs.history",
     "LocalCache": "dagy.runs.cache",
+    "Owner": "dagy.runs.owners",
     "RecordedError": "dagy.runs.history",
     "RecordedValue": "dagy.runs.results",
     "Resumable": "dagy.runs.resume",
@@ -35,8 +38,13 @@ _HOMES = {
     "TaskRecord": "dagy.runs.history",
     "Written": "dagy.runs.output",
     "diagnose": "dagy.runs.diagnosis",
+    "event_from_json": "dagy.runs.event_json",
+    "event_to_json": "dagy.runs.event_json",
     "load_for_resume": "dagy.runs.resume",
+    "owner_from_text": "dagy.runs.owners",
+    "owner_text": "dagy.runs.owners",
     "recorded_parameters": "dagy.runs.resume",
+    "this_process": "dagy.runs.owners",
 }
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "Finding",
     "History",
     "LocalCache",
+    "Owner",
     "RecordedError",
     "RecordedValue",
     "Resumable",
@@ -54,8 +63,13 @@ __all__ = [
     "TaskRecord",
     "Written",
     "diagnose",
+    "event_from_json",
+    "event_to_json",
     "load_for_resume",
+    "owner_from_text",
+    "owner_text",
     "recorded_parameters",
+    "this_process",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -141,6 +141,10 @@ class History:
             raise UnknownRunError(reference, known if found else _nearest(reference, known))
         return found[0]
 
+    def has(self, run_id: str) -> bool:
+        """Whether there is a run of exactly that id."""
+        return bool(self._records("WHERE run_id = ?", [storable(run_id)]))
+
     def spec(self, run_id: str) -> FlowSpec:
         """The flow that ran. Raises `SpecError` when a newer dagy has written it."""
         with self.reading() as db:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dagy.errors import StoreError
+
 LEASE_SECONDS = 60  # how long an owner that can't be seen is trusted after its last sign of life
 _PROC = Path("/proc")
 
@@ -32,6 +34,22 @@ class Owner:
 def this_process() -> Owner:
     """The owner that runs this code."""
     return _owner_of(os.getpid())
+
+
+def owner_text(owner: Owner) -> str:
+    """`owner` in a line: `PID.STARTED@HOST BOOT PIDS`."""
+    return f"{owner.pid}.{owner.pid_started}@{owner.host} {owner.boot} {owner.pids}"
+
+
+def owner_from_text(text: str) -> Owner:
+    """The owner that `owner_text` made a line of. Raises `StoreError` for a text that is none."""
+    try:
+        name, boot, pids = text.rsplit(" ", 2)
+        number, host = name.split("@", 1)
+        pid, started = number.split(".")
+        return Owner(host, boot, pids, int(pid), int(started))
+    except ValueError as error:
+        raise StoreError(f"{text!r} does not tell which process it is: {error}") from error
 
 
 def is_alive(owner: Owner) -> Literal["yes", "no", "unseen"]:

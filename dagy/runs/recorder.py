@@ -8,7 +8,6 @@ is in the history as a whole or not at all, and no event is there without the re
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import sys
 import threading
@@ -24,6 +23,7 @@ from dagy.errors import ResumeError, StoreError, UnknownRunError, sentence
 from dagy.program import Program
 from dagy.runs.code import add_code, functions_of
 from dagy.runs.database import insert, insert_fast, storable
+from dagy.runs.event_json import bundle_json
 from dagy.runs.faults import point
 from dagy.runs.output import FILE_NAME as OUTPUT_NAME
 from dagy.runs.output import OutputFile
@@ -331,7 +331,7 @@ class RunRecorder:
                     text = ""  # the run's output file has it
                 return (run, seq, at, OUTPUT, numbers[task], None, attempt, None, storable(text), storable(stream))
             case TaskShowed(seq, at, task, attempt, data, metadata):
-                return (run, seq, at, DISPLAY, numbers[task], None, attempt, None, None, _bundle(data, metadata))
+                return (run, seq, at, DISPLAY, numbers[task], None, attempt, None, None, bundle_json(data, metadata))
             case HookFailed(seq, at, hooked, hook, error):
                 number = None if hooked is None else numbers[hooked]
                 told = storable(sentence(error))
@@ -358,15 +358,6 @@ def _claim(db: sqlite3.Connection, run_id: str, by: str) -> None:
     if resumed_by is not None:
         raise ResumeError(f"run {run_id!r} is resumed by run {resumed_by!r} already")
     db.execute("UPDATE runs SET resumed_by = ? WHERE run_id = ?", (by, run_id))
-
-
-def _bundle(data: Mapping[str, object], metadata: Mapping[str, object]) -> str:
-    """A rich display as JSON; of one that JSON can't hold, those of its forms that are text."""
-    try:
-        return json.dumps({"data": data, "metadata": metadata}, default=str)
-    except Exception:  # noqa: BLE001 (the user's own objects: their keys, their __str__, lists that hold themselves)
-        texts = {str(kind): text for kind, text in data.items() if isinstance(text, str)}
-        return json.dumps({"data": texts, "metadata": {}})
 
 
 def _item(item: int | None) -> str:

@@ -91,7 +91,7 @@ ENTRIES = [{"path": "etl.py", "size": 3, "sha256": "a" * 64}, {"path": "rows.py"
         ("[" * 100_000, "not JSON|broken"),
         (b"\xff\xfe{}", "not JSON"),
         ('{"a": 1, "a": 2}', "'a' is there twice"),
-        (edited(schema_version=3), "schema_version is 3, and this Dagy reads 2; upgrade dagy"),
+        (edited(schema_version=4), "schema_version is 4, and this Dagy reads 3; upgrade dagy"),
         (edited(schema_version=0), "schema_version"),
         (edited(schema_version="1"), "schema_version"),
         (edited(extra=1), "extra"),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dagy.runs.owners import HELD_HERE, Owner, is_alive, this_process, why_gone
+from dagy.errors import StoreError
+from dagy.runs.owners import HELD_HERE, Owner, is_alive, owner_from_text, owner_text, this_process, why_gone
 
 SECOND = 1_000_000_000
 HERE = this_process()
@@ -72,3 +73,14 @@ def test_a_living_process_on_this_machine_keeps_its_runs_whatever_the_clock_says
 
 def test_a_run_that_this_process_has_given_up_is_without_an_owner() -> None:
     assert reason(HERE) == "it could not be recorded any more"
+
+
+@pytest.mark.parametrize("owner", [HERE, Owner("a host@home/x", "", "", 1, 0), Owner("", "b", "pid:[1]", 2, 3)])
+def test_an_owner_comes_back_from_its_line(owner: Owner) -> None:
+    assert owner_from_text(owner_text(owner)) == owner
+
+
+@pytest.mark.parametrize("text", ["", "worker-1", "1.2 boot pids", "one.two@host boot pids", "1@host boot pids"])
+def test_a_line_that_names_no_process_is_refused(text: str) -> None:
+    with pytest.raises(StoreError, match="does not tell which process it is"):
+        owner_from_text(text)

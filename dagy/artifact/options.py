@@ -1,0 +1,15 @@
+"""How an artifact is to be built, beyond which flow it is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How an artifact is to be built."""
+
+    include: tuple[str, ...] = ()  # data files: patterns such as "data/*.csv", relative to the folder of the flow's file
+    requirements: Path | None = None  # a requirements file that says what to install; None: found from the code
+    target: str = "local"  # the platform that it is for

@@ -1,0 +1,146 @@
+"""How commands show what they list: `--format table|json|yaml`, and tables that fit where they are read.
+
+On a terminal a table has the format that the profile names, where the terminal can show it and is wide enough; in a
+file or a pipe it is plain columns. JSON and YAML are ASCII, whole and valid, whatever the texts in them hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, Literal, TypeAlias
+
+import click
+
+from dagy.cli import output
+from dagy.drawing.escape import plain_line
+from dagy.errors import SettingsError
+from dagy.profiles import TABLE_FORMAT, Profiles
+from dagy.settings import Settings
+
+Form: TypeAlias = Literal["table", "json", "yaml"]
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="For people, or for programs.",
+)
+
+profile_option = click.option(
+    "--profile", metavar="NAME", help="Which control plane: a profile of `dagy config`. [default: the default one]"
+)
+
+
+def show(form: Form, data: object, as_text: Callable[[], str]) -> None:
+    """Print `data` as JSON or YAML, or else what `as_text` gives, which is not called for the other two.
+
+    `data` may hold dataclasses, times, paths and states; a number that JSON has not (NaN, infinity) becomes null.
+    """
+    match form:
+        case "json":
+            output.hand_over(json.dumps(plain(data), indent=2, allow_nan=False))
+        case "yaml":
+            import yaml
+
+            output.hand_over(yaml.safe_dump(plain(data), sort_keys=False, width=10_000), end="")
+        case "table":
+            text = as_text()
+            if text:
+                output.say(text)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, profile: str | None = None) -> str:
+    """The rows under their heads, as text; each cell is made one safe line.
+
+    `profile` is the name that `--profile` gave. A table that is too wide for the terminal is shown in plain columns,
+    and when these are too wide as well, a line for each cell.
+    """
+    import tabulate
+
+    cells = [[plain_line(cell) for cell in row] for row in rows]
+    for style in _styles(profile):
+        text = tabulate.tabulate(cells, headers=heads, tablefmt=style, disable_numparse=True)
+        text = "\n".join(line.rstrip() for line in text.splitlines())
+        if _fits(text):
+            return text
+    return facts_of_each(heads, cells)
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """`name  value` lines, the values below one another; a name like the one before it is left out."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    told = ""
+    lines = []
+    for name, text in pairs:
+        lines.append(plain_line(f"{'' if name == told else name:{width}}  {text}"))
+        told = name
+    return "\n".join(lines)
+
+
+def facts_of_each(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A block for each row, in which each cell has a line of its own."""
+    return "\n\n".join(facts([(head, cell) for head, cell in zip(heads, row, strict=True) if cell]) for row in rows)
+
+
+def plain(value: object) -> Any:
+    """`value` as JSON can hold it."""
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return str.__str__(value)  # a state is a str that YAML does not know
+        case float():
+            return value if math.isfinite(value) else None
+        case datetime():
+            return value.isoformat()
+        case PurePath():
+            return str(value)
+        case Mapping():
+            return {str.__str__(key) if isinstance(key, str) else str(key): plain(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(each) for each in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        case _:
+            return str(value)
+
+
+def _styles(profile: str | None) -> list[str]:
+    """The formats to try, the one that is wanted first."""
+    if not sys.stdout.isatty():
+        return ["plain"]
+    wanted = _wanted(profile)
+    return ["plain"] if wanted == "plain" else [wanted, "plain"]
+
+
+def _wanted(profile: str | None) -> str:
+    """The format that the profile names, or one that its terminal can show."""
+    import tabulate
+
+    try:
+        wanted = Profiles.read(Settings.read().local_dir).resolve(profile).table_format
+    except SettingsError as error:  # no reason not to show what was found
+        output.note(f"note: {error}", color="yellow")
+        wanted = TABLE_FORMAT
+    if wanted not in tabulate.tabulate_formats:
+        output.note(f"note: no table has the format {wanted!r}; change it: dagy config", color="yellow")
+        wanted = TABLE_FORMAT
+    sample = tabulate.tabulate([["x"]], headers=["x"], tablefmt=wanted)
+    return wanted if output.can_show(sample, on=sys.stdout) else "grid"
+
+
+def _fits(text: str) -> bool:
+    """Whether the lines of a table fit the terminal; a file takes any."""
+    if not sys.stdout.isatty():
+        return True
+    columns = shutil.get_terminal_size().columns
+    return all(len(line) <= columns for line in text.splitlines())

@@ -1,0 +1,58 @@
+"""The control plane that a command means: the one of `--profile`, or the one on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import dagy.client  # its names are loaded when they are asked for: most commands need none
+from dagy.profiles import Profiles
+from dagy.settings import Settings
+
+if TYPE_CHECKING:
+    from dagy.client import DagyClient
+    from dagy.control import Page
+
+T = TypeVar("T")
+
+FILE_NAME = "control.db"  # the embedded control plane's, in the local folder
+_PAGE = 200
+
+
+@contextmanager
+def connected(profile: str | None) -> Iterator[DagyClient]:
+    """A client of the control plane; one on this machine is made where there is none yet."""
+    with dagy.client.DagyClient(profile=profile) as client:
+        yield client
+
+
+@contextmanager
+def connected_if_any(profile: str | None) -> Iterator[DagyClient | None]:
+    """A client of the control plane, or None where there is none yet on this machine: looking makes nothing."""
+    if is_there(profile):
+        with connected(profile) as client:
+            yield client
+    else:
+        yield None
+
+
+def is_there(profile: str | None) -> bool:
+    """Whether there is a control plane to ask."""
+    settings = Settings.read()
+    if settings.database_url is not None or (settings.local_dir / FILE_NAME).exists():
+        return True
+    return not Profiles.read(settings.local_dir).resolve(profile).is_local
+
+
+def taken(limit: int, page_after: Callable[[int, str | None], Page[T]]) -> list[T]:
+    """The first `limit` of what comes page by page; `page_after(limit, after)` asks for one."""
+    found: list[T] = []
+    after: str | None = None
+    while len(found) < limit:
+        page = page_after(min(_PAGE, limit - len(found)), after)
+        found += page.items
+        after = page.next
+        if after is None:
+            break
+    return found[:limit]

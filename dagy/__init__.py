@@ -11,21 +11,32 @@ from dagy.lazy import lazily
 from dagy.version import __version__
 
 if TYPE_CHECKING:
+    from dagy.artifact import build_artifact
+    from dagy.client import AsyncDagyClient, DagyClient, Run
+    from dagy.control import Deployment
+    from dagy.deploy import DeployResult, deploy_artifact
     from dagy.engine import RunHandle, RunResult, TaskRun
     from dagy.errors import DagyError, TaskFailedError
     from dagy.flows import Flow, LocalOptions, flow
     from dagy.hooks import Hook, RunContext
+    from dagy.local_artifact import LocalArtifact
     from dagy.parameters import Static
     from dagy.spec import FlowSpec
     from dagy.states import State, StateType, completed, failed, running
     from dagy.tasks import Task, TaskOutput, task
 
 _HOMES = {
+    "AsyncDagyClient": "dagy.client",
+    "DagyClient": "dagy.client",
     "DagyError": "dagy.errors",
+    "DeployResult": "dagy.deploy",
+    "Deployment": "dagy.control",
     "Flow": "dagy.flows",
     "FlowSpec": "dagy.spec",
     "Hook": "dagy.hooks",
+    "LocalArtifact": "dagy.local_artifact",
     "LocalOptions": "dagy.flows",
+    "Run": "dagy.client",
     "RunContext": "dagy.hooks",
     "RunHandle": "dagy.engine",
     "RunResult": "dagy.engine",
@@ -36,7 +47,9 @@ _HOMES = {
     "TaskFailedError": "dagy.errors",
     "TaskOutput": "dagy.tasks",
     "TaskRun": "dagy.engine",
+    "build_artifact": "dagy.artifact",
     "completed": "dagy.states",
+    "deploy_artifact": "dagy.deploy",
     "failed": "dagy.states",
     "flow": "dagy.flows",
     "running": "dagy.states",
@@ -44,11 +57,17 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncDagyClient",
+    "DagyClient",
     "DagyError",
+    "DeployResult",
+    "Deployment",
     "Flow",
     "FlowSpec",
     "Hook",
+    "LocalArtifact",
     "LocalOptions",
+    "Run",
     "RunContext",
     "RunHandle",
     "RunResult",
@@ -60,7 +79,9 @@ __all__ = [
     "TaskOutput",
     "TaskRun",
     "__version__",
+    "build_artifact",
     "completed",
+    "deploy_artifact",
     "failed",
     "flow",
     "running",

@@ -9,12 +9,22 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from dagy import drawing, engine, runs
-from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
+from dagy.errors import (
+    ConflictError,
+    DagyError,
+    DefinitionError,
+    DrawingError,
+    GraphError,
+    ParameterError,
+    UnknownDeploymentError,
+    shown,
+)
 from dagy.hooks import Hook, hooks_by_state
+from dagy.lazy import later
 from dagy.parameters import Parameters
 from dagy.program import Program
 from dagy.retry import RetryDelay, retry_policy
@@ -26,13 +36,18 @@ from dagy.values import is_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dagy.client import DagyClient, Run
+    from dagy.deploy import DeployResult
     from dagy.engine import RunHandle, RunOptions, RunResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What `run_local` takes itself.
-_RESERVED = ("fail_fast", "isolation", "keep_results", "max_workers", "record", "resume")
+# What a flow's methods take themselves, so that no parameter can have the name.
+_RESERVED = {
+    **dict.fromkeys(("fail_fast", "isolation", "keep_results", "max_workers", "record", "resume"), "run_local"),
+    **dict.fromkeys(("deployment", "idempotency_key"), "run"),
+}
 
 
 class LocalOptions(TypedDict, total=False):
@@ -95,7 +110,8 @@ class Flow(Generic[P, R]):
         self.parameters = Parameters(function, of=of)
         for each in self.parameters.signature.parameters.values():
             if each.name in _RESERVED:
-                raise DefinitionError(f"{of}: run_local takes {each.name!r} itself; rename the parameter")
+                taker = _RESERVED[each.name]
+                raise DefinitionError(f"{of}: {taker} takes {each.name!r} itself; rename the parameter")
             if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
                 raise DefinitionError(f"{of}: its parameters are given by name, so {str(each)!r} can't be one of them")
         self.hooks = hooks_by_state(of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure)
@@ -266,6 +282,83 @@ class Flow(Generic[P, R]):
         )
         return program, values, run_options
 
+    def deploy(
+        self,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        schedule: str | None = None,
+        timezone: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        force: bool = False,
+        target: str = "local",
+        output_dir: str | Path | None = None,
+        include: Iterable[str] = (),
+        requirements: str | Path | None = None,
+        api_url: str | None = None,
+        profile: str | None = None,
+        client: DagyClient | None = None,
+        dry_run: bool = False,
+    ) -> DeployResult:
+        """Build the flow's artifact, put it into the store, and let the deployment `name` stand for it.
+
+        The name is the flow's unless given; the `namespace` is the folder of the flow's file below the working
+        directory. The deployment is described whole: without a `schedule` (five fields of cron, in a `timezone` such as
+        "Europe/Berlin"; UTC unless given) it has none, and the `tags`, and the `parameters` that its runs are given
+        unless they say otherwise, are these and no others. When this code is deployed with these settings nothing is
+        done and the result is `skipped`, unless `force`. With `dry_run` nothing is changed, and the result's `plan`
+        says what would be. `target`, `include` and `requirements` are those of `build_artifact`; where to is said as
+        for `DagyClient`.
+
+        Raises `ArtifactError` for what can't be built, `ConflictError` when the flow's version is deployed with other
+        code: raise it, or `force` a new revision of it.
+        """
+        self._refuse_inside_a_flow()
+        deployed: DeployResult = later("dagy.deploy").deploy_flow(
+            self,
+            name,
+            namespace=namespace,
+            tags=tags,
+            schedule=schedule,
+            timezone=timezone,
+            parameters=parameters,
+            force=force,
+            target=target,
+            output_dir=output_dir,
+            include=include,
+            requirements=requirements,
+            api_url=api_url,
+            profile=profile,
+            client=client,
+            dry_run=dry_run,
+        )
+        return deployed
+
+    def run(
+        self,
+        /,
+        *,
+        deployment: str | None = None,
+        idempotency_key: str | None = None,
+        **parameters: Any,
+    ) -> Run:
+        """Ask for a run of the flow as it is deployed, and return at once; parameters of the flow are given by name.
+
+        `run.wait()` waits for its end. The deployment is the one of this flow, or the one that `deployment` names, such
+        as "etl" or "team/etl"; where it is looked for follows from the profile, as for `DagyClient`.
+        Asked again with the same `idempotency_key`, it gives the run that was made then. The parameters must be JSON,
+        and what is not given is the deployment's own, or the flow's default.
+
+        `UnknownDeploymentError` when the flow is not deployed, `ConflictError` when it is so several times and none is
+        named, `ParameterError` for a parameter that is unknown or of the wrong type.
+        """
+        self._refuse_inside_a_flow()
+        self._check_given(parameters)
+        client: DagyClient = later("dagy.client").DagyClient()
+        reference = self._reference(client) if deployment is None else deployment
+        return client.create_run(reference, parameters, idempotency_key=idempotency_key)
+
     def to_svg(self) -> str:
         """The graph as an SVG picture."""
         return drawing.svg(self.spec)
@@ -281,6 +374,35 @@ class Flow(Generic[P, R]):
     def _refuse_inside_a_flow(self) -> None:
         if TRACE.get() is not None:
             raise GraphError(f"flow {self.name!r} can't be drawn or run while another flow is drawn; call it instead")
+
+    def _check_given(self, given: Mapping[str, Any]) -> None:
+        """Refuse what a run of a deployment can't be given."""
+        for name, value in given.items():
+            if name not in self.parameters:
+                raise self.parameters.unknown(name)
+            if not is_json(value):
+                raise ParameterError(
+                    f"flow {self.name!r}: {name!r} is {shown(value)} ({type(value).__name__}), and what a deployed run "
+                    "is given must be JSON: text, a number, true or false, None, or a list or dict of these"
+                )
+        if self.validate_parameters:
+            self.parameters.check(dict(given))
+
+    def _reference(self, client: DagyClient) -> str:
+        """The one deployment of this flow."""
+        found = client.deployments(flow=self.name).items
+        if not found:
+            known = [each.reference for each in client.deployments()]
+            raise UnknownDeploymentError(
+                self.name, known, remedy=f"deploy the flow first: {self.function.__name__}.deploy()"
+            )
+        if len(found) > 1:
+            names = ", ".join(repr(each.reference) for each in found)
+            raise ConflictError(
+                f"flow {self.name!r} is deployed as {names}; say which: "
+                f"{self.function.__name__}.run(deployment={found[0].reference!r})"
+            )
+        return found[0].reference
 
     def _static_value(self, name: str, given: dict[str, Any]) -> Any:
         try:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
+
+# What `later` may load: parts of Dagy that stand below who needs them, and that most programs never need.
+LATER = ("dagy.client", "dagy.deploy")
 
 
 def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -19,3 +23,14 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
         return value
 
     return load, lambda: list(sys.modules[package].__all__)
+
+
+def later(module: str) -> ModuleType:
+    """The module, one of `LATER`, for a function that needs it when it is called.
+
+    `flow.deploy()` is a method of what is built, sent and run by the very parts that are made on it. This is how it
+    reaches them; a program that only defines flows loads none of them.
+    """
+    if module not in LATER:
+        raise ValueError(f"{module!r} is not one of {LATER}")
+    return importlib.import_module(module)

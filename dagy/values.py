@@ -22,12 +22,13 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from dagy.errors import StoreError, TravelError, sentence, shown
+from dagy.local_artifact import LocalArtifact
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# "arrow": an Arrow file of a pandas or a pyarrow table; "polars": one that polars wrote
-Codec: TypeAlias = Literal["json", "npy", "arrow", "polars", "pickle"]
+# "arrow": an Arrow file of a pandas or a pyarrow table; "polars": one that polars wrote; "file": a LocalArtifact
+Codec: TypeAlias = Literal["json", "npy", "arrow", "polars", "file", "pickle"]
 Buffer: TypeAlias = bytes | memoryview
 
 _JSON_SCALARS = frozenset({str, int, bool, type(None)})
@@ -90,7 +91,7 @@ def encode(value: object, *, called: str = "result") -> Encoded:
     What JSON, NumPy and Arrow hold loses nothing but which of its lists and dicts are one and the same object. A
     `TravelError` says which part of it can't be kept, calling the whole `called`: `result['a'][3] is a generator`.
     """
-    for form in (_json, _npy, _arrow, _polars):
+    for form in (_json, _npy, _arrow, _polars, _file):
         if (encoded := form(value)) is not None:
             return encoded
     try:
@@ -115,6 +116,8 @@ def read(codec: str, source: Path | bytes) -> object:
             return _decoded(codec, source, _arrow_value)
         case "polars":
             return _decoded(codec, source, _polars_value)
+        case "file":
+            return _decoded(codec, source, _file_value)
         case "pickle":
             raise TravelError("the value is kept as a pickle, and reading that may run any code; it is not read here")
         case _:
@@ -360,6 +363,22 @@ def _polars_value(file: io.BufferedIOBase) -> Any:
     import polars
 
     return polars.read_ipc(io.BytesIO(file.read()))
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _file(value: object) -> Encoded | None:
+    """A line of JSON that says what the file is, and the file's bytes."""
+    if type(value) is not LocalArtifact:
+        return None
+    head = json.dumps({"name": value.name, "media_type": value.media_type})
+    return Encoded("file", (f"{head}\n".encode("ascii"), value.content))
+
+
+def _file_value(file: io.BufferedIOBase) -> LocalArtifact:
+    head = json.loads(file.readline())
+    return LocalArtifact(head["name"], head["media_type"], file.read())
 
 
 # -- pickles ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from dagy.engine import (
 )
 from dagy.errors import shown
 from dagy.spec import FlowSpec
-from dagy.states import StateType
+from dagy.states import State, StateType
 from dagy_nb.previews import Preview, sendable
 
 LOG_LIMIT = 20_000  # characters of a task's output that a view keeps
@@ -161,11 +161,12 @@ class LiveRun:
         *,
         previews: Mapping[str, Preview] | None = None,
         note: str = "",
+        state: State = State(StateType.PENDING),  # noqa: B008 (a frozen value)
     ) -> None:
         """`reused_items` says of mapped tasks how many items have their results already.
 
         `previews` are of results that are there already, by task; `note` is said of the run where its state says
-        nothing.
+        nothing; `state` is the run's before its first event.
         """
         done, known = reused_items or {}, previews or {}
         self._lines = {
@@ -174,8 +175,8 @@ class LiveRun:
         }
         self._note = sendable(note)
         self._run: dict[str, Any] = {
-            "state": StateType.PENDING.value,
-            "message": self._note,
+            "state": state.type.value,
+            "message": sendable(state.message) or self._note,
             "started": None,
             "ended": None,
         }

@@ -16,9 +16,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
-from dagy import RunResult, drawing, engine
+from dagy import RunResult, drawing, engine, runs
 from dagy.drawing import counted, markup_line, text_tree
 from dagy.engine import Event, ItemChanged, TaskChanged, TaskRun, TaskShowed, TaskWrote, error_text
 from dagy.errors import (
@@ -50,10 +50,14 @@ _STILL_SECONDS = 5.0  # how long a caller of `wait` lets the picture be made
 _NO_PREVIEW = Preview("text", "(one of many results, not shown to save time)")
 
 CellOf: TypeAlias = Callable[[str], str | None]  # the name of a code's file -> what messages call its cell
+# Whose the run is: this session's, begun here and living on a worker, or begun elsewhere and only looked at here.
+Whose: TypeAlias = Literal["session", "worker", "elsewhere"]
 E = TypeVar("E", bound=DagyError)
 
 # Errors of no line of the user's: the message of the state that they lead to says all there is to say.
 _SAID = (StoreError, TaskTimeoutError, TravelError, WorkerDiedError)
+
+_CELL_LINE = re.compile(r"^ *Cell (\[\d+\], line \d+)", re.MULTILINE)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -154,14 +158,21 @@ class ShownRun:
         is_waited_for: bool,
         is_raised: bool,
         note: str = "",
+        whose: Whose = "session",
+        retold: Callable[[str], str] = str,
     ) -> None:
-        """Makes the view, before the run begins. `is_raised`: the cell will raise the run's failure."""
+        """Makes the view, before the run begins. `is_raised`: the cell will raise the run's failure.
+
+        `retold` puts a traceback's text into the notebook's words, beyond what `cell_of` tells.
+        """
         self.live = live
+        self.whose = whose
         self.started_at = time.time()
         self.display_id = ""
         self.output: Mapping[str, object] = {}  # what the output holds now
         self._screen = screen
         self._cell_of = cell_of
+        self._retold = retold
         self._offer = offer
         self._release: Callable[[], None] = lambda: None
         self._is_waited_for = is_waited_for
@@ -183,7 +194,9 @@ class ShownRun:
         self.handle, self._release = handle, release
         spec = handle.spec
         tasks = text_tree(spec) if len(spec.tasks) <= _MOST_LISTED else counted(len(spec.tasks), "task")
-        bundle: dict[str, object] = {"text/plain": f"{spec.name}: running\n{tasks}"}
+        state = handle.state
+        told = f"queued, {state.message}" if state.type is StateType.QUEUED and state.message else "running"
+        bundle: dict[str, object] = {"text/plain": f"{spec.name}: {told}\n{tasks}"}
         if self._view is not None:
             bundle[WIDGET] = {"model_id": self._view.model_id, "version_major": 2, "version_minor": 0}
         self.output = bundle
@@ -216,7 +229,8 @@ class ShownRun:
     def wait_in_cell(self) -> RunResult:
         """Wait in the cell that started the run, until its picture is there.
 
-        The first interrupt cancels the run, the second one stops waiting.
+        The first interrupt cancels the run, the second one stops waiting. A run that was begun elsewhere goes on: there
+        the first one stops waiting.
         """
         interrupts = 0
         while True:
@@ -226,7 +240,7 @@ class ShownRun:
                 break
             except KeyboardInterrupt:
                 interrupts += 1
-                if interrupts > 1:
+                if interrupts > 1 or self.whose == "elsewhere":
                     self.wait_no_more()
                     raise
                 self.cancel("interrupted")
@@ -249,7 +263,7 @@ class ShownRun:
 
     def told(self, error: E) -> E:
         """`error` as the notebook is to show it: in short where the view has the traceback."""
-        return without_our_frames(error, self._cell_of, is_short=self._view is not None)
+        return without_our_frames(error, self._cell_of, is_short=self._view is not None, retold=self._retold)
 
     def show_again(self, line: str) -> None:
         """Show it in the running cell, unless that shows it already; as a `line` while the run goes on."""
@@ -262,7 +276,7 @@ class ShownRun:
         raised = _failure_of(result) if self._is_raised and self._view is None else None
 
         def told(error: BaseException | None) -> str:
-            return "" if error is raised else _told(error, self._cell_of)  # the cell's own error tells that one
+            return "" if error is raised else self._told(error)  # the cell's own error tells that one
 
         still = result.still(still_previews(self.live.previews()), error=told)
         faults = self.live.faults()
@@ -345,14 +359,17 @@ class ShownRun:
         for change in self.live.apply(events):
             if isinstance(change, ItemChanged):
                 errors = self.handle.task_run(change.task).failed_items
-                self.live.fail_item(change.task, change.item, _told(errors.get(change.item), self._cell_of))
+                self.live.fail_item(change.task, change.item, self._told(errors.get(change.item)))
             elif change.state.is_completed:
                 self._unseen.append(change.task)
             else:
                 error = self.handle.task_run(change.task).error
-                self.live.finish(change.task, preview=None, error=_told(error, self._cell_of))
+                self.live.finish(change.task, preview=None, error=self._told(error))
         if self._uncounted:
             self._count_items(events)
+
+    def _told(self, error: BaseException | None) -> str:
+        return self._retold(_told(error, self._cell_of))
 
     def _make_previews(self, seconds: float) -> float:
         """Show what results look like, for so many seconds at most; how many it took."""
@@ -495,16 +512,18 @@ def picture_of(spec: FlowSpec) -> str:
     return drawing.svg(spec, {}, details={task.id: _WIDEST for task in spec.tasks if task.mapped})
 
 
-def without_our_frames(error: E, cell_of: CellOf, *, is_short: bool = False) -> E:
+def without_our_frames(
+    error: E, cell_of: CellOf, *, is_short: bool = False, retold: Callable[[str], str] = str
+) -> E:
     """`error`, which notebooks from now on show as the task's own traceback and the message: no frame is Dagy's.
 
     If `is_short` they show in place of the traceback the line that raised, because the run's view has the rest.
     """
-    cause = _told(error.__cause__, cell_of).rstrip()
+    cause = retold(_told(error.__cause__, cell_of)).rstrip()
     message = sendable(f"{type(error).__name__}: {error}")
     lines = [message]
     if cause and is_short:
-        place = _place(error.__cause__, cell_of)
+        place = _place(error.__cause__, cell_of) or _told_place(cause)
         lines = [message, f"{place and f'raised in {place}; '}the traceback is in the view of the run"]
     elif cause:
         lines = [sendable(cause), "", message]
@@ -520,6 +539,12 @@ def _place(error: BaseException | None, cell_of: CellOf) -> str:
         if label:
             return f"{label}, line {frame.lineno}"
     return ""
+
+
+def _told_place(text: str) -> str:
+    """The innermost line of a cell that a traceback's text names; empty when there is none."""
+    found = _CELL_LINE.findall(text)
+    return f"cell {found[-1]}" if found else ""
 
 
 def _failure_of(result: RunResult) -> BaseException | None:
@@ -552,7 +577,11 @@ def _now() -> int:
 
 def _told(error: BaseException | None, cell_of: CellOf) -> str:
     """The traceback of `error`, in the notebook's words; empty when there is nothing to add to its message."""
-    return "" if isinstance(error, _SAID) else with_cells(error_text(error), cell_of)
+    if isinstance(error, _SAID):
+        return ""
+    # One that was raised in another process, and only written down, is a whole traceback itself.
+    text = str(error) if isinstance(error, runs.RecordedError) else error_text(error)
+    return with_cells(text, cell_of)
 
 
 def with_cells(text: str, cell_of: CellOf) -> str:

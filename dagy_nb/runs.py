@@ -29,11 +29,12 @@ from dagy.errors import (
 )
 from dagy.program import Program
 from dagy.spec import FlowSpec
+from dagy_nb.cells import Cell
 from dagy_nb.forms import FormError, form_of, values_of
 from dagy_nb.live import LiveRun
 from dagy_nb.notebook import Notebook
 from dagy_nb.reuse import Origins, origins_of, reusable
-from dagy_nb.running import WIDGET, Followed, NotebookRun, Offer, Screen, ShownRun, picture_of
+from dagy_nb.running import WIDGET, Followed, NotebookRun, Offer, Screen, ShownRun, Whose, picture_of
 from dagy_nb.widgets.run_view import RunView, run_view
 
 GRACE_SECONDS = 1.0  # how long what is told to stop may take to do so, while somebody looks on
@@ -115,23 +116,45 @@ class Runs:
         """The first half of `start`. `waits`: the cell will wait for the end, and raise a failure if `is_raised`."""
         return self._added(*self._begin(flow, parameters, options, waits=waits, is_raised=is_raised))
 
-    def follow(self, handle: Followed, *, background: bool = False, must_complete: bool = True) -> NotebookRun:
-        """Show a run that somebody else has begun, in a process of its own for example; else as `start`."""
+    def follow(
+        self,
+        handle: Followed,
+        *,
+        background: bool = False,
+        must_complete: bool = True,
+        whose: Whose = "session",
+        cells: Mapping[str, Cell] = MappingProxyType({}),
+        retold: Callable[[str], str] = str,
+        release: Callable[[], None] = lambda: None,
+    ) -> NotebookRun:
+        """Show a run that goes on elsewhere, in a process of its own for example; else as `start`.
+
+        `cells` are those of its tasks, by the tasks' names; `retold` puts a traceback's text into the notebook's words;
+        `release` is called when the run has ended.
+        """
         shown_run = ShownRun(
             handle.spec,
             handle.run_id,
-            LiveRun(handle.spec),
+            LiveRun(handle.spec, state=handle.state),
             screen=self._screen,
             cell_of=self._notebook.label_of,
-            offer=Offer(about=self._about(handle.spec, None), retire=self._retiring(handle.run_id)),
+            offer=Offer(about=self._about(handle.spec, None, cells), retire=self._retiring(handle.run_id)),
             is_waited_for=not background,
             is_raised=must_complete and not background,
+            whose=whose,
+            retold=retold,
         )
+
+        def end() -> None:
+            release()
+            self._let_go()
+
         try:
-            shown_run.begin(handle, release=self._let_go)
+            shown_run.begin(handle, release=end)
             run = self._added(shown_run, None)
         except BaseException:  # an interrupt: nobody would know of the run any more
-            handle.cancel("interrupted")
+            if whose != "elsewhere":
+                handle.cancel("interrupted")
             raise
         return self._wait(run, background=background, must_complete=must_complete)
 
@@ -200,16 +223,27 @@ class Runs:
         raise UnknownRunError(reference, [each.run_id for each in runs])
 
     def cancel(self, reference: str | None = None) -> tuple[NotebookRun, ...]:
-        """Cancel that run, or every one under way; those that were. Returns at once. `UnknownRunError`."""
-        chosen = self.all() if reference is None else (self.find(reference),)
+        """Cancel that run, or every one under way; those that were. Returns at once. `UnknownRunError`.
+
+        One that was begun elsewhere is only cancelled by its name.
+        """
+        begun = (each for each in self.all() if each.shown.whose != "elsewhere")
+        chosen = tuple(begun) if reference is None else (self.find(reference),)
         under_way = tuple(each for each in chosen if not each.done)
         for each in under_way:
             each.cancel()
         return under_way
 
     def close(self) -> None:
-        """Cancel what is under way, and let go of every view: pages keep the still pictures."""
-        self._closed |= {each.run_id for each in self.cancel()}
+        """Cancel what is under way here, and let go of every view: pages keep the still pictures.
+
+        What a worker runs goes on.
+        """
+        for each in self.all():
+            if not each.done:
+                self._closed.add(each.run_id)
+                if each.shown.whose == "session":
+                    each.cancel()
         while self._views:
             self._views.popitem()[1].close()
 
@@ -340,13 +374,16 @@ class Runs:
 
     # ---- what views have
 
-    def _about(self, spec: FlowSpec, program: Program | None) -> dict[str, dict[str, Any]]:
-        """What is known of each task before it runs."""
+    def _about(
+        self, spec: FlowSpec, program: Program | None, by_task: Mapping[str, Cell] = MappingProxyType({})
+    ) -> dict[str, dict[str, Any]]:
+        """What is known of each task before it runs; `by_task` are the cells where there is no program."""
         cells = {each.filename: each.read.cell for each in self._notebook.kept}
         found = {}
         for task in spec.tasks:
             code = None if program is None else inspect.unwrap(program.code[task.id].function)
-            cell = cells.get(getattr(getattr(code, "__code__", None), "co_filename", ""))
+            filename = getattr(getattr(code, "__code__", None), "co_filename", "")
+            cell = cells.get(filename, by_task.get(task.name))
             number = None if cell is None else _NUMBER.search(cell.label)
             found[task.id] = {
                 "name": task.name,

@@ -5,18 +5,32 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dagy.artifact.archive import read_manifest, write_artifact
-from dagy.artifact.dependencies import requirements
+from dagy.artifact.archive import MAX_FILE_BYTES, fault_of_name, read_manifest, write_artifact
+from dagy.artifact.data_files import DataFiles, LeftOut
+from dagy.artifact.declared import Declared, read_declared
 from dagy.artifact.files import module_files
+from dagy.artifact.layer import write_layer
 from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
-from dagy.artifact.source import Source, variable_of
+from dagy.artifact.options import BuildOptions
+from dagy.artifact.origin import source_of
+from dagy.artifact.packages import Packages, packages_of
+from dagy.artifact.rebuilding import Declaration, Request, known_build, remember
+from dagy.artifact.snapshots import Snapshot
+from dagy.artifact.source import Source, flow_aside, parse_target, read_source, variable_of
+from dagy.artifact.summary import Summary
 from dagy.errors import ArtifactError
 from dagy.flows import Flow
+from dagy.settings import Settings
+from dagy.spec import FlowSpec
 from dagy.version import __version__
+
+_MAIN = "__main__"
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
@@ -25,52 +39,124 @@ class Artifact:
     path: Path
     manifest: Manifest
     size: int
+    sha256: str  # of the whole file
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # data files that a pattern matched, and why
+    packages: Packages | None = field(default=None, compare=False)  # what it depends on; None when it was only opened
+    layer: Path | None = None  # the file with the packages, beside it; None where they are installed already
+    is_new: bool = field(default=True, compare=False)  # False: it had been built before, and nothing has changed
+
+    @property
+    def flow_name(self) -> str:
+        """The name of the flow."""
+        return self.manifest.flow_name
+
+    @property
+    def flow_version(self) -> str:
+        """The version that the flow's author gave it."""
+        return self.manifest.flow_version
+
+    @property
+    def code_hash(self) -> str:
+        """SHA-256, in hex, of all that changes what the flow does."""
+        return self.manifest.code_hash
+
+    @property
+    def build_id(self) -> str:
+        """The first 12 hex digits of the `code_hash`."""
+        return self.manifest.build_id
+
+    @property
+    def summary(self) -> Summary:
+        """The facts of it, plain."""
+        manifest = self.manifest
+        return Summary(
+            str(self.path),
+            manifest.flow_name,
+            manifest.flow_version,
+            manifest.build_id,
+            manifest.code_hash,
+            manifest.target,
+            manifest.python_version,
+            tuple(file.path for file in manifest.files),
+            manifest.requirements,
+            self.size,
+            self.sha256,
+            None if self.layer is None else str(self.layer),
+            self.left_out,
+            () if self.packages is None else self.packages.warnings,
+            "" if self.packages is None or not self.manifest.requirements else str(self.packages.sizes),
+            is_new=self.is_new,
+        )
 
     def __str__(self) -> str:
-        manifest = self.manifest
-        files = [file.path for file in manifest.files]
-        lines = {
-            "build id": manifest.build_id,
-            "code hash": f"sha256:{manifest.code_hash[:16]}",
-            "python": manifest.python_version,
-            "files": f"{len(files)} ({', '.join(files if len(files) <= 5 else [*files[:4], '...'])})",
-            "requirements": ", ".join(manifest.requirements) or "none",
-            "size": f"{self.size:,} bytes",
-        }
-        facts = "\n".join(f"  {label:13} {value}" for label, value in lines.items())
-        return f"built {manifest.flow_name} {manifest.flow_version}\n{facts}"
+        return str(self.summary)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": f"{self}\n{self.path}"}
 
 
-def build(source: Source, flow: Flow[..., Any], output_dir: Path) -> Artifact:
+def build_artifact(
+    flow: Flow[..., Any] | str | Path,
+    *,
+    output_dir: str | Path = "dist",
+    include: Iterable[str] = (),
+    requirements: str | Path | None = None,
+    target: str = "local",
+    on_step: Callable[[str], None] | None = None,
+) -> Artifact:
+    """Package a flow, or the flow that `FILE[:FLOW]` names, as `<output_dir>/<flow>/<build_id>/artifact.zip`.
+
+    `include` are patterns of data files (`data/*.csv`), relative to the folder of the flow's file, and add to those
+    that `[tool.dagy] include` declares. `requirements` is a requirements file that says what to install. `target` is
+    the platform that it is for. `on_step` is told what is being done.
+
+    A file that was built before and has not changed since, with all that it needs, is not loaded again: the artifact's
+    `is_new` is False. Raises `ArtifactError` for what can't go in, and what reading and loading the code raises.
+    """
+    if isinstance(include, str):
+        raise ArtifactError(f"include is {include!r}; give a list of patterns, such as [{include!r}]")
+    options = BuildOptions(tuple(include), None if requirements is None else Path(requirements).absolute(), target)
+    destination = Path(output_dir).absolute()
+    if isinstance(flow, Flow):
+        return build(source_of(flow), flow, destination, options, on_step=on_step)
+    local_dir = Settings.read().local_dir
+    request = Request.here(str(flow), destination, options)
+    if (known := known_build(request, local_dir)) is not None:
+        return replace(open_built(Path(known.path)), left_out=known.left_out, is_new=False)
+    wanted = parse_target(str(flow))
+    snapshot = Snapshot()
+    snapshot.look(wanted.path.absolute())
+    source = read_source(wanted.path)
+    with _in_its_folder(source), flow_aside(source, wanted.flow) as found:
+        made = _Build(source, found, destination, options, snapshot, on_step or _say_nothing)
+        artifact = made.artifact()
+    remember(request, artifact.summary, snapshot, made.declaration, local_dir)
+    return artifact
+
+
+def build(
+    source: Source,
+    flow: Flow[..., Any],
+    output_dir: Path,
+    options: BuildOptions = BuildOptions(),  # noqa: B008 (a frozen value)
+    *,
+    on_step: Callable[[str], None] | None = None,
+) -> Artifact:
     """Write `<output_dir>/<flow>/<build_id>/artifact.zip` and return it.
 
-    `flow` is what `load_flow(source)` gave. The same code, dependencies and Python version give the same path and the
-    same bytes, wherever and whenever it is built. `ArtifactError` names what can't go in.
+    `flow` is what `load_flow(source)` gave, or one whose `source_of` is `source`. The same code, data, dependencies and
+    Python version give the same path and the same bytes, wherever and whenever it is built. `ArtifactError` names what
+    can't go in.
     """
-    variable = variable_of(flow)
-    if variable is None or flow.function.__module__ != source.module:
-        raise ArtifactError(
-            f"flow {flow.name!r} is not a name at the top level of {source.path}, so it can't be found there again; "
-            "define it at the top level with @flow"
-        )
-    files = module_files(source)
-    manifest = Manifest(
-        spec=flow.spec,
-        entry_point=f"{source.module}:{variable}",
-        python_version=PYTHON_VERSION,
-        requirements=requirements(files),
-        files=tuple(_entry(file.path, file.content) for file in files),
-        dagy_version=__version__,
-        cells=source.cells,
-    )
-    path = output_dir / folder_name(flow.name) / manifest.build_id / "artifact.zip"
-    size = write_artifact(path, manifest, {file.path: file.content for file in files})
-    with contextlib.suppress(OSError):  # it may be another user's
-        path.touch()  # one that was there already is the newest all the same: see `newest_artifact`
-    return Artifact(path, manifest, size)
+    return _Build(source, flow, output_dir, options, Snapshot(), on_step or _say_nothing).artifact()
+
+
+def open_built(path: Path) -> Artifact:
+    """The artifact at `path`, which was built before. Its contents are not verified: see `dagy.artifact.inspection`.
+
+    `MissingArtifactError` when there is none, `ArtifactError` when it is not one to trust.
+    """
+    return _as_artifact(path, read_manifest(path))
 
 
 def newest_artifact(flow: str, output_dir: Path) -> Artifact | None:
@@ -81,8 +167,7 @@ def newest_artifact(flow: str, output_dir: Path) -> Artifact | None:
     found = [(path.stat().st_mtime_ns, path) for path in (output_dir / folder_name(flow)).glob("*/artifact.zip")]
     if not found:
         return None
-    _, path = max(found)
-    return Artifact(path, read_manifest(path), path.stat().st_size)
+    return open_built(max(found)[1])
 
 
 def folder_name(flow: str) -> str:
@@ -90,5 +175,127 @@ def folder_name(flow: str) -> str:
     return re.sub(r"[^\w.-]", "_", flow)[:100].strip(".") or "flow"
 
 
-def _entry(path: str, content: bytes) -> FileEntry:
-    return FileEntry(path, len(content), hashlib.sha256(content).hexdigest())
+LAYER_NAME = "dependencies.zip"
+
+
+class _Build:
+    """One build: it reads, then writes."""
+
+    def __init__(
+        self,
+        source: Source,
+        flow: Flow[..., Any],
+        output_dir: Path,
+        options: BuildOptions,
+        snapshot: Snapshot,
+        say: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._flow = flow
+        self._output_dir = output_dir
+        self._options = options
+        self._snapshot = snapshot
+        self._say = say
+        self.declaration: Declaration | None = None  # of the data files, once they are found
+
+    def artifact(self) -> Artifact:
+        source = self._source
+        variable = variable_of(self._flow)
+        if variable is None or self._flow.function.__module__ not in (source.module, _MAIN):
+            raise ArtifactError(
+                f"flow {self._flow.name!r} is not a name at the top level of {source.path}, so it can't be found there "
+                "again; define it at the top level with @flow"
+            )
+        options = self._options
+        self._say("reading the code")
+        declared = read_declared(source, options.requirements)
+        files = module_files(source, self._snapshot)
+        contents: dict[str, bytes | Path] = {file.path: file.content for file in files}
+        data = self._data_files(declared, without=contents)
+        contents = {**dict(data.files), **contents}
+        packages = packages_of(files, source, target=options.target, declared=declared, on_progress=self._say)
+        for path in packages.evidence:
+            self._snapshot.look(path)
+        manifest = Manifest(
+            spec=_named(self._flow.spec, source.module),
+            entry_point=f"{source.module}:{variable}",
+            python_version=PYTHON_VERSION,
+            requirements=packages.requirements,
+            files=tuple(self._entry(path, contents[path]) for path in sorted(contents)),
+            dagy_version=__version__,
+            cells=source.cells,
+            target=options.target,
+            lock=packages.lock,
+        )
+        path = self._output_dir / folder_name(self._flow.name) / manifest.build_id / "artifact.zip"
+        self._say("writing the artifact")
+        self._snapshot.check()
+        if manifest.lock:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_layer(packages, path.with_name(LAYER_NAME), on_progress=self._say)
+        write_artifact(path, manifest, contents)
+        with contextlib.suppress(OSError):  # it may be another user's
+            path.touch()  # one that was there already is the newest all the same: see `newest_artifact`
+        return replace(_as_artifact(path, manifest), left_out=data.left_out, packages=packages)
+
+    def _data_files(self, declared: Declared, *, without: Iterable[str]) -> DataFiles:
+        """The declared data files, without those that no artifact can hold or that are in it already."""
+        source, include = self._source, (*declared.include, *self._options.include)
+        if not include:
+            return DataFiles()
+        self.declaration = Declaration(include, str(source.path.parent), str(source.root), str(self._output_dir))
+        found = self.declaration.found()
+        refused = {name: reason for name, path in found.files if (reason := _refusal(name, path))}
+        others = {*refused, *without}
+        files = tuple((name, path) for name, path in found.files if name not in others)
+        left_out = (*found.left_out, *(LeftOut(name, refused[name]) for name in refused))
+        return DataFiles(files, tuple(sorted(left_out, key=lambda each: each.path)))
+
+    def _entry(self, name: str, content: bytes | Path) -> FileEntry:
+        if isinstance(content, bytes):
+            return FileEntry(name, len(content), hashlib.sha256(content).hexdigest())
+        return self._snapshot.read(content, lambda path: _entry_of_file(name, path))
+
+
+def _as_artifact(path: Path, manifest: Manifest) -> Artifact:
+    layer = path.with_name(LAYER_NAME) if manifest.lock else None
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Artifact(path, manifest, file.tell(), digest, layer=layer)
+
+
+def _refusal(name: str, path: Path) -> str:
+    if fault := fault_of_name(name):
+        return f"its name {fault}"
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return f"larger than {MAX_FILE_BYTES >> 20} MiB; keep it in a bucket and read it from there"
+    return ""
+
+
+def _entry_of_file(name: str, path: Path) -> FileEntry:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileEntry(name, file.tell(), digest)
+    except OSError as error:
+        raise ArtifactError(f"{str(path)!r} can't be read: {error.strerror or error}") from error
+
+
+def _named(spec: FlowSpec, module: str) -> FlowSpec:
+    """The spec of a flow whose module was the program itself, as it is where it is imported."""
+    prefix = f"{_MAIN}:"
+    if not any(task.function.startswith(prefix) for task in spec.tasks):
+        return spec
+    tasks = (replace(task, function=re.sub(f"^{prefix}", f"{module}:", task.function)) for task in spec.tasks)
+    return replace(spec, tasks=tuple(tasks))
+
+
+@contextlib.contextmanager
+def _in_its_folder(source: Source) -> Iterator[None]:
+    """A notebook's code is loaded in the notebook's folder, as Jupyter does; a module's where the caller is."""
+    with contextlib.nullcontext() if source.path.suffix == ".py" else contextlib.chdir(source.path.parent):
+        yield
+
+
+def _say_nothing(step: str) -> None:
+    """Nobody asked."""

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from dagy.artifact import unpacking
+from dagy.artifact.unpacking import entry_flow, unpacked_flow
 from dagy.artifact.archive import read_manifest
 from dagy.artifact.source import Source, load_flow
 from dagy.engine import RunHandle, start
@@ -208,10 +208,10 @@ def main(folder: str, lifeline: int, report: int) -> NoReturn:
 @contextlib.contextmanager
 def _ordered_flow(order: Order, folder: Path) -> Iterator[Flow[..., Any]]:
     if order.artifact is not None and order.extracted is not None:
-        yield unpacking.entry_flow(Path(order.extracted), read_manifest(Path(order.artifact)))
+        yield entry_flow(Path(order.extracted), read_manifest(Path(order.artifact)))
         return
     if order.artifact is not None:
-        with unpacking.unpacked_flow(Path(order.artifact), within=folder) as flow:
+        with unpacked_flow(Path(order.artifact), within=folder) as flow:
             yield flow
         return
     assert order.source is not None

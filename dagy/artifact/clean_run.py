@@ -27,7 +27,7 @@ from dagy.artifact.clean_process import BEGAN, GRACE_SECONDS, Order, recorded_er
 from dagy.artifact.source import Source
 from dagy.engine import Event
 from dagy.errors import DagyError, ParameterError, RunError, SourceError, WorkerDiedError, sentence
-from dagy.runs import History
+from dagy.runs import History, RecordedValue
 from dagy.runs.following import FollowedRun, RaisedError, Unreadable
 from dagy.settings import Settings
 from dagy.spec import FlowSpec
@@ -60,6 +60,8 @@ def start_clean(
     run_id: str | None = None,
     python: Path | None = None,
     extracted: Path | None = None,
+    started: Callable[[int], object] | None = None,
+    most_read: int | None = None,
     modules: Sequence[str] = (),
     namespace: Mapping[str, object] | None = None,
     place_of: PlaceOf | None = None,
@@ -72,7 +74,9 @@ def start_clean(
     is what it is called, if it is to have a certain name.
 
     `python` is the interpreter, that of another environment maybe. `extracted` is a folder in which the artifact's
-    files are already, and which is left as it is. `modules` are imported in the process before the code. What a task
+    files are already, and which is left as it is. `started` is told the number of the process as soon as there is one,
+    which leads a group and a session of its own. With `most_read` only those results are read here that are JSON of at
+    most so many bytes. `modules` are imported in the process before the code. What a task
     returns may be of a class that the code itself defines, which this process does not have; `namespace` says what to
     take for the code's own names here. `place_of` says for a file and a line of a traceback which file and line to show
     instead, or None.
@@ -102,9 +106,11 @@ def start_clean(
         order.write(folder)
         process, lifeline, report = _started(folder, directory or Path.cwd(), python)
         try:
+            if started is not None:
+                started(process.pid)
             run_id = _begun(process, report, folder, place_of)
             names = {} if namespace is None else {module: namespace}
-            source = _ProcessSource(process, lifeline, folder, history_dir, run_id, names, place_of)
+            source = _ProcessSource(process, lifeline, folder, history_dir, run_id, names, place_of, most_read)
             return CleanRun(source, run_id, source.history.spec(run_id), parameters)
         except BaseException:
             os.close(lifeline)
@@ -144,6 +150,7 @@ class _ProcessSource:
         run_id: str,
         names: Mapping[str, Mapping[str, object]],
         place_of: PlaceOf | None,
+        most_read: int | None,
     ) -> None:
         self.process = process
         self.folder = folder
@@ -154,6 +161,7 @@ class _ProcessSource:
         self._run_id = run_id
         self._names = names
         self._place_of = place_of
+        self._most_read = most_read
         self._errors: list[RaisedError] = []
         self._cancelled_at: float | None = None
         self._reason = ""
@@ -172,6 +180,8 @@ class _ProcessSource:
         return self.history.events(self._run_id, since=since)
 
     def errors(self) -> Sequence[RaisedError]:
+        if self._most_read is not None:  # they would be unpickled
+            return ()
         new = recorded_errors(self.folder, since=len(self._errors))
         for each in new:
             _show_places(each.error, self._place_of)
@@ -179,10 +189,16 @@ class _ProcessSource:
         return self._errors
 
     def results(self) -> Mapping[str, Deferred]:
-        return self.history.results(self._run_id)
+        return self._readable(self.history.results(self._run_id))
 
     def parameters(self) -> Mapping[str, Deferred]:
-        return self.history.parameters(self._run_id)
+        return self._readable(self.history.parameters(self._run_id))
+
+    def _readable(self, values: Mapping[str, RecordedValue]) -> Mapping[str, Deferred]:
+        most = self._most_read
+        return {
+            name: each for name, each in values.items() if most is None or (each.codec == "json" and each.size <= most)
+        }
 
     def value(self) -> Deferred | None:
         return None

@@ -10,9 +10,9 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from dagy.errors import ArtifactError
 
@@ -34,8 +34,7 @@ _JUNK_FOLDERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A file, or a folder with all in it, that a pattern matches and that is not in the artifact."""
 
     path: str
@@ -45,8 +44,7 @@ class LeftOut:
         return f"{self.path}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class DataFiles:
+class DataFiles(NamedTuple):
     """What patterns match: `files` by their paths below the root, sorted, and what is left out of them."""
 
     files: tuple[tuple[str, Path], ...] = ()
@@ -87,8 +85,7 @@ def _steps(pattern: str, folder: Path) -> tuple[str, ...]:
     steps = tuple(step for step in text.split("/") if step not in ("", "."))
     if not steps or text.startswith("/") or ".." in steps or re.match(r"[A-Za-z]:", text) or "\0" in text:
         raise ArtifactError(
-            f"the pattern {pattern!r} leads out of {str(folder)!r}; data files are beside the flow or "
-            "in folders there"
+            f"the pattern {pattern!r} leads out of {str(folder)!r}; data files are beside the flow or in folders there"
         )
     return steps
 

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagy.artifact.lock import LockedWheel
 from dagy.errors import ArtifactError, SpecError
 from dagy.spec import FlowSpec, Json
 
@@ -58,6 +57,22 @@ class CellEntry:
     def of(cls, cell_id: str, source: str, names: Iterable[str] = ()) -> CellEntry:
         """The entry of the cell with this source."""
         return cls(cell_id, hashlib.sha256(source.encode(errors="replace")).hexdigest(), tuple(sorted(set(names))))
+
+
+@dataclass(frozen=True, slots=True)
+class LockedWheel:
+    """A wheel that was chosen for a target. It says what the file is, and not where it was found."""
+
+    name: str  # of the package, normalized: "python-dateutil"
+    version: str
+    file_name: str  # "python_dateutil-2.9.0-py3-none-any.whl"
+    sha256: str  # of the file, as 64 lower-case hex digits
+    size: int  # of the file, in bytes
+
+    @property
+    def requirement(self) -> str:
+        """`name==version`."""
+        return f"{self.name}=={self.version}"
 
 
 @dataclass(frozen=True, slots=True)

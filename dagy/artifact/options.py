@@ -10,6 +10,6 @@ from pathlib import Path
 class BuildOptions:
     """How an artifact is to be built."""
 
-    include: tuple[str, ...] = ()  # data files: patterns such as "data/*.csv", relative to the folder of the flow's file
+    include: tuple[str, ...] = ()  # data files: patterns such as "data/*.csv" in the folder of the flow
     requirements: Path | None = None  # a requirements file that says what to install; None: found from the code
     target: str = "local"  # the platform that it is for

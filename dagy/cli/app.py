@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -11,6 +10,7 @@ from typing import NoReturn
 import click
 
 from dagy.cli import output
+from dagy.cli.load import load
 from dagy.errors import (
     AuthError,
     CodeFailedError,
@@ -35,25 +35,25 @@ from dagy.errors import (
 from dagy.settings import switch
 from dagy.version import __version__
 
-_COMMANDS = {  # name: (module, what `dagy --help` says of it)
-    "artifact": ("dagy.cli.artifact", "Look into artifacts, check and compare them."),
-    "build": ("dagy.cli.build", "Package a flow as an artifact."),
-    "cache": ("dagy.cli.cache", "Look at the results that are kept across runs."),
-    "completion": ("dagy.cli.completion", "Let the shell complete what you type."),
-    "config": ("dagy.cli.config", "Make, change and choose profiles."),
-    "deploy": ("dagy.cli.deploy", "Let runs be asked for by a name."),
-    "deployments": ("dagy.cli.deployments", "Show and delete deployments."),
-    "doctor": ("dagy.cli.doctor", "Check that all is well with Dagy here."),
-    "draw": ("dagy.cli.draw", "Draw a flow's graph without running it."),
-    "export": ("dagy.cli.export", "Show a notebook as the Python module that runs."),
-    "flows": ("dagy.cli.flows", "Show the flows that were registered."),
-    "login": ("dagy.cli.login", "Keep a token for a control plane."),
-    "logout": ("dagy.cli.logout", "Let go of a token."),
-    "logs": ("dagy.cli.logs", "Show what the tasks of a run wrote."),
-    "run": ("dagy.cli.run", "Run a flow here, or a deployment."),
-    "runs": ("dagy.cli.runs", "Show the runs there were, and cancel one."),
-    "schedules": ("dagy.cli.schedules", "Let deployments run by themselves."),
-    "worker": ("dagy.cli.worker", "Run what is queued, and what schedules are due."),
+_COMMANDS = {  # name: (module of `dagy.cli`, what `dagy --help` says of it)
+    "artifact": ("artifact", "Look into artifacts, check and compare them."),
+    "build": ("build", "Package a flow as an artifact."),
+    "cache": ("cache", "Look at the results that are kept across runs."),
+    "completion": ("completion", "Let the shell complete what you type."),
+    "config": ("config", "Make, change and choose profiles."),
+    "deploy": ("deploy", "Let runs be asked for by a name."),
+    "deployments": ("deployments", "Show and delete deployments."),
+    "doctor": ("doctor", "Check that all is well with Dagy here."),
+    "draw": ("draw", "Draw a flow's graph without running it."),
+    "export": ("export", "Show a notebook as the Python module that runs."),
+    "flows": ("flows", "Show the flows that were registered."),
+    "login": ("login", "Keep a token for a control plane."),
+    "logout": ("logout", "Let go of a token."),
+    "logs": ("logs", "Show what the tasks of a run wrote."),
+    "run": ("run", "Run a flow here, or a deployment."),
+    "runs": ("runs", "Show the runs there were, and cancel one."),
+    "schedules": ("schedules", "Let deployments run by themselves."),
+    "worker": ("worker", "Run what is queued, and what schedules are due."),
 }
 
 _HELP = """Build, draw, run, deploy and schedule data pipelines.
@@ -92,7 +92,7 @@ class LazyGroup(click.Group):
         """The command of that name, or None."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        command: click.Command = load(_COMMANDS[cmd_name][0]).command
         _tell_how_much(command)
         return command
 
@@ -209,7 +209,9 @@ def _report(error: Exception) -> ExitCode:
                 output.whole_traceback(error)
                 output.problem(f"{sentence(error)}\nThis is a defect in Dagy; please report it with what stands above.")
             else:
-                output.problem(f"{sentence(error)}\nThis is a defect in Dagy; add --verbose to see where, and report it.")
+                output.problem(
+                    f"{sentence(error)}\nThis is a defect in Dagy; add --verbose to see where, and report it."
+                )
             return ExitCode.GENERAL
 
 

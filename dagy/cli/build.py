@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from dagy.artifact import build
+from dagy import artifact
+from dagy.artifact import Summary
 from dagy.cli import output
-from dagy.cli.targets import opened_source
+from dagy.cli.formats import Form, format_option, show
+from dagy.settings import Settings
 
 
 @click.command("build", short_help="Package a flow as an artifact.")
@@ -20,19 +23,65 @@ from dagy.cli.targets import opened_source
     show_default=True,
     help="Where artifacts go, each as FLOW/BUILD_ID/artifact.zip.",
 )
-def command(target: str, output_dir: Path) -> None:
+@click.option(
+    "--include",
+    metavar="PATTERN",
+    multiple=True,
+    help="Data files to take along, such as 'data/*.csv', relative to the folder of FILE. May be given several times.",
+)
+@click.option(
+    "--requirements",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What to install, instead of what the code imports.",
+)
+@click.option(
+    "--target",
+    "platform",
+    metavar="PLATFORM",
+    default="local",
+    show_default=True,
+    help="Where it is to run: local, lambda, lambda-arm64 or ecs.",
+)
+@format_option
+def command(
+    target: str, output_dir: Path, include: tuple[str, ...], requirements: Path | None, platform: str, form: Form
+) -> None:
     """Package a flow as an artifact.
 
-    The artifact holds the flow's code, the local modules that it imports, and the versions of what it depends on. The
-    same code gives the same file. The last line printed is the path of the artifact.
+    The artifact holds the flow's code, the local modules that it imports, the data files that you name, and the
+    versions of what it depends on. The same code gives the same file; when nothing has changed since the last time,
+    nothing is run. The last line printed is the path of the artifact.
 
     \b
     Examples:
       dagy build my_flows.py
       dagy build my_flows.py:web_scraper --output-dir ./dist
+      dagy build my_flows.py --include 'data/*.csv' --include templates
+      dagy build my_flows.py --requirements requirements.txt --target lambda
     """
     destination = output_dir.absolute()
-    with opened_source(target) as (source, flow):
-        artifact = build(source, flow, destination)
-    output.say(str(artifact))
-    output.say(str(output_dir / artifact.path.relative_to(destination)))
+    wanted = requirements.absolute() if requirements else None
+    options = artifact.BuildOptions(include, wanted, platform)
+    summary = artifact.known_build(artifact.Request.here(target, destination, options), Settings.read().local_dir)
+    if summary is None:
+        summary = artifact.build_artifact(
+            target,
+            output_dir=destination,
+            include=include,
+            requirements=wanted,
+            target=platform,
+            on_step=_steps(is_long=bool(include) or platform != "local"),
+        ).summary
+    for warning in summary.warnings:
+        output.note(f"note: {warning}", color="yellow")
+    show(form, summary.to_json(), lambda: f"{summary}\n{_shown_path(summary, output_dir, destination)}")
+
+
+def _shown_path(summary: Summary, output_dir: Path, destination: Path) -> Path:
+    """Where the artifact is, as the caller named its folder."""
+    return output_dir / Path(summary.path).relative_to(destination)
+
+
+def _steps(*, is_long: bool) -> Callable[[str], None] | None:
+    return (lambda step: output.note(f"{step} ...")) if is_long else None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from dagy.cli import output
-from dagy.cli.completion import profile_names
+from dagy.cli.completing import profile_names
 from dagy.cli.formats import Form, facts, format_option, profile_option, show, table
 from dagy.errors import SettingsError
 from dagy.profiles import TABLE_FORMAT, Profile, Profiles, checked_url

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 import click
 
 from dagy.cli import output
+from dagy.cli.formats import Form, format_option, profile_option, show
+from dagy.cli.planes import FILE_NAME, connected, is_there
+from dagy.client.waking import WorkerLock
+from dagy.drawing import counted
+from dagy.errors import DagyError, SettingsError
+from dagy.profiles import Credentials, Profile, Profiles
 from dagy.runs import Finding, diagnose
 from dagy.settings import Settings
+from dagy.states import StateType
 from dagy.version import __version__
 
 _SIGNS = {"good": ("✓", "+"), "warning": ("!", "!"), "bad": ("✗", "x")}
+_MOST = 100  # queued runs that are counted
 _OPTIONAL = ("ipython", "anywidget", "numpy", "pandas", "pyarrow")  # what Dagy does more with
 
 
 @click.command("doctor", short_help="Check that all is well with Dagy here.")
 @click.option("--verify", is_flag=True, help="Check every recorded run, too; this may take a while.")
-def command(verify: bool) -> None:
-    """Check Python, SQLite and the history of runs here, and say what to do where something is not well.
+@profile_option
+@format_option
+def command(verify: bool, profile: str | None, form: Form) -> None:
+    """Check Python, SQLite, the history of runs, the profile and its control plane, and say what to do where something
+    is not well.
 
     Runs whose process is gone are brought to their end. The exit status is 1 when something is wrong.
 
@@ -29,16 +41,21 @@ def command(verify: bool) -> None:
     Examples:
       dagy doctor
       dagy doctor --verify
+      dagy doctor --format json
     """
     settings = Settings.read()
-    findings = [*_here(), *diagnose(settings.local_dir, verify=verify)]
-    width = max(len(each.name) for each in findings)
-    for each in findings:
-        good, plain = _SIGNS[each.verdict]
-        output.say(f"{good if output.can_show(good) else plain} {each.name:{width}}  {each.text}")
+    findings = [*_here(), *diagnose(settings.local_dir, verify=verify), *_deploying(settings, profile)]
+    show(form, findings, lambda: "\n".join(_lines(findings)))
     wrong = sum(each.verdict == "bad" for each in findings)
     if wrong:
         raise click.ClickException(f"{wrong} thing{'s are' if wrong > 1 else ' is'} not as it should be")
+
+
+def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+    width = max(len(each.name) for each in findings)
+    for each in findings:
+        good, plain = _SIGNS[each.verdict]
+        yield f"{good if output.can_show(good, on=sys.stdout) else plain} {each.name:{width}}  {each.text}"
 
 
 def _here() -> Iterator[Finding]:
@@ -59,6 +76,69 @@ def _processes() -> Finding:
     if done.returncode:
         return Finding("processes", "bad", f"tasks with a timeout can't run: {sys.executable} ended {done.returncode}")
     return Finding("processes", "good", "tasks can run in processes of their own")
+
+
+def _deploying(settings: Settings, name: str | None) -> Iterator[Finding]:
+    """Whether the control plane can be asked, and somebody does the work."""
+    yield _uv()
+    try:
+        profile = Profiles.read(settings.local_dir).resolve(name)
+        yield Finding("profile", "good", _told(profile))
+        if not profile.is_local:
+            yield _token(settings, profile)
+    except SettingsError as error:
+        yield Finding("profile", "bad", str(error))
+        return
+    if not is_there(name):
+        yield Finding("control", "good", "nothing is deployed yet; dagy deploy begins")
+        return
+    try:
+        with connected(name) as client:
+            version = client.health().get("version", "")
+            queued = len(client.runs(status=StateType.QUEUED, limit=_MOST).items)
+    except DagyError as error:
+        yield Finding("control", "bad", str(error))
+        return
+    where = settings.local_dir / FILE_NAME if profile.is_local else profile.api_url
+    yield Finding("control", "good", f"{where} answers, dagy {version}")
+    if profile.is_local:
+        yield _worker(settings, queued)
+
+
+def _told(profile: Profile) -> str:
+    where = "everything is on this machine" if profile.api_url is None else profile.api_url
+    return f"{profile.name or 'none'} ({profile.sources['name']}): {where}"
+
+
+def _token(settings: Settings, profile: Profile) -> Finding:
+    found = Credentials(settings.local_dir).token(profile)
+    if found is None:
+        named = "" if profile.name is None else f" --profile {profile.name}"
+        return Finding("token", "warning", f"none for {profile.api_url}; sign in: dagy login{named}")
+    return Finding("token", "good", f"from {found.source}")
+
+
+def _uv() -> Finding:
+    version = _version("uv")
+    if version or shutil.which("uv"):
+        return Finding("uv", "good", version or str(shutil.which("uv")))
+    return Finding("uv", "good", "not installed; pip does what it would, more slowly: pip install 'dagy[uv]'")
+
+
+def _worker(settings: Settings, queued: int) -> Finding:
+    try:
+        lock = WorkerLock.alone(settings.local_dir)
+    except (DagyError, OSError) as error:
+        return Finding("worker", "bad", f"whether one is at work can't be known: {error}")
+    if lock is None:
+        return Finding("worker", "good", f"at work, {counted(queued, 'run')} queued")
+    lock.release()
+    if queued:
+        return Finding(
+            "worker", "warning", f"none is at work, and {counted(queued, 'run')} queued; start one: dagy worker"
+        )
+    how = "a run that is asked for starts one" if settings.auto_worker else "DAGY_AUTO_WORKER is off: dagy worker"
+    return Finding("worker", "good", f"none is at work; {how}")
 
 
 def _version(package: str) -> str:

@@ -14,30 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any, Literal, TypeAlias
-
-import click
+from typing import Any
 
 from dagy.cli import output
+from dagy.cli.options import Form, format_option, profile_option
 from dagy.drawing.escape import plain_line
 from dagy.errors import SettingsError
 from dagy.profiles import TABLE_FORMAT, Profiles
 from dagy.settings import Settings
 
-Form: TypeAlias = Literal["table", "json", "yaml"]
-
-format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="For people, or for programs.",
-)
-
-profile_option = click.option(
-    "--profile", metavar="NAME", help="Which control plane: a profile of `dagy config`. [default: the default one]"
-)
+__all__ = ["Form", "cut", "facts", "format_option", "plain", "profile_option", "show", "table"]
 
 
 def show(form: Form, data: object, as_text: Callable[[], str]) -> None:
@@ -72,7 +58,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, profile: str |
         text = "\n".join(line.rstrip() for line in text.splitlines())
         if _fits(text):
             return text
-    return facts_of_each(heads, cells)
+    return _facts_of_each(heads, cells)
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
@@ -86,9 +72,9 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def facts_of_each(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A block for each row, in which each cell has a line of its own."""
-    return "\n\n".join(facts([(head, cell) for head, cell in zip(heads, row, strict=True) if cell]) for row in rows)
+def cut(text: str, length: int) -> str:
+    """`text`, or its beginning and an ellipsis where it is longer than `length` characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def plain(value: object) -> Any:
@@ -112,6 +98,11 @@ def plain(value: object) -> Any:
             return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
         case _:
             return str(value)
+
+
+def _facts_of_each(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A block for each row, in which each cell has a line of its own."""
+    return "\n\n".join(facts([(head, cell) for head, cell in zip(heads, row, strict=True) if cell]) for row in rows)
 
 
 def _styles(profile: str | None) -> list[str]:

@@ -38,7 +38,7 @@ _volume = Volume.USUAL
 
 def set_volume(volume: Volume) -> None:
     """Print so much from now on."""
-    global _volume  # noqa: PLW0603 (like the streams, there is one a program)
+    global _volume
     _volume = volume
     if volume is Volume.VERBOSE:
         import logging

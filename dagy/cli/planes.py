@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import dagy.client  # its names are loaded when they are asked for: most commands need none
 from dagy.profiles import Profiles
 from dagy.settings import Settings
+from dagy.spec import FlowSpec
 
 if TYPE_CHECKING:
     from dagy.client import DagyClient
-    from dagy.control import Page
+    from dagy.control import Deployment, Page
 
 T = TypeVar("T")
 
@@ -43,6 +44,18 @@ def is_there(profile: str | None) -> bool:
     if settings.database_url is not None or (settings.local_dir / FILE_NAME).exists():
         return True
     return not Profiles.read(settings.local_dir).resolve(profile).is_local
+
+
+def spec_of_deployment(client: DagyClient, deployment: Deployment) -> FlowSpec:
+    """The flow that the deployment stands for now."""
+    return FlowSpec.model_validate(
+        client.flow_spec(
+            deployment.flow_name,
+            namespace=deployment.namespace,
+            version=deployment.flow_version,
+            revision=deployment.revision,
+        )
+    )
 
 
 def taken(limit: int, page_after: Callable[[int, str | None], Page[T]]) -> list[T]:

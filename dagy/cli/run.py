@@ -1,4 +1,4 @@
-"""`dagy run`: a flow runs here, task by task on stderr, its result on stdout."""
+"""`dagy run`: a flow runs here, or a deployment where it is: task by task on stderr, its result on stdout."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from threading import Thread
 from typing import Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from dagy.cli import output
-from dagy.cli.targets import opened_flow
-from dagy.drawing import PALETTE, duration
-from dagy.engine import RunHandle, RunResult, TaskChanged, checked_result
+from dagy.cli.completing import deployment_names_and_files, run_ids
+from dagy.cli.load import load
+from dagy.cli.options import profile_option
+from dagy.cli.targets import names_file, opened_flow
+from dagy.cli.watching import show_progress
+from dagy.engine import RunHandle, RunResult, checked_result
 from dagy.errors import ParameterError
 from dagy.flows import Flow
-from dagy.states import StateType
 
-_ASCII = {StateType.RUNNING: ">", StateType.COMPLETED: "+", StateType.RETRYING: "~", StateType.SKIPPED: "-"}
-_COLORS = {StateType.COMPLETED: "green", StateType.RETRYING: "yellow", StateType.RUNNING: None, StateType.SKIPPED: None}
 TERMINATED = "terminated"  # why a run was cancelled
-_SILENT = {StateType.PENDING, StateType.QUEUED}
+_OF_FILES = ("max_workers", "fail_fast", "isolation", "record", "resume")  # options that a deployment has not
+_OF_DEPLOYMENTS = ("detach", "idempotency_key", "profile")  # and those that a file has not
 
 
-@click.command("run", short_help="Run a flow here.")
-@click.argument("target")
+@click.command("run", short_help="Run a flow here, or a deployment.")
+@click.argument("target", shell_complete=deployment_names_and_files)
 @click.option("--param", "given", metavar="NAME=VALUE", multiple=True, help="A parameter of the flow. Once for each.")
 @click.option("--max-workers", type=click.IntRange(min=1), help="How many tasks run at once.")
 @click.option(
@@ -38,7 +40,15 @@ _SILENT = {StateType.PENDING, StateType.QUEUED}
     "--isolation", type=click.Choice(["thread", "process"]), help="Where tasks run that do not say it themselves."
 )
 @click.option("--record/--no-record", default=True, show_default=True, help="Keep the run in the history: dagy runs.")
-@click.option("--resume", metavar="RUN", help="Go on where that run ended: what completed there is not run again.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=run_ids,
+    help="Go on where that run ended: what completed there is not run again.",
+)
+@click.option("--detach", is_flag=True, help="Of a deployment: print the run's id, and don't wait.")
+@click.option("--idempotency-key", metavar="KEY", help="Of a deployment: asked again with it, there is still one run.")
+@profile_option
 def command(
     target: str,
     given: Sequence[str],
@@ -47,10 +57,17 @@ def command(
     isolation: Literal["thread", "process"] | None,
     record: bool,
     resume: str | None,
+    detach: bool,
+    idempotency_key: str | None,
+    profile: str | None,
 ) -> None:
-    """Run a flow here and print how it went. A notebook's flow runs in the notebook's folder.
+    """Run a flow and print how it went.
 
-    Ctrl-C cancels the run, and a second Ctrl-C leaves at once.
+    A file's flow runs here, a notebook's in the notebook's folder. Ctrl-C cancels the run, and a second Ctrl-C leaves
+    at once.
+
+    A deployment's name has its control plane run it, and shows how that goes. Ctrl-C stops the watching, and leaves the
+    run going.
 
     \b
     Examples:
@@ -58,7 +75,16 @@ def command(
       dagy run scraper.ipynb --param pages=3 --max-workers 4
       dagy run dist/web_scraper/0123456789ab/artifact.zip --no-fail-fast
       dagy run my_flows.py --resume latest
+      dagy run web-scraper --param url=https://example.com
+      dagy run web-scraper --param url=https://example.com --detach
     """
+    if not names_file(target):
+        _refuse(_OF_FILES, "a flow that runs here", "the deployment", target)
+        load("run_deployment").run_deployment(
+            target, given, profile=profile, detach=detach, idempotency_key=idempotency_key
+        )
+        return
+    _refuse(_OF_DEPLOYMENTS, "a deployment", "the file", target)
     if resume is not None and not record:
         raise click.UsageError("a run that is resumed is recorded too; leave --no-record out")
     with opened_flow(target) as flow:
@@ -79,6 +105,14 @@ def command(
         checked_result(result)
 
 
+def _refuse(names: Sequence[str], theirs: str, kind: str, target: str) -> None:
+    """A usage error when one of the options is given that mean nothing for `target`."""
+    ctx = click.get_current_context()
+    for each in ctx.command.params:
+        if each.name in names and ctx.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{each.opts[0]} is for {theirs}; leave it out for {kind} {target!r}", ctx)
+
+
 def _values(flow: Flow[..., Any], texts: Mapping[str, str], *, are_all: bool) -> dict[str, Any]:
     values = {name: flow.parameters.parse_text(name, text) for name, text in texts.items()}
     missing = [each.name for each in flow.parameters.specs() if each.required and each.name not in values]
@@ -96,7 +130,7 @@ def _watched(start: Callable[[], RunHandle]) -> RunResult:
     signals: SimpleQueue[int] = SimpleQueue()  # each that came, and 0 at the end
     with _signals_go_to(signals):
         handle = start()
-        threads = [Thread(target=_show_progress, args=(handle,)), Thread(target=_obey, args=(signals, handle))]
+        threads = [Thread(target=show_progress, args=(handle.events(),)), Thread(target=_obey, args=(signals, handle))]
         for each in threads:
             each.start()
         try:
@@ -140,27 +174,3 @@ def _obey(signals: SimpleQueue[int], handle: RunHandle) -> None:
         if second:
             output.note("left without waiting; the history will show the run as crashed", color="yellow")
             os._exit(128 + second)  # what does not stop would hold up a polite exit
-
-
-def _show_progress(handle: RunHandle) -> None:
-    started: dict[str, int] = {}
-    for event in handle.events():
-        if isinstance(event, TaskChanged) and event.state.type not in _SILENT:
-            begin = started.setdefault(event.task, event.at)
-            took = duration((event.at - begin) / 1e9) if event.state.is_final and event.attempt else ""
-            output.note(_line(event, took), color=_COLORS.get(event.state.type, "red"))
-
-
-def _line(event: TaskChanged, took: str) -> str:
-    state = event.state.type
-    sign = PALETTE[state].sign
-    if not output.can_show(sign):
-        sign = _ASCII.get(state, "x")
-    words = [sign, event.task]
-    if state is StateType.RUNNING and event.attempt > 1:
-        words.append(f"attempt {event.attempt}")
-    if state not in {StateType.RUNNING, StateType.COMPLETED}:
-        words.append(str(event.state))
-    elif event.state.message:
-        words.append(f"({event.state.message})")
-    return " ".join([*words, took]).rstrip()

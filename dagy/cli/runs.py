@@ -1,31 +1,40 @@
-"""`dagy runs`: which runs there are, and how one of them went."""
+"""`dagy runs`: which runs there are, how one of them went, and how one is stopped."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dagy.cli import output
-from dagy.cli.tables import cut, table
+from dagy.cli.completing import deployment_names, flow_names, run_ids
+from dagy.cli.formats import Form, cut, facts, format_option, profile_option, show, table
+from dagy.cli.listed_runs import ListedRun, found_run, listed_runs
+from dagy.cli.planes import connected_if_any
 from dagy.drawing import PALETTE, ago, duration, plain_line, text_tree
-from dagy.errors import SpecError
-from dagy.runs import History, RunRecord, TaskRecord
+from dagy.errors import ConflictError, SpecError, UnknownFlowError
+from dagy.runs import History, TaskRecord
 from dagy.settings import Settings
-from dagy.states import StateType
+from dagy.spec import FlowSpec
+from dagy.states import State, StateType
+
+if TYPE_CHECKING:
+    from dagy.client import DagyClient
+    from dagy.control import RunInfo, TaskRunInfo
 
 _STATUSES = [each.lower() for each in StateType]
 _TASK_LINES = 300  # lines of a run's tasks that are shown
 
 
-@click.group("runs", invoke_without_command=True, short_help="Show the runs that were recorded.")
+@click.group("runs", invoke_without_command=True, short_help="Show the runs there were, and cancel one.")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Show the runs that were recorded here.
+    """Show the runs that were recorded here, and those of deployments.
 
     A RUN is a run's id, the start or the end of one, or "latest".
 
@@ -33,60 +42,91 @@ def command(ctx: click.Context) -> None:
     Examples:
       dagy runs list --status failed
       dagy runs show latest
-      dagy runs show 3fa9c1 --format json
+      dagy runs show latest --format json
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_runs)
 
 
 @command.command("list", short_help="List runs, the newest first.")
-@click.option("--flow", help="Only the runs of this flow.")
+@click.option("--flow", shell_complete=flow_names, help="Only the runs of this flow.")
+@click.option("--deployment", shell_complete=deployment_names, help="Only the runs of this deployment.")
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="Only the runs in this state.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def list_runs(flow: str | None = None, status: str | None = None, limit: int = 20, form: str = "table") -> None:
-    """List the runs that were recorded here, the newest first.
+@profile_option
+@format_option
+def list_runs(
+    flow: str | None = None,
+    deployment: str | None = None,
+    status: str | None = None,
+    limit: int = 20,
+    profile: str | None = None,
+    form: Form = "table",
+) -> None:
+    """List the runs that were recorded here and those of deployments, the newest first.
 
     \b
     Examples:
       dagy runs list
       dagy runs list --flow web_scraper --status failed --limit 5
-      dagy runs list --format json
+      dagy runs list --deployment web-scraper --format json
     """
-    with History(Settings.read().local_dir) as history:
+    local_dir = Settings.read().local_dir
+    wanted = None if status is None else StateType(status.upper())
+    with History(local_dir) as history, connected_if_any(profile) as client:
         _tell_recovered(history)
-        wanted = None if status is None else StateType(status.upper())
-        found = history.runs(limit=limit, flow=flow, status=wanted)
-        if form == "json":
-            output.hand_over(json.dumps([_as_json(each) for each in found], indent=2))
-        elif found:
-            output.say("\n".join(table(_rows(found))))
-        else:
-            some = "no such run" if flow is not None or status is not None else "no run"
-            output.note(f"{some} is recorded in {Settings.read().local_dir}")
+        found = listed_runs(history, client, flow=flow, deployment=deployment, status=wanted, limit=limit)
+    if not found and form == "table":
+        some = "no run" if (flow, deployment, status) == (None, None, None) else "no such run"
+        output.note(f"{some} is recorded in {local_dir}")
+    show(form, [_as_json(each) for each in found], lambda: _listed(found, profile) if found else "")
 
 
 @command.command("show", short_help="Show how a run went.")
-@click.argument("run")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def show(run: str, form: str) -> None:
+@click.argument("run", shell_complete=run_ids)
+@profile_option
+@format_option
+def show_run(run: str, profile: str | None, form: Form) -> None:
     """Show how a run went, task by task.
 
     \b
     Examples:
       dagy runs show latest
-      dagy runs show web-scraper-20260131-142500-3fa9c1
-      dagy runs show 3fa9c1 --format json
+      dagy runs show latest --format json
     """
-    with History(Settings.read().local_dir) as history:
+    with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
         _tell_recovered(history)
-        found = history.run(run)
-        tasks = history.tasks(found.run_id)
-        if form == "json":
-            shown = {**_as_json(found), "task_runs": [_task_as_json(each) for each in tasks]}
-            output.hand_over(json.dumps(shown, indent=2))
+        found = found_run(history, client, run)
+        tasks = _tasks(history, client, found)
+        data = {**_as_json(found), **_more(found.info), "task_runs": [_task_as_json(each) for each in tasks]}
+        show(form, data, lambda: "\n".join(_shown(history, client, found, tasks)))
+
+
+@command.command("cancel", short_help="Stop a run of a deployment.")
+@click.argument("run", shell_complete=run_ids)
+@click.option("--reason", default="cancelled", show_default=True, help="Why, as the run will say.")
+@profile_option
+def cancel(run: str, reason: str, profile: str | None) -> None:
+    """Ask that a run be cancelled. It ends a moment later; one that waits for a worker ends at once.
+
+    A run of `dagy run FILE` is cancelled by Ctrl-C where it runs, one of a notebook in the notebook.
+
+    \b
+    Examples:
+      dagy runs cancel latest
+      dagy runs cancel latest --reason "wrong day"
+    """
+    with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
+        found = found_run(history, client, run)
+        if found.state.is_final:
+            output.note(f"run {found.run_id} has ended already: {found.state}")
+        elif client is not None and found.info is not None:
+            now = client.cancel_run(found.run_id, reason)
+            output.say(f"run {found.run_id}: {'cancelled' if now.status.is_final else 'asked to stop'}")
         else:
-            output.say("\n".join([*_facts(history, found), "", *_tree(history, found, tasks), *_hints(found, tasks)]))
+            owner = None if found.record is None else found.record.owner
+            where = "" if owner is None else f" (process {owner.pid} on {owner.host.partition('/')[0]})"
+            raise ConflictError(f"run {found.run_id!r} is not of a deployment{where}; press Ctrl-C where it runs")
 
 
 def _tell_recovered(history: History) -> None:
@@ -94,101 +134,198 @@ def _tell_recovered(history: History) -> None:
         output.note(f"note: run {run_id} was without a process, and has ended CRASHED now", color="yellow")
 
 
-def _rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("RUN", "FLOW", "STATE", "TASKS", "STARTED", "TOOK")]
+def _listed(runs: Sequence[ListedRun], profile: str | None) -> str:
+    deployed = any(each.deployment is not None for each in runs)
+    heads = ("RUN", "FLOW", *(("DEPLOYMENT",) if deployed else ()), "STATE", "TASKS", "STARTED", "TOOK")
+    rows = []
     now = time.time()
     for each in runs:
-        took = f"{duration(max(0.0, now - each.started_at))} so far" if each.seconds is None else duration(each.seconds)
-        rows.append(
-            (each.run_id, cut(plain_line(each.flow_name), 32), _sign(each.status) + PALETTE[each.status].label,
-             _progress(each), ago(now - each.started_at), took)
-        )  # fmt: skip
-    return rows
+        flow = cut(plain_line(each.flow_name), 32)
+        state = _sign(each.state.type) + PALETTE[each.state.type].label
+        deployment = (cut(plain_line(each.deployment or ""), 40),) if deployed else ()
+        rows.append((each.run_id, flow, *deployment, state, _progress(each), _started(each, now), _took(each, now)))
+    return table(heads, rows, profile=profile)
 
 
-def _progress(run: RunRecord) -> str:
+def _started(run: ListedRun, now: float) -> str:
+    return ago(max(0.0, now - (run.asked_at if run.started_at is None else run.started_at)))
+
+
+def _took(run: ListedRun, now: float) -> str:
+    if run.seconds is not None:
+        return duration(run.seconds)
+    return "" if run.started_at is None or run.state.is_final else f"{duration(max(0.0, now - run.started_at))} so far"
+
+
+def _progress(run: ListedRun) -> str:
     done, total = run.tasks.get(StateType.COMPLETED, 0), sum(run.tasks.values())
     return f"{done:,}" if done == total else f"{done:,} of {total:,}"
 
 
-def _facts(history: History, run: RunRecord) -> Iterator[str]:
-    facts = [("run", run.run_id), ("flow", f"{run.flow_name}, version {run.version}"), ("state", _state(run))]
-    facts.append(("started", f"{datetime.fromtimestamp(run.started_at).astimezone():%Y-%m-%d %H:%M:%S %Z}"))
-    if run.seconds is not None:
-        facts.append(("took", duration(run.seconds)))
-    machine = run.owner.host.partition("/")[0]
-    facts.append(("process", f"{run.owner.pid} on {machine}, Python {run.python_version}, dagy {run.dagy_version}"))
-    if run.resumed_from is not None:
-        facts.append(("resumes", run.resumed_from))
-    if run.resumed_by is not None:
-        facts.append(("resumed by", run.resumed_by))
-    for name, value in history.parameters(run.run_id).items():
-        facts.append(("given", f"{name} = {cut(value.plain, 200) if value.plain is not None else '(not plain JSON)'}"))
-    width = max(len(name) for name, _ in facts)
-    told = ""
-    for name, text in facts:
-        yield plain_line(f"{'' if name == told else name:{width}}  {text}")
-        told = name
-
-
-def _tree(history: History, run: RunRecord, tasks: Sequence[TaskRecord]) -> Iterator[str]:
-    try:
-        spec = history.spec(run.run_id)
-    except SpecError as error:
-        yield f"its graph can't be drawn: {error}"
-        return
-    states = {each.id: each.state for each in tasks}
-    details = {each.id: duration(each.seconds) for each in tasks if each.seconds is not None}
-    lines = text_tree(spec, states, details=details).splitlines()
-    yield from lines[:_TASK_LINES]
-    if len(lines) > _TASK_LINES:
-        yield f"... and {len(lines) - _TASK_LINES:,} lines more"
-    for each in tasks:
-        if each.state.is_failure:
-            yield plain_line(f"{each.id}: {each.state}")
-
-
-def _hints(run: RunRecord, tasks: Sequence[TaskRecord]) -> Iterator[str]:
-    failed = next((each.id for each in tasks if each.state.is_failure), None)
+def _shown(
+    history: History, client: DagyClient | None, run: ListedRun, tasks: Sequence[TaskRecord | TaskRunInfo]
+) -> Iterator[str]:
+    yield facts(list(_facts(history, run)))
+    yield ""
+    yield from _tree(_spec(history, client, run), tasks)
+    failed = next((_id(each) for each in tasks if _state_of(each).is_failure), None)
     if failed is not None:
         yield f"\nWhat it wrote: dagy logs {run.run_id} --task {failed}"
 
 
-def _state(run: RunRecord) -> str:
-    return f"{_sign(run.status)}{run.state}"
+def _facts(history: History, run: ListedRun) -> Iterator[tuple[str, str]]:
+    yield "run", run.run_id
+    yield "flow", f"{run.flow_name}, version {run.flow_version}"
+    if run.deployment is not None:
+        yield "deployment", run.deployment
+    yield "state", f"{_sign(run.state.type)}{run.state}"
+    if run.info is not None:
+        yield "asked", _local(run.asked_at)
+    if run.started_at is not None:
+        yield "started", _local(run.started_at)
+    if run.seconds is not None:
+        yield "took", duration(run.seconds)
+    if run.record is not None:
+        owner = run.record.owner
+        machine = owner.host.partition("/")[0]
+        versions = f"Python {run.record.python_version}, dagy {run.record.dagy_version}"
+        yield "process", f"{owner.pid} on {machine}, {versions}"
+        if run.record.resumed_from is not None:
+            yield "resumes", run.record.resumed_from
+        if run.record.resumed_by is not None:
+            yield "resumed by", run.record.resumed_by
+    if run.info is not None:
+        yield from _facts_of(run.info)
+    elif run.record is not None:
+        for name, value in history.parameters(run.run_id).items():
+            text = "(not plain JSON)" if value.plain is None else cut(value.plain, 200)
+            yield "given", f"{name} = {text}"
+
+
+def _facts_of(info: RunInfo) -> Iterator[tuple[str, str]]:
+    if info.schedule_id is not None:
+        due = "" if info.scheduled_for is None else f", due {_local(info.scheduled_for.timestamp())}"
+        yield "schedule", f"{info.schedule_id}{due}"
+    if info.tries > 1:
+        yield "tries", str(info.tries)
+    if info.cancel_reason is not None:
+        yield "cancelled", info.cancel_reason
+    for name, value in info.parameters.items():
+        yield "given", f"{name} = {cut(json.dumps(value, ensure_ascii=False), 200)}"
+    if info.has_result:
+        yield "value", cut(json.dumps(info.result, ensure_ascii=False), 200)
+
+
+def _spec(history: History, client: DagyClient | None, run: ListedRun) -> FlowSpec | str:
+    """The flow that ran, or why it can't be had."""
+    try:
+        if run.record is not None:
+            return history.spec(run.run_id)
+        assert run.info is not None
+        assert client is not None
+        info = run.info
+        return FlowSpec.model_validate(
+            client.flow_spec(
+                info.flow_name, namespace=info.namespace, version=info.flow_version, revision=info.revision
+            )
+        )
+    except (SpecError, UnknownFlowError) as error:
+        return str(error)
+
+
+def _tree(spec: FlowSpec | str, tasks: Sequence[TaskRecord | TaskRunInfo]) -> Iterator[str]:
+    if isinstance(spec, str):
+        yield f"its graph can't be drawn: {spec}"
+        return
+    states = {_id(each): _state_of(each) for each in tasks}
+    details = {_id(each): duration(seconds) for each in tasks if (seconds := _seconds(each)) is not None}
+    lines = text_tree(spec, states, details=details).splitlines()
+    yield from lines[:_TASK_LINES]
+    if len(lines) > _TASK_LINES:
+        yield f"... and {len(lines) - _TASK_LINES:,} lines more"
+    for name, state in states.items():
+        if state.is_failure:
+            yield plain_line(f"{name}: {state}")
+
+
+def _tasks(history: History, client: DagyClient | None, run: ListedRun) -> Sequence[TaskRecord | TaskRunInfo]:
+    if run.record is not None:
+        return history.tasks(run.run_id)
+    return [] if client is None else client.task_runs(run.run_id)
+
+
+def _id(task: TaskRecord | TaskRunInfo) -> str:
+    return task.id if isinstance(task, TaskRecord) else task.task
+
+
+def _state_of(task: TaskRecord | TaskRunInfo) -> State:
+    return task.state if isinstance(task, TaskRecord) else State(task.status, task.message)
+
+
+def _seconds(task: TaskRecord | TaskRunInfo) -> float | None:
+    if isinstance(task, TaskRecord):
+        return task.seconds
+    if task.started_at is None or task.ended_at is None:
+        return None
+    return (task.ended_at - task.started_at).total_seconds()
 
 
 def _sign(state: StateType) -> str:
     sign = PALETTE[state].sign
-    return f"{sign} " if output.can_show(sign) else ""
+    return f"{sign} " if output.can_show(sign, on=sys.stdout) else ""
 
 
-def _as_json(run: RunRecord) -> dict[str, Any]:
+def _local(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _as_json(run: ListedRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "flow": run.flow_name,
-        "version": run.version,
-        "status": run.status,
+        "version": run.flow_version,
+        "deployment": run.deployment,
+        "status": run.state.type,
         "message": run.state.message,
+        "asked_at": _time(run.asked_at),
         "started_at": _time(run.started_at),
         "ended_at": _time(run.ended_at),
         "seconds": run.seconds,
         "tasks": dict(run.tasks),
-        "resumed_from": run.resumed_from,
-        "resumed_by": run.resumed_by,
+        "resumed_from": None if run.record is None else run.record.resumed_from,
+        "resumed_by": None if run.record is None else run.record.resumed_by,
     }
 
 
-def _task_as_json(task: TaskRecord) -> dict[str, Any]:
+def _more(info: RunInfo | None) -> dict[str, Any]:
+    """What only the control plane knows of a run."""
+    if info is None:
+        return {}
     return {
-        "id": task.id,
+        "parameters": info.parameters,
+        "tags": info.tags,
+        "trigger": info.trigger,
+        "schedule_id": info.schedule_id,
+        "scheduled_for": info.scheduled_for,
+        "tries": info.tries,
+        "cancel_reason": info.cancel_reason,
+        "result": info.result,
+        "has_result": info.has_result,
+    }
+
+
+def _task_as_json(task: TaskRecord | TaskRunInfo) -> dict[str, Any]:
+    state, seconds = _state_of(task), _seconds(task)
+    started, ended = task.started_at, task.ended_at
+    return {
+        "id": _id(task),
         "name": task.name,
-        "status": task.state.type,
-        "message": task.state.message,
+        "status": state.type,
+        "message": state.message,
         "attempt": task.attempt,
-        "started_at": _time(task.started_at),
-        "ended_at": _time(task.ended_at),
-        "seconds": task.seconds,
+        "started_at": _time(started) if isinstance(started, float) else started,
+        "ended_at": _time(ended) if isinstance(ended, float) else ended,
+        "seconds": seconds,
     }
 
 

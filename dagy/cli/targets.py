@@ -25,6 +25,8 @@ from dagy.errors import SourceError
 from dagy.flows import Flow
 from dagy.spec import FlowSpec
 
+_SUFFIXES = {".py", ".ipynb", ".zip"}  # that no deployment's name has
+
 
 @contextmanager
 def opened_flow(target: str) -> Iterator[Flow[..., Any]]:
@@ -71,6 +73,15 @@ def spec_of(target: str) -> FlowSpec:
         return read_manifest(Path(target)).spec
     with opened_source(target) as (_, flow):
         return flow.spec
+
+
+def names_file(target: str) -> bool:
+    """Whether `target` names a file, there or mistyped, rather than a deployment."""
+    try:
+        path = parse_target(target).path
+    except SourceError:  # "my_flows.py:"
+        return True
+    return path.suffix in _SUFFIXES or (path.exists() and not path.is_dir())
 
 
 def is_artifact(target: str) -> bool:

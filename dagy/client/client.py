@@ -39,12 +39,13 @@ T = TypeVar("T")
 class DagyClient:
     """What can be asked of a control plane: of a server at `api_url`, or of the one in this process.
 
-    Without an `api_url` the profile's counts (`profile`, else `DAGY_PROFILE`, else the default one), or `DAGY_API_URL`;
-    without any of these the control plane is in this process, in `local_dir` (`DAGY_LOCAL_DIR`), and needs nothing to be
-    started. The `token` is `DAGY_API_KEY` or that of `dagy login`. A `transport` of one's own takes the place of all this.
+    Without an `api_url` the profile's counts (`profile`, else `DAGY_PROFILE`, else the default one), or
+    `DAGY_API_URL`; without any of these the control plane is in this process, in `local_dir` (`DAGY_LOCAL_DIR`), and
+    needs nothing to be started. The `token` is `DAGY_API_KEY` or that of `dagy login`. A `transport` of one's own takes
+    the place of all this.
 
-    A `reference` names a deployment: its name where one namespace has it, or `namespace/name`. Lists come in pages of at
-    most `limit`: `page.next` is the `after` of the next, None at the end. Times are aware, in UTC.
+    A `reference` names a deployment: its name where one namespace has it, or `namespace/name`. Lists come in pages of
+    at most `limit`: `page.next` is the `after` of the next, None at the end. Times are aware, in UTC.
 
     Every method raises `NetworkError` when a server can't be reached and `AuthError` when it does not let one in, or
     `StoreError` when the control plane of this process can't be read or written. What else it raises, it says.

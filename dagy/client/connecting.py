@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dagy.client.embedded import EmbeddedTransport
+from dagy import control
+from dagy.client.embedded import AsyncEmbeddedTransport, EmbeddedTransport
 from dagy.client.http import AsyncHttpTransport, HttpTransport
+from dagy.client.transport import AsyncTransport, Transport
 from dagy.client.waking import wake_worker
-from dagy.control import open_plane
 from dagy.profiles import Credentials, Profile, Profiles, checked_url
 from dagy.settings import Settings
+
+if TYPE_CHECKING:
+    from dagy.control import ControlPlane
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,9 @@ class Connection:
     local_dir: Path
     api_url: str | None  # None: the control plane is in this process
     token: str | None = field(default=None, repr=False)
-    database_url: str | None = field(default=None, repr=False)  # of an embedded control plane; None: a file in local_dir
+    database_url: str | None = field(
+        default=None, repr=False
+    )  # of an embedded control plane; None: a file in local_dir
     wakes_workers: bool = True  # whether an embedded control plane starts a worker for a run
 
     @classmethod
@@ -48,14 +55,19 @@ class Connection:
             wakes_workers=settings.auto_worker,
         )
 
-    def transport(self) -> EmbeddedTransport | HttpTransport:
+    def transport(self) -> Transport:
         """What takes requests there. Opens nothing yet."""
         return self._embedded() if self.api_url is None else HttpTransport(self.api_url, token=self.token)
 
-    def async_transport(self) -> AsyncHttpTransport | None:
-        """What takes requests to the server from an event loop; None when the control plane is in this process."""
-        return None if self.api_url is None else AsyncHttpTransport(self.api_url, token=self.token)
+    def async_transport(self) -> AsyncTransport:
+        """What takes requests there from an event loop. Opens nothing yet."""
+        if self.api_url is None:
+            return AsyncEmbeddedTransport(self._embedded())
+        return AsyncHttpTransport(self.api_url, token=self.token)
 
     def _embedded(self) -> EmbeddedTransport:
         wake = partial(wake_worker, self.local_dir) if self.wakes_workers else None
-        return EmbeddedTransport(partial(open_plane, self.local_dir, self.database_url), wake=wake)
+        return EmbeddedTransport(self._open_plane, wake=wake)
+
+    def _open_plane(self) -> ControlPlane:
+        return control.open_plane(self.local_dir, self.database_url)  # loaded here: a client of a server needs none

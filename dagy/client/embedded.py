@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from dagy.control import ControlPlane
 from dagy.control.api import CREATE_RUN, TRIGGER_SCHEDULE, Request, Response, answer, operation_of
+
+if TYPE_CHECKING:
+    from dagy.control import ControlPlane
 
 
 class EmbeddedTransport:
@@ -66,9 +69,11 @@ class AsyncEmbeddedTransport:
 
         return await asyncio.to_thread(self._transport.send, request)
 
-    def wake(self) -> None:
+    async def wake(self) -> None:
         """As of `EmbeddedTransport`."""
-        self._transport.wake()
+        import asyncio
+
+        await asyncio.to_thread(self._transport.wake)
 
     async def close(self) -> None:
         """As of `EmbeddedTransport`."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagy.control.api import Request, Response
 from dagy.errors import NetworkError, shown
-from dagy.profiles import checked_url, is_loopback
+from dagy.profiles import checked_url
 from dagy.version import __version__
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ MOST_FILE_BYTES = 4 << 30  # of an answered file
 LONGEST_PAUSE = 30.0  # seconds, whatever the server asks for
 
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try; a random half is added
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _TRY_AGAIN = frozenset({502, 503, 504})
 _CHUNK = 1 << 16
 
@@ -230,7 +231,7 @@ class _Server:
         return {
             "timeout": httpx.Timeout(IDLE_SECONDS, connect=CONNECT_SECONDS),
             "follow_redirects": False,
-            "trust_env": not is_loopback(httpx.URL(self.url).host),  # what stays on this machine needs no proxy
+            "trust_env": httpx.URL(self.url).host not in _THIS_MACHINE,  # what stays here goes through no proxy
         }
 
     def outgoing(self, request: Request) -> dict[str, Any]:
@@ -286,7 +287,9 @@ class _Reading:
             told = f", to {shown(where.partition('?')[0])}" if where else ""
             raise NetworkError(f"{what} a redirect ({self.status}{told}), which is not followed; is the api_url right?")
         if self._headers.get("content-encoding", "identity") != "identity":
-            raise NetworkError(f"{what} an encoding that was not asked for ({shown(self._headers['content-encoding'])})")
+            raise NetworkError(
+                f"{what} an encoding that was not asked for ({shown(self._headers['content-encoding'])})"
+            )
         if self._request.save_as is not None and self.status == 200:
             self._most = MOST_FILE_BYTES
             self._file = self._request.save_as.open("wb")
@@ -313,7 +316,8 @@ class _Reading:
         if self.status < 300 and self.status != 204 and not is_json:
             begins = shown(body[:200].decode("utf-8", "replace"))
             raise NetworkError(
-                f"the server at {self._server.url} answered with {kind} instead of JSON ({begins}); is the api_url right?"
+                f"the server at {self._server.url} answered with {kind} instead of JSON ({begins}); "
+                "is the api_url right?"
             )
         return Response(self.status, body, headers=self._headers)
 

@@ -3,6 +3,8 @@
 A worker holds a lock on `worker.lock` for as long as it takes runs, and looks at the queue once more after it has let
 go of it. Whoever queues a run does so first, and looks for the lock then. So either the worker sees the run, or the
 lock is free and another worker is started; that one is born with the lock, so many who wake start one.
+
+A worker that waits is told by a byte in the pipe `worker.bell`. That is for speed: who missed it looks a moment later.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import contextlib
 import fcntl
 import logging
 import os
+import select
+import stat
 import subprocess
 import sys
 import threading
@@ -22,9 +26,9 @@ from dagy.settings import made_private
 logger = logging.getLogger(__name__)
 
 LOG_NAME = "worker.log"  # what a worker that was started by itself says
-AUTO_WORKER = "DAGY_AUTO_WORKER"  # "0" in the environment: no worker is started
 
 _LOCK_NAME = "worker.lock"
+_BELL_NAME = "worker.bell"
 _GATE_NAME = "waking.lock"  # held while somebody looks for a worker
 _CHILD = (
     "import sys; root, folder, lock = sys.argv[1:4]; del sys.argv[1:4]; sys.path.append(root); "
@@ -73,18 +77,45 @@ class WorkerLock:
             self._descriptor = -1
 
 
+class Bell:
+    """What a worker waits at: rung by whoever queues a run in the folder, and by the worker's own threads."""
+
+    def __init__(self, local_dir: Path) -> None:
+        path = made_private(local_dir) / _BELL_NAME
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+        self._inside, self._rope = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._outside = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wait(self, seconds: float) -> None:
+        """Until somebody rings, at most so long."""
+        heard, _, _ = select.select([self._inside, self._outside], [], [], max(0.0, seconds))
+        for each in heard:
+            with contextlib.suppress(BlockingIOError):  # another worker was faster
+                os.read(each, 4096)
+
+    def ring(self) -> None:
+        """Wake this worker; may be called in a signal handler, and from any thread."""
+        with contextlib.suppress(OSError):  # it is full of rings already, or closed
+            os.write(self._rope, b".")
+
+    def close(self) -> None:
+        """Give back the pipes."""
+        for each in (self._inside, self._outside, self._rope):
+            os.close(each)
+        self._rope = -1
+
+
 def wake_worker(local_dir: Path) -> None:
     """See to it that a worker runs what is queued in `local_dir`; returns at once.
 
     When none is there one is started that goes on by itself until nothing is left to do, in a session of its own. What
-    it says is in `worker.log`. With DAGY_AUTO_WORKER=0 in the environment nothing is started. A worker that can't be
-    started is logged: the run stays queued.
+    it says is in `worker.log`. That one can't be started is logged: the run stays queued.
     """
-    if os.environ.get(AUTO_WORKER) == "0":
-        return
     try:
         lock = WorkerLock.alone(local_dir)
         if lock is None:
+            _ring(local_dir)
             return
         try:
             process = _started(local_dir, lock.descriptor)
@@ -95,6 +126,16 @@ def wake_worker(local_dir: Path) -> None:
         return
     # It is waited for so that no zombie is left; when this process ends first, somebody else does.
     threading.Thread(target=process.wait, name="dagy-worker-started", daemon=True).start()
+
+
+def _ring(local_dir: Path) -> None:
+    with contextlib.suppress(OSError):  # nobody waits, or it is full of rings already
+        bell = os.open(local_dir / _BELL_NAME, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if stat.S_ISFIFO(os.fstat(bell).st_mode):
+                os.write(bell, b".")
+        finally:
+            os.close(bell)
 
 
 def _started(local_dir: Path, lock: int) -> subprocess.Popen[bytes]:

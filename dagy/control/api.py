@@ -13,13 +13,13 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 
 from dagy import errors
-from dagy.control import ControlPlane, Page
+from dagy.control.pages import Page
+from dagy.control.record_json import from_json, to_json
 from dagy.control.records import (
     ArtifactInfo,
     Claim,
@@ -41,7 +41,7 @@ from dagy.values import is_json
 from dagy.version import __version__
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from dagy.control.plane import ControlPlane
 
 T = TypeVar("T")
 
@@ -102,22 +102,21 @@ class Operation(Generic[T]):
 
     def read(self, response: Response) -> T:
         """What the response says; raises the error that it holds, or `NetworkError` when it makes no sense."""
-        from pydantic import ValidationError
-
         if response.status >= 400:
             raise error_of(response)
         try:
-            found: T = _adapter(self.returns).validate_python(_parsed(response.body) if response.body else None)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise NetworkError(
-                f"the answer to {self.method} {self.path} is not what it should be ({where and f'{where}: '}"
-                f"{fault['msg']}); the server may be of another version than this Dagy {__version__}"
-            ) from error
+            data = _parsed(response.body) if response.body else None
         except ValueError as error:
             raise NetworkError(
                 f"the answer to {self.method} {self.path} is not whole JSON ({len(response.body):,} bytes): {error}"
+            ) from error
+        kind: Any = self.returns
+        try:
+            found: T = from_json(kind, data)
+        except ParameterError as error:
+            raise NetworkError(
+                f"the answer to {self.method} {self.path} is not what it should be: {error}; the server may be of "
+                f"another version than this Dagy {__version__}"
             ) from error
         return found
 
@@ -393,8 +392,6 @@ def answer(plane: ControlPlane, request: Request, *, scopes: Collection[str] | N
         return error_response(AuthError(f"this key does not allow {operation.scope!r}; it allows {_listed(scopes)}"))
     try:
         arguments = operation.arguments(request)
-        if operation is PUT_ARTIFACT and request.file is None:
-            raise ParameterError(f"{operation.method} {operation.path} takes the bytes of an artifact")
     except ParameterError as error:
         return error_response(error, status=400)
     try:
@@ -410,21 +407,26 @@ def _performed(
     named: tuple[str, ...],
     arguments: Mapping[str, Any],
 ) -> Response:
-    returned: object
-    if operation is HEALTH:
-        returned = {"status": "ok", "version": __version__}
-    elif operation is ARTIFACT_CONTENT:
+    if operation is ARTIFACT_CONTENT:
         return Response(200, file=plane.artifact_path(*named))
+    if operation is HEALTH:
+        returned: object = {"status": "ok", "version": __version__}
     elif operation is PUT_ARTIFACT:
-        assert request.file is not None
-        returned = plane.put_artifact(request.file)
-        if returned.sha256 != named[0]:
-            raise ArtifactError(f"the artifact that arrived is {returned.sha256}, and {named[0]} was meant; send it again")
+        returned = _put(plane, request.file, *named)
     else:
         returned = getattr(plane, operation.name)(*named, **arguments)
     if operation.returns is None:
         return Response(204)
-    return Response(200, _encoded(_adapter(operation.returns).dump_python(returned, mode="json")))
+    return Response(200, _encoded(to_json(returned)))
+
+
+def _put(plane: ControlPlane, file: Path | None, sha256: str) -> ArtifactInfo:
+    if file is None:
+        raise ArtifactError("nothing arrived; send the bytes of an artifact")
+    info = plane.put_artifact(file)
+    if info.sha256 != sha256:
+        raise ArtifactError(f"what arrived is the artifact {info.sha256}, and {sha256} was meant; send it again")
+    return info
 
 
 # ---- errors
@@ -455,9 +457,7 @@ def error_response(error: DagyError, *, status: int | None = None) -> Response:
     kind = next(each for each in type(error).__mro__ if each in _CROSSING)
     usual, names = _CROSSING[kind]
     data = {name: getattr(error, name) for name in names}
-    return Response(
-        status or usual, _encoded({"error": {"type": kind.__name__, "message": str(error), "data": data}})
-    )
+    return Response(status or usual, _encoded({"error": {"type": kind.__name__, "message": str(error), "data": data}}))
 
 
 def error_of(response: Response) -> DagyError:
@@ -521,22 +521,17 @@ def _written(name: str, kind: object, value: object) -> Json:
                     f"{name}: {key!r} is {shown(each)} ({type(each).__name__}), and what a run is given must be JSON: "
                     "text, a number, true or false, None, or a list or dict of these"
                 )
-    return _adapter(kind).dump_python(value, mode="json")
+    return to_json(value)
 
 
-def _read(name: str, kind: object, value: Json) -> object:
+def _read(name: str, kind: object, value: Json) -> Any:
     """The argument of this type that a query's text or a JSON value gives."""
-    from pydantic import ValidationError
-
+    expected: Any = kind
     try:
         if kind is _Tags and isinstance(value, str):  # in a query
             value = _parsed(value.encode())
-        return _adapter(kind).validate_python(value)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join([name, *map(str, fault["loc"])])
-        raise ParameterError(f"{where} can't be {shown(value)}: {fault['msg']}") from None
-    except ValueError as error:
+        return from_json(expected, value)
+    except (ParameterError, ValueError) as error:
         raise ParameterError(f"{name} can't be {shown(value)}: {error}") from None
 
 
@@ -558,10 +553,3 @@ def _encoded(value: Json) -> bytes:
 
 def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
-
-
-@cache
-def _adapter(kind: object) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)

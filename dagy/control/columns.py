@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from dagy.control.record_json import json_text
 from dagy.spec import Json
 
 if TYPE_CHECKING:
@@ -70,8 +71,3 @@ class FreeText(sa.types.TypeDecorator[str]):
 def Name() -> sa.types.TypeEngine[str]:  # noqa: N802 (stands where a column's type does)
     """A text that is looked up and sorted by, by its code points on every database."""
     return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-
-
-def json_text(value: Json) -> str:
-    """JSON in ASCII and without spaces; raises `ValueError` or `TypeError` for what is none."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))

@@ -11,7 +11,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
-from dagy.control.columns import json_text
+from dagy.control.record_json import json_text
 from dagy.errors import ParameterError, shown
 from dagy.spec import Json
 from dagy.values import is_json
@@ -28,7 +28,9 @@ def checked_name(kind: str, name: object, *, slashes: bool = False) -> str:
     if name != name.strip() or any(unicodedata.category(each) in _UNNAMEABLE for each in name):
         raise ParameterError(f"the {kind} {name!r} has a control character in it, or a space at an end; leave it out")
     if not slashes and "/" in name:
-        raise ParameterError(f"the {kind} {name!r} has a slash in it, which parts a namespace from a name; leave it out")
+        raise ParameterError(
+            f"the {kind} {name!r} has a slash in it, which parts a namespace from a name; leave it out"
+        )
     return name
 
 
@@ -71,7 +73,9 @@ def checked_json(what: str, value: Json) -> Json:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nested very deep
         raise ParameterError(f"{what} is {shown(value)}, which can't be written as JSON: {error}") from error
     if size > MOST_BYTES:
-        raise ParameterError(f"{what} takes {size:,} bytes as JSON, more than {MOST_BYTES:,}; keep it in a file instead")
+        raise ParameterError(
+            f"{what} takes {size:,} bytes as JSON, more than {MOST_BYTES:,}; keep it in a file instead"
+        )
     return value
 
 

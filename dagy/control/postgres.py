@@ -98,7 +98,7 @@ class PostgresStore:
                     raise StoreError(self._explained(error)) from error
             except sa.exc.TimeoutError as error:
                 raise StoreError(f"too many threads use {self.name} at once") from error
-            time.sleep(0.02 * 2**number * random.uniform(0.5, 1.5))  # noqa: S311 (spreads those who wait)
+            time.sleep(0.02 * 2**number * random.uniform(0.5, 1.5))
         raise AssertionError("unreachable")
 
     def _here(self) -> Engine:
@@ -112,13 +112,14 @@ class PostgresStore:
         return self._engine
 
     def _made(self) -> Engine:
+        options = {"connect_timeout": 10, "application_name": "dagy"}
         with _driver():
             return sa.create_engine(
                 self._url,
                 pool_size=8,
                 max_overflow=56,
                 hide_parameters=True,
-                connect_args={"connect_timeout": 10, "application_name": "dagy"} | dict(self._url.query),
+                connect_args={name: value for name, value in options.items() if name not in self._url.query},
             )
 
     def _prepare(self, db: Connection) -> None:

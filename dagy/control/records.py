@@ -50,7 +50,11 @@ class FlowVersion:
     @property
     def label(self) -> str:
         """`1.0.0`, and `latest (revision 3)` where the version alone does not tell."""
-        return self.version if self.revision == 1 and self.version != "latest" else f"{self.version} (revision {self.revision})"
+        return (
+            self.version
+            if self.revision == 1 and self.version != "latest"
+            else f"{self.version} (revision {self.revision})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +198,8 @@ class Renewal:
 class Report:
     """What a worker tells of a run: its new events, in order, and how it stands.
 
-    Events are the run's own (see `dagy.runs.event_json`), numbered without gaps by `seq` from 0. What was told before is
-    left out or told again, which changes nothing.
+    Events are the run's own (see `dagy.runs.event_json`), numbered without gaps by `seq` from 0. What was told before
+    is left out or told again, which changes nothing.
     """
 
     events: tuple[Mapping[str, Json], ...] = ()

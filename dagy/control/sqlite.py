@@ -1,7 +1,7 @@
 """The control plane in a SQLite file of this machine, which any number of processes and threads write to at once.
 
-Each change takes the writer's lock before it reads (`BEGIN IMMEDIATE`) and waits its turn. The write-ahead log is copied
-into the file only by who holds that lock, for the reason that `dagy.runs.database` gives.
+Each change takes the writer's lock before it reads (`BEGIN IMMEDIATE`) and waits its turn. The write-ahead log is
+copied into the file only by who holds that lock, for the reason that `dagy.runs.database` gives.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class SqliteStore:
         """A connection, as SQLAlchemy's and as Python's own; what is not committed at the end is undone."""
         with self._translated(), self._here().connect() as db:
             raw = db.connection.dbapi_connection
-            assert isinstance(raw, sqlite3.Connection)  # noqa: S101 (tells the type)
+            assert isinstance(raw, sqlite3.Connection)
             yield db, raw
 
     def _here(self) -> Engine:
@@ -151,7 +151,7 @@ class SqliteStore:
     def _prepare(self, db: Connection) -> None:
         """Bring the tables up to date; whoever comes first does it, the others wait."""
         raw = db.connection.dbapi_connection
-        assert isinstance(raw, sqlite3.Connection)  # noqa: S101 (tells the type)
+        assert isinstance(raw, sqlite3.Connection)
         if _version(raw) == HEAD:
             return
         self._check_owner(raw)

@@ -43,6 +43,7 @@ flows = Table(
     Column("artifact", Name(), ForeignKey("artifacts.sha256"), nullable=False),
     Column("description", FreeText, nullable=False),
     Column("tasks", Integer, nullable=False),
+    Column("signature", Document, nullable=False),  # its parameters: see `dagy.control.signatures`
     Column("spec", Text, nullable=False),  # the flow's own JSON
     Column("created_at", Moment, nullable=False),
     UniqueConstraint("namespace", "name", "version", "revision", name="flows_label"),

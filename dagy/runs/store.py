@@ -39,6 +39,11 @@ class Store(Database):
 
     def run_folder(self, run_id: str) -> Path:
         """Where the files of a run are; never outside the history's folder, whatever `run_id` is."""
-        if not _SAFE_ID.fullmatch(run_id):
-            raise StoreError(f"{run_id!r} can't be the id of a run")
-        return self.folder / "runs" / run_id
+        return self.folder / "runs" / safe_id(run_id)
+
+
+def safe_id(run_id: str) -> str:
+    """`run_id`, which may be the name of a file or a folder. Raises `StoreError` when it may not."""
+    if not _SAFE_ID.fullmatch(run_id):
+        raise StoreError(f"{run_id!r} can't be the id of a run")
+    return run_id

@@ -211,7 +211,7 @@ def test_the_text_of_a_parameter_is_read_by_its_annotation(here: Path, capsys: p
     ("target", "code", "message"),
     [
         ("nowhere.py", ExitCode.NOT_FOUND, "there is no file 'nowhere.py'"),
-        ("web-scraper", ExitCode.NOT_FOUND, "a target is FILE.py[:FLOW]"),
+        ("web-scraper", ExitCode.NOT_FOUND, "target is FILE.py[:FLOW]"),
         ("my_flows.py:web_scrapper", ExitCode.NOT_FOUND, "did you mean 'web_scraper'?"),
         ("my_flows.py:", ExitCode.USAGE, "names no flow after the colon"),
         ("two.py", ExitCode.USAGE, "two.py defines 2 flows; name one:\n  two.py:one\n  two.py:two"),

@@ -1,0 +1,145 @@
+"""Wheels are fetched once, checked once, and kept by their SHA-256."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from dagy.artifact.installers import FoundWheel
+from dagy.artifact.manifest import LockedWheel
+from dagy.artifact.wheels import MAX_WHEEL_BYTES, verify_wheel
+from dagy.errors import ArtifactError
+
+_TIMEOUT_SECONDS = 60.0  # without a byte
+_CONNECTIONS = 4
+_CHUNK = 1 << 20
+
+
+def wheel_path(local_dir: Path, wheel: LockedWheel) -> Path:
+    """Where the wheel is kept."""
+    return local_dir / "wheels" / wheel.sha256 / wheel.file_name
+
+
+def fetch_wheels(
+    found: Sequence[FoundWheel],
+    local_dir: Path,
+    *,
+    fits: Callable[[str], None],
+    on_progress: Callable[[str], None] | None = None,
+) -> tuple[LockedWheel, ...]:
+    """Get the wheels into the cache, those that are there already aside, and return them in the order of `found`.
+
+    `fits` raises for the name of a file that does not fit. `ArtifactError` names the wheel that can't be had, or is not
+    to be trusted.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    for each in found:
+        fits(each.file_name)
+    missing = [each for each in found if _kept(each, local_dir) is None]
+    if missing and on_progress:
+        names = ", ".join(each.name for each in missing[:5])
+        on_progress(f"getting {len(missing)} wheels: {names}{', ...' if len(missing) > 5 else ''}")
+    fetched: dict[FoundWheel, LockedWheel] = {}
+    with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="dagy-wheel") as pool:
+        fetched.update(zip(missing, pool.map(lambda each: _fetch(each, local_dir), missing), strict=True))
+    return tuple(fetched.get(each) or _kept(each, local_dir) or _fetch(each, local_dir) for each in found)
+
+
+def _kept(wheel: FoundWheel, local_dir: Path) -> LockedWheel | None:
+    """The wheel in the cache; None when it is not there."""
+    kept = LockedWheel(wheel.name, wheel.version, wheel.file_name, wheel.sha256, 0)
+    try:
+        return replace(kept, size=wheel_path(local_dir, kept).stat().st_size) if wheel.sha256 else None
+    except OSError:
+        return None
+
+
+def _fetch(wheel: FoundWheel, local_dir: Path) -> LockedWheel:
+    """Copy the wheel to the cache, and check it."""
+    folder = local_dir / "wheels"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, text = tempfile.mkstemp(prefix=".wheel-", dir=folder)
+    except OSError as error:
+        raise ArtifactError(f"wheels can't be kept in {str(folder)!r}: {error.strerror or error}") from error
+    temporary = Path(text)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            digest = _copy(wheel, file)
+            os.fchmod(file.fileno(), 0o644)
+        _check(wheel, digest, temporary)
+        kept = LockedWheel(wheel.name, wheel.version, wheel.file_name, digest, temporary.stat().st_size)
+        path = wheel_path(local_dir, kept)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        temporary.replace(path)
+    except OSError as error:
+        raise ArtifactError(
+            f"{wheel.file_name!r} can't be fetched: {getattr(error, 'reason', None) or error.strerror or error}"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return kept
+
+
+def _check(wheel: FoundWheel, digest: str, path: Path) -> None:
+    if wheel.sha256 and digest != wheel.sha256:
+        raise ArtifactError(f"{wheel.file_name!r} is not the file that the index tells of: its SHA-256 differs")
+    verify_wheel(path, wheel)
+
+
+def _copy(wheel: FoundWheel, file: BinaryIO) -> str:
+    """Write the wheel's bytes to `file`; their SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    with _opened(wheel.url) as source:
+        while chunk := source.read(_CHUNK):
+            size += len(chunk)
+            if size > MAX_WHEEL_BYTES:
+                raise ArtifactError(f"{wheel.file_name!r} is larger than {MAX_WHEEL_BYTES:,} bytes")
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(url: str) -> Iterator[BinaryIO]:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        with Path(unquote(parts.path)).open("rb") as file:
+            yield file
+        return
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    if parts.scheme not in {"http", "https"}:
+        raise ArtifactError(f"a wheel's URL begins with {parts.scheme!r}, and not with https")
+    request = Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+    if sign_in := _sign_in(parts.hostname or "", parts.username, parts.password):
+        request.add_unredirected_header("Authorization", sign_in)  # which no other host is shown
+    try:
+        with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+            yield answer
+    except HTTPError as error:
+        remedy = "; keep the password of the index in ~/.netrc" if error.code in {401, 403} else ""
+        raise ArtifactError(f"{unquote(parts.path.rpartition('/')[2])!r} can't be fetched from {parts.hostname}: the "
+                            f"answer is {error.code} {error.reason}{remedy}") from None  # fmt: skip
+
+
+def _sign_in(host: str, user: str | None, password: str | None) -> str | None:
+    """What to sign in with: the URL's own name and password, or those that `~/.netrc` has for the host."""
+    if user is None:
+        from netrc import NetrcParseError, netrc
+
+        with contextlib.suppress(OSError, NetrcParseError):
+            user, _, password = netrc().authenticators(host) or (None, None, None)
+    if user is None:
+        return None
+    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()

@@ -1,0 +1,114 @@
+"""`dagy deploy`: a flow gets a name that runs can be asked for by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from dagy.artifact import build, open_built
+from dagy.cli import output
+from dagy.cli.formats import Form, format_option, plain, profile_option, show
+from dagy.cli.parameter_texts import values_of
+from dagy.cli.tags import pairs_of
+from dagy.cli.targets import is_artifact, opened_source
+from dagy.cli.timings import zone_of
+from dagy.deploy import DeployResult, default_namespace, deploy_artifact
+from dagy.settings import Settings
+
+_BUILDS = "builds"  # in the local folder: what is built to be deployed
+
+
+@click.command("deploy", short_help="Let runs be asked for by a name.")
+@click.argument("target", type=click.Path())
+@click.option("--deployment", metavar="NAME", help="What runs are asked for by. [default: the flow's name]")
+@click.option(
+    "--namespace", help="Where it belongs, such as team/project. [default: the folder of FILE, seen from here]"
+)
+@click.option("--flow-name", metavar="NAME", help="The flow that the artifact must hold.")
+@click.option("--flow-version", metavar="VERSION", help="The version that it must hold.")
+@click.option("--schedule", metavar="CRON", help='It runs by itself, then: "0 6 * * 1-5" is 6:00 on workdays.')
+@click.option("--timezone", metavar="TZ", help="Where the schedule is meant, such as Europe/Berlin. [default: UTC]")
+@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag of the deployment. Once for each.")
+@click.option("--param", "given", metavar="NAME=VALUE", multiple=True, help="A parameter of its runs. Once for each.")
+@click.option("--force", is_flag=True, help="Also when nothing changed, or when a version's code did.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@profile_option
+@format_option
+def command(
+    target: str,
+    deployment: str | None,
+    namespace: str | None,
+    flow_name: str | None,
+    flow_version: str | None,
+    schedule: str | None,
+    timezone: str | None,
+    tags: Sequence[str],
+    given: Sequence[str],
+    force: bool,
+    dry_run: bool,
+    profile: str | None,
+    form: Form,
+) -> None:
+    """Deploy a flow: from then on runs of it can be asked for by the deployment's name.
+
+    TARGET is ARTIFACT.zip, or FILE.py[:FLOW] or NOTEBOOK.ipynb[:FLOW], which is built first. What is not given is not
+    there afterwards: a schedule, tags and parameters are those of the last deploy. When the same code is deployed with
+    the same settings, nothing is done.
+
+    \b
+    Examples:
+      dagy deploy my_flows.py:web_scraper --deployment web-scraper
+      dagy deploy my_flows.py --schedule "0 6 * * 1-5" --timezone Europe/Berlin --param url=https://example.com
+      dagy deploy dist/web_scraper/0123456789ab/artifact.zip --deployment web-scraper --tag team=data --dry-run
+    """
+    if timezone is not None:
+        zone_of(timezone)
+    labels = pairs_of(tags, "--tag")
+    path, folder = _artifact(target)
+    with output.working(f"deploying {path}") as tell:
+        result = deploy_artifact(
+            path,
+            deployment,
+            flow_name=flow_name,
+            flow_version=flow_version,
+            namespace=folder if namespace is None else namespace,
+            tags=labels,
+            schedule=schedule,
+            timezone=timezone,
+            parameters=values_of(open_built(path).manifest.spec, given) if given else {},
+            force=force,
+            profile=profile,
+            dry_run=dry_run,
+            on_step=lambda step: tell(str(step)),
+        )
+    show(form, _as_json(result), lambda: _told(result))
+
+
+def _artifact(target: str) -> tuple[Path, str]:
+    """The artifact that `target` is or becomes, and the namespace that follows from where it is."""
+    if is_artifact(target):
+        return Path(target), ""
+    destination = Settings.read().local_dir / _BUILDS
+    with output.working(f"building {target}"), opened_source(target) as (source, flow):
+        built = build(source, flow, destination)
+    return built.path, default_namespace(source.path)
+
+
+def _told(result: DeployResult) -> str:
+    return f"{result}\nunchanged, skipped" if result.skipped else str(result)
+
+
+def _as_json(result: DeployResult) -> dict[str, object]:
+    return {
+        "skipped": result.skipped,
+        "dry_run": result.is_dry_run,
+        "deployment": result.reference,
+        "namespace": result.namespace,
+        "flow": result.flow_name,
+        "version": result.flow_version,
+        "artifact": result.artifact.path,
+        "steps": [str(each) for each in result.plan.steps],
+        "now": plain(result.deployment),
+    }

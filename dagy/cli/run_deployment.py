@@ -1,0 +1,119 @@
+"""`dagy run DEPLOYMENT`: the control plane has it run; the run is watched here, which it does not need."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagy.artifact import MissingSourceError
+from dagy.cli import output
+from dagy.cli.parameter_texts import values_of
+from dagy.cli.planes import connected, is_there, spec_of_deployment
+from dagy.cli.watching import show_progress
+from dagy.drawing import counted, duration, text_tree
+from dagy.engine import Event
+from dagy.errors import SourceError, UnknownDeploymentError, did_you_mean
+from dagy.runs import event_from_json
+from dagy.settings import Settings
+from dagy.spec import FlowSpec
+from dagy.states import StateType
+
+if TYPE_CHECKING:
+    from dagy.client import DagyClient, Run
+
+_SUFFIXES = (".py", ".ipynb", ".zip")
+_MOST = 100  # names that what was typed is compared with
+_NAMED = 5  # of them, when none is near
+
+
+def run_deployment(
+    target: str, given: Sequence[str], *, profile: str | None, detach: bool, idempotency_key: str | None
+) -> None:
+    """Ask for a run of the deployment `target`, and watch it until it ends; with `detach` print its id alone."""
+    if not is_there(profile):
+        raise _missing(target, ())
+    with connected(profile) as client:
+        try:
+            deployment = client.deployment(target)
+        except UnknownDeploymentError as error:
+            raise _missing(target, error.known) from None
+        spec = spec_of_deployment(client, deployment)
+        values = values_of(spec, given)
+        run = client.create_run(deployment.reference, values, idempotency_key=idempotency_key)
+        if detach:
+            output.say(run.run_id)
+            return
+        output.note(f"run {run.run_id} of {deployment.reference} ({deployment.flow_name} {deployment.flow_version})")
+        try:
+            _watch(client, run)
+        except KeyboardInterrupt:
+            _say_how_to_go_on(run)
+            sys.exit(128 + signal.SIGINT)  # as shells count it
+        _show_end(run, spec)
+
+
+def _watch(client: DagyClient, run: Run) -> None:
+    """Show the run's progress until it has ended."""
+    if client.is_local and not Settings.read().auto_worker and run.status is StateType.QUEUED:
+        output.note("note: DAGY_AUTO_WORKER is off; `dagy worker` runs what is queued", color="yellow")
+    show_progress(_events(run))
+    run.wait()
+
+
+def _events(run: Run) -> Iterator[Event]:
+    with output.working(f"{run.run_id} is queued"):
+        events = run.events(follow=True)
+        first = next(events, None)
+    if first is not None:
+        yield event_from_json(first)
+    yield from map(event_from_json, events)
+
+
+def _show_end(run: Run, spec: FlowSpec) -> None:
+    info = run.info
+    began, ended = info.started_at or info.created_at, info.ended_at
+    took = "" if ended is None else f" in {duration((ended - began).total_seconds())}"
+    lines = [f"{info.flow_name}: {run.state}{took} (run {run.run_id})"]
+    if info.tasks:
+        states, details = {}, {}
+        for each in run.task_runs():
+            states[each.task] = each.status
+            if each.started_at is not None and each.ended_at is not None:
+                details[each.task] = duration((each.ended_at - each.started_at).total_seconds())
+        lines.append(text_tree(spec, states, details=details))
+    if info.has_result and info.result is not None:
+        lines.append(f"value: {info.result!r}")
+    output.say("\n".join(lines))
+    if not run.state.is_completed:
+        output.note(f"what it wrote: dagy logs {run.run_id}")
+    run.check()
+
+
+def _say_how_to_go_on(run: Run) -> None:
+    output.note(
+        f"\nstopped watching; the run goes on. To see it: dagy runs show {run.run_id}\n"
+        f"to follow what it writes: dagy logs {run.run_id} --follow\n"
+        f"to stop it: dagy runs cancel {run.run_id}",
+        color="yellow",
+    )
+
+
+def _missing(target: str, deployments: Sequence[str]) -> SourceError:
+    """The error that `target` names neither a deployment nor a file, with what comes near."""
+    if Path(target).is_dir():
+        return SourceError(f"{target!r} is a folder; name the file in it that defines the flow")
+    files = [each.name for each in sorted(Path.cwd().iterdir())[:_MOST] if each.suffix in _SUFFIXES]
+    hint = did_you_mean(target, [*deployments, *files])
+    if not hint and deployments:
+        more = len(deployments) - _NAMED
+        names = ", ".join(map(repr, deployments[:_NAMED])) + (f" and {counted(more, 'other')}" if more > 0 else "")
+        hint = f"; the deployments are {names}"
+    elif not hint:
+        hint = "; nothing is deployed yet"
+    return MissingSourceError(
+        f"there is no deployment and no file {target!r}{hint}. "
+        f"A target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW], ARTIFACT.zip or the name of a deployment"
+    )

@@ -1,0 +1,181 @@
+"""Who runs what: a run is claimed by one worker, stays its own by a lease, and is taken back when the worker is gone.
+
+A claimed run is still QUEUED until its worker reports for the first time. Each claim has a fence, a number that grows:
+a worker that lost a run without knowing can't report, because its number is the older one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from dagy.control import tables
+from dagy.control.ending import end
+from dagy.control.names import checked_name
+from dagy.control.records import Claim, Renewal, RunInfo
+from dagy.control.runs import run, run_row
+from dagy.errors import ConflictError, ParameterError, StoreError, shown
+from dagy.runs.faults import point
+from dagy.runs.owners import Owner, is_alive, owner_from_text
+from dagy.states import StateType
+
+if TYPE_CHECKING:
+    from dagy.control.store import AnyRow
+
+
+LEASE_SECONDS = 60.0  # how long a worker is trusted that is heard of no more
+MOST_TRIES = 3  # workers that may take on a run and be gone before they report
+LONGEST_LEASE = 86_400.0  # seconds
+
+_RUNS = tables.runs.c
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A run whose worker is gone, as it was found."""
+
+    number: int  # in the store
+    run_id: str
+    fence: int
+    events: int
+    reason: str
+
+
+def waiting(db: Connection) -> bool:
+    """Whether a run waits for a worker."""
+    return db.execute(_waiting().limit(1)).first() is not None
+
+
+def claim(db: Connection, now: datetime, worker: str, token: str, lease_seconds: float) -> Claim | None:
+    """The run that has waited longest, now the worker's; None when none waits.
+
+    `token` tells this claim from any other: the same one, begun again because its answer was lost, is the same claim.
+    """
+    checked_name("worker", worker, slashes=True)
+    until = now + _lease(lease_seconds)
+    mine = db.execute(sa.select(_RUNS.run_id, _RUNS.fence, _RUNS.lease_until).where(_RUNS.claim == token)).first()
+    if mine is not None and mine.lease_until is not None:
+        return Claim(run(db, mine.run_id), mine.fence, mine.lease_until)
+    row = db.execute(_waiting().order_by(_RUNS.id).limit(1).with_for_update(skip_locked=True, of=tables.runs)).first()
+    if row is None:
+        return None
+    db.execute(
+        sa.update(tables.runs)
+        .where(_RUNS.id == row.id)
+        .values(worker=worker, claim=token, fence=row.fence + 1, tries=row.tries + 1, lease_until=until, message="")
+    )
+    point("claims.claimed")
+    return Claim(run(db, row.run_id), row.fence + 1, until)
+
+
+def renew(db: Connection, now: datetime, run_id: str, fence: int, lease_seconds: float) -> Renewal:
+    """The run stays the worker's so much longer. Errors as `held`."""
+    row = held(db, run_id, fence)
+    return renewed(db, now, row, lease_seconds)
+
+
+def renewed(db: Connection, now: datetime, row: AnyRow, lease_seconds: float) -> Renewal:
+    """The lease of the run that `held` gave; one that has ended needs none."""
+    until = now + _lease(lease_seconds)
+    if not StateType(row.status).is_final:
+        db.execute(sa.update(tables.runs).where(_RUNS.id == row.id).values(lease_until=until))
+    return Renewal(until, row.cancel_reason)
+
+
+def held(db: Connection, run_id: str, fence: int) -> AnyRow:
+    """The run's row, locked, for the worker that holds it.
+
+    Raises `UnknownRunError`, and `ConflictError` when another worker has taken the run on since.
+    """
+    number = sa.select(tables.runs).where(_RUNS.run_id == run_row(db, run_id).run_id).with_for_update()
+    row = db.execute(number).one()
+    if type(fence) is not int or row.fence != fence or row.worker is None:
+        raise ConflictError(
+            f"run {row.run_id!r} is not this worker's any more (it holds fence {shown(fence)}, and the newest is "
+            f"{row.fence}); stop working on it"
+        )
+    return row
+
+
+def lost(db: Connection, now: datetime) -> list[Lost]:
+    """The runs whose workers are gone: on this machine by their processes, elsewhere by their leases."""
+    wanted = sa.select(_RUNS.id, _RUNS.run_id, _RUNS.fence, _RUNS.events, _RUNS.worker, _RUNS.lease_until).where(
+        _RUNS.status.in_(_OPEN), _RUNS.worker.is_not(None)
+    )
+    return [
+        Lost(row.id, row.run_id, row.fence, row.events, reason)
+        for row in db.execute(wanted)
+        if (reason := _why_gone(row.worker, row.lease_until, now))
+    ]
+
+
+def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
+    """Have the run wait for another worker if nothing of it was reported, else end it; None if that was done already.
+
+    What ran may have had effects, so it is never begun again by itself.
+    """
+    row = db.execute(sa.select(tables.runs).where(_RUNS.id == found.number).with_for_update()).one()
+    is_open = not StateType(row.status).is_final and row.worker is not None
+    if not is_open or (row.fence, row.events) != (found.fence, found.events):
+        return None
+    if row.cancel_reason is not None:
+        end(db, now, row.id, StateType.CANCELLED, row.cancel_reason)
+    elif row.started_at is not None:
+        again = f"see what it did, then run it again with: dagy run {row.deployment}"
+        end(db, now, row.id, StateType.CRASHED, f"{found.reason}; {again}")
+    elif row.tries >= MOST_TRIES:
+        end(db, now, row.id, StateType.CRASHED, f"{found.reason}, the {_nth(row.tries)} that took it on")
+    else:
+        db.execute(
+            sa.update(tables.runs)
+            .where(_RUNS.id == row.id)
+            .values(worker=None, claim=None, lease_until=None, message=f"waits again: {found.reason}")
+        )
+    db.execute(sa.update(tables.runs).where(_RUNS.id == row.id).values(fence=row.fence + 1))
+    point("claims.taken_back")
+    return run(db, row.run_id)
+
+
+_OPEN = [each.value for each in StateType if not each.is_final]
+
+
+def _waiting() -> sa.Select[tuple[int, str, int, int]]:
+    return sa.select(_RUNS.id, _RUNS.run_id, _RUNS.fence, _RUNS.tries).where(
+        _RUNS.status == StateType.QUEUED.value, _RUNS.worker.is_(None)
+    )
+
+
+def _lease(seconds: float) -> timedelta:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_LEASE:
+        raise ParameterError(f"a lease is of more than 0 and up to {LONGEST_LEASE:g} seconds, not {shown(seconds)}")
+    return timedelta(seconds=seconds)
+
+
+def _why_gone(worker: str, lease_until: datetime | None, now: datetime) -> str:
+    """Why nobody will go on with a run of that worker; empty when it lives, or may live."""
+    owner = _owner(worker)
+    match is_alive(owner) if owner is not None else "unseen":
+        case "yes":
+            return ""
+        case "no":
+            return f"its worker (process {owner.pid}) is gone" if owner else ""
+        case _:
+            machine = owner.host.partition("/")[0] if owner else worker
+            is_over = lease_until is not None and lease_until < now
+            return f"nothing was heard of its worker on {machine!r} since its lease ended" if is_over else ""
+
+
+def _owner(worker: str) -> Owner | None:
+    """The process that the worker is; None for one that is named otherwise."""
+    try:
+        return owner_from_text(worker)
+    except StoreError:
+        return None
+
+
+def _nth(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")

@@ -1,0 +1,212 @@
+"""What workers tell of their runs: events in order, each kept once, and from them where the run and its tasks stand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from dagy.control import tables
+from dagy.control.claims import LEASE_SECONDS, held, renewed
+from dagy.control.columns import EPOCH
+from dagy.control.ending import end_tasks, keep_events
+from dagy.control.names import checked_json
+from dagy.control.pages import checked_limit
+from dagy.control.records import Renewal, Report
+from dagy.control.runs import run_row, state_type
+from dagy.errors import ConflictError, IllegalTransitionError, ParameterError, shown
+from dagy.spec import Json
+from dagy.states import StateType, check_move
+from dagy.values import is_json
+
+if TYPE_CHECKING:
+    from dagy.control.store import AnyRow
+
+
+_RUNS = tables.runs.c
+_TASKS = tables.task_runs.c
+_EVENTS = tables.events.c
+_AT_ONCE = 500  # tasks that are asked for in one statement
+_LATEST_TIME = 253_402_300_799 * 10**9  # nanoseconds: the end of the year 9999
+
+
+def checked_report(report: Report) -> Report:
+    """`report`, whose events are in order and without gaps among themselves. Raises `ParameterError`."""
+    numbers = [each.get("seq") if isinstance(each, Mapping) else None for each in report.events]
+    for before, number in zip([None, *numbers], numbers, strict=False):
+        if type(number) is not int or number < 0 or (before is not None and number != before + 1):
+            raise ParameterError(f"a report's events are numbered one by one, and {shown(number)} follows {before}")
+    told = [dict(each) for each in report.events]
+    if not is_json(told):
+        raise ParameterError("a report's events are JSON; write them with dagy.runs.event_json")
+    for each in told:
+        _check_event(each)
+    status = None if report.status is None else state_type(report.status)
+    if status in (StateType.PENDING, StateType.QUEUED):
+        raise ParameterError(f"a worker's run is running or has ended; it can't be {status}")
+    if not isinstance(report.message, str):
+        raise ParameterError(f"a report's message is a text, not {shown(report.message)}")
+    if report.has_result:
+        checked_json("the result", report.result)
+    return Report(tuple(told), status, report.message, report.result if report.has_result else None, report.has_result)
+
+
+def take(db: Connection, now: datetime, run_id: str, fence: int, report: Report) -> Renewal:
+    """Keep what a checked report tells that is new, and renew the lease.
+
+    Raises `ConflictError` for events that leave some out, for more of a run that has ended, and as `claims.held`.
+    """
+    row = held(db, run_id, fence)
+    first = report.events[0]["seq"] if report.events else row.events
+    if first > row.events:
+        raise ConflictError(
+            f"run {row.run_id!r} has {row.events} events, and the report begins with number {first}; "
+            f"report those from {row.events} on first"
+        )
+    new = [dict(each) for each in report.events[row.events - first :]]
+    if StateType(row.status).is_final:
+        if new or report.status not in (None, StateType(row.status)):
+            raise ConflictError(f"run {row.run_id!r} has ended {row.status}, and nothing follows an end")
+        return renewed(db, now, row, LEASE_SECONDS)
+    if new or report.status is not None:
+        _advance(db, now, row, new, report)
+    return renewed(db, now, row, LEASE_SECONDS)
+
+
+def events(db: Connection, reference: str, *, since: int, limit: int) -> list[dict[str, Json]]:
+    """The run's events from number `since` on, at most so many. Raises `UnknownRunError`."""
+    checked_limit(limit)
+    if type(since) is not int or not 0 <= since < 2**62:
+        raise ParameterError(f"since is the number of an event, from 0 on, not {shown(since)}")
+    run_id = run_row(db, reference).run_id
+    number = db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == run_id)).scalar_one()
+    found: list[dict[str, Json]] = []
+    while len(found) < limit:
+        after = since + len(found)
+        row = db.execute(
+            sa.select(_EVENTS.first, _EVENTS.batch)
+            .where(_EVENTS.run == number, _EVENTS.last >= after)
+            .order_by(_EVENTS.last)
+            .limit(1)
+        ).first()
+        if row is None:
+            break
+        found += json.loads(row.batch)[max(0, after - row.first) :][: limit - len(found)]
+    return found
+
+
+def _advance(db: Connection, now: datetime, row: AnyRow, new: list[dict[str, Json]], report: Report) -> None:
+    """Bring the run and its tasks to where the report says that they stand."""
+    before = StateType(row.status)
+    if before is StateType.QUEUED:  # whatever the first report says, the run has begun
+        before = StateType.RUNNING
+    status = before if report.status is None else StateType(report.status)
+    if status is not before:
+        try:
+            check_move(row.run_id, before, status)
+        except IllegalTransitionError as error:
+            raise ConflictError(f"run {row.run_id!r} can't go from {before} to {status}") from error
+    keep_events(db, row.id, row.events, new)
+    counts = _fold(db, row.id, row.tasks, new)
+    if status.is_final:
+        counts = end_tasks(db, now, row.id, status, counts)
+    told: dict[str, Json] = {} if report.status is None else {"message": report.message}
+    if report.has_result:
+        told |= {"result": report.result, "has_result": True}
+    db.execute(
+        sa.update(tables.runs)
+        .where(_RUNS.id == row.id)
+        .values(
+            status=status.value,
+            started_at=row.started_at or now,
+            ended_at=now if status.is_final else None,
+            events=row.events + len(new),
+            tasks=counts,
+            **told,
+        )
+    )
+
+
+def _fold(db: Connection, number: int, counts: Mapping[str, int], new: list[dict[str, Json]]) -> dict[str, int]:
+    """Bring the tasks that the events tell of up to date; how many tasks are in each state then."""
+    told: dict[str, list[dict[str, Json]]] = {}
+    for event in new:
+        if event["kind"] == "task":
+            told.setdefault(event["task"], []).append(event)
+    known = _known_tasks(db, number, list(told))
+    counts = dict(counts)
+    changed: dict[bool, list[dict[str, Json]]] = {True: [], False: []}  # those that have a row, and those that have not
+    for task, changes in told.items():
+        row = known.get(task)
+        status = StateType.PENDING if row is None else StateType(row.status)
+        started_at = None if row is None else row.started_at
+        for each in changes:
+            if started_at is None and each["state"] == StateType.RUNNING:
+                started_at = _time(each["at"])
+        last = changes[-1]
+        ended = StateType(last["state"])
+        _count(counts, status, ended)
+        changed[row is not None].append(
+            {
+                "of_run": number,
+                "of_task": task,
+                "status": ended.value,
+                "message": last.get("message", ""),
+                "attempt": last["attempt"],
+                "started_at": started_at,
+                "ended_at": _time(last["at"]) if ended.is_final else None,
+            }
+        )
+    if changed[False]:
+        db.execute(
+            sa.insert(tables.task_runs),
+            [{"run": each.pop("of_run"), "task": each.pop("of_task")} | each for each in changed[False]],
+        )
+    if changed[True]:
+        db.execute(
+            sa.update(tables.task_runs).where(
+                _TASKS.run == sa.bindparam("of_run"), _TASKS.task == sa.bindparam("of_task")
+            ),
+            changed[True],
+        )
+    return counts
+
+
+def _known_tasks(db: Connection, number: int, tasks: list[str]) -> dict[str, AnyRow]:
+    found = {}
+    for start in range(0, len(tasks), _AT_ONCE):
+        wanted = sa.select(_TASKS.task, _TASKS.status, _TASKS.started_at).where(
+            _TASKS.run == number, _TASKS.task.in_(tasks[start : start + _AT_ONCE])
+        )
+        found.update({row.task: row for row in db.execute(wanted)})
+    return found
+
+
+def _count(counts: dict[str, int], before: StateType, after: StateType) -> None:
+    """One task has gone from one state to another."""
+    left = counts.get(before.value, 0) - 1
+    if left > 0:
+        counts[before.value] = left
+    else:
+        counts.pop(before.value, None)
+    counts[after.value] = counts.get(after.value, 0) + 1
+
+
+def _time(at: int) -> datetime:
+    return EPOCH + timedelta(microseconds=at // 1000)
+
+
+def _check_event(event: Mapping[str, Json]) -> None:
+    kind, at = event.get("kind"), event.get("at")
+    if not isinstance(kind, str) or type(at) is not int or not 0 <= at <= _LATEST_TIME:
+        raise ParameterError(f"event {event['seq']} has no kind, or no time in nanoseconds: {shown(dict(event))}")
+    if kind == "task":
+        state_type(event.get("state", ""))
+        attempt = event.get("attempt")
+        is_number = type(attempt) is int and 0 <= attempt < 2**31
+        if not isinstance(event.get("task"), str) or not is_number or not isinstance(event.get("message", ""), str):
+            raise ParameterError(f"event {event['seq']} does not tell of a task: {shown(dict(event))}")

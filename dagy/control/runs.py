@@ -1,0 +1,333 @@
+"""Runs: asked for once each, found by what people remember of their ids, and cancelled.
+
+An idempotency key names a request to a deployment. The same key with the same request is the same run, however often
+it is sent; with another request it is refused. The key is kept with the run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from dagy.control import tables
+from dagy.control.deployments import deployment_row
+from dagy.control.ending import end
+from dagy.control.names import LONGEST_NAME, checked_name, checked_tags, digest, split_reference
+from dagy.control.pages import Page, checked_limit
+from dagy.control.records import RunInfo, TaskRunInfo, Trigger
+from dagy.control.signatures import checked_parameters
+from dagy.errors import ConflictError, ParameterError, UnknownRunError, did_you_mean, shown
+from dagy.spec import Json
+from dagy.states import StateType
+
+if TYPE_CHECKING:
+    from dagy.control.store import AnyRow, AnySelect
+
+
+LATEST = "latest"  # what names the newest run
+SCHEDULE_KEY = "schedule:"  # how the keys of what schedules ask for begin
+
+_RUNS = tables.runs.c
+_FLOWS = tables.flows.c
+_COLUMNS = [
+    _RUNS.run_id,
+    _RUNS.namespace,
+    _RUNS.deployment,
+    _FLOWS.name.label("flow_name"),
+    _FLOWS.version,
+    _FLOWS.revision,
+    _FLOWS.code_hash,
+    _FLOWS.artifact,
+    _RUNS.parameters,
+    _RUNS.status,
+    _RUNS.message,
+    _RUNS.tags,
+    _RUNS.trigger,
+    _RUNS.schedule_id,
+    _RUNS.scheduled_for,
+    _RUNS.idempotency_key,
+    _RUNS.created_at,
+    _RUNS.started_at,
+    _RUNS.ended_at,
+    _RUNS.worker,
+    _RUNS.tries,
+    _RUNS.cancel_reason,
+    _RUNS.tasks,
+    _RUNS.result,
+    _RUNS.has_result,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that is asked for, all of it checked. `create` may be called with it any number of times."""
+
+    namespace: str
+    deployment: str
+    flow: int  # its number in the store
+    flow_name: str
+    tasks: int  # how many the flow has
+    parameters: Mapping[str, Json]  # with the deployment's own
+    tags: Mapping[str, str]
+    digest: str  # of what the caller gave
+    trigger: Trigger = "api"
+    idempotency_key: str | None = None
+    schedule_id: str | None = None
+    scheduled_for: datetime | None = None
+
+
+def request(
+    db: Connection,
+    reference: str,
+    parameters: Mapping[str, Json],
+    *,
+    tags: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+) -> Request:
+    """A run of the deployment with these parameters, and the deployment's for the others.
+
+    Raises `UnknownDeploymentError`, and `ParameterError` for what does not fit the flow.
+    """
+    if idempotency_key is not None and checked_name("idempotency key", idempotency_key, slashes=True).startswith(
+        SCHEDULE_KEY
+    ):
+        raise ParameterError(f"an idempotency key that begins with {SCHEDULE_KEY!r} is a schedule's; choose another")
+    row = deployment_row(db, reference)
+    all_given = row.parameters | dict(parameters) if isinstance(parameters, Mapping) else parameters
+    checked = checked_parameters(f"deployment {row.name!r}", row.signature, all_given)
+    own_tags = checked_tags(tags or {})
+    count = db.execute(sa.select(_FLOWS.tasks).where(_FLOWS.id == row.flow)).scalar_one()
+    return Request(
+        row.namespace,
+        row.name,
+        row.flow,
+        row.flow_name,
+        count,
+        checked,
+        row.tags | own_tags,
+        digest([dict(parameters), own_tags]),
+        idempotency_key=idempotency_key,
+    )
+
+
+def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInfo:
+    """The run that is asked for, QUEUED under this id; or the one that the same request has made before.
+
+    Raises `ConflictError` when its idempotency key stands for another request.
+    """
+    made = db.execute(_all().where(_RUNS.run_id == run_id)).first()
+    if made is not None:  # and the answer was lost on its way
+        return run_of(made)
+    if asked.idempotency_key is not None:
+        known = _keyed(db, asked)
+        if known is not None and known.request != asked.digest:
+            raise ConflictError(
+                f"the idempotency key {asked.idempotency_key!r} stands for run {known.run_id!r}, which was asked for "
+                "with other parameters or tags; give another key for another run"
+            )
+        if known is not None:
+            return run_of(db.execute(_all().where(_RUNS.id == known.id)).one())
+    info = RunInfo(
+        run_id,
+        asked.namespace,
+        asked.deployment,
+        *db.execute(
+            sa.select(_FLOWS.name, _FLOWS.version, _FLOWS.revision, _FLOWS.code_hash, _FLOWS.artifact).where(
+                _FLOWS.id == asked.flow
+            )
+        ).one(),
+        parameters=asked.parameters,
+        status=StateType.QUEUED,
+        message="",
+        tags=asked.tags,
+        trigger=asked.trigger,
+        schedule_id=asked.schedule_id,
+        scheduled_for=asked.scheduled_for,
+        idempotency_key=asked.idempotency_key,
+        created_at=now,
+        started_at=None,
+        ended_at=None,
+        worker=None,
+        tries=0,
+        cancel_reason=None,
+        tasks={StateType.PENDING: asked.tasks} if asked.tasks else {},
+    )
+    db.execute(
+        sa.insert(tables.runs).values(
+            run_id=run_id,
+            namespace=info.namespace,
+            deployment=info.deployment,
+            flow=asked.flow,
+            parameters=info.parameters,
+            status=info.status.value,
+            message="",
+            tags=info.tags,
+            trigger=info.trigger,
+            schedule_id=info.schedule_id,
+            scheduled_for=info.scheduled_for,
+            idempotency_key=info.idempotency_key,
+            request=asked.digest,
+            created_at=now,
+            fence=0,
+            tries=0,
+            tasks=info.tasks,
+            events=0,
+            has_result=False,
+        )
+    )
+    return info
+
+
+def is_free(db: Connection, run_id: str) -> bool:
+    """Whether no run has that id."""
+    return db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == run_id)).first() is None
+
+
+def run_row(db: Connection, reference: str) -> AnyRow:
+    """The row of the run with that id, or whose id alone begins or ends so, or the newest.
+
+    Raises `UnknownRunError`.
+    """
+    newest = _all().order_by(_RUNS.id.desc())
+    if reference == LATEST:
+        found = db.execute(newest.limit(1)).all()
+    elif not _may_name_a_run(reference):
+        found = []
+    else:
+        size = len(reference) + 1
+        found = (
+            db.execute(newest.where(_RUNS.run_id == reference)).all()
+            or db.execute(
+                newest.where(_RUNS.run_id >= reference, _RUNS.run_id < reference + "\U0010ffff").limit(6)
+            ).all()
+            or db.execute(
+                newest.where(
+                    sa.func.substr(_RUNS.run_id, sa.func.length(_RUNS.run_id) - size + 1) == "-" + reference
+                ).limit(6)
+            ).all()
+        )
+    if len(found) != 1:
+        ids = [row.run_id for row in found or db.execute(newest.limit(200))]
+        raise UnknownRunError(reference, ids if found else _nearest(reference, ids))
+    return found[0]
+
+
+def run(db: Connection, reference: str) -> RunInfo:
+    """The run. Errors as `run_row`."""
+    return run_of(run_row(db, reference))
+
+
+def runs(
+    db: Connection, *, deployment: str | None, flow: str | None, status: str | None, limit: int, after: str | None
+) -> Page[RunInfo]:
+    """The runs that fit, the newest first. Of a deployment that was deleted too, if its whole reference is given."""
+    wanted = _all().order_by(_RUNS.id.desc())
+    if deployment is not None:
+        namespace, name = split_reference(deployment)
+        wanted = wanted.where(_RUNS.deployment == name)
+        if namespace is not None:
+            wanted = wanted.where(_RUNS.namespace == namespace)
+    if flow is not None:
+        wanted = wanted.where(_FLOWS.name == checked_name("flow", flow))
+    if status is not None:
+        wanted = wanted.where(_RUNS.status == state_type(status).value)
+    if after is not None:
+        number = (
+            db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == after)).scalar() if _may_name_a_run(after) else None
+        )
+        if number is None:
+            raise UnknownRunError(after)
+        wanted = wanted.where(_RUNS.id < number)
+    rows = db.execute(wanted.limit(checked_limit(limit) + 1)).all()
+    return Page(tuple(map(run_of, rows[:limit])), rows[limit - 1].run_id if len(rows) > limit else None)
+
+
+def cancel(db: Connection, now: datetime, reference: str, reason: str) -> RunInfo:
+    """Have the run cancelled: at once if no worker has it, else its worker learns of it. One that has ended stays so.
+
+    Raises `UnknownRunError`.
+    """
+    run_id = run_row(db, reference).run_id
+    row = db.execute(
+        sa.select(_RUNS.id, _RUNS.status, _RUNS.worker, _RUNS.cancel_reason)
+        .where(_RUNS.run_id == run_id)
+        .with_for_update()
+    ).one()
+    if not StateType(row.status).is_final:
+        if row.cancel_reason is None:
+            db.execute(sa.update(tables.runs).where(_RUNS.id == row.id).values(cancel_reason=reason))
+        if row.worker is None:
+            end(db, now, row.id, StateType.CANCELLED, reason)
+    return run(db, run_id)
+
+
+def task_runs(db: Connection, reference: str) -> list[TaskRunInfo]:
+    """Every task of the run, in the order of the flow. Raises `UnknownRunError`."""
+    run = run_row(db, reference)
+    number, spec = db.execute(
+        sa.select(_RUNS.id, _FLOWS.spec).join(tables.flows, _FLOWS.id == _RUNS.flow).where(_RUNS.run_id == run.run_id)
+    ).one()
+    found = {row.task: row for row in db.execute(sa.select(tables.task_runs).where(tables.task_runs.c.run == number))}
+    has_ended = StateType(run.status).is_final
+    never = (StateType.CANCELLED, "not started: the run ended") if has_ended else (StateType.PENDING, "")
+    listed = []
+    for task in json.loads(spec)["tasks"]:
+        row = found.get(task["id"])
+        told = (*never, 0, None, None) if row is None else (StateType(row.status), *row[3:])
+        listed.append(TaskRunInfo(run.run_id, task["id"], task["name"], *told))
+    return listed
+
+
+def run_of(row: AnyRow) -> RunInfo:
+    """The run that the row of `run_row` tells of."""
+    values = dict(row._mapping)
+    tasks = {StateType(name): count for name, count in values.pop("tasks").items()}
+    status = StateType(values.pop("status"))
+    values["flow_version"] = values.pop("version")
+    return RunInfo(**values, tasks=tasks, status=status)
+
+
+def state_type(status: str) -> StateType:
+    """The state of that name. Raises `ParameterError`."""
+    try:
+        return StateType(status)
+    except ValueError:
+        known = [each.value for each in StateType]
+        hint = did_you_mean(status.upper(), known) if isinstance(status, str) else ""
+        raise ParameterError(f"there is no state {shown(status)}{hint or '; there are ' + ', '.join(known)}") from None
+
+
+def _all() -> AnySelect:
+    return sa.select(*_COLUMNS).join(tables.flows, _FLOWS.id == _RUNS.flow)
+
+
+def _keyed(db: Connection, asked: Request) -> AnyRow | None:
+    """The run that has the key already."""
+    wanted = sa.select(_RUNS.id, _RUNS.run_id, _RUNS.request).where(
+        _RUNS.namespace == asked.namespace,
+        _RUNS.deployment == asked.deployment,
+        _RUNS.idempotency_key == asked.idempotency_key,
+    )
+    return db.execute(wanted).first()
+
+
+def _may_name_a_run(reference: object) -> bool:
+    """Whether a run's id can be so: ids are made by us, of what is in ASCII."""
+    return (
+        isinstance(reference, str)
+        and 0 < len(reference) <= LONGEST_NAME
+        and reference.isascii()
+        and "\0" not in reference
+    )
+
+
+def _nearest(reference: str, known: list[str]) -> list[str]:
+    close = difflib.get_close_matches(reference, known, n=3, cutoff=0.5) if isinstance(reference, str) else []
+    return close or known[:3]

@@ -1,0 +1,221 @@
+"""The steps from what is to what should be. Looking and planning change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from dagy.client import DagyClient
+from dagy.control.records import Deployment, FlowVersion, Schedule, Timing
+from dagy.deploy.wanted import Wanted
+from dagy.errors import ArtifactError, ConflictError, UnknownDeploymentError, UnknownFlowError
+from dagy.spec import Json
+
+UNNAMED_VERSION = "latest"  # of a flow whose author names none: it may be any code
+
+
+@dataclass(frozen=True, slots=True)
+class UploadArtifact:
+    """Put the artifact into the store."""
+
+    sha256: str
+    path: Path
+    size: int  # bytes
+
+    def __str__(self) -> str:
+        return f"upload the artifact {self.sha256[:12]} ({self.size:,} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterFlow:
+    """Register the artifact's flow as a version, or as one more revision of it."""
+
+    artifact: str
+    namespace: str
+    flow: str
+    version: str
+    new_revision: bool
+
+    def __str__(self) -> str:
+        return f"register {self.flow} {self.version}{' as a new revision' if self.new_revision else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchDeployment:
+    """Let the deployment stand for that version, with these settings."""
+
+    name: str
+    namespace: str
+    flow: str
+    version: str
+    revision: int | None  # None: the one that the step before registers
+    tags: Mapping[str, str]
+    parameters: Mapping[str, Json]
+    before: str | None  # what it stands for until then; None: it is not there
+
+    def __str__(self) -> str:
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        now = f"{self.flow} {self.version}"
+        return (
+            f"make the deployment {name}: {now}"
+            if self.before is None
+            else f"switch {name} from {self.before} to {now}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PutSchedule:
+    """Let the deployment run by itself."""
+
+    reference: str
+    timing: Timing
+    before: Timing | None
+
+    def __str__(self) -> str:
+        return f"schedule {self.reference}: {_told(self.timing)}" + (
+            "" if self.before is None else f" (it was {_told(self.before)})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSchedule:
+    """Let the deployment no longer run by itself, as an earlier deploy had it."""
+
+    reference: str
+    schedule_id: str
+    before: Timing
+
+    def __str__(self) -> str:
+        return f"remove the schedule of {self.reference}: {_told(self.before)}"
+
+
+Step: TypeAlias = UploadArtifact | RegisterFlow | SwitchDeployment | PutSchedule | RemoveSchedule
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of a deploy, in order; none when all is as it should be."""
+
+    wanted: Wanted
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        head = f"{self.wanted.reference}: {self.wanted.flow_name} {self.wanted.flow_version}"
+        return "\n".join(
+            [head, *(f"  {number}. {step}" for number, step in enumerate(self.steps or ("nothing to do",), 1))]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What there is of a deployment, as far as a plan depends on it."""
+
+    deployment: Deployment | None
+    version: FlowVersion | None  # the newest revision of the wanted version
+    has_artifact: bool
+    schedule: Schedule | None  # the one that an earlier deploy made
+
+
+def look(client: DagyClient, wanted: Wanted, *, force: bool = False) -> Present:
+    """What there is. Asks for no more than `plan` needs."""
+    deployment = _deployment(client, wanted)
+    schedules = [] if deployment is None else client.schedules(deployment=wanted.reference)
+    schedule = next((each for each in schedules if each.is_implicit), None)
+    if deployment is not None and _is_as_wanted(deployment, wanted) and not force:
+        return Present(deployment, None, has_artifact=True, schedule=schedule)
+    return Present(deployment, _version(client, wanted), _has_artifact(client, wanted), schedule)
+
+
+def plan(wanted: Wanted, present: Present, *, force: bool = False) -> Plan:
+    """The steps from `present` to `wanted`; with `force` all of them, also those that change nothing.
+
+    What a deployment needs is there before it is switched, and made again each step does what it did. `ConflictError`
+    when the version is registered with other code, unless `force` makes that a new revision of it.
+    """
+    return Plan(wanted, (*_switching(wanted, present, force=force), *_scheduling(wanted, present)))
+
+
+def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Step]:
+    deployment, version = present.deployment, present.version
+    if deployment is not None and _is_as_wanted(deployment, wanted) and not force:
+        return
+    is_other = version is not None and version.code_hash != wanted.code_hash
+    if is_other and not force and wanted.flow_version != UNNAMED_VERSION:
+        raise ConflictError(
+            f"flow {wanted.flow_name!r} {wanted.flow_version} is registered with other code; raise the version in "
+            "@flow(version=...), or register the code as a new revision of it with force=True (--force)"
+        )
+    is_registered = version is not None and not is_other
+    if force or not (is_registered or present.has_artifact):
+        yield UploadArtifact(wanted.artifact, wanted.path, wanted.size)
+    if force or not is_registered:
+        new_revision = is_other and force
+        yield RegisterFlow(
+            wanted.artifact, wanted.namespace, wanted.flow_name, wanted.flow_version, new_revision=new_revision
+        )
+    yield SwitchDeployment(
+        wanted.name,
+        wanted.namespace,
+        wanted.flow_name,
+        wanted.flow_version,
+        version.revision if version is not None and is_registered and not force else None,
+        wanted.tags,
+        wanted.parameters,
+        before=None if deployment is None else _label(deployment),
+    )
+
+
+def _scheduling(wanted: Wanted, present: Present) -> Iterator[Step]:
+    before = None if present.schedule is None else present.schedule.timing
+    if wanted.timing is not None:
+        if before is None or not _is_same(before, wanted.timing):
+            yield PutSchedule(wanted.reference, wanted.timing, before)
+    elif present.schedule is not None:
+        yield RemoveSchedule(wanted.reference, present.schedule.schedule_id, present.schedule.timing)
+
+
+def _is_as_wanted(deployment: Deployment, wanted: Wanted) -> bool:
+    return (
+        deployment.code_hash == wanted.code_hash
+        and (deployment.flow_name, deployment.flow_version) == (wanted.flow_name, wanted.flow_version)
+        and dict(deployment.tags) == dict(wanted.tags)
+        and dict(deployment.parameters) == dict(wanted.parameters)
+    )
+
+
+def _is_same(one: Timing, other: Timing) -> bool:
+    return (one.mode, one.cron, one.timezone) == (other.mode, other.cron, other.timezone)
+
+
+def _label(deployment: Deployment) -> str:
+    revision = f" (revision {deployment.revision})" if deployment.revision > 1 else ""
+    return f"{deployment.flow_name} {deployment.flow_version}{revision}"
+
+
+def _told(timing: Timing) -> str:
+    return f"{timing.cron} ({timing.timezone})"
+
+
+def _deployment(client: DagyClient, wanted: Wanted) -> Deployment | None:
+    try:
+        found = client.deployment(wanted.reference)
+    except (UnknownDeploymentError, ConflictError):  # a conflict: in several namespaces, and not in this one
+        return None
+    return found if found.namespace == wanted.namespace else None
+
+
+def _version(client: DagyClient, wanted: Wanted) -> FlowVersion | None:
+    try:
+        return client.flow(wanted.flow_name, namespace=wanted.namespace, version=wanted.flow_version)
+    except UnknownFlowError:
+        return None
+
+
+def _has_artifact(client: DagyClient, wanted: Wanted) -> bool:
+    try:
+        client.artifact(wanted.artifact)
+    except ArtifactError:
+        return False
+    return True

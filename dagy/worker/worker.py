@@ -1,0 +1,225 @@
+"""A worker: it takes runs from the queue, a few at once, and starts those that schedules ask for."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from dagy.artifact import Manifest
+from dagy.client.waking import Bell, WorkerLock
+from dagy.control.records import Claim, RunInfo
+from dagy.errors import ConflictError, DagyError, UnknownRunError
+from dagy.runs import owner_text, this_process
+from dagy.worker.claimed_run import ClaimedRun, Environments, RunsFrom
+from dagy.worker.claims import ClaimNote, ClaimNotes
+from dagy.worker.left_behind import tell_what_was_left
+from dagy.worker.reporting import LEASE_SECONDS
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # between two looks at the queue and the schedules, when nobody rings
+RECOVER_SECONDS = 10.0  # between two looks for runs whose worker is gone
+_LONGEST_PAUSE = 15.0  # seconds between two tries to reach the control plane
+
+T = TypeVar("T")
+
+
+def environment_for(manifest: Manifest, local_dir: Path) -> Path:
+    """This Python."""
+    return Path(sys.executable)
+
+
+class WorkerClient(RunsFrom, Protocol):
+    """What a worker needs of a control plane; a `DagyClient` is one."""
+
+    def claim_run(self, worker: str, *, lease_seconds: float = 60.0) -> Claim | None:
+        """The next run that is queued, which is the worker's from now on."""
+
+    def recover_runs(self) -> Sequence[RunInfo]:
+        """See to the runs whose worker is gone."""
+
+    def tick_schedules(self, *, limit: int = 100) -> Sequence[RunInfo]:
+        """Queue the runs that schedules are due for."""
+
+    def next_due(self) -> datetime | None:
+        """When the next schedule is due."""
+
+
+class Worker:
+    """Runs what is queued, at most `concurrency` runs at once, each in a process of its own.
+
+    The runs are recorded in the history in `local_dir` under the control plane's ids; what they need is kept there too.
+    With `schedules` it queues what schedules are due for. `said` gets a line for people now and then.
+    """
+
+    def __init__(
+        self,
+        client: WorkerClient,
+        local_dir: Path,
+        *,
+        concurrency: int = 1,
+        schedules: bool = True,
+        said: Callable[[str], object] = logger.info,
+        environment_for: Environments = environment_for,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._local_dir = local_dir
+        self._concurrency = concurrency
+        self._ticks = schedules
+        self._said = said
+        self._environment_for = environment_for
+        self._clock = clock
+        self._name = owner_text(this_process())
+        self._bell = Bell(local_dir)
+        self._active: dict[str, ClaimedRun] = {}
+        self._changing = threading.Lock()  # of `_active`
+        self._stops = 0  # how often it was told to stop
+        self._next_recovery = 0.0
+        self._next_try = 0.0  # not before then, because the control plane can't be reached
+        self._pause = 0.0
+
+    def stop(self) -> None:
+        """Take no more runs, and end when those that run have ended; told once more, cancel these too.
+
+        May be called in a signal handler.
+        """
+        self._stops += 1
+        self._bell.ring()
+
+    def run(self, *, until_idle: bool = False, linger_seconds: float = 0.0, lock: WorkerLock | None = None) -> None:
+        """Work until `stop`; with `until_idle` until nothing is queued or running, for `linger_seconds` then.
+
+        `lock` is what says that this worker is there; it is let go of when no more runs are taken.
+        """
+        try:
+            while not self._stops:
+                self._work(until_idle, linger_seconds)
+                if lock is None or self._stops:
+                    break
+                lock.release()
+                if not self._claim():  # who queued a run before the lock was free took this worker to be there
+                    break
+                lock = WorkerLock.beside_others(self._local_dir)
+            if lock is not None:
+                lock.release()
+        finally:
+            self._finish()
+            self._bell.close()
+
+    # ---- the loop
+
+    def _work(self, until_idle: bool, linger_seconds: float) -> None:
+        busy_until = self._clock() + linger_seconds
+        while not self._stops:
+            self._recover()
+            due = self._tick()
+            has_work = self._claim() or bool(self._active)
+            now = self._clock()
+            if has_work:
+                busy_until = now + linger_seconds
+            elif until_idle and now >= busy_until and not self._pause:
+                return
+            self._bell.wait(self._seconds_to_wait(due, busy_until if until_idle and not has_work else None))
+
+    def _seconds_to_wait(self, due: float | None, busy_until: float | None) -> float:
+        now = self._clock()
+        if self._next_try > now:
+            return self._next_try - now
+        moments = [each - now for each in (busy_until,) if each is not None]
+        return min([LOOK_SECONDS, *moments, *([] if due is None else [due])])
+
+    def _recover(self) -> None:
+        """See to the runs whose worker is gone."""
+        if self._clock() < self._next_recovery:
+            return
+        self._next_recovery = self._clock() + RECOVER_SECONDS
+        tell_what_was_left(self._client, ClaimNotes(self._local_dir), self._local_dir)
+        for each in self._asked(self._client.recover_runs) or ():
+            self._said(f"{each.run_id}: its worker is gone: it is {each.status} now")
+
+    def _tick(self) -> float | None:
+        """Queue what schedules are due for; how many seconds it is until the next is, or None."""
+        if not self._ticks:
+            return None
+        due = self._asked(self._client.next_due)
+        if due is not None and due <= datetime.now(UTC):
+            for each in self._asked(self._client.tick_schedules) or ():
+                self._said(f"{each.run_id}: queued, as scheduled")
+            due = self._asked(self._client.next_due)
+        return None if due is None else max(0.0, (due - datetime.now(UTC)).total_seconds())
+
+    def _claim(self) -> bool:
+        """Take as many runs as there is room for; whether there was one."""
+        has_claimed = False
+        while len(self._active) < self._concurrency and not self._stops:
+            claim = self._asked(lambda: self._client.claim_run(self._name, lease_seconds=LEASE_SECONDS))
+            if claim is None:
+                break
+            has_claimed = True
+            self._begin(claim)
+        return has_claimed
+
+    def _begin(self, claim: Claim) -> None:
+        note = ClaimNote(claim.run.run_id, claim.fence, self._name)
+        run = ClaimedRun(
+            self._client,
+            claim,
+            note,
+            local_dir=self._local_dir,
+            environment_for=self._environment_for,
+            said=self._said,
+            ended=self._forget,
+        )
+        with self._changing:
+            self._active[run.run_id] = run
+        run.start()
+
+    def _forget(self, run: ClaimedRun) -> None:
+        with self._changing:  # who finds nothing there any more closes the bell
+            del self._active[run.run_id]
+            self._bell.ring()
+
+    def _finish(self) -> None:
+        """Let what runs end, and see to it when that is no longer wanted."""
+        is_told = 0
+        while runs := self._running():
+            if self._stops > is_told:
+                is_told = self._stops
+                for each in runs:
+                    each.hurry()
+                    if is_told > 1:
+                        each.cancel("the worker was stopped")
+                ids = ", ".join(each.run_id for each in runs)
+                self._said(f"cancelling {ids}" if is_told > 1 else f"waiting for {ids}; stop again to cancel")
+            self._bell.wait(LOOK_SECONDS)
+
+    def _running(self) -> list[ClaimedRun]:
+        with self._changing:
+            return list(self._active.values())
+
+    def _asked(self, ask: Callable[[], T]) -> T | None:
+        """What the control plane answers; None when it can't be reached, which is tried again ever less often."""
+        if self._clock() < self._next_try:
+            return None
+        try:
+            answer = ask()
+        except (ConflictError, UnknownRunError) as error:  # another worker was faster
+            logger.debug("%s", error)
+            return None
+        except DagyError as error:
+            if not self._pause:
+                self._said(f"the control plane does not answer, and is asked again: {error}")
+            self._pause = min(max(1.0, self._pause * 2), _LONGEST_PAUSE)
+            self._next_try = self._clock() + self._pause
+            return None
+        if self._pause:
+            self._said("the control plane answers again")
+        self._pause = 0.0
+        return answer

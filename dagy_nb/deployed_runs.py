@@ -1,0 +1,179 @@
+"""Runs of deployments: begun through the control plane, run by a worker, and followed here as a run of this kernel is."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagy import artifact, client, runs
+from dagy.errors import DagyError, ParameterError, did_you_mean
+from dagy.settings import Settings
+from dagy.spec import FlowSpec
+from dagy.states import State, StateType
+from dagy_nb.cells import Cell
+from dagy_nb.fresh import ModulePlaces
+
+if TYPE_CHECKING:
+    from dagy.client import DagyClient
+    from dagy.control import Deployment, RunInfo
+    from dagy.runs import FollowedRun, Standing
+    from dagy.spec import Json
+
+WAKE_SECONDS = 1.0  # between two looks for a worker, while the run waits for one
+REMOTE_POLL_SECONDS = 0.5  # between two looks at a run over the network
+_LOCAL_POLL_SECONDS = 0.1
+_FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
+_MARK = re.compile(r"# cell (?P<id>\S+)")  # what the export writes above the code of a cell
+
+
+def spec_of(asked: DagyClient, of: RunInfo | Deployment) -> FlowSpec:
+    """The flow that the deployment, or the run, stands for."""
+    spec = asked.flow_spec(of.flow_name, namespace=of.namespace, version=of.flow_version, revision=of.revision)
+    return FlowSpec.model_validate(spec)
+
+
+def follow(
+    asked: DagyClient, info: RunInfo, *, on_refused: Callable[[DagyError], object], local_dir: Path
+) -> FollowedRun:
+    """The run, followed until its end; what it printed and returned comes from the history in `local_dir` if it is there.
+
+    `on_refused` is told when a cancel can't be asked for.
+    """
+    run_id = info.run_id
+    woken_at = time.monotonic()
+
+    def standing() -> Standing:
+        nonlocal woken_at
+        now = asked.run_info(run_id)
+        if now.status is StateType.QUEUED and time.monotonic() - woken_at > WAKE_SECONDS:
+            asked.keep_awake()
+            woken_at = time.monotonic()
+        return runs.Standing(State(now.status, now.message), now.has_result, now.result)
+
+    def cancel(reason: str) -> None:
+        try:
+            asked.cancel_run(run_id, reason)
+        except DagyError as error:
+            on_refused(error)
+
+    return runs.follow_events(
+        run_id,
+        spec_of(asked, info),
+        info.parameters,
+        events=lambda since: asked.events(run_id, since=since),
+        standing=standing,
+        cancel=cancel,
+        local_dir=local_dir,
+        poll_seconds=_LOCAL_POLL_SECONDS if asked.is_local else REMOTE_POLL_SECONDS,
+    )
+
+
+def first_state(asked: DagyClient, info: RunInfo) -> State:
+    """What a view says before the first event: of a run that is queued also what it waits for."""
+    if info.status is not StateType.QUEUED:
+        return State(StateType.PENDING if info.status.is_final else info.status, info.message)
+    is_woken = asked.is_local and Settings.read().auto_worker
+    return State(StateType.QUEUED, f"waiting for a worker{'' if is_woken else ' (dagy worker starts one)'}")
+
+
+class DeployedCode:
+    """The code that a run of a deployment has, for its tracebacks to tell of the notebook's cells.
+
+    It is fetched when the first traceback asks for it; where it can't be had the traceback stays as it is.
+    """
+
+    def __init__(self, asked: DagyClient, sha256: str, cells: Callable[[], Sequence[Cell]]) -> None:
+        self._asked = asked
+        self._sha256 = sha256
+        self._cells = cells
+
+    def retold(self, text: str) -> str:
+        """A traceback's text in which the lines of the artifact's module are those of the cells that they came from."""
+        if not _FRAME.search(text):
+            return text
+        return _FRAME.sub(self._told, text)
+
+    def _told(self, match: re.Match[str]) -> str:
+        filename, line = match["file"], int(match["line"])
+        module = self._module
+        if module is None or not filename.endswith(f"/{self._sha256}/{module[0]}"):
+            return match[0]
+        path, text = module
+        place = ModulePlaces(text, filename, self._cells()).place_of(filename, line)
+        if place is not None and place[0] != filename:
+            return f"{place[0].capitalize()}, line {place[1]}"
+        cell = _mark_above(text.splitlines(), line)
+        return f"{path}, line {line}" + (f" (of the cell {cell!r} when it was deployed)" if cell else "")
+
+    @functools.cached_property
+    def _module(self) -> tuple[str, str] | None:
+        """The path of the artifact's module in it, and its text."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = self._asked.download_artifact(self._sha256, Path(folder))
+                with artifact.open_artifact(path) as opened:
+                    wanted = opened.manifest.module_path
+                    entry = next(each for each in opened.manifest.files if each.path == wanted)
+                    return wanted, b"".join(opened.chunks(entry)).decode(errors="replace")
+        except (DagyError, OSError):
+            return None
+
+
+def _mark_above(lines: Sequence[str], line: int) -> str:
+    """The id of the cell that the module's line came from; empty when no mark says it."""
+    for each in reversed(lines[:line]):
+        if mark := _MARK.fullmatch(each):
+            return mark["id"]
+    return ""
+
+
+def manifest_of(asked: DagyClient, deployment: Deployment) -> artifact.Manifest:
+    """What the deployment's artifact says of itself. Raises `ArtifactError` when it can't be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        return artifact.read_manifest(asked.download_artifact(deployment.artifact, Path(folder)))
+
+
+def deployments_of(asked: DagyClient, flows: Sequence[str]) -> list[Deployment]:
+    """The deployments of these flows, by flow and by name."""
+    return [each for name in flows for each in _all(asked, name)]
+
+
+def deployment_names(asked: DagyClient) -> list[str]:
+    """What deployments may be called by: their names, and after their namespaces where that is needed to tell."""
+    found = _all(asked, None)
+    names = [each.name for each in found]
+    return [each.name if names.count(each.name) == 1 else each.reference for each in found]
+
+
+def _all(asked: DagyClient, flow: str | None) -> list[Deployment]:
+    page = asked.deployments(flow=flow, limit=200)
+    found = [*page.items]
+    while page.next is not None:
+        page = asked.deployments(flow=flow, limit=200, after=page.next)
+        found += page.items
+    return found
+
+
+def value_of(spec: FlowSpec, name: str, text: str) -> Json:
+    """What `text` means for the parameter `name` of a deployed flow: text where it takes text, else JSON where it is.
+
+    Raises `ParameterError` when the flow has no such parameter. Whoever runs the flow checks the value.
+    """
+    found = next((each for each in spec.parameters if each.name == name), None)
+    if found is None:
+        known = [each.name for each in spec.parameters]
+        hint = did_you_mean(name, known) or f"; it takes {', '.join(map(repr, known)) or 'none'}"
+        raise ParameterError(f"flow {spec.name!r} has no input {name!r}{hint}")
+    if found.annotation == "str":
+        return text
+    try:
+        value: Json = json.loads(text)
+    except ValueError:
+        return text
+    return value

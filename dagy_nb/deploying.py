@@ -1,0 +1,196 @@
+"""A deploy from the notebook: what it did, and how the deployment is run, as a card."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from dagy.drawing import counted, markup_line, plain_lines
+from dagy.errors import DagyError
+from dagy_nb.cells import Cell
+from dagy_nb.notebook import KeptCell
+
+if TYPE_CHECKING:
+    from dagy.control import Deployment, Schedule
+    from dagy.deploy import DeployResult, Plan
+    from dagy_nb.proof import Proof
+
+_MOST_NAMED = 3  # cells, or tasks, in a sentence
+
+
+class NotProvenError(DagyError):
+    """The artifact does not do what the notebook did, so it was not deployed; `proof` says where they differ."""
+
+    def __init__(self, proof: Proof) -> None:
+        self.proof = proof
+        wrong = [str(each) for each in proof.tasks if each.verdict in ("differs", "missing")]
+        more = [f"and {counted(len(wrong) - _MOST_NAMED, 'more task')}"] if len(wrong) > _MOST_NAMED else []
+        lines = [
+            "nothing is deployed: in a clean process the artifact does not give the notebook's results",
+            *(f"  {each}" for each in [*wrong[:_MOST_NAMED], *more, *proof.hints]),
+            "run the flow again if its cells have changed since; --no-prove deploys without the proof",
+        ]
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a deploy from the notebook came to; `result` is the deploy's own, shown as a card."""
+
+    result: DeployResult
+    proof: Proof | None = None  # None: it was not proven, and `unproven` says why
+    unproven: str = ""
+    schedules: tuple[Schedule, ...] = ()  # those of the deployment
+
+    @property
+    def skipped(self) -> bool:
+        """Whether this code was deployed already, with these settings."""
+        return self.result.skipped
+
+    @property
+    def deployment_name(self) -> str:
+        """The deployment's name in its namespace."""
+        return self.result.deployment_name
+
+    @property
+    def namespace(self) -> str:
+        """The deployment's namespace; empty, or such as `team/project`."""
+        return self.result.namespace
+
+    @property
+    def flow_version(self) -> str:
+        """The version of the flow that it stands for."""
+        return self.result.flow_version
+
+    @property
+    def plan(self) -> Plan:
+        """The steps that were made, or in a dry run would be."""
+        return self.result.plan
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The deployment as it is now; None where a dry run found none."""
+        return self.result.deployment
+
+    @property
+    def head(self) -> str:
+        """The outcome in a line."""
+        result = self.result
+        if result.skipped:
+            return f"{result.reference} is deployed already: nothing has changed"
+        return f"{result.reference} {'would be' if result.is_dry_run else 'is'} deployed"
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What is known of the deployment, each with what it is."""
+        deployment = self.deployment
+        found = [("flow", f"{self.result.flow_name} {_version(self)}")]
+        if deployment is not None and deployment.tags:
+            found.append(("tags", ", ".join(f"{key}={value}" for key, value in sorted(deployment.tags.items()))))
+        if deployment is not None and deployment.parameters:
+            given = ", ".join(f"{name}={value!r}" for name, value in sorted(deployment.parameters.items()))
+            found.append(("given", given))
+        found += [("schedule", _when(each)) for each in self.schedules]
+        if self.proof is not None:
+            found.append(("proof", f"gives the notebook's results in a clean process ({_counted(self.proof)})"))
+        elif self.unproven:
+            found.append(("proof", self.unproven))
+        return tuple(found)
+
+    @property
+    def how_to_run(self) -> tuple[str, ...]:
+        """The lines that run it; none while it is not deployed."""
+        if self.deployment is None:
+            return ()
+        reference = self.deployment.reference
+        return (f"%dagy_run --deployment {reference}", f"dagy run {reference}")
+
+    @property
+    def note(self) -> str:
+        """What else is to be known; empty when nothing is."""
+        is_followed = self.schedules and self.result.is_local and not self.result.is_dry_run
+        return "its schedule is followed while a worker runs: dagy worker" if is_followed else ""
+
+    def __str__(self) -> str:
+        sign = "○" if self.result.is_dry_run else "✓"
+        lines = [self.head, *(f"  {sign} {step}" for step in self.plan.steps)]
+        lines += [f"  {name:<9} {text}" for name, text in self.facts]
+        if self.how_to_run:
+            magic, command = self.how_to_run
+            lines.append(f"  {'run it':<9} {magic}    (in a terminal: {command})")
+        lines += [f"  {self.note}"] if self.note else []
+        return plain_lines("\n".join(lines))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/html": _card(self), "text/plain": str(self)}
+
+
+def edited_since(kept: Sequence[KeptCell], exported: Sequence[Cell], moment: float) -> tuple[str, ...]:
+    """What messages call those of the `exported` cells whose text changed after `moment`, in seconds since the epoch."""
+    ids = {id(each) for each in exported}
+    return tuple(each.cell.label for each in kept if id(each.cell) in ids and each.changed_at > moment)
+
+
+def _version(deployed: Deployed) -> str:
+    deployment = deployed.deployment
+    if deployment is None or deployed.result.is_dry_run:
+        return deployed.flow_version
+    is_told = deployment.revision == 1 and deployment.flow_version != "latest"
+    return deployment.flow_version if is_told else f"{deployment.flow_version} (revision {deployment.revision})"
+
+
+def _counted(proof: Proof) -> str:
+    equal = sum(each.verdict == "equal" for each in proof.tasks)
+    total = counted(len(proof.tasks), "task")
+    return total if equal == len(proof.tasks) else f"{equal} of {total} equal, none differs"
+
+
+def _when(schedule: Schedule) -> str:
+    timing = schedule.timing
+    every = timing.cron or (f"every {timing.interval_seconds:g} s" if timing.interval_seconds else timing.mode)
+    told = f"{every} ({timing.timezone})"
+    if not schedule.enabled:
+        return f"{told}, paused"
+    return f"{told}, next {_told_time(schedule.next_run_at, timing.timezone)}" if schedule.next_run_at else told
+
+
+def _told_time(moment: datetime, timezone: str) -> str:
+    return moment.astimezone(zoneinfo.ZoneInfo(timezone)).strftime("%a %d %b %Y %H:%M")
+
+
+_CARD = (
+    "border:1px solid rgba(128,128,128,.35);border-left:3px solid {edge};border-radius:6px;padding:10px 14px;"
+    "max-width:760px;font-size:13px;line-height:1.5"
+)
+_EDGES = {"done": "#2e9e5b", "skipped": "#848fa1", "planned": "#7b6eea"}
+_CODE = "font-family:var(--jp-code-font-family,monospace);font-size:12px"
+
+
+def _card(deployed: Deployed) -> str:
+    result = deployed.result
+    kind = "skipped" if result.skipped else "planned" if result.is_dry_run else "done"
+    sign = {"done": "✓", "skipped": "=", "planned": "○"}[kind]
+    head = (
+        f'<div style="font-size:14px"><span aria-hidden="true" style="color:{_EDGES[kind]};font-weight:700">{sign}'
+        f"</span> <strong>{markup_line(deployed.head)}</strong></div>"
+    )
+    steps = "".join(f"<li>{markup_line(str(step))}</li>" for step in deployed.plan.steps)
+    listed = f'<ol style="margin:4px 0 6px;padding-left:22px;opacity:.85">{steps}</ol>' if steps else ""
+    rows = "".join(_row(name, markup_line(text)) for name, text in deployed.facts)
+    code = [f'<code style="{_CODE}">{markup_line(each)}</code>' for each in deployed.how_to_run]
+    if code:
+        rows += _row("run it", f"{code[0]} &nbsp;<span style=\"opacity:.7\">or in a terminal</span>&nbsp; {code[1]}")
+    grid = f'<div style="display:grid;grid-template-columns:max-content 1fr;gap:1px 14px">{rows}</div>'
+    note = f'<div style="opacity:.7;margin-top:6px">{markup_line(deployed.note)}</div>' if deployed.note else ""
+    style = _CARD.format(edge=_EDGES[kind])
+    return f'<div class="dagy-deployed" style="{style}">{head}{listed}{grid}{note}</div>'
+
+
+def _row(name: str, markup: str) -> str:
+    return f'<div style="opacity:.7">{name}</div><div>{markup}</div>'

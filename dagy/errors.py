@@ -44,7 +44,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dagy.client import Run
+    from dagy.client.runs import KnownRun
     from dagy.engine.result import RunResult
 
 
@@ -121,9 +121,9 @@ class IllegalTransitionError(DagyError):
 
 
 class RunError(DagyError, RuntimeError):
-    """A run did not complete; `result` holds all that is known of it, which of a deployed run is the `Run`."""
+    """A run did not complete; `result` holds all that is known of it, which of a deployed run is its `Run`."""
 
-    def __init__(self, message: str, result: RunResult | Run) -> None:
+    def __init__(self, message: str, result: RunResult | KnownRun) -> None:
         self.result = result
         super().__init__(message)
 
@@ -182,10 +182,12 @@ class UnknownRunError(DagyError, LookupError):
 class UnknownDeploymentError(DagyError, LookupError):
     """There is no deployment of that name; `known` holds the names there are."""
 
-    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, name: str, known: Iterable[str] = (), *, remedy: str = "") -> None:
         self.name = name
         self.known = tuple(known)
-        super().__init__(_unknown("deployment", name, self.known, ""))
+        self.remedy = remedy
+        fact = f"there is no deployment {name!r}"
+        super().__init__(f"{fact}; {remedy}" if remedy else _unknown("deployment", name, self.known, ""))
 
 
 class UnknownScheduleError(DagyError, LookupError):

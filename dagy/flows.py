@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dagy.client import DagyClient, Run
+    from dagy.control import Deployment
     from dagy.deploy import DeployResult
     from dagy.engine import RunHandle, RunOptions, RunResult
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -350,14 +354,23 @@ class Flow(Generic[P, R]):
         Asked again with the same `idempotency_key`, it gives the run that was made then. The parameters must be JSON,
         and what is not given is the deployment's own, or the flow's default.
 
+        What runs is what is deployed; a warning is logged when that is known to be other code than the flow's here.
+
         `UnknownDeploymentError` when the flow is not deployed, `ConflictError` when it is so several times and none is
         named, `ParameterError` for a parameter that is unknown or of the wrong type.
         """
         self._refuse_inside_a_flow()
         self._check_given(parameters)
         client: DagyClient = later("dagy.client").DagyClient()
-        reference = self._reference(client) if deployment is None else deployment
-        return client.create_run(reference, parameters, idempotency_key=idempotency_key)
+        found = client.deployment(deployment) if deployment is not None else self._deployment(client)
+        if later("dagy.deploy").is_deployed_code(self, found, client) is False:
+            logger.warning(
+                "flow %r is not here what it is as the deployment %r, which is what runs; %s.deploy() takes what is here",
+                self.name,
+                found.reference,
+                self.function.__name__,
+            )
+        return client.create_run(found.reference, parameters, idempotency_key=idempotency_key)
 
     def to_svg(self) -> str:
         """The graph as an SVG picture."""
@@ -388,7 +401,7 @@ class Flow(Generic[P, R]):
         if self.validate_parameters:
             self.parameters.check(dict(given))
 
-    def _reference(self, client: DagyClient) -> str:
+    def _deployment(self, client: DagyClient) -> Deployment:
         """The one deployment of this flow."""
         found = client.deployments(flow=self.name).items
         if not found:
@@ -402,7 +415,7 @@ class Flow(Generic[P, R]):
                 f"flow {self.name!r} is deployed as {names}; say which: "
                 f"{self.function.__name__}.run(deployment={found[0].reference!r})"
             )
-        return found[0].reference
+        return found[0]
 
     def _static_value(self, name: str, given: dict[str, Any]) -> Any:
         try:

@@ -7,8 +7,14 @@ import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
-# What `later` may load: parts of Dagy that stand below who needs them, and that most programs never need.
-LATER = ("dagy.client", "dagy.deploy")
+# What `later` may load: parts of Dagy that most programs never need, or that stand below who needs them.
+LATER = (
+    "dagy.artifact.choosing",
+    "dagy.artifact.layer",
+    "dagy.artifact.target_packages",
+    "dagy.client",
+    "dagy.deploy",
+)
 
 
 def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -29,7 +35,8 @@ def later(module: str) -> ModuleType:
     """The module, one of `LATER`, for a function that needs it when it is called.
 
     `flow.deploy()` is a method of what is built, sent and run by the very parts that are made on it. This is how it
-    reaches them; a program that only defines flows loads none of them.
+    reaches them, and how a part that is heavy is left out until it is needed: a program that only defines flows loads
+    none of these.
     """
     if module not in LATER:
         raise ValueError(f"{module!r} is not one of {LATER}")

@@ -146,6 +146,7 @@ def _limit() -> int:
 
 
 def _guessed(name: str, usual: str) -> str:
+    """The kind of a file by its name, the same on every machine."""
     import mimetypes
 
-    return mimetypes.guess_type(name)[0] or usual
+    return mimetypes.MimeTypes().guess_type(name)[0] or usual

@@ -7,8 +7,8 @@ method names (`model_dump_json`, `model_validate_json`, ...), and is loaded on t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
 from dagy.errors import SpecError, shown
@@ -176,9 +176,8 @@ class FlowSpec:
         raise KeyError(task_id)
 
     def model_dump(self) -> dict[str, Json]:
-        """The flow as JSON-ready dicts and lists."""
-        dumped: dict[str, Json] = _adapter().dump_python(self, mode="json")
-        return dumped
+        """The flow as JSON-ready dicts and lists: what `model_dump_json` writes, made without loading pydantic."""
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
     def model_dump_json(self, *, indent: int | None = None) -> str:
         """The flow as JSON text; the same flow gives the same text."""
@@ -241,6 +240,19 @@ def references(binding: Binding) -> Iterator[FromParameter | FromTask]:
 
 
 _ADAPTERS: list[TypeAdapter[FlowSpec]] = []  # made once: building it costs milliseconds
+
+
+def _plain(value: Any) -> Json:
+    """A part of a spec as JSON-ready dicts and lists."""
+    match value:
+        case None | str() | bool() | int() | float():
+            return value
+        case tuple() | list():
+            return [_plain(each) for each in value]
+        case Mapping():
+            return {name: _plain(each) for name, each in value.items()}
+        case _:
+            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
 
 
 def _adapter() -> TypeAdapter[FlowSpec]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         cancel,
         check,
         dag,
+        deploy,
         export_notebook,
         form,
         last_run,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         status,
         tasks,
         unload_ipython_extension,
+        watch,
     )
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "cancel",
     "check",
     "dag",
+    "deploy",
     "export_notebook",
     "form",
     "last_run",
@@ -49,6 +52,7 @@ __all__ = [
     "status",
     "tasks",
     "unload_ipython_extension",
+    "watch",
 ]
 
 

@@ -19,6 +19,7 @@ from dagy_nb.lines import LineParser, parsers
 _LINE = re.compile(r"\s*(?:[^\W\d][\w ,.\[\]'\"]*=\s*)?%(dagy\w*)[ \t]+(.*)")
 
 _CHOICES: Mapping[str, Sequence[str]] = {"--isolation": ("thread", "process"), "--executor": EXECUTORS}
+_REPEATED = frozenset({"-p", "--param", "--tag", "--include"})  # options that may be given several times
 _FLAGS = frozenset({"--cache", "--no-validate", "-h", "--help"})  # options of directives that take no value
 
 
@@ -30,6 +31,7 @@ class Known:
     tasks: Callable[[], Iterable[str]]
     parameters: Callable[[str | None], Iterable[str]]  # of that flow, or of the only one
     runs: Callable[[], Iterable[str]]
+    deployments: Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def _values(argument: argparse.Action, fragment: str, given: Sequence[str], know
             return _fitting(fragment, known.flows())
         case "TASK":
             return _fitting(fragment, known.tasks())
+        case "DEPLOYMENT":
+            return _fitting(fragment, known.deployments())
         case "RUN":
             return _fitting(fragment, known.runs())
         case "NAME=VALUE" if "=" not in fragment:
@@ -116,7 +120,7 @@ def _values(argument: argparse.Action, fragment: str, given: Sequence[str], know
 def _options(fragment: str, names: Iterable[str], words: Sequence[str]) -> Completions | None:
     if fragment and not fragment.startswith("-"):
         return None
-    given = {each.partition("=")[0] for each in words} - {"-p", "--param"}
+    given = {each.partition("=")[0] for each in words} - _REPEATED
     return _fitting(fragment, [each for each in names if each.startswith("--") and each not in given])
 
 

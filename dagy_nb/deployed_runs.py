@@ -1,9 +1,8 @@
-"""Runs of deployments: begun through the control plane, run by a worker, and followed here as a run of this kernel is."""
+"""Runs of deployments: begun through the control plane, run by a worker, and followed here as any other run."""
 
 from __future__ import annotations
 
 import functools
-import json
 import re
 import tempfile
 import time
@@ -11,19 +10,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagy import artifact, client, runs
-from dagy.errors import DagyError, ParameterError, did_you_mean
+from dagy import artifact, runs
+from dagy.engine import TaskWrote
+from dagy.errors import DagyError, UnknownTaskError
 from dagy.settings import Settings
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
 from dagy_nb.cells import Cell
 from dagy_nb.fresh import ModulePlaces
+from dagy_nb.run_history import lines_of
 
 if TYPE_CHECKING:
     from dagy.client import DagyClient
     from dagy.control import Deployment, RunInfo
     from dagy.runs import FollowedRun, Standing
-    from dagy.spec import Json
 
 WAKE_SECONDS = 1.0  # between two looks for a worker, while the run waits for one
 REMOTE_POLL_SECONDS = 0.5  # between two looks at a run over the network
@@ -41,7 +41,7 @@ def spec_of(asked: DagyClient, of: RunInfo | Deployment) -> FlowSpec:
 def follow(
     asked: DagyClient, info: RunInfo, *, on_refused: Callable[[DagyError], object], local_dir: Path
 ) -> FollowedRun:
-    """The run, followed until its end; what it printed and returned comes from the history in `local_dir` if it is there.
+    """The run, followed until its end; what its tasks returned is read from the history in `local_dir`, if it is there.
 
     `on_refused` is told when a cancel can't be asked for.
     """
@@ -160,20 +160,16 @@ def _all(asked: DagyClient, flow: str | None) -> list[Deployment]:
     return found
 
 
-def value_of(spec: FlowSpec, name: str, text: str) -> Json:
-    """What `text` means for the parameter `name` of a deployed flow: text where it takes text, else JSON where it is.
+def recent_runs(asked: DagyClient, flow: str | None, limit: int) -> list[RunInfo]:
+    """The newest runs of deployments, at most `limit`: all of them, or those of the flow."""
+    return [each.info for each in asked.runs(flow=flow, limit=limit).items]
 
-    Raises `ParameterError` when the flow has no such parameter. Whoever runs the flow checks the value.
-    """
-    found = next((each for each in spec.parameters if each.name == name), None)
-    if found is None:
-        known = [each.name for each in spec.parameters]
-        hint = did_you_mean(name, known) or f"; it takes {', '.join(map(repr, known)) or 'none'}"
-        raise ParameterError(f"flow {spec.name!r} has no input {name!r}{hint}")
-    if found.annotation == "str":
-        return text
-    try:
-        value: Json = json.loads(text)
-    except ValueError:
-        return text
-    return value
+
+def output_of_run(asked: DagyClient, reference: str, *, task: str | None = None) -> str:
+    """What the tasks of a run wrote, as `output_of` has it. Raises `UnknownRunError` and `UnknownTaskError`."""
+    run = asked.run(reference)
+    if task is not None and task not in (known := [each.task for each in run.task_runs()]):
+        raise UnknownTaskError(task, known, where=f"run {run.run_id!r}")
+    events = (runs.event_from_json(each) for each in run.events())
+    written = (each for each in events if isinstance(each, TaskWrote) and task in (None, each.task))
+    return lines_of(written, is_named=task is None)

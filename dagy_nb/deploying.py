@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dagy.drawing import counted, markup_line, plain_lines
 from dagy.errors import DagyError
-from dagy_nb.cells import Cell
 from dagy_nb.notebook import KeptCell
+from dagy_nb.notebook_file import has_file_id
 
 if TYPE_CHECKING:
     from dagy.control import Deployment, Schedule
@@ -131,15 +131,22 @@ class Deployed:
         return {"text/html": _card(self), "text/plain": str(self)}
 
 
-def edited_since(kept: Sequence[KeptCell], exported: Sequence[Cell], moment: float) -> tuple[str, ...]:
-    """What messages call those of the `exported` cells whose text changed after `moment`, in seconds since the epoch."""
-    ids = {id(each) for each in exported}
-    return tuple(each.cell.label for each in kept if id(each.cell) in ids and each.changed_at > moment)
+def edited_since(kept: Sequence[KeptCell], exported: Collection[str], moment: float) -> tuple[str, ...]:
+    """What messages call the cells of an export whose text changed after `moment`, in seconds since the epoch.
+
+    `exported` are their ids; of cells without an id those count that define a task or a flow.
+    """
+    return tuple(
+        each.cell.label
+        for each in kept
+        if each.changed_at > moment
+        and (each.cell.id in exported or (not has_file_id(each.cell) and each.defined is not None))
+    )
 
 
 def _version(deployed: Deployed) -> str:
     deployment = deployed.deployment
-    if deployment is None or deployed.result.is_dry_run:
+    if deployment is None or (deployed.result.is_dry_run and not deployed.skipped):
         return deployed.flow_version
     is_told = deployment.revision == 1 and deployment.flow_version != "latest"
     return deployment.flow_version if is_told else f"{deployment.flow_version} (revision {deployment.revision})"
@@ -185,7 +192,7 @@ def _card(deployed: Deployed) -> str:
     rows = "".join(_row(name, markup_line(text)) for name, text in deployed.facts)
     code = [f'<code style="{_CODE}">{markup_line(each)}</code>' for each in deployed.how_to_run]
     if code:
-        rows += _row("run it", f"{code[0]} &nbsp;<span style=\"opacity:.7\">or in a terminal</span>&nbsp; {code[1]}")
+        rows += _row("run it", f'{code[0]} &nbsp;<span style="opacity:.7">or in a terminal</span>&nbsp; {code[1]}')
     grid = f'<div style="display:grid;grid-template-columns:max-content 1fr;gap:1px 14px">{rows}</div>'
     note = f'<div style="opacity:.7;margin-top:6px">{markup_line(deployed.note)}</div>' if deployed.note else ""
     style = _CARD.format(edge=_EDGES[kind])

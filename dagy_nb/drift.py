@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 Change: TypeAlias = Literal["edited", "new", "gone", "never built", "none"]
 
-_HEAD = ("FLOW", "LAST BUILD", "CHANGE SINCE", "CELL", "NAMES")
+_HEAD = ("FLOW", "SINCE", "CHANGE", "CELL", "NAMES")
 _TOLD: Mapping[Change, str] = {
     "edited": "edited",
     "new": "new in it",
     "gone": "no longer in it",
-    "never built": "",
-    "none": "nothing: the build is up to date",
+    "never built": "never built",
+    "none": "nothing: it is up to date",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How the notebook differs from the newest artifact of a flow, in one cell; or that it does not, or has none."""
+    """How the notebook differs, in one cell, from what was built or deployed of a flow; or that it does not."""
 
     flow: str
     change: Change
     cell: str = ""  # what messages call the cell; its id when it is gone; what else it is, when no cell is to be named
     names: tuple[str, ...] = ()  # what the cell makes
-    build_id: str = ""
-    built_at: float | None = None  # seconds since the epoch; None: never built
+    since: str = ""  # "build 0123456789ab" or "deployment etl"; empty: there is no build
+    at: float | None = None  # when that was, in seconds since the epoch
 
 
 def drifts(
@@ -42,16 +42,16 @@ def drifts(
     now: Sequence[CellEntry],
     built: Sequence[CellEntry],
     *,
-    build_id: str,
-    built_at: float,
+    since: str,
+    at: float,
     labels: Mapping[str, str],
     is_same_code: bool = True,
 ) -> tuple[Drift, ...]:
-    """What differs between the cells that a build would hold now and those that the last one was `built` from.
+    """What differs between the cells that a build would hold now and those that an earlier one was `built` from.
 
-    One entry says so when nothing does. `labels` are what messages call the cells, by id. `is_same_code` says whether
-    all of the code is what it was: it also changes with the cells' order, and with cells without an id, which are not
-    known one by one.
+    `since` says which one that was, and `at` when. One entry says so when nothing does. `labels` are what messages call
+    the cells, by id. `is_same_code` says whether all of the code is what it was: it also changes with the cells' order,
+    and with cells without an id, which are not known one by one.
     """
     before = {each.id: each for each in built}
     found: list[tuple[CellEntry, Change]] = []
@@ -65,26 +65,25 @@ def drifts(
     if not found and not is_same_code:
         is_moved = [each.id for each in now] != [each.id for each in built]
         what = "the cells' order" if is_moved else "a cell without an id"
-        return (Drift(flow, "edited", what, build_id=build_id, built_at=built_at),)
+        return (Drift(flow, "edited", what, since=since, at=at),)
     if not found:
-        return (Drift(flow, "none", build_id=build_id, built_at=built_at),)
+        return (Drift(flow, "none", since=since, at=at),)
     return tuple(
-        Drift(flow, change, labels.get(each.id, f"cell {each.id}"), each.names, build_id, built_at)
-        for each, change in found
+        Drift(flow, change, labels.get(each.id, f"cell {each.id}"), each.names, since, at) for each, change in found
     )
 
 
-def listing(found: Iterable[Drift]) -> Listing[Drift]:
-    """The differences as a table."""
+def listing(found: Iterable[Drift], note: str = "") -> Listing[Drift]:
+    """The differences as a table, with a `note` below it."""
     items, now = tuple(found), time.time()
     rows = tuple(
         (
             each.flow,
-            "never" if each.built_at is None else f"{each.build_id}, {ago(max(0.0, now - each.built_at))}",
+            "" if each.at is None else f"{each.since}, {ago(max(0.0, now - each.at))}",
             _TOLD[each.change],
             each.cell,
             ", ".join(each.names),
         )
         for each in items
     )
-    return Listing(items, _HEAD, rows, "the notebook has no flow yet")
+    return Listing(items, _HEAD, rows, "the notebook has no flow yet", note)

@@ -5,8 +5,11 @@ A user's mistake raises IPython's `UsageError`, which notebooks show without a t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from IPython.core.error import UsageError
 
 from dagy_nb.magics import add_magics, current_magics, remove_magics
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from dagy import Flow
     from dagy.artifact import Artifact
     from dagy_nb.checking import Check
+    from dagy_nb.deploying import Deployed
     from dagy_nb.drift import Drift
     from dagy_nb.export import Export
     from dagy_nb.registry import NotebookTask
@@ -52,16 +56,30 @@ def run(
     resume: str | None = None,
     background: bool = False,
     fresh: bool = False,
+    deployment: str | None = None,
+    profile: str | None = None,
     **parameters: Any,
 ) -> NotebookRun:
     """Run a flow and show every task live, as `%dagy_run` does; here parameters may be any object.
 
-    `fresh` runs what would be exported, in a clean process of its own. A parameter of the flow that has the name of an
-    option here can be given to the magic.
+    `fresh` runs what would be exported, in a clean process of its own. With a `deployment` a worker runs what is
+    deployed under that name, where `profile` says; then parameters must be JSON, and of the options only `background`
+    and `fail_fast` count. A parameter of the flow that has the name of an option here can be given to the magic.
     """
     magics = current_magics()
+    session = magics.session
+    if deployment is not None:
+        if flow is not None:
+            raise UsageError(
+                f"deployment {deployment!r} says itself what is run; leave the flow out, or the deployment"
+            )
+        return magics.answered(
+            lambda: session.run_deployment(
+                deployment, parameters, background=background, must_complete=fail_fast, profile=profile
+            )
+        )
     return magics.answered(
-        lambda: magics.session.run(
+        lambda: session.run(
             flow,
             parameters,
             background=background,
@@ -90,10 +108,16 @@ def form(flow: str | Flow[..., Any] | None = None, /, **parameters: Any) -> RunF
     return magics.answered(lambda: magics.session.show_form(flow, parameters))
 
 
-def cancel(run: str | None = None) -> None:
-    """Cancel a run, or every one under way, as `%dagy_cancel` does; returns at once."""
+def watch(run: str | None = None, *, background: bool = False, profile: str | None = None) -> NotebookRun:
+    """Show a run of a deployment live, whoever began it, as `%dagy_watch` does; without a name the newest."""
     magics = current_magics()
-    magics.answered(lambda: magics.session.cancel(run))
+    return magics.answered(lambda: magics.session.watch(run, background=background, profile=profile))
+
+
+def cancel(run: str | None = None, *, profile: str | None = None) -> None:
+    """Cancel a run, or every one that was begun here, as `%dagy_cancel` does; returns at once."""
+    magics = current_magics()
+    magics.answered(lambda: magics.session.cancel(run, profile=profile))
 
 
 def last_run() -> NotebookRun | None:
@@ -107,10 +131,62 @@ def export_notebook(path: str | Path | None = None, *, force: bool = False) -> E
     return magics.answered(lambda: magics.session.export(path, force=force))
 
 
-def build(flow: str | None = None, *, output_dir: str | Path = "dist") -> Artifact:
+def build(
+    flow: str | None = None,
+    *,
+    output_dir: str | Path = "dist",
+    target: str = "local",
+    requirements: str | Path | None = None,
+    include: Sequence[str] = (),
+) -> Artifact:
     """Build a flow's artifact, as `%dagy_build` does."""
     magics = current_magics()
-    return magics.answered(lambda: magics.session.build(flow, output_dir=output_dir))
+    return magics.answered(
+        lambda: magics.session.build(
+            flow, output_dir=output_dir, target=target, requirements=requirements, include=include
+        )
+    )
+
+
+def deploy(
+    flow: str | None = None,
+    *,
+    name: str | None = None,
+    namespace: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    schedule: str | None = None,
+    timezone: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    prove: bool = True,
+    profile: str | None = None,
+    target: str = "local",
+    requirements: str | Path | None = None,
+    include: Sequence[str] = (),
+    output_dir: str | Path = "dist",
+) -> Deployed:
+    """Build a flow, prove it and deploy it, as `%dagy_deploy` does; `result.skipped` when it was deployed already."""
+    magics = current_magics()
+    return magics.answered(
+        lambda: magics.session.deploy(
+            flow,
+            name=name,
+            namespace=namespace,
+            tags=tags or {},
+            schedule=schedule,
+            timezone=timezone,
+            parameters=parameters or {},
+            force=force,
+            dry_run=dry_run,
+            must_prove=prove,
+            profile=profile,
+            target=target,
+            requirements=requirements,
+            include=include,
+            output_dir=output_dir,
+        )
+    )
 
 
 def tasks() -> Listing[NotebookTask]:
@@ -119,16 +195,16 @@ def tasks() -> Listing[NotebookTask]:
     return magics.answered(magics.session.tasks)
 
 
-def past_runs(flow: str | None = None, *, limit: int = 20) -> Listing[PastRun]:
-    """The runs of this session and those in the history, the newest first, as `%dagy_runs` lists them."""
+def past_runs(flow: str | None = None, *, limit: int = 20, profile: str | None = None) -> Listing[PastRun]:
+    """The runs of this session, of the history and of deployments, the newest first, as `%dagy_runs` lists them."""
     magics = current_magics()
-    return magics.answered(lambda: magics.session.past_runs(flow, limit=limit))
+    return magics.answered(lambda: magics.session.past_runs(flow, limit=limit, profile=profile))
 
 
-def logs(run: str | None = None, *, task: str | None = None) -> str:
+def logs(run: str | None = None, *, task: str | None = None, profile: str | None = None) -> str:
     """What the tasks of a run wrote, or one of them, as `%dagy_logs` shows it."""
     magics = current_magics()
-    return magics.answered(lambda: magics.session.logs(run, task=task))
+    return magics.answered(lambda: magics.session.logs(run, task=task, profile=profile))
 
 
 def check() -> Check:
@@ -137,10 +213,10 @@ def check() -> Check:
     return magics.answered(magics.session.check)
 
 
-def status(flow: str | None = None, *, output_dir: str | Path = "dist") -> Listing[Drift]:
-    """Which cells were edited since a flow was last built, as `%dagy_status` lists them."""
+def status(flow: str | None = None, *, output_dir: str | Path = "dist", profile: str | None = None) -> Listing[Drift]:
+    """Which cells were edited since a flow was last built, and since deployed, as `%dagy_status` lists them."""
     magics = current_magics()
-    return magics.answered(lambda: magics.session.status(flow, output_dir=output_dir))
+    return magics.answered(lambda: magics.session.status(flow, output_dir=output_dir, profile=profile))
 
 
 def load(task: str, *, run: str | None = None) -> str:

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from dagy.errors import DefinitionError, did_you_mean
 from dagy_nb.directives import split_line
 
+TARGETS = ("local", "lambda", "lambda-arm64", "ecs")  # what an artifact may be for
+
 _FLOW_HELP = "the flow; may be left out where the notebook has only one"
 _RUN_HELP = 'the run: its id, the start or the end of it, or "latest"'
 
@@ -75,8 +77,8 @@ def asks_for_help(words: Sequence[str]) -> bool:
 def parsers() -> Mapping[str, LineParser]:
     """The parsers of all line magics, by the magic's name, in the order in which `%dagy` lists them."""
     made = (
-        _dag(), _run(), _cancel(), _tasks(), _runs(), _logs(), _check(), _status(), _export(), _load(), _build(),
-        _reset(), _dagy(),
+        _dag(), _run(), _watch(), _cancel(), _tasks(), _runs(), _logs(), _check(), _status(), _export(), _load(),
+        _build(), _deploy(), _reset(), _dagy(),
     )  # fmt: skip
     return {each.magic: each for each in made}
 
@@ -104,12 +106,27 @@ def _run() -> LineParser:
     add("--record", action="store_true", help="keep the run in the history, where %%dagy_runs finds it")
     add("--resume", metavar="RUN", help="go on where that run ended; what completed there is not run again")
     add("--no-raise", action="store_true", help="let the cell succeed even if the run does not complete")
+    add("--deployment", metavar="DEPLOYMENT", help="have a worker run this deployment, which is shown all the same")
+    _add_profile(parser)
+    return parser
+
+
+def _watch() -> LineParser:
+    parser = LineParser(
+        "dagy_watch",
+        "Show a run of a deployment live, whoever began it: a schedule, a command line, another notebook.",
+        "The run goes on when the cell is interrupted; the view's button and %dagy_cancel RUN cancel it.",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help=f"{_RUN_HELP}; else the newest of all deployments")
+    parser.add_argument("-b", "--background", action="store_true", help="return at once, while the run goes on")
+    _add_profile(parser)
     return parser
 
 
 def _cancel() -> LineParser:
     parser = LineParser("dagy_cancel", "Cancel a run: nothing more starts, and what runs is stopped.")
-    parser.add_argument("run", nargs="?", metavar="RUN", help=f"{_RUN_HELP}; else the one that was started last")
+    parser.add_argument("run", nargs="?", metavar="RUN", help=f"{_RUN_HELP}; else all that were begun here")
+    _add_profile(parser)
     return parser
 
 
@@ -120,9 +137,12 @@ def _tasks() -> LineParser:
 
 
 def _runs() -> LineParser:
-    parser = LineParser("dagy_runs", "List the runs of this session and those in the history, the newest first.")
+    parser = LineParser(
+        "dagy_runs", "List the runs of this session, of the history and of deployments, the newest first."
+    )
     parser.add_argument("flow", nargs="?", metavar="FLOW", help="only the runs of this flow")
     parser.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    _add_profile(parser)
     return parser
 
 
@@ -130,6 +150,7 @@ def _logs() -> LineParser:
     parser = LineParser("dagy_logs", "Show what the tasks of a run printed and logged.")
     parser.add_argument("run", nargs="?", metavar="RUN", help=f"{_RUN_HELP}; else the one that was started last")
     parser.add_argument("-t", "--task", metavar="TASK", help="only what this task wrote")
+    _add_profile(parser)
     return parser
 
 
@@ -143,9 +164,10 @@ def _check() -> LineParser:
 
 
 def _status() -> LineParser:
-    parser = LineParser("dagy_status", "Say which cells were edited since a flow was last built.")
+    parser = LineParser("dagy_status", "Say which cells were edited since a flow was last built, and since deployed.")
     parser.add_argument("flow", nargs="?", metavar="FLOW", help="only this flow")
     _add_output_dir(parser, "where builds are looked for (default: dist)")
+    _add_profile(parser)
     return parser
 
 
@@ -173,12 +195,30 @@ def _build() -> LineParser:
         "dagy_build", "Build a flow's artifact: a ZIP, the same bytes whenever the same cells are built."
     )
     parser.add_argument("flow", nargs="?", metavar="FLOW", help=_FLOW_HELP)
-    _add_output_dir(parser, "the folder to write to (default: dist)")
+    _add_build_options(parser)
     parser.add_argument(
         "--prove",
         action="store_true",
         help="run the artifact in a clean process and compare its results, task by task, with the last run's",
     )
+    return parser
+
+
+def _deploy() -> LineParser:
+    parser = LineParser("dagy_deploy", "Build a flow, prove it, and let a deployment stand for it.", _DEPLOY_MORE)
+    add = parser.add_argument
+    add("flow", nargs="?", metavar="FLOW", help=_FLOW_HELP)
+    add("--name", metavar="DEPLOYMENT", help="the deployment's name (default: the flow's)")
+    add("--namespace", metavar="NAMESPACE", help="where it is (default: the notebook's folder below the working one)")
+    add("--tag", action="append", default=[], metavar="KEY=VALUE", help="a tag of the deployment")
+    add("--schedule", metavar="CRON", help='when it runs by itself: five fields of cron, such as "0 6 * * *"')
+    add("--timezone", metavar="TZ", help="of the schedule, such as Europe/Berlin (default: UTC)")
+    add("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a value that its runs are given")
+    add("--force", action="store_true", help="deploy what is deployed already; other code as a new revision too")
+    add("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    add("--no-prove", action="store_true", help="do not compare the artifact's results with the last run's first")
+    _add_build_options(parser)
+    _add_profile(parser)
     return parser
 
 
@@ -196,14 +236,34 @@ def _dagy() -> LineParser:
     return parser
 
 
+def _add_build_options(parser: LineParser) -> None:
+    _add_output_dir(parser, "the folder to write to (default: dist)")
+    parser.add_argument("--target", choices=TARGETS, default="local", help="what it is for (default: local)")
+    parser.add_argument("--requirements", metavar="FILE", help="a requirements file that says what to install")
+    parser.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="data files to take along, such as 'data/*.csv'"
+    )
+
+
+def _add_profile(parser: LineParser) -> None:
+    parser.add_argument("--profile", metavar="PROFILE", help="which control plane to ask (default: as configured)")
+
+
 def _add_output_dir(parser: LineParser, help_text: str) -> None:
     parser.add_argument("-o", "--output-dir", default="dist", metavar="DIR", help=help_text)
 
 
+_DEPLOY_MORE = """\
+What is deployed already, with these settings, is skipped. Otherwise the artifact is first run in a clean process
+and its results are compared with those of the flow's last run here; where they differ nothing is deployed.
+Without --schedule the deployment has none, and the tags and parameters are these and no others."""
+
 _RUN_MORE = """\
-Waits for the end, unless --background is given.
+Waits for the end, unless --background is given. An interrupt cancels the run, a second one stops waiting.
 
 `run = %dagy_run` gives the run: `run["task"]` is what a task returned, `run.cancel()` stops it.
 `--param rows={table}` gives the parameter the notebook's variable of that name, whatever it is.
 `--resume RUN` goes on with a run that was recorded (`run.run_id` names it), and says what is in the way when a
-cell whose result it would use has been edited since."""
+cell whose result it would use has been edited since.
+`--deployment NAME` runs what is deployed, not the cells as they are now; its parameters must be JSON, and it goes
+on when the kernel ends."""

@@ -318,6 +318,13 @@ class LiveRun:
             }
 
     @property
+    def standing(self) -> str:
+        """How a run stands that waits to begin, with its reason; empty for another."""
+        with self._lock:
+            state, message = self._run["state"], self._run["message"]
+        return ", ".join(filter(None, ["queued", message])) if state == StateType.QUEUED.value else ""
+
+    @property
     def size(self) -> int:
         """Characters, roughly, of a snapshot beside the tasks' states."""
         with self._lock:

@@ -20,12 +20,14 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
 
-from dagy import Flow, LocalOptions, Task
+from dagy import Flow, LocalOptions, Task, parameter_texts
+from dagy.artifact import provide_sources
 from dagy.drawing import markup_line, markup_lines
 from dagy.errors import DagyError, DefinitionError, ParameterError, RunError, did_you_mean
 from dagy_nb.cells import Cell, FlowCell
 from dagy_nb.checking import Check
 from dagy_nb.completion import Known, complete
+from dagy_nb.deploying import Deployed
 from dagy_nb.directives import (
     FlowDirective,
     TaskDirective,
@@ -49,7 +51,8 @@ from dagy_nb.staleness import export_notes
 from dagy_nb.tables import Listing, html_table, text_lines
 
 if TYPE_CHECKING:
-    from dagy.artifact import Artifact
+    from dagy.artifact import Artifact, Source
+    from dagy.spec import FlowSpec
     from dagy_nb.export import Export
 
 T = TypeVar("T")
@@ -161,6 +164,7 @@ class DagyMagics(Magics):
             tasks=lambda: [each.name for each in self.session.tasks()],
             parameters=self.notebook.parameter_names,
             runs=self.session.run_ids,
+            deployments=self.session.deployment_names,
         )
         try:
             found = complete(context.full_text, context.cursor_line, context.cursor_position, known)
@@ -219,6 +223,10 @@ class DagyMagics(Magics):
     @_magic
     def dagy_run(self, given: Namespace) -> NotebookRun | None:
         """Run a flow."""
+        if given.deployment is not None:
+            return self._run_deployment(given)
+        if given.profile is not None:
+            raise DefinitionError("--profile says where a deployment is; add --deployment NAME, or leave it out")
         self._tell_what_is_stale(is_exported=given.fresh)
         name = given.flow and str(_filled(given.flow, self.shell.user_ns))
         must_complete = not (given.no_raise or given.no_fail_fast)
@@ -244,11 +252,17 @@ class DagyMagics(Magics):
             flow, parameters, background=given.background, fresh=given.fresh, must_complete=must_complete, **options
         )
 
+    @output_can_be_silenced
+    @_magic
+    def dagy_watch(self, given: Namespace) -> NotebookRun:
+        """Show a run of a deployment."""
+        return self.session.watch(given.run, background=given.background, profile=given.profile)
+
     @_magic
     def dagy_cancel(self, given: Namespace) -> None:
         """Cancel a run."""
-        cancelled = self.session.cancel(given.run)
-        told = [f"cancelling {each.run_id}" for each in cancelled] or ["no run is under way"]
+        cancelled = self.session.cancel(given.run, profile=given.profile)
+        told = [f"cancelling {each}" for each in cancelled] or ["no run is under way"]
         self.session.screen.show({"text/plain": "\n".join(told)})
 
     @output_can_be_silenced
@@ -261,12 +275,12 @@ class DagyMagics(Magics):
     @_magic
     def dagy_runs(self, given: Namespace) -> Listing[PastRun]:
         """List the runs."""
-        return self.session.past_runs(given.flow, limit=given.limit)
+        return self.session.past_runs(given.flow, limit=given.limit, profile=given.profile)
 
     @_magic
     def dagy_logs(self, given: Namespace) -> None:
         """Show what tasks wrote."""
-        text = self.session.logs(given.run, task=given.task)
+        text = self.session.logs(given.run, task=given.task, profile=given.profile)
         self.session.screen.show(_text(text or "nothing was written"))
 
     @output_can_be_silenced
@@ -279,7 +293,7 @@ class DagyMagics(Magics):
     @_magic
     def dagy_status(self, given: Namespace) -> Listing[Drift]:
         """Say what was edited since the last build."""
-        return self.session.status(given.flow, output_dir=given.output_dir)
+        return self.session.status(given.flow, output_dir=given.output_dir, profile=given.profile)
 
     @_magic
     def dagy_export(self, given: Namespace) -> None:
@@ -308,16 +322,36 @@ class DagyMagics(Magics):
         """Build an artifact."""
         name = self.session.flow(given.flow).name
         export = self._exported()
-        artifact = self.session.build(name, output_dir=given.output_dir, export=export)
-        uncalled = self.session.uncalled(export)
-        loose = f"{'task' if len(uncalled) == 1 else 'the tasks'} {', '.join(map(repr, uncalled))}"
-        joined = f"%dagy_run {self.notebook.name} runs the task cells, joined by their names"
-        told = [*export.warnings, *([f"no flow calls {loose}; {joined}"] if uncalled else [])]
-        if told:
-            self.session.screen.show(_lines(told))
+        artifact = self.session.build(name, export=export, **_build_options(given))
+        self._tell_of_export(export)
         if given.prove:
             self.session.screen.show(self.session.screen.bundle_of(self.session.prove(artifact)))
         return artifact
+
+    @no_var_expand
+    @output_can_be_silenced
+    @_magic
+    def dagy_deploy(self, given: Namespace) -> Deployed:
+        """Deploy a flow."""
+        flow = self.session.flow(given.flow)
+        export = self._exported()
+        deployed = self.session.deploy(
+            flow.name,
+            name=given.name and str(_filled(given.name, self.shell.user_ns)),
+            namespace=given.namespace,
+            tags=_tags(given.tag),
+            schedule=given.schedule,
+            timezone=given.timezone,
+            parameters=_parameters(flow, given.param, self.shell.user_ns),
+            force=given.force,
+            dry_run=given.dry_run,
+            must_prove=not given.no_prove,
+            profile=given.profile,
+            export=export,
+            **_build_options(given),
+        )
+        self._tell_of_export(export)
+        return deployed
 
     @_magic
     def dagy_reset(self, given: Namespace) -> None:
@@ -343,6 +377,36 @@ class DagyMagics(Magics):
         )
 
     # ---- parts of the above
+
+    def _run_deployment(self, given: Namespace) -> NotebookRun:
+        """A run of a deployment; the options that say how a run here is made are refused."""
+        ignored = [each for each in (*_NOT_AGAIN, "--again") if getattr(given, each[2:].replace("-", "_"))]
+        if given.flow is not None or ignored:
+            more = [*([repr(given.flow)] if given.flow is not None else []), *ignored]
+            raise DefinitionError(
+                f"a deployment says what is run, and a worker how; leave {' and '.join(more)} out, or --deployment"
+            )
+        name = str(_filled(given.deployment, self.shell.user_ns))
+        values: dict[str, Any] = {}
+        if given.param:
+            spec = self.session.deployment_spec(name, profile=given.profile)
+            values = _deployed_parameters(spec, given.param, self.shell.user_ns)
+        return self.session.run_deployment(
+            name,
+            values,
+            background=given.background,
+            must_complete=not (given.no_raise or given.no_fail_fast),
+            profile=given.profile,
+        )
+
+    def _tell_of_export(self, export: Export) -> None:
+        """What may not mean in the artifact what was meant."""
+        uncalled = self.session.uncalled(export)
+        loose = f"{'task' if len(uncalled) == 1 else 'the tasks'} {', '.join(map(repr, uncalled))}"
+        joined = f"%dagy_run {self.notebook.name} runs the task cells, joined by their names"
+        told = [*export.warnings, *([f"no flow calls {loose}; {joined}"] if uncalled else [])]
+        if told:
+            self.session.screen.show(_lines(told))
 
     def _run_again(self, name: str | None, given: Namespace, *, must_complete: bool) -> NotebookRun:
         ignored = [each for each in _NOT_AGAIN if getattr(given, each[2:].replace("-", "_"))]
@@ -448,6 +512,7 @@ def add_magics(shell: InteractiveShell) -> None:
     """Add the magics to `shell`, and forget those of an earlier loading."""
     remove_magics(shell)
     magics = DagyMagics(shell)
+    provide_sources(source_of_flow)
     magics.adopt_history()
     shell.register_magics(magics)
     for name in ("dagy_task", "dagy_flow"):  # what IPython looks for when `%%dagy_task` is not the first line
@@ -466,7 +531,7 @@ def remove_magics(shell: InteractiveShell) -> None:
     magics = shell.magics_manager.registry.pop(DagyMagics.__name__, None)
     if magics is None:
         return
-    magics.session.runs.close()
+    magics.session.close()
     for kind in ("line", "cell"):
         for name in DagyMagics.magics[kind]:
             shell.magics_manager.magics[kind].pop(name, None)
@@ -490,12 +555,54 @@ def current_magics() -> DagyMagics:
     return magics
 
 
+def source_of_flow(flow: Flow[..., Any]) -> Source | None:
+    """The code of a flow of the running notebook, for whoever builds it; None for any other flow."""
+    shell = get_ipython()
+    magics: DagyMagics | None = None if shell is None else shell.magics_manager.registry.get(DagyMagics.__name__)
+    return None if magics is None else magics.session.source_of(flow)
+
+
+def _build_options(given: Namespace) -> dict[str, Any]:
+    """How an artifact is to be built, as `Session.build` takes it."""
+    return {
+        "output_dir": given.output_dir,
+        "target": given.target,
+        "requirements": given.requirements,
+        "include": tuple(given.include),
+    }
+
+
+def _tags(given: list[str]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not key or not equals:
+            raise ParameterError(f"--tag {each!r} is not of the form KEY=VALUE, such as --tag team=data")
+        if key in tags:
+            raise ParameterError(f"--tag {key!r} is given twice")
+        tags[key] = value
+    return tags
+
+
 def _parameters(flow: Flow[..., Any], given: list[str], variables: Mapping[str, object]) -> dict[str, object]:
     values: dict[str, object] = {}
     for name, text in flow.parameters.named_texts(given).items():
         value = _filled(text, variables)
         values[name] = value if _VARIABLE.fullmatch(text) else flow.parameters.parse_text(name, str(value))
     return values
+
+
+def _deployed_parameters(spec: FlowSpec, given: list[str], variables: Mapping[str, object]) -> dict[str, Any]:
+    """The same for a deployed flow."""
+    whole: dict[str, Any] = {}
+    pairs = []
+    for each in given:
+        name, equals, text = each.partition("=")
+        if _VARIABLE.fullmatch(text) and name in {each.name for each in spec.parameters}:
+            whole[name] = _filled(text, variables)
+        else:
+            pairs.append(f"{name}{equals}{_filled(text, variables)}")
+    return {**parameter_texts.values_of(spec, pairs), **whole}
 
 
 def _refuse_missing(flow: Flow[..., Any], given: Mapping[str, object], variables: Mapping[str, object]) -> None:

@@ -1,8 +1,9 @@
-"""The control planes that a session asks: a server's, or the one on this machine, which is made when something is deployed."""
+"""The control planes that a session asks: a server's, or the one on this machine, which the first deploy makes."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dagy import client
@@ -16,7 +17,8 @@ PLANE_FILE = "control.db"  # of the control plane on this machine, in the local 
 class Planes:
     """The clients of one session, each kept until `close`: a run that is followed asks its own all the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: Callable[[Connection], DagyClient] | None = None) -> None:
+        self._connect = connect or (lambda connection: client.DagyClient(transport=connection.transport()))
         self._clients: dict[Connection, DagyClient] = {}
         self._lock = threading.Lock()
 
@@ -47,7 +49,7 @@ class Planes:
     def _client_of(self, connection: Connection) -> DagyClient:
         with self._lock:
             if connection not in self._clients:
-                self._clients[connection] = client.DagyClient(transport=connection.transport())
+                self._clients[connection] = self._connect(connection)
             return self._clients[connection]
 
 

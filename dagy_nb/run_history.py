@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dagy import runs
 from dagy.drawing import ago, duration
@@ -14,6 +14,9 @@ from dagy.errors import UnknownRunError
 from dagy.spec import FlowSpec
 from dagy.states import StateType
 from dagy_nb.tables import Listing
+
+if TYPE_CHECKING:
+    from dagy.control import RunInfo
 
 _HEAD = ("RUN", "FLOW", "STATE", "STARTED", "TOOK", "WHERE")
 
@@ -40,6 +43,10 @@ class SessionRun(Protocol):
     @property
     def ended_at(self) -> float | None:
         """When it ended; None while it goes on."""
+
+    @property
+    def was_begun_here(self) -> bool:
+        """Whether this session began it."""
 
     def writes(self, task: str | None = None) -> Iterator[Wrote]:
         """What its tasks wrote so far, or one of them; `UnknownTaskError` when there is none of that id."""
@@ -75,19 +82,34 @@ class PastRun:
     started_at: float
     seconds: float | None  # None: it goes on
     is_here: bool  # it was started in this session
-    is_recorded: bool
+    is_recorded: bool  # in the history on this machine
+    deployment: str = ""  # what it is a run of: `etl`, or `team/etl`; empty: of no deployment
+    trigger: str = ""  # who asked for a run of a deployment: "api" or "schedule"
 
 
 def past_run(run: SessionRun) -> PastRun:
     """A run of this session as it stands now."""
     seconds = None if run.ended_at is None else max(0.0, run.ended_at - run.started_at)
-    return PastRun(run.run_id, run.spec.name, run.status, run.started_at, seconds, is_here=True, is_recorded=False)
+    return PastRun(
+        run.run_id,
+        run.spec.name,
+        run.status,
+        run.started_at,
+        seconds,
+        is_here=run.was_begun_here,
+        is_recorded=False,
+    )
 
 
 def past_runs(
-    session: Iterable[PastRun], local_dir: Path, *, flow: str | None = None, limit: int = 20
+    session: Iterable[PastRun],
+    local_dir: Path,
+    deployed: Iterable[RunInfo] = (),
+    *,
+    flow: str | None = None,
+    limit: int = 20,
 ) -> tuple[PastRun, ...]:
-    """The newest runs first, at most `limit`: this session's and the recorded ones, each once.
+    """The newest runs first, at most `limit`: this session's, the recorded ones and those of deployments, each once.
 
     Raises `StoreError` when the history can't be read.
     """
@@ -101,11 +123,37 @@ def past_runs(
     for each in session:
         if flow in (None, each.flow_name):
             found[each.run_id] = replace(each, is_recorded=each.run_id in found)
+    for info in deployed:
+        known = found.get(info.run_id)
+        found[info.run_id] = _deployed_run(
+            info, is_here=known is not None and known.is_here, is_recorded=known is not None and known.is_recorded
+        )
     return tuple(sorted(found.values(), key=lambda each: each.started_at, reverse=True)[:limit])
 
 
-def listing(past: Iterable[PastRun]) -> Listing[PastRun]:
-    """The runs as a table."""
+def _deployed_run(info: RunInfo, *, is_here: bool, is_recorded: bool) -> PastRun:
+    """A run of a deployment: the control plane says when it began, which is not when it was asked for."""
+    began = (info.started_at or info.created_at).timestamp()
+    seconds = None if info.ended_at is None else max(0.0, info.ended_at.timestamp() - began)
+    return PastRun(
+        info.run_id,
+        info.flow_name,
+        info.status,
+        began,
+        seconds,
+        is_here=is_here,
+        is_recorded=is_recorded,
+        deployment=_reference(info),
+        trigger=info.trigger,
+    )
+
+
+def _reference(info: RunInfo) -> str:
+    return f"{info.namespace}/{info.deployment}" if info.namespace else info.deployment
+
+
+def listing(past: Iterable[PastRun], note: str = "") -> Listing[PastRun]:
+    """The runs as a table, with a `note` below it."""
     found, now = tuple(past), time.time()
     rows = tuple(
         (
@@ -114,11 +162,21 @@ def listing(past: Iterable[PastRun]) -> Listing[PastRun]:
             str(each.status.value),
             ago(now - each.started_at),
             f"{duration(max(0.0, now - each.started_at))} so far" if each.seconds is None else duration(each.seconds),
-            " and ".join([*(["this notebook"] if each.is_here else []), *(["history"] if each.is_recorded else [])]),
+            _where(each),
         )
         for each in found
     )
-    return Listing(found, _HEAD, rows, "no run yet; %dagy_run starts one")
+    return Listing(found, _HEAD, rows, "no run yet; %dagy_run starts one", note)
+
+
+def _where(run: PastRun) -> str:
+    """Where a run is known: of one of a deployment the history on this machine is no news."""
+    parts = ["this notebook"] if run.is_here else []
+    if run.deployment:
+        parts.append(f"deployment {run.deployment}{' (schedule)' if run.trigger == 'schedule' else ''}")
+    elif run.is_recorded:
+        parts.append("history")
+    return " and ".join(parts)
 
 
 def run_called(reference: str, known: Sequence[str]) -> str | None:
@@ -145,10 +203,15 @@ def output_of(reference: str | None, session: Sequence[SessionRun], local_dir: P
     own = {each.run_id: each for each in session}
     run_id = run_called(reference or "latest", list(own))
     if run_id is not None:
-        return "\n".join(_lines(own[run_id].writes(task), name=task is None))
+        return lines_of(own[run_id].writes(task), is_named=task is None)
     with runs.History(local_dir) as history:
         found = history.run(reference or "latest")
-        return "\n".join(_lines(history.output(found.run_id, task=task), name=task is None))
+        return lines_of(history.output(found.run_id, task=task), is_named=task is None)
+
+
+def lines_of(written: Iterable[Wrote], *, is_named: bool) -> str:
+    """What was written, as lines; `is_named`: each after its task's name."""
+    return "\n".join(_lines(written, name=is_named))
 
 
 def _lines(written: Iterable[Wrote], *, name: bool) -> Iterator[str]:

@@ -194,9 +194,7 @@ class ShownRun:
         self.handle, self._release = handle, release
         spec = handle.spec
         tasks = text_tree(spec) if len(spec.tasks) <= _MOST_LISTED else counted(len(spec.tasks), "task")
-        state = handle.state
-        told = f"queued, {state.message}" if state.type is StateType.QUEUED and state.message else "running"
-        bundle: dict[str, object] = {"text/plain": f"{spec.name}: {told}\n{tasks}"}
+        bundle: dict[str, object] = {"text/plain": f"{spec.name}: {self.live.standing or 'running'}\n{tasks}"}
         if self._view is not None:
             bundle[WIDGET] = {"model_id": self._view.model_id, "version_major": 2, "version_minor": 0}
         self.output = bundle
@@ -431,7 +429,7 @@ class ShownRun:
 
 
 class NotebookRun:
-    """A run started from a notebook.
+    """A run that a notebook has started, or looks at.
 
     `run.wait()` and `await run` give the `RunResult`, `run["task"]` what a task returned, `run.cancel()` stops it.
     When it is run again in the same output, all of that is about the newer run.
@@ -475,6 +473,11 @@ class NotebookRun:
         """Whether the run has ended."""
         return self.shown.handle.done
 
+    @property
+    def was_begun_here(self) -> bool:
+        """Whether this notebook began it; others it only looks at."""
+        return self.shown.whose != "elsewhere"
+
     def cancel(self) -> None:
         """Start nothing more and stop what runs; returns at once. Of a run that has ended, nothing."""
         self.shown.cancel()
@@ -512,9 +515,7 @@ def picture_of(spec: FlowSpec) -> str:
     return drawing.svg(spec, {}, details={task.id: _WIDEST for task in spec.tasks if task.mapped})
 
 
-def without_our_frames(
-    error: E, cell_of: CellOf, *, is_short: bool = False, retold: Callable[[str], str] = str
-) -> E:
+def without_our_frames(error: E, cell_of: CellOf, *, is_short: bool = False, retold: Callable[[str], str] = str) -> E:
     """`error`, which notebooks from now on show as the task's own traceback and the message: no frame is Dagy's.
 
     If `is_short` they show in place of the traceback the line that raised, because the run's view has the rest.

@@ -29,6 +29,7 @@ from dagy.errors import (
 )
 from dagy.program import Program
 from dagy.spec import FlowSpec
+from dagy.states import State, StateType
 from dagy_nb.cells import Cell
 from dagy_nb.forms import FormError, form_of, values_of
 from dagy_nb.live import LiveRun
@@ -123,19 +124,20 @@ class Runs:
         background: bool = False,
         must_complete: bool = True,
         whose: Whose = "session",
+        state: State = State(StateType.PENDING),  # noqa: B008 (a frozen value)
         cells: Mapping[str, Cell] = MappingProxyType({}),
         retold: Callable[[str], str] = str,
         release: Callable[[], None] = lambda: None,
     ) -> NotebookRun:
         """Show a run that goes on elsewhere, in a process of its own for example; else as `start`.
 
-        `cells` are those of its tasks, by the tasks' names; `retold` puts a traceback's text into the notebook's words;
-        `release` is called when the run has ended.
+        `state` is what it is in until its events say more; `cells` are those of its tasks, by the tasks' names;
+        `retold` puts a traceback's text into the notebook's words; `release` is called when the run has ended.
         """
         shown_run = ShownRun(
             handle.spec,
             handle.run_id,
-            LiveRun(handle.spec, state=handle.state),
+            LiveRun(handle.spec, state=state),
             screen=self._screen,
             cell_of=self._notebook.label_of,
             offer=Offer(about=self._about(handle.spec, None, cells), retire=self._retiring(handle.run_id)),

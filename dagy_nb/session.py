@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +11,33 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dagy import Flow, LocalOptions, artifact, drawing
+from dagy import Flow, LocalOptions, artifact, deploy, drawing
 from dagy.drawing import ago, text_tree
-from dagy.errors import DagyError, DefinitionError, ExportError, MissingExtraError, NotebookError, ParameterError
+from dagy.errors import (
+    DagyError,
+    DefinitionError,
+    ExportError,
+    MissingExtraError,
+    NetworkError,
+    NotebookError,
+    ParameterError,
+    UnknownRunError,
+)
 from dagy.settings import Settings
 from dagy_nb.cells import TaskCell
 from dagy_nb.checking import Check
+from dagy_nb.deployed_runs import (
+    DeployedCode,
+    deployment_names,
+    deployments_of,
+    first_state,
+    follow,
+    manifest_of,
+    output_of_run,
+    recent_runs,
+    spec_of,
+)
+from dagy_nb.deploying import Deployed, NotProvenError, edited_since
 from dagy_nb.drift import Drift, drifts
 from dagy_nb.drift import listing as drift_listing
 from dagy_nb.export import EXPORT_MARK, Export, export_module
@@ -25,18 +47,22 @@ from dagy_nb.names import unused
 from dagy_nb.notebook import Defined, Notebook
 from dagy_nb.notebook_file import has_file_id, saved_notebook
 from dagy_nb.notebook_path import PathFinder
+from dagy_nb.planes import Planes
 from dagy_nb.proof import Proof, prove
 from dagy_nb.registry import NotebookTask, notebook_tasks
 from dagy_nb.registry import listing as task_listing
 from dagy_nb.run_history import PastRun, output_of, past_run, past_runs, run_called
 from dagy_nb.run_history import listing as run_listing
-from dagy_nb.running import NotebookRun, Screen
+from dagy_nb.running import NotebookRun, Screen, Whose
 from dagy_nb.runs import RunForm, Runs
 from dagy_nb.staleness import Finding, export_notes, findings, marks, renamed, twice
 from dagy_nb.tables import Listing
 
 if TYPE_CHECKING:
-    from dagy.artifact import Artifact
+    from dagy.artifact import Artifact, Manifest, Source
+    from dagy.client import DagyClient
+    from dagy.control import RunInfo
+    from dagy.spec import FlowSpec, Json
 
 
 class DrawnFlow(Flow[..., Any]):
@@ -72,6 +98,7 @@ class Session:
         self.finder = finder  # None: the notebook's file is not looked for
         self._seen: tuple[Path, int, int] | None = None  # the file as it was read last: where, when written, how large
         self.runs = Runs(notebook, screen)
+        self.planes = Planes()
         self._past: dict[str, PastRun] = {}  # by run id, of runs that have ended
         self._inputs: tuple[str, object] | None = None  # the variable that `load` made, and its value
 
@@ -120,6 +147,66 @@ class Session:
         )
         return self.runs.follow(begun, background=background, must_complete=must_complete)
 
+    def run_deployment(
+        self,
+        deployment: str,
+        parameters: Mapping[str, Json] = MappingProxyType({}),
+        *,
+        background: bool = False,
+        must_complete: bool = True,
+        profile: str | None = None,
+    ) -> NotebookRun:
+        """Have a worker run the deployment of that name, and show it live as any other run; else as `run`.
+
+        Raises `UnknownDeploymentError`, `ParameterError` for what its flow does not take, and what asking the control
+        plane may raise.
+        """
+        self._remember_runs()
+        asked = self.planes.client(profile)
+        run = asked.create_run(deployment, parameters)
+        return self._followed(asked, run.info, "worker", background=background, must_complete=must_complete)
+
+    def deployment_spec(self, deployment: str, *, profile: str | None = None) -> FlowSpec:
+        """The flow that the deployment stands for now. Raises `UnknownDeploymentError`."""
+        asked = self.planes.client(profile)
+        return spec_of(asked, asked.deployment(deployment))
+
+    def watch(self, run: str | None = None, *, background: bool = False, profile: str | None = None) -> NotebookRun:
+        """Show a run of a deployment live, whoever began it; without a name the latest. Else as `run`.
+
+        It goes on when the cell is interrupted, and its failure is not raised. Raises `UnknownRunError`.
+        """
+        self._remember_runs()
+        known = next((each for each in self.runs.all() if run is not None and each.run_id == run), None)
+        if known is not None:
+            return known
+        asked = self.planes.client_if_any(profile)
+        if asked is None:
+            raise UnknownRunError(run or "latest", [])
+        info = asked.run_info(run or "latest")
+        return self._followed(asked, info, "elsewhere", background=background, must_complete=False)
+
+    def _followed(
+        self, asked: DagyClient, info: RunInfo, whose: Whose, *, background: bool, must_complete: bool
+    ) -> NotebookRun:
+        handle = follow(asked, info, on_refused=self._tell_refusal, local_dir=Settings.read().local_dir)
+        is_mine = info.flow_name in self.notebook.flow_names()
+        cells = {each.name: each.cell for each in self.notebook.kept if each.name} if is_mine else {}
+        code = DeployedCode(asked, info.artifact, lambda: self.notebook.cells if is_mine else ())
+        return self.runs.follow(
+            handle,
+            background=background,
+            must_complete=must_complete,
+            whose=whose,
+            state=first_state(asked, info),
+            cells=cells,
+            retold=code.retold,
+        )
+
+    def _tell_refusal(self, error: DagyError) -> None:
+        """A page or an interrupt has asked for a cancel, and nobody could be told."""
+        self.screen.show({"text/plain": f"the run can't be cancelled now: {error}"})
+
     def run_again(
         self,
         run: NotebookRun | None = None,
@@ -149,9 +236,21 @@ class Session:
         self.look()
         return self.runs.show_form(self.flow(flow), parameters, **options)
 
-    def cancel(self, run: str | None = None) -> tuple[NotebookRun, ...]:
-        """Cancel a run, or every one under way; those that were. Raises `UnknownRunError`."""
-        return self.runs.cancel(run)
+    def cancel(self, run: str | None = None, *, profile: str | None = None) -> tuple[str, ...]:
+        """Cancel a run, or every one that was begun here and is under way; the ids of those that were.
+
+        A run of a deployment may have been begun anywhere. Raises `UnknownRunError`.
+        """
+        try:
+            return tuple(each.run_id for each in self.runs.cancel(run))
+        except UnknownRunError:
+            asked = self.planes.client_if_any(profile)
+            if run is None or asked is None:
+                raise
+            info = asked.run_info(run)
+            if info.status.is_final:
+                return ()
+            return (asked.cancel_run(info.run_id, "cancelled in the notebook").run_id,)
 
     def look(self) -> None:
         """See where the notebook's file is now, and how it was saved last: its cells' order and texts.
@@ -203,50 +302,88 @@ class Session:
         found = notebook_tasks(self.notebook.kept, joined, self.notebook.namespace, marks(self.findings()))
         return task_listing(found)
 
-    def past_runs(self, flow: str | None = None, *, limit: int = 20) -> Listing[PastRun]:
-        """The runs of this session and the recorded ones, the newest first. `StoreError` when they can't be read."""
+    def past_runs(self, flow: str | None = None, *, limit: int = 20, profile: str | None = None) -> Listing[PastRun]:
+        """The runs of this session, the recorded ones and those of deployments, each once, the newest first.
+
+        A control plane that can't be reached is told below the list. `StoreError` when the history can't be read.
+        """
+        asked = self.planes.client_if_any(profile)
+        return self._past_runs(asked, flow, limit)
+
+    def _past_runs(self, asked: DagyClient | None, flow: str | None = None, limit: int = 20) -> Listing[PastRun]:
         if limit < 1:
             raise DefinitionError(f"--limit must be 1 or more, not {limit}")
         self._remember_runs()
         held = {each.run_id: past_run(each) for each in self.runs.all()}
-        return run_listing(past_runs((self._past | held).values(), Settings.read().local_dir, flow=flow, limit=limit))
+        deployed: Sequence[RunInfo] = ()
+        note = ""
+        try:
+            deployed = () if asked is None else recent_runs(asked, flow, limit)
+        except NetworkError as error:
+            note = f"without the runs of deployments: {error}"
+        mine = (self._past | held).values()
+        return run_listing(past_runs(mine, Settings.read().local_dir, deployed, flow=flow, limit=limit), note)
 
     def run_ids(self) -> list[str]:
         """What a run may be called: the ids, the newest first, and "latest"."""
-        return [*(each.run_id for each in self.past_runs()), "latest"]
+        return [*(each.run_id for each in self._past_runs(self.planes.local_client_if_any())), "latest"]
 
-    def logs(self, run: str | None = None, *, task: str | None = None) -> str:
+    def deployment_names(self) -> list[str]:
+        """What deployments may be called by, as far as that is known without the network."""
+        asked = self.planes.local_client_if_any()
+        return [] if asked is None else deployment_names(asked)
+
+    def logs(self, run: str | None = None, *, task: str | None = None, profile: str | None = None) -> str:
         """What the tasks of a run wrote, or one of them; see `output_of` for the errors."""
-        return output_of(run, self.runs.all(), Settings.read().local_dir, task=task)
+        try:
+            return output_of(run, self.runs.all(), Settings.read().local_dir, task=task)
+        except UnknownRunError:
+            asked = self.planes.client_if_any(profile)
+            if asked is None:
+                raise
+            return output_of_run(asked, run or "latest", task=task)
 
-    def status(self, flow: str | None = None, *, output_dir: str | Path = "dist") -> Listing[Drift]:
-        """Which cells were edited since each flow, or that one, was last built below `output_dir`.
+    def status(
+        self, flow: str | None = None, *, output_dir: str | Path = "dist", profile: str | None = None
+    ) -> Listing[Drift]:
+        """Which cells were edited since each flow, or that one, was last built below `output_dir`, and since deployed.
 
         Raises `UnknownFlowError`, `ArtifactError` for a broken build, and what `export` raises.
         """
         self.look()
         flows = self.notebook.flow_names() if flow is None else (self.flow(flow).name,)
-        labels = {each.id: each.label for each in self.notebook.cells if each.id}
         found: list[Drift] = []
-        export: Export | None = None
         for name in flows:
             newest = artifact.newest_artifact(name, Path(output_dir))
             if newest is None:
                 found.append(Drift(name, "never built"))
-                continue
-            export = export or self._exported()
-            manifest = newest.manifest
-            module = next((each for each in manifest.files if each.path == f"{manifest.module}.py"), None)
-            found += drifts(
-                name,
-                export.cells,
-                manifest.cells,
-                build_id=manifest.build_id,
-                built_at=newest.path.stat().st_mtime,
-                labels=labels,
-                is_same_code=module is not None and module.sha256 == hashlib.sha256(export.text.encode()).hexdigest(),
-            )
-        return drift_listing(found)
+            else:
+                built_at = newest.path.stat().st_mtime
+                found += self._drifts(newest.manifest, f"build {newest.manifest.build_id}", built_at)
+        note = ""
+        try:
+            asked = self.planes.client_if_any(profile)
+            if asked is not None:
+                for each in deployments_of(asked, flows):
+                    what = f"deployment {each.reference}"
+                    found += self._drifts(manifest_of(asked, each), what, each.updated_at.timestamp())
+        except NetworkError as error:
+            note = f"without what is deployed: {error}"
+        return drift_listing(found, note)
+
+    def _drifts(self, manifest: Manifest, since: str, at: float) -> tuple[Drift, ...]:
+        """How the cells differ from those that the artifact with this manifest was made of."""
+        export = self._exported()
+        module = next((each for each in manifest.files if each.path == manifest.module_path), None)
+        return drifts(
+            manifest.flow_name,
+            export.cells,
+            manifest.cells,
+            since=since,
+            at=at,
+            labels={each.id: each.label for each in self.notebook.cells if each.id},
+            is_same_code=module is not None and module.sha256 == hashlib.sha256(export.text.encode()).hexdigest(),
+        )
 
     def load(self, task: str, *, run: str | None = None) -> Loaded:
         """A task's source for a cell that tries it by hand; with `run`, what it was given there is in `inputs`.
@@ -338,11 +475,19 @@ class Session:
         return tuple(each.name for each in self.notebook.tasks() if each.function not in export.tasks)
 
     def build(
-        self, flow: str | None = None, *, output_dir: str | Path = "dist", export: Export | None = None
+        self,
+        flow: str | None = None,
+        *,
+        output_dir: str | Path = "dist",
+        target: str = "local",
+        requirements: str | Path | None = None,
+        include: Sequence[str] = (),
+        export: Export | None = None,
     ) -> Artifact:
         """Build the artifact of a flow from the cells as they last ran, below `output_dir`.
 
-        `export` is the notebook as a module, where that has been made already.
+        `target`, `requirements` and `include` are those of `build_artifact`; paths are relative to the notebook's
+        folder. `export` is the notebook as a module, where that has been made already.
         """
         self.look()
         name, written = self.flow(flow).name, self.notebook.flow_names()
@@ -351,11 +496,104 @@ class Session:
                 f"flow {name!r}, the task cells joined by their names, is built where the notebook has no other flow; "
                 f"call them in one of {', '.join(written)}, or give those a notebook of their own"
             )
-        export = export or self._exported()
-        path = self.notebook.path.absolute()
-        source = artifact.Source(path, artifact.module_name(path), export.text, export.cells)
+        source = self._source(export or self._exported())
+        wanted = None if requirements is None else Path(requirements).absolute()
+        options = artifact.BuildOptions(tuple(include), wanted, target)
         with artifact.flow_aside(source, name) as found:
-            return artifact.build(source, found, Path(output_dir))
+            return artifact.build(source, found, Path(output_dir), options)
+
+    def source_of(self, flow: Flow[..., Any]) -> Source | None:
+        """The notebook as a module, where `flow` is one of its flows; None for another. Raises what `export` raises."""
+        function = inspect.unwrap(flow.function)
+        is_ours = getattr(function, "__globals__", {}).get("__name__") == self.notebook.namespace.get("__name__")
+        if not is_ours or flow.name not in self._flow_names():
+            return None
+        self.look()
+        return self._source(self._exported())
+
+    def _flow_names(self) -> set[str]:
+        """What the notebook's flows call themselves."""
+        names = self.notebook.flow_names()
+        own = (self.notebook.namespace.get(each) for each in names)
+        return {*names, *(each.name for each in own if isinstance(each, Flow))}
+
+    def _source(self, export: Export) -> Source:
+        path = self.notebook.path.absolute()
+        return artifact.Source(path, artifact.module_name(path), export.text, export.cells)
+
+    def deploy(
+        self,
+        flow: str | None = None,
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
+        schedule: str | None = None,
+        timezone: str | None = None,
+        parameters: Mapping[str, Json] = MappingProxyType({}),
+        force: bool = False,
+        dry_run: bool = False,
+        must_prove: bool = True,
+        profile: str | None = None,
+        target: str = "local",
+        requirements: str | Path | None = None,
+        include: Sequence[str] = (),
+        output_dir: str | Path = "dist",
+        export: Export | None = None,
+    ) -> Deployed:
+        """Build a flow from the cells as they last ran, and let the deployment `name` stand for it; see `Flow.deploy`.
+
+        Before anything is changed the artifact is proven: it runs in a clean process, and its results are compared with
+        those of the flow's newest run here, unless its cells have changed since, or `must_prove` is off. Where they
+        differ `NotProvenError` is raised and nothing is deployed. What is deployed already is neither proven nor
+        deployed again.
+        """
+        built = self.build(
+            flow, output_dir=output_dir, target=target, requirements=requirements, include=include, export=export
+        )
+        asked = self.planes.client(profile)
+        if namespace is None:
+            namespace = deploy.default_namespace(self.notebook.path)
+
+        def deployed(*, dry_run: bool) -> deploy.DeployResult:
+            return deploy.deploy_artifact(
+                built.path,
+                name,
+                namespace=namespace,
+                tags=tags,
+                schedule=schedule,
+                timezone=timezone,
+                parameters=parameters,
+                force=force,
+                client=asked,
+                dry_run=dry_run,
+            )
+
+        result, proof, unproven = deployed(dry_run=True), None, ""
+        if not result.skipped and not dry_run:
+            if must_prove and (run := self._comparable(built, export)) is not None:
+                unproven = run if isinstance(run, str) else ""
+                proof = None if isinstance(run, str) else self._proof_against(run, built)
+                if proof is not None and not proof.agrees:
+                    raise NotProvenError(proof)
+            result = deployed(dry_run=False)
+        schedules = () if result.deployment is None else asked.schedules(deployment=result.reference)
+        return Deployed(result, proof, unproven, tuple(schedules))
+
+    def _comparable(self, built: Artifact, export: Export | None) -> NotebookRun | str:
+        """The newest run here that the artifact's results can be compared with, or why there is none."""
+        name = built.flow_name
+        own = [each for each in self.runs.all() if each.shown.whose == "session" and each.spec.name == name]
+        ended = [each for each in own if each.done and each.state.is_completed]
+        if not ended:
+            return f"not proven: no run of it here has completed; %dagy_run {name} first has it proven"
+        run = ended[-1]
+        ids = {each.id for each in (export or self._exported()).cells}
+        changed = edited_since(self.notebook.kept, ids, run.started_at)
+        if changed:
+            told = ", ".join(changed[:3]) + (" and more" if len(changed) > 3 else "")
+            return f"not proven: {told} changed since the last run; %dagy_run {name} first has it proven"
+        return run
 
     def _exported(self) -> Export:
         """The notebook as a module, without a word about what is out of date."""
@@ -389,13 +627,22 @@ class Session:
 
         Raises `DefinitionError` when there is no such run of its flow, or it goes on.
         """
+        return self._proof_against(self.last_run, artifact)
+
+    def _proof_against(self, run: NotebookRun | None, artifact: Artifact) -> Proof:
         return prove(
             artifact,
-            self.last_run,
+            run,
             directory=folder_of(self.notebook.path),
             namespace=self.notebook.namespace,
             cells=self.notebook.cells,
         )
+
+    def close(self) -> None:
+        """Cancel what is under way here, and let go of what pages and control planes are asked with."""
+        self.runs.close()
+        if all(each.done or each.shown.whose == "session" for each in self.runs.all()):
+            self.planes.close()
 
     def card(self, defined: Defined, waits_for: Sequence[str] = ()) -> list[str]:
         """What a cell has become, in a line for people; a further line for each thing that may not be meant.

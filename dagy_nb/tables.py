@@ -13,12 +13,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, repr=False)
 class Listing(Sequence[T], Generic[T]):
-    """Some things in order, shown as a table with a row each; `nothing` is said when there are none."""
+    """Some things in order, shown as a table with a row each and a `note` below; without any, `nothing` is said."""
 
     items: tuple[T, ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     nothing: str
+    note: str = ""
 
     @overload
     def __getitem__(self, place: int) -> T: ...
@@ -31,10 +32,12 @@ class Listing(Sequence[T], Generic[T]):
         return len(self.items)
 
     def __repr__(self) -> str:
-        return "\n".join(text_lines(self.head, self.rows)) if self.rows else self.nothing
+        lines = [*text_lines(self.head, self.rows)] if self.rows else [self.nothing]
+        return "\n".join([*lines, *([plain_line(self.note)] if self.note else [])])
 
     def _repr_html_(self) -> str:
-        return html_table(self.head, self.rows) if self.rows else f"<div>{markup_line(self.nothing)}</div>"
+        table = html_table(self.head, self.rows) if self.rows else f"<div>{markup_line(self.nothing)}</div>"
+        return f"{table}<div>{markup_line(self.note)}</div>" if self.note else table
 
 
 def text_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -26,7 +26,7 @@ ROWS = (
     ("profiles", "local_artifact"),
     ("hooks", "spec", "values"),
     ("parameters", "digests"),
-    ("program", "drawing", "fingerprint"),
+    ("program", "drawing", "fingerprint", "parameter_texts"),
     ("engine",),
     ("runs",),
     ("tasks", "nodes"),
@@ -54,10 +54,13 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.engine": frozenset(
         {"asyncio", "cloudpickle", "concurrent.futures", "ctypes", "psutil", "subprocess", "tblib"}
     ),
-    "dagy.runs": frozenset({"sqlite3", "sqlalchemy"}),
+    "dagy.runs": frozenset({"asyncio", "sqlite3"}),
     "dagy.control": frozenset({"alembic", "cronsim", "psycopg", "pydantic", "sqlite3", "sqlalchemy"}),
     "dagy.artifact": frozenset(
-        {"asyncio", "importlib.metadata", "packaging", "pydantic", "pydantic_core", "subprocess", "tblib", "uv"}
+        {
+            "asyncio", "concurrent.futures", "importlib.metadata", "mmap", "netrc", "packaging", "pydantic",
+            "pydantic_core", "subprocess", "tblib", "tomllib", "urllib.error", "urllib.request", "uv",
+        }  # fmt: skip
     ),
     "dagy.deploy.aws": frozenset({"boto3", "botocore"}),
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
@@ -66,7 +69,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.deploy": frozenset({"pydantic"}),
     "dagy.worker": frozenset({"importlib.metadata"}),
     "dagy.server.app": frozenset({"starlette", "uvicorn"}),
-    "dagy.cli": frozenset({"click", "importlib.metadata", "tabulate", "yaml"}),
+    "dagy.cli": frozenset({"click", "importlib.metadata", "json", "logging", "tabulate", "yaml"}),
     "dagy_nb.cells": frozenset({"IPython"}),
     "dagy_nb.magics": frozenset({"IPython"}),
     "dagy_nb.completion": frozenset({"IPython"}),
@@ -113,6 +116,8 @@ PUBLIC = frozenset(
         "dagy.fingerprint",
         "dagy.graph",
         "dagy.nodes",
+        "dagy.parameter_texts",
+        "dagy.parameters",
         "dagy.program",
         "dagy.runs",
         "dagy.settings",

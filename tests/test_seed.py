@@ -7,16 +7,25 @@ by the test. The names that come later are listed in `LATER`; a name that has co
 from __future__ import annotations
 
 import http.server
+import importlib
+import os
 import re
+import shlex
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dagy
+from dagy.settings import Settings
 
-OVERVIEW = '''
+ROOT = Path(__file__).resolve().parents[1]
+
+OVERVIEW = r'''
 A task is the smallest unit of work in Dagy.
 
 ```python
@@ -112,6 +121,60 @@ result = web_scraper.run_local(url="https://example.com")
 print(result)
 ```
 
+Package the flow and its dependencies into a ZIP artifact:
+
+```python build
+from dagy import build_artifact
+artifact = build_artifact(web_scraper)
+```
+
+Or via CLI:
+
+```bash
+dagy build my_flows.py
+```
+
+Use flow.deploy() to build, upload, and register in one call. Dagy automatically skips the deploy if the code hasn't
+changed (based on code_hash). Pass force=True to override:
+
+```python deploy
+result = web_scraper.deploy(name="web-scraper")
+if result.skipped:
+    print("No changes detected, deploy skipped")
+else:
+    print(result.deployment_name, result.flow_version)
+```
+
+Or build and deploy separately via the CLI:
+
+```bash
+# Build the artifact zip
+dagy build my_flows.py:web_scraper --output-dir ./dist
+
+# Upload to S3 and register with the API
+dagy deploy ./dist/web_scraper/<build_id>/artifact.zip \
+  --deployment web-scraper \
+  --flow-name web_scraper \
+  --flow-version 1.0.0 \
+  --profile production
+```
+
+Trigger runs via the CLI, Python SDK, or a schedule:
+
+```bash
+# Via CLI (remote deployment)
+dagy run web-scraper --param url=https://example.com
+
+# Via CLI (local execution)
+dagy run my_flows.py:web_scraper --param url=https://example.com
+```
+
+```python run-deployed
+# Via Python SDK
+result = web_scraper.run(url="https://example.com")
+print(result.run_id, result.status)
+```
+
 You can override with the executor parameter:
 
 ```python
@@ -122,7 +185,7 @@ def train_model(data: dict) -> dict:
 ```
 '''
 
-LATER = {"DagyClient", "build_artifact", "deploy_artifact", "LocalArtifact", "Deployment", "Executor", "Run"}
+LATER = {"Executor"}
 LATER_MODULES = {"dagy.nodes"}
 
 
@@ -224,6 +287,70 @@ def test_tasks_of_the_overview_are_plain_functions_outside_a_flow(overview: dict
     assert overview["extract_data"](server_url) == {"title": "Example Domain"}
 
 
+# From a file to a deployment and its runs, in a folder of its own.
+
+
+@pytest.fixture
+def my_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The overview's flow in a file of the working directory, imported as a user would."""
+    (source,) = [each for each in blocks() if "def web_scraper" in each]
+    (tmp_path / "my_flows.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield {"web_scraper": importlib.import_module("my_flows").web_scraper}
+    del sys.modules["my_flows"]
+
+
+def test_the_overviews_flow_is_built(my_flows: dict[str, Any], tmp_path: Path):
+    (source,) = blocks("build")
+    exec(source, my_flows)
+    artifact = my_flows["artifact"]
+    assert artifact.path == tmp_path / "dist" / "web_scraper" / artifact.build_id / "artifact.zip"
+
+
+def test_the_overviews_flow_is_deployed_and_then_skipped(
+    my_flows: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DAGY_AUTO_WORKER", "0")
+    (deploy,) = blocks("deploy")
+    exec(deploy, my_flows)
+    exec(deploy, my_flows)
+    assert capsys.readouterr().out == "web-scraper 1.0.0\nNo changes detected, deploy skipped\n"
+    (run,) = blocks("run-deployed")
+    exec(run, my_flows)
+    assert capsys.readouterr().out == f"{my_flows['result'].run_id} QUEUED\n"
+
+
+@pytest.mark.program
+def test_the_overviews_commands_and_runs_work(my_flows: dict[str, Any], tmp_path: Path, server_url: str):
+    def dagy_says(command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "dagy", *shlex.split(command)[1:]],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    local_dir = Settings.read().local_dir
+    local_dir.mkdir(mode=0o700)
+    (local_dir / "config.yaml").write_text("profiles: {production: {table_format: simple}}\n")  # on this machine
+    for source in re.findall(r"```bash\n(.*?)```", OVERVIEW, re.DOTALL):
+        for command in source.replace("\\\n", "").splitlines():
+            if command.startswith("dagy"):
+                build_ids = [each.parent.name for each in tmp_path.glob("dist/web_scraper/*/artifact.zip")]
+                dagy_says(command.replace("<build_id>", "".join(build_ids)).replace("https://example.com", server_url))
+    with dagy.DagyClient() as client:
+        assert [each.status for each in client.runs()] == ["COMPLETED"]
+    (run,) = blocks("run-deployed")
+    exec(run.replace("https://example.com", server_url), my_flows)
+    assert my_flows["result"].wait(60).result == {"title": PAGE.decode(), "length": len(PAGE)}
+
+
 def exported() -> set[str]:
     (source,) = blocks("names")
     return set(re.findall(r"^    (\w+),", source, re.MULTILINE))
@@ -231,7 +358,7 @@ def exported() -> set[str]:
 
 def test_the_names_of_the_overview_can_be_imported():
     names = exported() - LATER
-    assert len(names) == 12
+    assert len(names) == 18
     exec(f"from dagy import {', '.join(sorted(names))}", {})
 
 

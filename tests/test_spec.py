@@ -55,6 +55,11 @@ def changed(**fields: Any) -> dict[str, Any]:
     return {**SPEC.model_dump(), **fields}
 
 
+def test_the_plain_form_is_what_is_written_down():
+    assert list(SPEC.model_dump()) == list(json.loads(SPEC.model_dump_json()))
+    assert SPEC.model_dump() == json.loads(SPEC.model_dump_json())
+
+
 def test_needs_and_edges_come_from_inputs_and_from_after():
     assert SPEC.needs == {"load": (), "clean": ("load",), "save": ("clean", "load")}
     assert SPEC.edges == (("load", "clean"), ("clean", "save"), ("load", "save"))

@@ -36,6 +36,7 @@ _END = struct.Struct("<4s4H2LH")  # the last record of a ZIP, without a comment
 _LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each file
 _MAX_DIRECTORY_BYTES = 32 << 20
 _IMPORTABLE = (".py", ".pyc", ".pyi", ".pyw", ".pyd", ".so", ".dll", ".zip", ".egg")
+_UTF_8 = 0x0800
 _HARMLESS_FLAGS = 0x0806  # names in UTF-8; how hard the compressor tried
 _CHUNK = 1 << 16
 
@@ -55,11 +56,6 @@ def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes 
     for each in held:
         check_name(each)
     _check_collisions(list(held))
-    if len(contents) > MAX_FILES or sum(entry.size for entry in manifest.files) > MAX_TOTAL_BYTES:
-        raise ArtifactError(
-            f"the artifact would hold more than {MAX_FILES:,} files, or more than {MAX_TOTAL_BYTES >> 20:,} MiB; keep "
-            "large data in a bucket and read it from there"
-        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=".artifact-", dir=path.parent)
@@ -150,6 +146,15 @@ class OpenArtifact:
                 pass
 
 
+def check_amount(files: int, total: int) -> None:
+    """Raise `ArtifactError` when so many files, of so many bytes together, are more than an artifact may hold."""
+    if files > MAX_FILES or total > MAX_TOTAL_BYTES:
+        raise ArtifactError(
+            f"the artifact would hold {files:,} files of {total >> 20:,} MiB together, and it may hold {MAX_FILES:,} of "
+            f"{MAX_TOTAL_BYTES >> 20:,} MiB; keep large data in a bucket and read it from there"
+        )
+
+
 def check_name(name: str) -> None:
     """Raise `ArtifactError` unless `name` is a path that stays inside whatever folder it is put in."""
     reason = fault_of_name(name)
@@ -172,6 +177,8 @@ def fault_of_name(name: str) -> str | None:
         return "has a part that ends in a space or a dot, which some systems drop"
     if name.lower().endswith(".pth") or _may_hide_a_module(parts):
         return "would hide a module of Python or of Dagy, or be run at start"
+    if parts[0].lower().endswith((".dist-info", ".egg-info")):
+        return "would be taken for what is known of an installed package"
     return None
 
 
@@ -296,14 +303,18 @@ def _check_collisions(names: list[str]) -> None:
 
 
 def _check_places(infos: list[zipfile.ZipInfo], stream: BinaryIO) -> None:
-    """Refuse files that overlap, and bytes that belong to no file."""
+    """Refuse files that overlap, bytes that belong to no file, and a file of which two places say two things."""
     position = 0
     for info in sorted(infos, key=lambda each: each.header_offset):
         stream.seek(position)
         header = stream.read(_LOCAL.size)
         if info.header_offset != position or len(header) < _LOCAL.size:
             raise ArtifactError(f"{info.filename!r} overlaps another file, or there is a gap before it")
-        name_length, extra_length = _LOCAL.unpack(header)[-2:]
+        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
+        name = stream.read(name_length).decode("utf-8" if flags & _UTF_8 else "cp437")
+        said = (info.orig_filename, info.flag_bits, info.compress_type, info.CRC, info.compress_size, info.file_size)
+        if (name, flags, method, crc, packed, size) != said:
+            raise ArtifactError(f"{info.filename!r} is another file to a reader that does not look at the directory")
         position += _LOCAL.size + name_length + extra_length + info.compress_size
 
 

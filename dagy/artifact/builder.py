@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dagy.artifact.archive import MAX_FILE_BYTES, fault_of_name, read_manifest, write_artifact
+from dagy.artifact.archive import MAX_FILE_BYTES, check_amount, fault_of_name, read_manifest, write_artifact
 from dagy.artifact.data_files import DataFiles, LeftOut
 from dagy.artifact.declared import Declared, read_declared
 from dagy.artifact.files import module_files
@@ -213,6 +213,7 @@ class _Build:
         contents: dict[str, bytes | Path] = {file.path: file.content for file in files}
         data = self._data_files(declared, without=contents)
         contents = {**dict(data.files), **contents}
+        check_amount(len(contents), sum(map(_size, contents.values())))
         packages = packages_of(files, source, target=options.target, declared=declared, on_progress=self._say)
         for path in packages.evidence:
             self._snapshot.look(path)
@@ -262,6 +263,10 @@ def _as_artifact(path: Path, manifest: Manifest) -> Artifact:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Artifact(path, manifest, file.tell(), digest, layer=layer)
+
+
+def _size(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 def _refusal(name: str, path: Path) -> str:

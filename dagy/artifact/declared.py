@@ -11,7 +11,6 @@ import fnmatch
 import os
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 # PEP 723's own expression.
-_SCRIPT = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-_SECRET_PARAMETER = re.compile(r"(?i)([?&#][\w-]*(?:token|key|secret|password|signature)[\w-]*=)[^&#\s]+")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
-_HASH = re.compile(r"\s--hash[=\s]\s*(?P<algorithm>\w+):(?P<digest>[0-9a-f]+)")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SCRIPT = r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
+# What follows is compiled when it is needed, because most projects name no requirements file.
+_CREDENTIALS = r"(?<=://)[^/\s@]+@"
+_SECRET_PARAMETER = r"(?i)([?&#][\w-]*(?:token|key|secret|password|signature)[\w-]*=)[^&#\s]+"
+_COMMENT = r"(^|\s+)#.*$"
+_HASH = r"\s--hash[=\s]\s*(?P<algorithm>\w+):(?P<digest>[0-9a-f]+)"
+_SHA256 = r"[0-9a-f]{64}"
 _MAX_BYTES = 1 << 20
 _MAX_FILES = 100
 
@@ -77,7 +77,11 @@ def read_declared(source: Source, requirements: Path | None = None) -> Declared:
 
 def redacted(text: str) -> str:
     """`text` without what stands before the `@` of a URL, and without the values of parameters that name a secret."""
-    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", text))
+    return re.sub(_SECRET_PARAMETER, r"\1***", re.sub(_CREDENTIALS, "***@", text))
+
+
+def _holds_a_secret(url: str) -> bool:
+    return redacted(url) != url
 
 
 def _checked(line: str, where: str) -> Requirement:
@@ -101,7 +105,7 @@ def _checked(line: str, where: str) -> Requirement:
         reason = redacted(str(error).partition("\n")[0])
         raise ArtifactError(f"{where}: {shown!r} is not a requirement: {reason}") from None
     if found.url is not None:
-        if _CREDENTIALS.search(found.url) or _SECRET_PARAMETER.search(found.url):
+        if _holds_a_secret(found.url):
             raise ArtifactError(f"{where}: {shown!r} holds a password; keep it in ~/.netrc or in a keyring")
         raise ArtifactError(
             f"{where}: {shown!r} names a file and not a version; write `{found.name}==version`, and put the wheel on "
@@ -161,10 +165,10 @@ class _RequirementsFile:
     def _add(self, line: str, where: str, *, constraints: bool) -> None:
         from packaging.utils import canonicalize_name
 
-        digests = {each["digest"] for each in _HASH.finditer(line) if each["algorithm"] == "sha256"}
-        if any(not _SHA256.fullmatch(each) for each in digests) or ("--hash" in line and not digests):
+        digests = {each["digest"] for each in re.finditer(_HASH, line) if each["algorithm"] == "sha256"}
+        if any(not re.fullmatch(_SHA256, each) for each in digests) or ("--hash" in line and not digests):
             raise ArtifactError(f"{where}: a hash is not a SHA-256 of 64 digits, the only kind that is checked")
-        requirement = _checked(_HASH.sub("", line).strip(), where)
+        requirement = _checked(re.sub(_HASH, "", line).strip(), where)
         self._found[constraints][str(requirement)] = None
         if digests:
             name = canonicalize_name(requirement.name)
@@ -199,7 +203,7 @@ def _option(line: str, where: str) -> tuple[str, str]:
 
 
 def _resolver_option(option: str, value: str, path: Path, where: str) -> str:
-    if _CREDENTIALS.search(value) or _SECRET_PARAMETER.search(value):
+    if _holds_a_secret(value):
         raise ArtifactError(
             f"{where}: the URL {redacted(value)!r} holds a password; keep it in ~/.netrc, in a keyring, or in the "
             "environment (UV_INDEX_URL, PIP_INDEX_URL)"
@@ -221,11 +225,11 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         if line.endswith("\\") and not line.lstrip().startswith("#"):
             joined += f"{line[:-1]} "
             continue
-        whole = _COMMENT.sub("", joined + line).strip()
+        whole = re.sub(_COMMENT, "", joined + line).strip()
         joined = ""
         if whole:
             yield start, whole
-    if whole := _COMMENT.sub("", joined).strip():
+    if whole := re.sub(_COMMENT, "", joined).strip():
         yield start, whole
 
 
@@ -245,7 +249,9 @@ def _text_of(path: Path) -> str:
 
 def _script(source: Source) -> Mapping[str, Any]:
     """The table in the `# /// script` block of the flow's file; an empty one when there is no block."""
-    blocks = [each for each in _SCRIPT.finditer(source.text) if each["type"] == "script"]
+    if "# /// script" not in source.text:
+        return {}
+    blocks = [each for each in re.finditer(_SCRIPT, source.text) if each["type"] == "script"]
     if not blocks:
         return {}
     if len(blocks) > 1:
@@ -268,6 +274,8 @@ def _project(folder: Path, paths: list[Path]) -> tuple[Mapping[str, Any], Path |
 
 
 def _toml(text: str, where: str) -> Mapping[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -8,12 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagy.artifact.files import ModuleFile
 from dagy.artifact.imports import Import
-from dagy.artifact.installed import Distribution, Installed, files_of, installed
-from dagy.artifact.source import RESERVED_MODULES
+from dagy.artifact.installed import Distribution, Installed, files_of
 from dagy.errors import ArtifactError
-from dagy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +30,6 @@ class Reached:
     def place(self) -> str:
         """`etl.py, line 3`."""
         return f"{self.path}, line {self.wanted.line}"
-
-
-def foreign_imports(files: Iterable[ModuleFile]) -> tuple[tuple[str, Import], ...]:
-    """The imports of `files`, each with its file's path, that need a package."""
-    return tuple(
-        (file.path, each)
-        for file in files
-        for each in file.elsewhere
-        if not each.level and each.module.partition(".")[0] not in RESERVED_MODULES
-    )
 
 
 def reached(imports: Iterable[tuple[str, Import]], here: Installed) -> tuple[Reached, ...]:
@@ -65,21 +52,6 @@ def check_reached(imports: Iterable[Reached]) -> None:
             f"{each.place}: module {each.module!r} ({origin}) belongs to no installed package and is not under the "
             "folder of the flow, so its version is unknown; install it as a package, or move it beside the flow"
         )
-
-
-def requirements(files: Iterable[ModuleFile]) -> tuple[str, ...]:
-    """`name==version` for each distribution that `files` import from, sorted.
-
-    The standard library is left out, and Dagy itself, whose version the manifest holds. An import that is not
-    installed is an `ArtifactError`, unless the code goes on without it.
-    """
-    imports = foreign_imports(files)
-    if not imports:
-        return ()
-    found = reached(imports, installed(Settings.read().local_dir))
-    check_reached(found)
-    names = {distribution.requirement for each in found for distribution in each.distributions}
-    return tuple(sorted(names, key=str.casefold))
 
 
 def _holders(wanted: Import, here: Installed) -> Sequence[Distribution]:

@@ -17,11 +17,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dagy.artifact.choosing import OWN_NAMES
 from dagy.artifact.installed import Installed, installed, normalized
 from dagy.artifact.installers import Installer, find_python, installer, python_of
-from dagy.artifact.manifest import Manifest
+from dagy.artifact.manifest import PYTHON_VERSION, Manifest
 from dagy.artifact.own_code import RUNTIME_REQUIREMENTS
-from dagy.artifact.packages import PYTHON_VERSION
 from dagy.errors import ArtifactError
 
 _SCHEMA = 1
@@ -40,7 +40,7 @@ def environment_for(
     It is this one when nothing differs. Otherwise it is of a virtual environment under `local_dir`, which is made when
     it is not there. `ArtifactError` says what can't be had.
     """
-    wanted = [each for each in manifest.requirements if normalized(each.partition("==")[0]) not in {"dagy", "dagy-nb"}]
+    wanted = [each for each in manifest.requirements if normalized(each.partition("==")[0]) not in OWN_NAMES]
     if manifest.python_version == PYTHON_VERSION and not wanted:
         return Path(sys.executable)
     here = installed(local_dir)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from dagy.artifact.installers import FoundWheel
 from dagy.artifact.manifest import LockedWheel
-from dagy.artifact.wheels import MAX_WHEEL_BYTES, verify_wheel
+from dagy.artifact.wheels import MAX_WHEEL_BYTES, FoundWheel, verify_wheel
 from dagy.errors import ArtifactError
 
 _TIMEOUT_SECONDS = 60.0  # without a byte

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dagy.artifact.installed import normalized
 from dagy.artifact.installer_errors import (
@@ -30,25 +30,11 @@ from dagy.artifact.installer_errors import (
     uv_reason,
 )
 from dagy.artifact.targets import BuildTarget
+from dagy.artifact.wheels import FoundWheel
 from dagy.errors import ArtifactError
 
 _TIMEOUT_SECONDS = 900.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class FoundWheel:
-    """A wheel that was chosen: which package it is of, and where it is."""
-
-    name: str  # normalized
-    version: str
-    url: str
-    sha256: str = ""  # as the index tells it; empty when it does not
-
-    @property
-    def file_name(self) -> str:
-        """The name of the file."""
-        return unquote(urlsplit(self.url).path).rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +152,7 @@ class Pip:
             ]
             done = _run(
                 [
-                    sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--no-input",
+                    sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-input",
                     "--disable-pip-version-check", "--no-color", "--report", str(report),
                     "--target", str(folder / "nothing"), "--only-binary", ":all:", "--implementation", "cp",
                     "--python-version", wanted.python_version, *platforms, *wanted.index_options,
@@ -175,7 +161,7 @@ class Pip:
                 wanted.folder,
             )  # fmt: skip
             if done.returncode:
-                explain_pip(done.stderr, wanted.place)
+                explain_pip(done.stdout + done.stderr, wanted.place)  # why sets of versions conflict is no error to it
             return _reported(report)
 
     def make_environment(self, folder: Path, python: Path, requirements: Sequence[str]) -> None:

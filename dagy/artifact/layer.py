@@ -26,12 +26,11 @@ from typing import BinaryIO
 from dagy.artifact.manifest import LockedWheel
 from dagy.artifact.own_code import own_code
 from dagy.artifact.packages import Packages
-from dagy.artifact.wheels import Member, members
+from dagy.artifact.wheels import PREFIX, Member, members
 from dagy.errors import ArtifactError
 from dagy.settings import Settings
 from dagy.version import __version__
 
-PREFIX = "python/"
 _SCHEMA = 1
 _MAX_ENTRIES = 0xFFFF  # what a ZIP can count without an extension that not every reader knows
 _MAX_BYTES = 0xFFFFFFFF
@@ -43,10 +42,10 @@ _VERSION, _UTF_8, _UNIX, _EPOCH = 20, 0x800, 3 << 8, 0x21  # the epoch is 1980-0
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One file of the layer: where its packed bytes are."""
+    """One file of the layer."""
 
     member: Member
-    packed: memoryview
+    source: mmap.mmap | bytes  # which holds its packed bytes, where the member says
     origin: str  # for people: which wheel
 
 
@@ -101,18 +100,14 @@ def _write(file: BinaryIO, packages: Packages, own: Mapping[str, bytes]) -> None
             if hashlib.sha256(mapped).hexdigest() != wheel.sha256:
                 raise ArtifactError(f"{str(path)!r} is not the wheel that was locked: its SHA-256 differs; delete it")
             for member in members(path):
-                _add(entries, _Entry(member, mapped[member.offset : member.offset + member.packed_size], path.name))
+                _add(entries, _Entry(member, mapped, path.name))
         _check_folders(entries)
-        try:
-            _write_zip(file, entries)
-        finally:
-            for each in entries.values():
-                each.packed.release()
+        _write_zip(file, entries)
 
 
 def _own_entry(name: str, content: bytes) -> _Entry:
     crc, size = zlib.crc32(content), len(content)
-    return _Entry(Member(name, zipfile.ZIP_STORED, crc, size, size, 0, False), memoryview(content), "Dagy itself")
+    return _Entry(Member(name, zipfile.ZIP_STORED, crc, size, size, 0, is_executable=False), content, "Dagy itself")
 
 
 def _add(entries: dict[str, _Entry], entry: _Entry) -> None:
@@ -123,8 +118,6 @@ def _add(entries: dict[str, _Entry], entry: _Entry) -> None:
             f"{before.origin!r} and {entry.origin!r} both hold {entry.member.name!r}, and not the same; "
             "one of them would overwrite the other, so do without one"
         )
-    if before is not entry:
-        entry.packed.release()
 
 
 def _check_folders(entries: Mapping[str, _Entry]) -> None:
@@ -140,32 +133,32 @@ def _check_folders(entries: Mapping[str, _Entry]) -> None:
 
 
 def _write_zip(file: BinaryIO, entries: Mapping[str, _Entry]) -> None:
-    total = sum(len(each.packed) for each in entries.values())
+    total = sum(each.member.packed_size for each in entries.values())
     if len(entries) > _MAX_ENTRIES or total + len(entries) * 2_200 > _MAX_BYTES:
         raise ArtifactError(f"the packages are {len(entries):,} files and {total:,} bytes, too many for one ZIP")
     directory, position = io.BytesIO(), 0
     for name in sorted(entries):
-        member, packed = entries[name].member, entries[name].packed
+        member = entries[name].member
         path = f"{PREFIX}{name}".encode()
         mode = stat.S_IFREG | (0o755 if member.is_executable else 0o644)
-        common = (_VERSION, _UTF_8, member.method, 0, _EPOCH, member.crc, len(packed), member.size, len(path), 0)
+        common = (_VERSION, _UTF_8, member.method, 0, _EPOCH, member.crc, member.packed_size, member.size, len(path), 0)
         file.write(_LOCAL.pack(b"PK\3\4", *common) + path)
-        file.write(packed)
+        with (
+            memoryview(entries[name].source) as whole,
+            whole[member.offset : member.offset + member.packed_size] as packed,
+        ):
+            file.write(packed)
         directory.write(_CENTRAL.pack(b"PK\1\2", _UNIX | _VERSION, *common, 0, 0, 0, mode << 16, position) + path)
-        position += _LOCAL.size + len(path) + len(packed)
+        position += _LOCAL.size + len(path) + member.packed_size
     count, length = len(entries), directory.tell()
     file.write(directory.getbuffer())
     file.write(_END.pack(b"PK\5\6", 0, 0, count, count, length, position, 0))
 
 
 @contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        yield view
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ from dagy.errors import ArtifactError
 # What a flow needs to run, as `pyproject.toml` has it. The rest of Dagy's requirements are for building and deploying.
 RUNTIME_REQUIREMENTS = ("cloudpickle>=3.0", "psutil>=5.9.6", "pydantic>=2.10", "tblib>=3.0")
 
-_STAYS_HERE = frozenset({"__pycache__", "cli", "client", "control", "deploy", "server", "testing", "worker"})
+_STAYS_HERE = frozenset(
+    {"__main__.py", "__pycache__", "cli", "client", "control", "deploy", "server", "testing", "worker"}
+)
 
 
 def own_code() -> Mapping[str, bytes]:

@@ -15,9 +15,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from dagy.artifact.fetching import fetch_wheels
-from dagy.artifact.installers import FoundWheel, Installer, Wanted, installer
+from dagy.artifact.installers import Installer, Wanted, installer
 from dagy.artifact.manifest import LockedWheel
-from dagy.artifact.wheels import check_fits
+from dagy.artifact.wheels import FoundWheel, check_fits
 from dagy.errors import ArtifactError
 
 _SCHEMA = 1

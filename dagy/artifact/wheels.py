@@ -20,15 +20,17 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from dagy.artifact.archive import check_name
-from dagy.artifact.installers import FoundWheel
+from dagy.artifact.source import RESERVED_MODULES
 from dagy.artifact.targets import BuildTarget
 from dagy.errors import ArtifactError
 
 if TYPE_CHECKING:
     from packaging.tags import Tag
 
+PREFIX = "python/"  # where a layer has its packages, and Lambda looks for them
 MAX_FILES = 100_000
 MAX_WHEEL_BYTES = 4 << 30
 MAX_UNPACKED_BYTES = 16 << 30
@@ -37,6 +39,22 @@ _CHUNK = 1 << 20
 _LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each file of a ZIP
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # files of a wheel that its RECORD gives no digest of
 _ENCRYPTED = 0x2041
+_IMPORTABLE = (".py", ".pyc", ".pyw", ".pyd", ".so", ".dll")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWheel:
+    """A wheel that was chosen: which package it is of, and where it is."""
+
+    name: str  # normalized
+    version: str
+    url: str
+    sha256: str = ""  # as the index tells it; empty when it does not
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file."""
+        return unquote(urlsplit(self.url).path).rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +155,7 @@ def _check_infos(infos: Sequence[zipfile.ZipInfo]) -> None:
     for info in infos:
         name = info.orig_filename
         _check_name(name)
+        _spread(name)
         if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG}:
             raise ArtifactError(f"{name!r} is a link or a device, not a file")
         if info.flag_bits & _ENCRYPTED or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -167,8 +186,13 @@ def _spread(name: str) -> str | None:
 
 
 def _check_name(name: str) -> None:
-    """As for an artifact's files, but for `.pth`: at the top it is left out, and deeper down it means nothing."""
-    check_name(name.removesuffix(".pth") or name)
+    """Refuse a name that leaves its folder, or that Python would take for one of its own modules or Dagy's.
+
+    `.pth` at the top is left out, and deeper down it means nothing.
+    """
+    check_name(f"{PREFIX}{name.removesuffix('.pth')}")
+    if name.partition("/")[0].partition(".")[0].lower() in RESERVED_MODULES and name.lower().endswith(_IMPORTABLE):
+        raise ArtifactError(f"the name {name!r} would hide a module of Python or of Dagy")
 
 
 def _member(info: zipfile.ZipInfo, name: str, stream: BinaryIO) -> Member:

@@ -64,8 +64,9 @@ A TARGET is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or ARTIFACT.zip, and of `dagy 
 Examples:
   dagy run my_flows.py:web_scraper --param url=https://example.com
   dagy build my_flows.py:web_scraper --output-dir ./dist
-  dagy deploy my_flows.py:web_scraper --deployment web-scraper --schedule "0 6 * * *"
+  dagy deploy my_flows.py:web_scraper --deployment web-scraper
   dagy run web-scraper --param url=https://example.com
+  dagy runs list
 """
 
 

@@ -13,21 +13,22 @@ from dagy.errors import DagyError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    _Complete: TypeAlias = Callable[[click.Context, click.Parameter, str], list[str | CompletionItem]]
+    _Complete: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def _offering(kind: str, *, files: bool = False) -> _Complete:
     """A `shell_complete` of click that offers what `dagy.cli.known_names.<kind>` knows, and nothing when that fails."""
 
-    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str | CompletionItem]:
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        found: list[str | CompletionItem] = [CompletionItem(incomplete, type="file")] if files else []
+        found: list[CompletionItem] = [CompletionItem(incomplete, type="file")] if files else []
         try:
             names = getattr(load("known_names"), kind)(ctx.params.get("profile"))
         except (DagyError, OSError):  # a message would stand in the middle of what is typed
             return found
-        return [*(name for name in names if name.startswith(incomplete) and name.isprintable()), *found]
+        near = (name for name in names if name.startswith(incomplete) and name.isprintable())
+        return [*map(CompletionItem, near), *found]
 
     return complete
 

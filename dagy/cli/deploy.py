@@ -10,12 +10,12 @@ import click
 from dagy.artifact import build, open_built
 from dagy.cli import output
 from dagy.cli.formats import Form, format_option, plain, profile_option, show
-from dagy.cli.parameter_texts import values_of
 from dagy.cli.tags import pairs_of
 from dagy.cli.targets import is_artifact, opened_source
 from dagy.cli.timings import zone_of
 from dagy.deploy import DeployResult, default_namespace, deploy_artifact
-from dagy.settings import Settings
+from dagy.parameter_texts import values_of
+from dagy.settings import Settings, made_private
 
 _BUILDS = "builds"  # in the local folder: what is built to be deployed
 
@@ -90,7 +90,7 @@ def _artifact(target: str) -> tuple[Path, str]:
     """The artifact that `target` is or becomes, and the namespace that follows from where it is."""
     if is_artifact(target):
         return Path(target), ""
-    destination = Settings.read().local_dir / _BUILDS
+    destination = made_private(Settings.read().local_dir) / _BUILDS
     with output.working(f"building {target}"), opened_source(target) as (source, flow):
         built = build(source, flow, destination)
     return built.path, default_namespace(source.path)

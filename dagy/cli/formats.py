@@ -37,7 +37,8 @@ def show(form: Form, data: object, as_text: Callable[[], str]) -> None:
         case "yaml":
             import yaml
 
-            output.hand_over(yaml.safe_dump(plain(data), sort_keys=False, width=10_000), end="")
+            text = yaml.safe_dump(_whole(plain(data)), sort_keys=False, width=10_000)
+            output.hand_over(text, end="")
         case "table":
             text = as_text()
             if text:
@@ -103,6 +104,19 @@ def plain(value: object) -> Any:
 def _facts_of_each(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A block for each row, in which each cell has a line of its own."""
     return "\n\n".join(facts([(head, cell) for head, cell in zip(heads, row, strict=True) if cell]) for row in rows)
+
+
+def _whole(value: Any) -> Any:
+    """`value` with a sign for each half of a character, which JSON can hold and YAML can't."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_whole(key): _whole(each) for key, each in value.items()}
+        case list():
+            return [_whole(each) for each in value]
+        case _:
+            return value
 
 
 def _styles(profile: str | None) -> list[str]:

@@ -45,6 +45,8 @@ def command(run: str, task: str | None, follow: bool, profile: str | None) -> No
                 output.hand_over(line)
         elif client is not None:
             _show_deployed(client, found.run_id, task=task, follow=follow)
+        if follow and client is not None and found.info is not None:
+            client.run(found.run_id).wait()  # who runs it may not have said yet that it has ended
         if follow:
             output.note(f"run {found.run_id}: {found_run(history, client, found.run_id).state}")
 

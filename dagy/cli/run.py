@@ -73,7 +73,7 @@ def command(
     Examples:
       dagy run my_flows.py:web_scraper --param url=https://example.com
       dagy run scraper.ipynb --param pages=3 --max-workers 4
-      dagy run dist/web_scraper/0123456789ab/artifact.zip --no-fail-fast
+      dagy run dist/web_scraper/0123456789ab/artifact.zip --param url=https://example.com
       dagy run my_flows.py --resume latest
       dagy run web-scraper --param url=https://example.com
       dagy run web-scraper --param url=https://example.com --detach

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from dagy.artifact import MissingSourceError
 from dagy.cli import output
-from dagy.cli.parameter_texts import values_of
 from dagy.cli.planes import connected, is_there, spec_of_deployment
 from dagy.cli.watching import show_progress
 from dagy.drawing import counted, duration, text_tree
 from dagy.engine import Event
 from dagy.errors import SourceError, UnknownDeploymentError, did_you_mean
+from dagy.parameter_texts import values_of
 from dagy.runs import event_from_json
 from dagy.settings import Settings
 from dagy.spec import FlowSpec

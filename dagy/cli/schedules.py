@@ -14,11 +14,11 @@ import dagy.control  # its names are loaded when they are asked for
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, schedule_ids
 from dagy.cli.formats import Form, format_option, profile_option, show, table
-from dagy.cli.parameter_texts import values_of
 from dagy.cli.planes import connected_if_any, spec_of_deployment
 from dagy.cli.timings import seconds_of, time_of, timing_text, zone_of
 from dagy.drawing import ago, duration
 from dagy.errors import UnknownDeploymentError, UnknownScheduleError
+from dagy.parameter_texts import values_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -99,7 +99,7 @@ def create(
         values = values_of(spec_of_deployment(client, found), given) if given else {}
         made = client.put_schedule(found.reference, timing, parameters=values, enabled=not paused)
         is_local = client.is_local
-    show(form, made, lambda: f"{made.schedule_id}: {_reference(made)} {timing_text(made.timing)}; {_next(made)}")
+    show(form, made, lambda: f"{made.schedule_id}: {_reference(made)} {timing_text(made.timing)}; next: {_next(made)}")
     if is_local and made.next_run_at is not None:
         output.note("note: schedules are kept while `dagy worker` runs", color="yellow")
 
@@ -157,7 +157,7 @@ def next_runs(limit: int, profile: str | None, form: Form) -> None:
 @click.argument("schedule", shell_complete=schedule_ids)
 @profile_option
 def pause(schedule: str, profile: str | None) -> None:
-    """Let SCHEDULE rest until it is resumed. It is an id, or the start of one.
+    """Let SCHEDULE rest until it is resumed. It is an id, or the start or the end of one.
 
     \b
     Examples:
@@ -172,7 +172,7 @@ def pause(schedule: str, profile: str | None) -> None:
 @click.argument("schedule", shell_complete=schedule_ids)
 @profile_option
 def resume(schedule: str, profile: str | None) -> None:
-    """Let SCHEDULE go on. It is an id, or the start of one.
+    """Let SCHEDULE go on. It is an id, or the start or the end of one.
 
     \b
     Examples:
@@ -180,7 +180,7 @@ def resume(schedule: str, profile: str | None) -> None:
     """
     with _opened(schedule, profile) as (client, found):
         now = client.set_schedule_enabled(found.schedule_id, True)
-    output.say(f"{now.schedule_id}: goes on; {_next(now)}")
+    output.say(f"{now.schedule_id}: goes on; next: {_next(now)}")
 
 
 @command.command("trigger", short_help="Run what a schedule runs, now.")
@@ -220,13 +220,17 @@ def delete(schedule: str, yes: bool, profile: str | None) -> None:
 
 @contextmanager
 def _opened(reference: str, profile: str | None) -> Iterator[tuple[DagyClient, Schedule]]:
-    """The schedule whose id is, or alone begins with, `reference`. Raises `UnknownScheduleError`."""
+    """The schedule whose id is, or alone begins or ends with, `reference`. Raises `UnknownScheduleError`."""
     with connected_if_any(profile) as client:
         if client is None:
             raise UnknownScheduleError(reference)
         known = client.schedules()
         exact = [each for each in known if each.schedule_id == reference]
-        near = exact or [each for each in known if reference and each.schedule_id.startswith(reference)]
+        near = exact or [
+            each
+            for each in known
+            if reference and (each.schedule_id.startswith(reference) or each.schedule_id.endswith(reference))
+        ]
         if len(near) != 1:
             raise UnknownScheduleError(reference, [each.schedule_id for each in near or known])
         yield client, near[0]
@@ -244,7 +248,7 @@ def _next(schedule: Schedule) -> str:
         return "paused"
     if schedule.next_run_at is None:
         return "when triggered" if schedule.timing.mode == "manual" else "never again"
-    return f"next {_at(schedule.next_run_at)}"
+    return _at(schedule.next_run_at)
 
 
 def _last(schedule: Schedule) -> str:

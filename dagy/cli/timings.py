@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
 
-from dagy.drawing import duration
+from dagy.drawing import counted, duration
 from dagy.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def timing_text(timing: Timing) -> str:
         case "cron":
             text = f"{timing.cron} ({timing.timezone})"
         case "interval":
-            text = f"every {duration(timing.interval_seconds or 0)}"
+            text = f"every {_interval_text(timing.interval_seconds or 0)}"
         case "one_time":
             text = "once" if timing.at is None else f"once at {timing.at.astimezone():%Y-%m-%d %H:%M %Z}"
         case "manual":
@@ -63,3 +63,12 @@ def timing_text(timing: Timing) -> str:
         if moment is not None
     ]
     return ", ".join([text, *bounds, *(["all that was missed"] if timing.catchup == "all" else [])])
+
+
+def _interval_text(seconds: float) -> str:
+    """`15 min`, `2 h`, `1 day`, where it is a whole number of them."""
+    for size, unit in ((86_400, "day"), (3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            number = int(seconds // size)
+            return counted(number, unit) if unit == "day" else f"{number} {unit}"
+    return duration(seconds)

@@ -231,6 +231,7 @@ class _Server:
         return {
             "timeout": httpx.Timeout(IDLE_SECONDS, connect=CONNECT_SECONDS),
             "follow_redirects": False,
+            "verify": self.url.startswith("https:"),  # certificates take long to load, and plain http has none
             "trust_env": httpx.URL(self.url).host not in _THIS_MACHINE,  # what stays here goes through no proxy
         }
 

@@ -303,7 +303,7 @@ DELETE_SCHEDULE: Operation[None] = Operation(
     "delete_schedule", "DELETE", "/schedules/{schedule_id}", "schedules.write", None
 )
 TRIGGER_SCHEDULE: Operation[RunInfo] = Operation(
-    "trigger_schedule", "POST", "/schedules/{schedule_id}/trigger", "schedules.trigger", RunInfo
+    "trigger_schedule", "POST", "/schedules/{schedule_id}/trigger", "runs.trigger", RunInfo
 )
 TICK_SCHEDULES: Operation[list[RunInfo]] = Operation(
     "tick_schedules", "POST", "/ticks", "runs.work", list[RunInfo], {"limit": int}, is_repeatable=True
@@ -358,8 +358,6 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     KEYS,
     DELETE_KEY,
 )
-
-SCOPES: tuple[str, ...] = tuple(sorted({each.scope for each in OPERATIONS if each.scope}))
 
 
 # ---- answering
@@ -436,7 +434,7 @@ _CROSSING: Mapping[type[DagyError], tuple[int, tuple[str, ...]]] = {
     errors.UnknownFlowError: (404, ("name", "known")),
     errors.UnknownTaskError: (404, ("name", "known")),
     errors.UnknownRunError: (404, ("run_id", "known")),
-    errors.UnknownDeploymentError: (404, ("name", "known")),
+    errors.UnknownDeploymentError: (404, ("name", "known", "remedy")),
     errors.UnknownScheduleError: (404, ("schedule_id", "known")),
     errors.ConflictError: (409, ()),
     errors.IllegalTransitionError: (409, ()),

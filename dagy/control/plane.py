@@ -157,8 +157,8 @@ class ControlPlane:
                 flow_name=flow_name,
                 flow_version=flow_version,
                 revision=revision,
-                tags=tags or {},
-                parameters=parameters or {},
+                tags={} if tags is None else tags,
+                parameters={} if parameters is None else parameters,
             )
         )
 
@@ -203,7 +203,9 @@ class ControlPlane:
         """
 
         def asked(db: Connection) -> tuple[runs.Request, str]:
-            wanted = runs.request(db, reference, parameters or {}, tags=tags, idempotency_key=idempotency_key)
+            wanted = runs.request(
+                db, reference, {} if parameters is None else parameters, tags=tags, idempotency_key=idempotency_key
+            )
             return wanted, _free_run_id(db, wanted.flow_name)
 
         wanted, run_id = self._store.read(asked)
@@ -312,7 +314,7 @@ class ControlPlane:
                 schedule_id,
                 reference,
                 timing,
-                parameters=parameters or {},
+                parameters={} if parameters is None else parameters,
                 implicit=implicit,
                 enabled=enabled,
             )

@@ -102,7 +102,7 @@ def request(
     row = deployment_row(db, reference)
     all_given = row.parameters | dict(parameters) if isinstance(parameters, Mapping) else parameters
     checked = checked_parameters(f"deployment {row.name!r}", row.signature, all_given)
-    own_tags = checked_tags(tags or {})
+    own_tags = checked_tags({} if tags is None else tags)
     count = db.execute(sa.select(_FLOWS.tasks).where(_FLOWS.id == row.flow)).scalar_one()
     return Request(
         row.namespace,
@@ -195,6 +195,8 @@ def run_row(db: Connection, reference: str) -> AnyRow:
 
     Raises `UnknownRunError`.
     """
+    if not isinstance(reference, str):
+        raise ParameterError(f"a run is named by a text, not {shown(reference)}")
     newest = _all().order_by(_RUNS.id.desc())
     if reference == LATEST:
         found = db.execute(newest.limit(1)).all()
@@ -329,5 +331,5 @@ def _may_name_a_run(reference: object) -> bool:
 
 
 def _nearest(reference: str, known: list[str]) -> list[str]:
-    close = difflib.get_close_matches(reference, known, n=3, cutoff=0.5) if isinstance(reference, str) else []
+    close = difflib.get_close_matches(reference, known, n=3, cutoff=0.5)
     return close or known[:3]

@@ -15,13 +15,13 @@ from sqlalchemy import Connection
 
 from dagy.control import tables
 from dagy.control.deployments import deployment_row
-from dagy.control.names import LONGEST_NAME, digest
+from dagy.control.names import digest
 from dagy.control.record_json import from_json, to_json
 from dagy.control.records import RunInfo, Schedule, Timing
 from dagy.control.runs import SCHEDULE_KEY, Request, create, request
 from dagy.control.signatures import checked_parameters
 from dagy.control.timing import checked_timing, due_after, step
-from dagy.errors import DagyError, ParameterError, StoreError, UnknownScheduleError, sentence
+from dagy.errors import DagyError, ParameterError, StoreError, UnknownScheduleError, sentence, shown
 from dagy.runs.faults import point
 from dagy.spec import Json
 
@@ -200,12 +200,10 @@ def _all() -> AnySelect:
 
 
 def _row(db: Connection, schedule_id: str) -> AnyRow:
-    may_be = isinstance(schedule_id, str) and len(schedule_id) <= LONGEST_NAME and schedule_id.isascii()
-    row = (
-        db.execute(_all().where(_SCHEDULES.schedule_id == schedule_id)).first()
-        if may_be and "\0" not in schedule_id
-        else None
-    )
+    if not isinstance(schedule_id, str):
+        raise ParameterError(f"a schedule is named by a text, not {shown(schedule_id)}")
+    is_one = schedule_id.isascii() and "\0" not in schedule_id  # ids are made by us
+    row = db.execute(_all().where(_SCHEDULES.schedule_id == schedule_id)).first() if is_one else None
     if row is None:
         known = db.execute(sa.select(_SCHEDULES.schedule_id).order_by(_SCHEDULES.id).limit(200)).scalars()
         raise UnknownScheduleError(schedule_id, known)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
+    from dagy.deploy.comparing import is_deployed_code
     from dagy.deploy.deploying import DeployResult, deploy_artifact, deploy_flow
     from dagy.deploy.plan import Plan, PutSchedule, RegisterFlow, RemoveSchedule, Step, SwitchDeployment, UploadArtifact
     from dagy.deploy.wanted import Wanted, default_namespace
@@ -24,6 +25,7 @@ _HOMES = {
     "default_namespace": "dagy.deploy.wanted",
     "deploy_artifact": "dagy.deploy.deploying",
     "deploy_flow": "dagy.deploy.deploying",
+    "is_deployed_code": "dagy.deploy.comparing",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "default_namespace",
     "deploy_artifact",
     "deploy_flow",
+    "is_deployed_code",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -31,7 +31,7 @@ from dagy.deploy.wanted import Wanted, default_namespace, wanted
 from dagy.errors import ConflictError, DagyError
 from dagy.flows import Flow
 from dagy.runs.faults import point
-from dagy.settings import Settings
+from dagy.settings import Settings, made_private
 from dagy.spec import Json
 
 BUILDS = "builds"  # the folder, in the local one, of what is built to be deployed
@@ -173,7 +173,7 @@ def deploy_flow(
     """
     artifact = build_artifact(
         flow,
-        output_dir=Settings.read().local_dir / BUILDS if output_dir is None else output_dir,
+        output_dir=made_private(Settings.read().local_dir) / BUILDS if output_dir is None else output_dir,
         include=include,
         requirements=requirements,
         target=target,

@@ -54,15 +54,15 @@ class SwitchDeployment:
     tags: Mapping[str, str]
     parameters: Mapping[str, Json]
     before: str | None  # what it stands for until then; None: it is not there
+    is_other_code: bool  # than it stands for until then
 
     def __str__(self) -> str:
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        now = f"{self.flow} {self.version}"
-        return (
-            f"make the deployment {name}: {now}"
-            if self.before is None
-            else f"switch {name} from {self.before} to {now}"
-        )
+        if self.before is None:
+            return f"make the deployment {name}: {self.flow} {self.version}"
+        if not self.is_other_code:
+            return f"set the tags and the parameters of {name}"
+        return f"switch {name} from {self.before} to {self.flow} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Ste
         wanted.tags,
         wanted.parameters,
         before=None if deployment is None else _label(deployment),
+        is_other_code=deployment is not None and deployment.code_hash != wanted.code_hash,
     )
 
 

@@ -69,6 +69,8 @@ def wanted(
             )
     given = dict(parameters or {})
     _check_parameters(manifest.spec, given)
+    if schedule is not None:
+        _check_all_given(manifest.spec, given)
     return Wanted(
         name=checked_name("deployment", manifest.flow_name if name is None else name),
         namespace=checked_namespace(namespace),
@@ -104,6 +106,15 @@ def _check_parameters(spec: FlowSpec, given: Mapping[str, Json]) -> None:
             hint = did_you_mean(name, known) or f"; it takes {', '.join(map(repr, known)) or 'none'}"
             raise ParameterError(f"flow {spec.name!r} has no input {name!r}{hint}")
         checked_json(f"the parameter {name!r}", value)
+
+
+def _check_all_given(spec: FlowSpec, given: Mapping[str, Json]) -> None:
+    missing = [each.name for each in spec.parameters if each.required and each.name not in given]
+    if missing:
+        raise ParameterError(
+            f"flow {spec.name!r} needs a value for {', '.join(map(repr, missing))}, which nobody gives to a run that "
+            f"a schedule asks for; deploy with parameters={{{missing[0]!r}: ...}} (--param {missing[0]}=...)"
+        )
 
 
 def _timing(schedule: str | None, timezone: str | None) -> Timing | None:

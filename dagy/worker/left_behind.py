@@ -15,6 +15,8 @@ from dagy.worker.reporting import ReportsTo, portions
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS = 10.0  # how long the process of a run goes on, at most, once its worker is gone
+
 
 def tell_what_was_left(client: ReportsTo, notes: ClaimNotes, local_dir: Path) -> None:
     """Tell the control plane of runs whose worker died after they had begun, and of their end.
@@ -39,6 +41,7 @@ def _tell(client: ReportsTo, note: ClaimNote, local_dir: Path) -> None:
     with History(local_dir) as history:
         if not history.has(note.run_id):
             return
+        client.renew(note.run_id, note.fence, lease_seconds=_PATIENCE_SECONDS)  # if it is this worker's still
         record = history.run(note.run_id)
         if record.ended_at is None:  # its process is about to find out that it is alone
             raise StoreError("its process has not ended yet")

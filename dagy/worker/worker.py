@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from dagy.artifact import Manifest
+from dagy.artifact.environments import environment_for
 from dagy.client.waking import Bell, WorkerLock
 from dagy.control.records import Claim, RunInfo
 from dagy.errors import ConflictError, DagyError, UnknownRunError
@@ -28,11 +27,6 @@ RECOVER_SECONDS = 10.0  # between two looks for runs whose worker is gone
 _LONGEST_PAUSE = 15.0  # seconds between two tries to reach the control plane
 
 T = TypeVar("T")
-
-
-def environment_for(manifest: Manifest, local_dir: Path) -> Path:
-    """This Python."""
-    return Path(sys.executable)
 
 
 class WorkerClient(RunsFrom, Protocol):
@@ -140,9 +134,11 @@ class Worker:
         if self._clock() < self._next_recovery:
             return
         self._next_recovery = self._clock() + RECOVER_SECONDS
-        tell_what_was_left(self._client, ClaimNotes(self._local_dir), self._local_dir)
+        notes = ClaimNotes(self._local_dir)
+        tell_what_was_left(self._client, notes, self._local_dir)
         for each in self._asked(self._client.recover_runs) or ():
             self._said(f"{each.run_id}: its worker is gone: it is {each.status} now")
+        tell_what_was_left(self._client, notes, self._local_dir)  # of those there is nothing to tell any more
 
     def _tick(self) -> float | None:
         """Queue what schedules are due for; how many seconds it is until the next is, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,3 +68,15 @@ def artifact(flow_file: Path, tmp_path: Path) -> Artifact:
     """The artifact of `flow_file`."""
     source = read_source(flow_file)
     return build(source, load_flow(source), tmp_path / "dist")
+
+
+@pytest.fixture
+def settle(tmp_path: Path) -> Callable[[], None]:
+    """Let the file system's clock tick past all that was written in the test's folder: some milliseconds."""
+
+    def settle() -> None:
+        newest = max(each.lstat().st_ctime_ns for each in [tmp_path, *tmp_path.rglob("*")])
+        while time.time_ns() < newest + 12_000_000:
+            pass
+
+    return settle

@@ -151,9 +151,7 @@ def test_files_that_name_one_another_are_read_once(write: Write) -> None:
         ('-r "unclosed', "can't be read"),
     ],
 )
-def test_a_line_that_leaves_a_build_to_chance_is_refused(
-    refusal: Callable[[str], str], line: str, reason: str
-) -> None:
+def test_a_line_that_leaves_a_build_to_chance_is_refused(refusal: Callable[[str], str], line: str, reason: str) -> None:
     assert reason in refusal(f"click\n{line}\n")
 
 

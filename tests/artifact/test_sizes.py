@@ -48,14 +48,12 @@ def test_no_packages_are_no_table() -> None:
 
 
 def test_too_much_for_a_target_is_refused_with_the_largest_and_a_way_out() -> None:
-    sizes = Sizes.of(
-        [PackageSize(f"p{each}", "1", each * 100 * MIB, each * 10 * MIB) for each in (1, 2, 3, 4)], LAMBDA
-    )
+    sizes = Sizes.of([PackageSize(f"p{each}", "1", each * 100 * MIB, each * 10 * MIB) for each in (1, 2, 3, 4)], LAMBDA)
     with pytest.raises(ArtifactError) as caught:
         sizes.check()
     assert str(caught.value) == (
-        "the packages are 1,000.0 MiB unzipped, and AWS Lambda on x86_64 takes 250.0 MiB; the largest are p4 400.0 MiB, "
-        "p3 300.0 MiB, p2 200.0 MiB; do without one of them, or build for a container on AWS ECS, on x86_64: "
+        "the packages are 1,000.0 MiB unzipped, and AWS Lambda on x86_64 takes 250.0 MiB; the largest are p4 400.0 "
+        "MiB, p3 300.0 MiB, p2 200.0 MiB; do without one of them, or build for a container on AWS ECS, on x86_64: "
         "--target ecs"
     )
     assert str(sizes).endswith("too large")

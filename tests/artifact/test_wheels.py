@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from dagy.artifact.fetching import fetch_wheels, wheel_path
-from dagy.artifact.installers import FoundWheel
 from dagy.artifact.manifest import LockedWheel
 from dagy.artifact.targets import TARGETS
-from dagy.artifact.wheels import check_fits, members, verify_wheel
+from dagy.artifact.wheels import FoundWheel, check_fits, members, verify_wheel
 from dagy.errors import ArtifactError
 
 from .wheelhouse import EPOCH, Wheelhouse, found

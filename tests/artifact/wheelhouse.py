@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dagy.artifact.installers import FoundWheel, Wanted
+from dagy.artifact.installers import Wanted
 from dagy.artifact.own_code import RUNTIME_REQUIREMENTS
+from dagy.artifact.wheels import FoundWheel
 from dagy.errors import ArtifactError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -101,7 +102,10 @@ def found(path: Path) -> FoundWheel:
 
 
 def _metadata(name: str, version: str, requires: Iterable[str]) -> bytes:
-    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {each}" for each in requires)]
+    lines = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {each}" for each in requires),
+    ]
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -98,6 +98,7 @@ def _reply(response: Response) -> Reply:
 def _serving(reply: object) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one piece: otherwise each waits for the other's acknowledgement
 
         def handle_any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}

@@ -13,6 +13,7 @@ KNOWN = Known(
     tasks=lambda: ["load", "total"],
     parameters=lambda flow: ["n", "day"] if flow in (None, "weekly") else [],
     runs=lambda: ["weekly-20260101-a1", "daily-20260102-b2"],
+    deployments=lambda: ["morning", "evening"],
 )
 
 
@@ -52,6 +53,13 @@ def at_end(source: str) -> Completions | None:
         ("%dagy_load t", "t", ("total",)),
         ("%dagy_reset l", "l", ("load",)),
         ("%dagy_check --", "--", ("--help",)),
+        ("%dagy_run --deployment ", "", ("morning", "evening")),
+        ("%dagy_run --deployment=m", "m", ("morning",)),
+        ("%dagy_deploy weekly --name e", "e", ("evening",)),
+        ("%dagy_deploy weekly --tag a=b --ta", "--ta", ("--tag", "--target")),
+        ("%dagy_deploy --target lambda", "lambda", ("lambda", "lambda-arm64")),
+        ("%dagy_watch we", "we", ("weekly-20260101-a1",)),
+        ("%dagy_cancel d", "d", ("daily-20260102-b2",)),
     ],
 )
 def test_what_may_come_next_is_offered(source: str, fragment: str, texts: tuple[str, ...]) -> None:

@@ -32,6 +32,7 @@ class Run:
     ended_at: float | None = None
     status: StateType = StateType.RUNNING
     wrote: list[Wrote] = field(default_factory=list)
+    was_begun_here: bool = True
 
     @property
     def spec(self) -> FlowSpec:

@@ -55,7 +55,9 @@ def test_code_is_extracted_once_and_nobody_may_change_it(queue: Queue, begin: Be
     ],
     ids=["raises", "dies", "wrong-type", "unknown-parameter"],
 )
-def test_a_run_that_does_not_complete_says_why(queue: Queue, begin: Begin, parameters: dict[str, str], end: str) -> None:
+def test_a_run_that_does_not_complete_says_why(
+    queue: Queue, begin: Begin, parameters: dict[str, str], end: str
+) -> None:
     entry = queue.add(**parameters)
     begin()
     text = queue.wait_for_end(entry)
@@ -63,17 +65,20 @@ def test_a_run_that_does_not_complete_says_why(queue: Queue, begin: Begin, param
     assert len(text) > len("FAILED: ")
 
 
-def test_code_that_does_not_load_ends_the_run_failed(queue: Queue, begin: Begin, tmp_path: Path) -> None:
-    good = built(tmp_path, "import os\nfrom dagy import flow\nif 'BREAK' in os.environ:\n    raise OSError('no')\n\n@flow\ndef steps():\n    pass\n")
-    queue.artifact = good
-    os.environ["BREAK"] = "1"
-    try:
-        entry = queue.add()
-        begin()
-        assert "OSError: no" in queue.wait_for_end(entry)
-        assert entry.info.status is StateType.FAILED
-    finally:
-        del os.environ["BREAK"]
+def test_code_that_does_not_load_ends_the_run_failed(
+    queue: Queue, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "import os\nfrom dagy import flow\n"
+        "if 'BREAK' in os.environ:\n    raise OSError('out of luck')\n\n"
+        "@flow\ndef steps():\n    pass\n"
+    )
+    queue.artifact = built(tmp_path, text)
+    monkeypatch.setenv("BREAK", "1")
+    entry = queue.add()
+    begin()
+    assert "OSError: out of luck" in queue.wait_for_end(entry)
+    assert entry.info.status is StateType.FAILED
 
 
 def test_an_artifact_that_is_broken_ends_the_run_failed(queue: Queue, begin: Begin, tmp_path: Path) -> None:
@@ -190,7 +195,11 @@ def test_an_end_that_could_not_be_told_is_told_by_the_next_worker(queue: Queue, 
 def test_told_to_stop_it_finishes_what_runs_and_takes_nothing_more(queue: Queue, begin: Begin, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    text = f"from dagy import flow, task\n\n@task\ndef load():\n    print('waiting')\n    return open({str(gate)!r}).read()\n\n@flow\ndef steps():\n    return load()\n"
+    text = (
+        "from dagy import flow, task\n\n"
+        f"@task\ndef load():\n    print('waiting')\n    return open({str(gate)!r}).read()\n\n"
+        "@flow\ndef steps():\n    return load()\n"
+    )
     queue.artifact = built(tmp_path, text)
     entry = queue.add()
     shift = begin()

@@ -1,0 +1,67 @@
+"""Artifacts to deploy, built once, and control planes to deploy them to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dagy.artifact import Artifact, build_artifact
+from dagy.client import DagyClient, EmbeddedTransport
+from dagy.control import ControlPlane, open_plane
+
+FLOW = """
+from dagy import flow, task
+
+@task
+def double(number: int) -> int:
+    return {factor} * number
+
+@flow(name="etl"{version})
+def etl(number: int = 1, note: str = "") -> int:
+    return double(number)
+"""
+
+_BUILDS = {
+    "first": (', version="1.0.0"', 2),
+    "changed": (', version="1.0.0"', 3),  # other code under the same version
+    "second": (', version="2.0.0"', 3),
+    "latest": ("", 2),
+    "latest-changed": ("", 3),
+}
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """Builds of `etl` by name."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    made = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGY_LOCAL_DIR", str(folder / "local"))
+        for name, (version, factor) in _BUILDS.items():
+            file = folder / name / "etl.py"
+            file.parent.mkdir()
+            file.write_text(FLOW.format(version=version, factor=factor))
+            made[name] = build_artifact(file, output_dir=folder / "dist")
+    return made
+
+
+@pytest.fixture
+def new_plane(tmp_path: Path) -> Iterator[Callable[[], ControlPlane]]:
+    """Opens control planes of their own."""
+    opened: list[ControlPlane] = []
+
+    def new() -> ControlPlane:
+        opened.append(open_plane(tmp_path / f"plane-{len(opened)}"))
+        return opened[-1]
+
+    yield new
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def client(new_plane: Callable[[], ControlPlane]) -> DagyClient:
+    """A client of an empty control plane."""
+    return DagyClient(transport=EmbeddedTransport(new_plane()))

@@ -365,7 +365,7 @@ class Flow(Generic[P, R]):
         found = client.deployment(deployment) if deployment is not None else self._deployment(client)
         if later("dagy.deploy").is_deployed_code(self, found, client) is False:
             logger.warning(
-                "flow %r is not here what it is as the deployment %r, which is what runs; %s.deploy() takes what is here",
+                "flow %r is other code here than as the deployment %r, which is what runs; %s.deploy() takes this over",
                 self.name,
                 found.reference,
                 self.function.__name__,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import re
 import shutil
 import subprocess
@@ -193,6 +194,7 @@ def _left_out(cells: Sequence[Cell], notebook: Pieces, needed: Needed, name: str
     return tuple(sorted(dict.fromkeys(found), key=lambda each: position[each.label]))
 
 
+@functools.lru_cache(maxsize=16)  # a notebook is exported again and again, and is mostly the same
 def _formatted(text: str) -> str:
     """The text with its imports sorted and its lines laid out, the same on every machine."""
     ruff = _ruff()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -45,3 +46,25 @@ def _own_local_state(_local_dirs: Iterator[Path], monkeypatch: pytest.MonkeyPatc
     for name in [each for each in os.environ if each.startswith("DAGY_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DAGY_LOCAL_DIR", str(next(_local_dirs)))
+    monkeypatch.setenv("DAGY_AUTO_WORKER", "0")  # a worker that a run wakes by itself would outlive its test
+
+
+@pytest.fixture
+def waking(_own_local_state: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The local folder of a test in which a run wakes a worker by itself; workers are ended when the test is."""
+    monkeypatch.delenv("DAGY_AUTO_WORKER")
+    local_dir = Path(os.environ["DAGY_LOCAL_DIR"])
+    yield local_dir
+    workers = [each for each in psutil.process_iter() if _works_in(each, local_dir)]
+    for each in workers:
+        each.terminate()
+    _, left = psutil.wait_procs(workers, timeout=10)
+    for each in left:
+        each.kill()
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.cwd() == str(folder)
+    except psutil.Error:
+        return False

@@ -138,7 +138,7 @@ def build(
     source: Source,
     flow: Flow[..., Any],
     output_dir: Path,
-    options: BuildOptions = BuildOptions(),  # noqa: B008 (a frozen value)
+    options: BuildOptions = BuildOptions(),  # noqa: B008 (a value)
     *,
     on_step: Callable[[str], None] | None = None,
 ) -> Artifact:

@@ -12,7 +12,10 @@ from dagy.artifact.declared import redacted
 from dagy.errors import ArtifactError
 
 _LENGTH = 400
-_OWN_WHEEL = "build a wheel, put it into a folder, and name the folder with find-links in the settings of uv or pip"
+_WAY_OUT = (
+    "ask for another version (in a requirements file: --requirements), or build a wheel, put it into a folder, and "
+    "name the folder with find-links in the settings of uv or pip"
+)
 
 # In what uv says.
 _OTHER_PLATFORM = re.compile(
@@ -46,7 +49,7 @@ def explain_uv(text: str, place: str) -> NoReturn:
     if match := _OTHER_PLATFORM.search(words) or _OTHER_PYTHON.search(words):
         _refuse_platform(match["name"], place, f"those there are for {match['there']}")
     if match := _SOURCE_ONLY.search(words):
-        refuse_source(match["name"])
+        _refuse_platform(match["name"], place, "there is its source, or wheels for other systems")
     if match := _NOT_FOUND.search(words):
         raise ArtifactError(
             f"no index has a package {match['name']!r}, which is needed for {place}; check how it is written, or name "
@@ -62,7 +65,7 @@ def explain_pip(text: str, place: str) -> NoReturn:
     if match is None or _NETWORK.search(words) or _SIGN_IN.search(words):
         raise ArtifactError(f"no set of wheels fits the requirements for {place}: {pip_reason(text)}")
     if match["versions"] == "none":
-        _refuse_platform(match["name"], place, "or no package of that name at all")
+        _refuse_platform(match["name"], place, "there may be other wheels, its source, or no package of that name")
     _refuse_platform(match["name"] + match["rest"], place, f"there are {_short(match['versions'])}")
 
 
@@ -70,7 +73,7 @@ def refuse_source(name: str) -> NoReturn:
     """Raise the `ArtifactError` of a package that would have to be built."""
     raise ArtifactError(
         f"{name!r} is there as source only, and to build it would run a stranger's code, on this machine for another; "
-        f"require a version that has a wheel, or {_OWN_WHEEL}"
+        f"{_WAY_OUT}"
     )
 
 
@@ -95,9 +98,7 @@ def pip_reason(text: str) -> str:
 
 
 def _refuse_platform(name: str, place: str, there: str) -> NoReturn:
-    raise ArtifactError(
-        f"there is no wheel of {name!r} for {place} ({there}); require a version that has one, or {_OWN_WHEEL}"
-    )
+    raise ArtifactError(f"there is no wheel of {name!r} for {place}; {there}; {_WAY_OUT}")
 
 
 def _network_reason(words: str) -> str:

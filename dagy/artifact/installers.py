@@ -51,8 +51,9 @@ class Wanted:
 
     @property
     def place(self) -> str:
-        """`Python 3.12 on AWS Lambda on x86_64`."""
-        return f"Python {self.python_version} in {self.target.description}"
+        """`Python 3.12, AWS Lambda on x86_64 (manylinux_2_34_x86_64)`."""
+        platform = self.target.platforms(self.python_version)[0]
+        return f"Python {self.python_version}, {self.target.description} ({platform})"
 
 
 class Installer(Protocol):

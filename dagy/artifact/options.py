@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
+class BuildOptions(NamedTuple):
     """How an artifact is to be built."""
 
     include: tuple[str, ...] = ()  # data files: patterns such as "data/*.csv" in the folder of the flow

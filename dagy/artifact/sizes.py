@@ -112,7 +112,9 @@ def _table(rows: Sequence[Sequence[str]], feet: Sequence[Sequence[str]], *, pack
 
 
 def _mib(size: int | None) -> str:
-    return "" if size is None else f"{size / _MIB:,.1f} MiB"
+    if size is None:
+        return ""
+    return f"{size / _MIB:,.1f} MiB" if size < 1024 * _MIB else f"{size / 1024 / _MIB:,.1f} GiB"
 
 
 def _share(size: int, total: int) -> str:

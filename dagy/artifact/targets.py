@@ -1,6 +1,7 @@
 """What an artifact can be built for: which wheels run there, and how much fits.
 
 Lambda's images for Python 3.12 and later have glibc 2.34, the older ones 2.26, which takes wheels for `manylinux2014`.
+Debian's, which a container is made of, have a newer one whatever the Python.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class BuildTarget:
     zipped_limit: int | None = None  # bytes of the layer's file; None: no limit
     unzipped_limit: int | None = None  # bytes of all that is unpacked there
     pythons: tuple[str, ...] = ()  # those that it has, "3.12"; empty: any
+    old_pythons: int = 0  # the minor version up to which its images have an old C library
 
     @property
     def is_local(self) -> bool:
@@ -32,7 +34,7 @@ class BuildTarget:
 
     def glibc(self, python_version: str) -> tuple[int, int]:
         """The version of the C library that wheels may need there, under Python `"3.12"`."""
-        return (2, 34) if _minor(python_version) >= 12 else (2, 17)
+        return (2, 34) if _minor(python_version) > self.old_pythons else (2, 17)
 
     def platforms(self, python_version: str) -> tuple[str, ...]:
         """The platform tags of wheels that run there, the best first: `manylinux_2_34_x86_64`."""
@@ -53,16 +55,20 @@ class BuildTarget:
 
 LOCAL = BuildTarget("local", "this machine, with the packages that are installed here")
 
-_LAMBDA_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+def _lambda(name: str, description: str, machine: str) -> BuildTarget:
+    pythons = ("3.11", "3.12", "3.13", "3.14")
+    return BuildTarget(name, description, machine, 250 * _MIB, 250 * _MIB, pythons, old_pythons=11)
+
 
 TARGETS: Mapping[str, BuildTarget] = MappingProxyType(
     {
         each.name: each
         for each in (
             LOCAL,
-            BuildTarget("lambda", "AWS Lambda on x86_64", "x86_64", 250 * _MIB, 250 * _MIB, _LAMBDA_PYTHONS),
-            BuildTarget("lambda-arm64", "AWS Lambda on arm64", "aarch64", 250 * _MIB, 250 * _MIB, _LAMBDA_PYTHONS),
-            BuildTarget("ecs", "a container on AWS ECS, on x86_64", "x86_64", 10 << 30, 20 << 30),
+            _lambda("lambda", "AWS Lambda on x86_64", "x86_64"),
+            _lambda("lambda-arm64", "AWS Lambda on arm64", "aarch64"),
+            BuildTarget("ecs", "containers of AWS ECS on x86_64", "x86_64", 10 << 30, 20 << 30),
         )
     }
 )

@@ -11,6 +11,7 @@ import contextlib
 import csv
 import hashlib
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -39,6 +40,8 @@ _CHUNK = 1 << 20
 _LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each file of a ZIP
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # files of a wheel that its RECORD gives no digest of
 _ENCRYPTED = 0x2041
+_PLAIN = re.compile(r"(?:[\w.+-]*[\w+-]/)*[\w.+-]*[\w+-]", re.ASCII)  # names of which nothing need be asked
+_PLAIN_LENGTH = 200
 _IMPORTABLE = (".py", ".pyc", ".pyw", ".pyd", ".so", ".dll")
 
 
@@ -95,9 +98,8 @@ def members(wheel: Path) -> tuple[Member, ...]:
     with wheel.open("rb") as stream, _refusals(wheel.name):
         size = stream.seek(0, os.SEEK_END)
         archive = zipfile.ZipFile(stream)
-        infos = [info for info in archive.infolist() if not info.is_dir()]
-        _check_infos(infos)
-        found = [_member(info, name, stream) for info in infos if (name := _spread(info.filename)) is not None]
+        infos = _checked(archive)
+        found = [_member(info, name, stream) for info, name in infos if name is not None]
         _check_places(found, size)
         return tuple(found)
 
@@ -106,9 +108,7 @@ def verify_wheel(path: Path, wheel: FoundWheel) -> None:
     """Read the file at `path` once: `ArtifactError` unless it is that wheel, and holds what its RECORD lists."""
     with path.open("rb") as stream, _refusals(wheel.file_name):
         archive = zipfile.ZipFile(stream)
-        infos = [info for info in archive.infolist() if not info.is_dir()]
-        _check_infos(infos)
-        held = {info.filename: info for info in infos}
+        held = {info.filename: info for info, _ in _checked(archive)}
         folder = _dist_info(held, wheel.name, wheel.version)
         unlisted = {f"{folder}/{name}" for name in _UNLISTED}
         listed = _record(archive, held, f"{folder}/RECORD")
@@ -147,15 +147,15 @@ def _refusals(name: str) -> Iterator[None]:
         raise ArtifactError(f"the wheel {name!r} is broken: {error}") from error
 
 
-def _check_infos(infos: Sequence[zipfile.ZipInfo]) -> None:
+def _checked(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str | None]]:
+    """The files of a wheel that claim nothing impossible, and where each goes; None when it is left out."""
+    infos = [info for info in archive.infolist() if not info.is_dir()]
     if len(infos) > MAX_FILES:
         raise ArtifactError(f"it holds more than {MAX_FILES:,} files")
     if len({info.filename for info in infos}) < len(infos):
         raise ArtifactError("it holds two files of the same name")
     for info in infos:
         name = info.orig_filename
-        _check_name(name)
-        _spread(name)
         if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG}:
             raise ArtifactError(f"{name!r} is a link or a device, not a file")
         if info.flag_bits & _ENCRYPTED or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -164,6 +164,7 @@ def _check_infos(infos: Sequence[zipfile.ZipInfo]) -> None:
             raise ArtifactError(f"{name!r} unpacks to more than {MAX_RATIO} times its size")
     if sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
         raise ArtifactError(f"its files are larger than {MAX_UNPACKED_BYTES:,} bytes together")
+    return [(info, _spread(info.orig_filename)) for info in infos]
 
 
 def _is_run_at_start(name: str) -> bool:
@@ -173,16 +174,15 @@ def _is_run_at_start(name: str) -> bool:
 
 def _spread(name: str) -> str | None:
     """Where the file goes; None when it is left out."""
+    _check_name(name)
     folder, _, rest = name.partition("/")
     if folder.endswith(".data") and rest:
         scheme, _, rest = rest.partition("/")
         name = {"purelib": rest, "platlib": rest, "data": rest, "scripts": f"bin/{rest}"}.get(scheme, "")
         if not name:
             return None
-    if _is_run_at_start(name):
-        return None
-    _check_name(name)
-    return name
+        _check_name(name)
+    return None if _is_run_at_start(name) else name
 
 
 def _check_name(name: str) -> None:
@@ -190,7 +190,8 @@ def _check_name(name: str) -> None:
 
     `.pth` at the top is left out, and deeper down it means nothing.
     """
-    check_name(f"{PREFIX}{name.removesuffix('.pth')}")
+    if len(name) > _PLAIN_LENGTH or not _PLAIN.fullmatch(name):
+        check_name(f"{PREFIX}{name.removesuffix('.pth')}")
     if name.partition("/")[0].partition(".")[0].lower() in RESERVED_MODULES and name.lower().endswith(_IMPORTABLE):
         raise ArtifactError(f"the name {name!r} would hide a module of Python or of Dagy")
 

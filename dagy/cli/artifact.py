@@ -9,6 +9,7 @@ import click
 from dagy.artifact import diff, inspect, verify
 from dagy.cli import output
 from dagy.cli.formats import Form, format_option, show
+from dagy.drawing import counted
 
 _PATH = click.Path(dir_okay=False, path_type=Path)
 
@@ -42,7 +43,7 @@ def verify_command(path: Path, sha256: str | None, form: Form) -> None:
     show(
         form,
         {"path": str(path), "sha256": found.sha256, "files": count, "bytes": total, "is_whole": True},
-        lambda: f"{path} is whole: {count:,} files, {total:,} bytes\nsha256:{found.sha256}",
+        lambda: f"{path} is whole: {counted(count, 'file')}, {total:,} bytes\nsha256:{found.sha256}",
     )
 
 

@@ -10,7 +10,8 @@ import click
 from dagy import artifact
 from dagy.artifact import Summary
 from dagy.cli import output
-from dagy.cli.formats import Form, format_option, show
+from dagy.cli.load import load
+from dagy.cli.options import Form, format_option
 from dagy.settings import Settings
 
 
@@ -75,7 +76,10 @@ def command(
         ).summary
     for warning in summary.warnings:
         output.note(f"note: {warning}", color="yellow")
-    show(form, summary.to_json(), lambda: f"{summary}\n{_shown_path(summary, output_dir, destination)}")
+    if form == "table":  # what shows the other forms takes longer to load than all of this
+        output.say(f"{summary}\n{_shown_path(summary, output_dir, destination)}")
+    else:
+        load("formats").show(form, summary.to_json(), str)
 
 
 def _shown_path(summary: Summary, output_dir: Path, destination: Path) -> Path:

@@ -86,6 +86,7 @@ class Operation(Generic[T]):
     takes: Mapping[str, object] = field(default_factory=dict)  # name and type of what the path does not hold
     needs: tuple[str, ...] = ()  # what of these must be given
     is_repeatable: bool = False  # a client that got no answer may ask again
+    repeatable_with: str | None = None  # the argument that makes it so
 
     def request(self, **arguments: object) -> Request:
         """The request with these arguments; None is what is not given. `ParameterError`: a value that is not JSON."""
@@ -93,7 +94,7 @@ class Operation(Generic[T]):
             _quoted(str(arguments[part[1:-1]])) if part.startswith("{") else part for part in _parts(self.path)
         )
         given = {name: arguments[name] for name in self.takes if arguments.get(name) is not None}
-        repeatable = self.is_repeatable or self.method in ("GET", "PUT") or "idempotency_key" in given
+        repeatable = self.is_repeatable or self.method in ("GET", "PUT") or bool(given.get(self.repeatable_with or ""))
         written = {name: _written(name, self.takes[name], value) for name, value in given.items()}
         if self.method in ("GET", "DELETE"):
             query = {name: value if isinstance(value, str) else json.dumps(value) for name, value in written.items()}
@@ -162,6 +163,7 @@ REGISTER_FLOW: Operation[FlowVersion] = Operation(
     FlowVersion,
     {"artifact": str, "namespace": str, "new_revision": bool},
     needs=("artifact",),
+    is_repeatable=True,
 )
 FLOWS: Operation[Page[FlowVersion]] = Operation(
     "flows", "GET", "/flows", "flows.read", Page[FlowVersion], {"namespace": str, **_PAGE}
@@ -225,6 +227,7 @@ CREATE_RUN: Operation[RunInfo] = Operation(
     RunInfo,
     {"reference": str, "parameters": _Values, "idempotency_key": str, "tags": _Tags},
     needs=("reference",),
+    repeatable_with="idempotency_key",
 )
 RUNS: Operation[Page[RunInfo]] = Operation(
     "runs",
@@ -285,6 +288,7 @@ PUT_SCHEDULE: Operation[Schedule] = Operation(
     Schedule,
     {"reference": str, "timing": Timing, "parameters": _Values, "implicit": bool, "enabled": bool},
     needs=("reference", "timing"),
+    repeatable_with="implicit",
 )
 SCHEDULES: Operation[list[Schedule]] = Operation(
     "schedules", "GET", "/schedules", "schedules.read", list[Schedule], {"deployment": str}
@@ -469,7 +473,9 @@ def error_of(response: Response) -> DagyError:
         message = f"the server answered {response.status}: {_beginning(response.body)}"
         data = {}
     if found is None:
-        return AuthError(message) if response.status in (401, 403) else NetworkError(message)
+        if response.status in (401, 403):
+            return AuthError(f"{message}; sign in with `dagy login`, or set DAGY_API_KEY")
+        return NetworkError(message)
     error = found.__new__(found, message)
     Exception.__init__(error, message)
     for name in _CROSSING[found][1]:

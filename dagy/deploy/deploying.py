@@ -210,6 +210,8 @@ def _deployed(
     deployment = present.deployment
     if not dry_run:
         deployment = _carried_out(client, steps, present.deployment, on_step)
+        if steps.steps:
+            _check_settled(client, meant)
     return DeployResult(steps, artifact, deployment, is_dry_run=dry_run, is_local=client.is_local)
 
 
@@ -241,6 +243,16 @@ def _carried_out(
             raise
         point("deploy.after_step")
     return deployment
+
+
+def _check_settled(client: DagyClient, meant: Wanted) -> None:
+    """Raise `ConflictError` unless all is as it should be, so that a new plan would have no steps."""
+    rest = plan(meant, look(client, meant)).steps
+    if rest:
+        raise ConflictError(
+            f"{meant.reference} was deployed by somebody else at the same time, and is not as it should be now "
+            f"(there is still to do: {'; '.join(map(str, rest))}); agree on who deploys, and deploy again"
+        )
 
 
 def _registered(client: DagyClient, meant: Wanted, step: RegisterFlow) -> FlowVersion:

@@ -53,16 +53,23 @@ class SwitchDeployment:
     revision: int | None  # None: the one that the step before registers
     tags: Mapping[str, str]
     parameters: Mapping[str, Json]
-    before: str | None  # what it stands for until then; None: it is not there
+    before: Deployment | None  # as it is until then; None: it is not there
     is_other_code: bool  # than it stands for until then
 
     def __str__(self) -> str:
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        if self.before is None:
+        before = self.before
+        if before is None:
             return f"make the deployment {name}: {self.flow} {self.version}"
         if not self.is_other_code:
             return f"set the tags and the parameters of {name}"
-        return f"switch {name} from {self.before} to {self.flow} {self.version}"
+        if self.revision is not None:
+            after = _label(self.flow, self.version, self.revision)
+        elif (before.flow_name, before.flow_version) == (self.flow, self.version):
+            after = "a new revision"
+        else:
+            after = f"{self.flow} {self.version}"
+        return f"switch {name} from {_label(before.flow_name, before.flow_version, before.revision)} to {after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,7 @@ def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Ste
         version.revision if version is not None and is_registered and not force else None,
         wanted.tags,
         wanted.parameters,
-        before=None if deployment is None else _label(deployment),
+        before=deployment,
         is_other_code=deployment is not None and deployment.code_hash != wanted.code_hash,
     )
 
@@ -190,9 +197,9 @@ def _is_same(one: Timing, other: Timing) -> bool:
     return (one.mode, one.cron, one.timezone) == (other.mode, other.cron, other.timezone)
 
 
-def _label(deployment: Deployment) -> str:
-    revision = f" (revision {deployment.revision})" if deployment.revision > 1 else ""
-    return f"{deployment.flow_name} {deployment.flow_version}{revision}"
+def _label(flow: str, version: str, revision: int) -> str:
+    is_told = revision == 1 and version != UNNAMED_VERSION
+    return f"{flow} {version}" if is_told else f"{flow} {version} (revision {revision})"
 
 
 def _told(timing: Timing) -> str:

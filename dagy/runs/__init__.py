@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagy.runs.cache import CachedTask, Difference, LocalCache
     from dagy.runs.diagnosis import Finding, diagnose
     from dagy.runs.event_json import event_from_json, event_to_json
+    from dagy.runs.following import FollowedRun, RunSource, Standing, Unreadable, follow_events
     from dagy.runs.history import LATEST, History, RecordedError, RunRecord, TaskRecord
     from dagy.runs.output import Written
     from dagy.runs.owners import Owner, owner_from_text, owner_text, this_process
@@ -26,6 +27,7 @@ _HOMES = {
     "CachedTask": "dagy.runs.cache",
     "Difference": "dagy.runs.cache",
     "Finding": "dagy.runs.diagnosis",
+    "FollowedRun": "dagy.runs.following",
     "History": "dagy.runs.history",
     "LATEST": "dagy.runs.history",
     "LocalCache": "dagy.runs.cache",
@@ -35,11 +37,15 @@ _HOMES = {
     "Resumable": "dagy.runs.resume",
     "RunRecord": "dagy.runs.history",
     "RunRecorder": "dagy.runs.recorder",
+    "RunSource": "dagy.runs.following",
+    "Standing": "dagy.runs.following",
     "TaskRecord": "dagy.runs.history",
+    "Unreadable": "dagy.runs.following",
     "Written": "dagy.runs.output",
     "diagnose": "dagy.runs.diagnosis",
     "event_from_json": "dagy.runs.event_json",
     "event_to_json": "dagy.runs.event_json",
+    "follow_events": "dagy.runs.following",
     "load_for_resume": "dagy.runs.resume",
     "owner_from_text": "dagy.runs.owners",
     "owner_text": "dagy.runs.owners",
@@ -52,6 +58,7 @@ __all__ = [
     "CachedTask",
     "Difference",
     "Finding",
+    "FollowedRun",
     "History",
     "LocalCache",
     "Owner",
@@ -60,11 +67,15 @@ __all__ = [
     "Resumable",
     "RunRecord",
     "RunRecorder",
+    "RunSource",
+    "Standing",
     "TaskRecord",
+    "Unreadable",
     "Written",
     "diagnose",
     "event_from_json",
     "event_to_json",
+    "follow_events",
     "load_for_resume",
     "owner_from_text",
     "owner_text",

@@ -115,7 +115,7 @@ def test_those_who_want_the_same_environment_at_the_same_time_get_the_same(tmp_p
 
 @pytest.mark.program
 def test_a_python_that_is_not_here_is_refused_with_both_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"built for Python 3\.99, and there is none .* uv python install 3\.99"):
+    with pytest.raises(ArtifactError, match=r"built for Python 3\.99, and there is none .*uv python install 3\.99"):
         environment_for(manifest(python="3.99"), tmp_path, using=Made())
 
 

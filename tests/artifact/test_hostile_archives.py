@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import stat
 import struct
 import subprocess
 import sys
 import textwrap
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,11 @@ def packed(entries: Entries, method: int = zipfile.ZIP_STORED, comment: bytes = 
     return buffer.getvalue()
 
 
+def listing(listed: dict[str, bytes], *held: tuple[str, bytes], **options: Any) -> bytes:
+    """An archive whose manifest lists some files, and which holds others."""
+    return packed([(MANIFEST_NAME, manifest_of(listed).to_json().encode()), *held], **options)
+
+
 def with_more(*more: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     """A good artifact with more in it, which its manifest lists."""
     extra = {each if isinstance(each, str) else each.filename: data for each, data in more}
@@ -68,7 +74,7 @@ def of_kind(kind: int, data: bytes = b"/etc/passwd") -> bytes:
 
 
 def good() -> bytes:
-    return packed([(MANIFEST_NAME, manifest_of(GOOD).to_json().encode()), *GOOD.items()])
+    return listing(GOOD, *GOOD.items())
 
 
 def central(data: bytes, name: str) -> int:
@@ -115,7 +121,7 @@ def zip64(count: int, length: int, offset: int) -> bytes:
 
 
 def bomb() -> bytes:
-    return with_more(("zeros.bin", bytes(64 << 20)), method=zipfile.ZIP_DEFLATED)
+    return with_more(("zeros.bin", bytes(20 << 20)), method=zipfile.ZIP_DEFLATED)
 
 
 def quoted_overlap() -> bytes:
@@ -183,7 +189,7 @@ CORPUS: dict[str, Callable[[], bytes]] = {
     "something before": lambda: b"#!/bin/sh\nexit\n" + good(),
     "something behind": lambda: good() + b"<html>",
     "two archives": lambda: good() + good(),
-    "comment": lambda: packed([(MANIFEST_NAME, manifest_of(GOOD).to_json().encode()), *GOOD.items()], comment=b"x" * 65_000),
+    "comment": lambda: listing(GOOD, *GOOD.items(), comment=b"x" * 65_000),
     "several disks": lambda: good()[:-18] + b"\1\0\1\0" + good()[-14:],
     "fewer files said than held": lambda: good()[:-14] + struct.pack("<HH", 2, 2) + good()[-10:],
     "cut short": lambda: good()[:-1],
@@ -196,7 +202,7 @@ CORPUS: dict[str, Callable[[], bytes]] = {
     "other packing in the local header": lambda: patched(8, "<H", 8, local=True),
     "other flags in the local header": lambda: patched(6, "<H", 8, local=True),
     "no manifest": lambda: packed(list(GOOD.items())),
-    "two manifests": lambda: packed([(MANIFEST_NAME, manifest_of(GOOD).to_json().encode())] * 2 + list(GOOD.items())),
+    "two manifests": lambda: listing(GOOD, (MANIFEST_NAME, b"{}"), *GOOD.items()),
     "a manifest of another case": lambda: twins("DAGY.JSON"),
     "manifest not in utf-8": lambda: with_manifest(manifest_of(GOOD).to_json().encode("utf-16")),
     "manifest not json": lambda: with_manifest("{"),
@@ -209,14 +215,14 @@ CORPUS: dict[str, Callable[[], bytes]] = {
     "manifest taken down to version 1": lambda: edited(schema_version=1),
     "manifest taken down to version 2": lambda: edited(schema_version=2),
     "manifest for another target": lambda: edited(target="lambda"),
-    "digests in upper case": lambda: with_manifest(manifest_of(GOOD).to_json().replace(manifest_of(GOOD).files[0].sha256, manifest_of(GOOD).files[0].sha256.upper())),
+    "digests in upper case": lambda: with_manifest(re.sub(r'[0-9a-f]{64}', lambda found: found[0].upper(), manifest_of(GOOD).to_json())),
     "digests by md5": lambda: edited(files=[{"path": "etl.py", "size": 3, "md5": "0" * 32}]),
     "digests by none": lambda: edited(files=[{"path": "etl.py", "size": 3, "sha256": "none"}]),
     "digests that are too long": lambda: edited(files=[{"path": "etl.py", "size": 3, "sha256": "0" * 128}]),
-    "digest of another file": lambda: packed([(MANIFEST_NAME, manifest_of(GOOD | {"rows.csv": b"b,a\n"}).to_json().encode()), *GOOD.items()]),
-    "file not listed": lambda: packed([(MANIFEST_NAME, manifest_of(GOOD).to_json().encode()), *GOOD.items(), ("more.py", b"")]),
-    "file not there": lambda: packed([(MANIFEST_NAME, manifest_of(GOOD).to_json().encode()), *list(GOOD.items())[:-1]]),
-    "two files swapped": lambda: packed([(MANIFEST_NAME, manifest_of(GOOD | {"a.txt": b"1", "b.txt": b"2"}).to_json().encode()), *GOOD.items(), ("a.txt", b"2"), ("b.txt", b"1")]),
+    "digest of another file": lambda: listing(GOOD | {"rows.csv": b"b,a\n"}, *GOOD.items()),
+    "file not listed": lambda: listing(GOOD, *GOOD.items(), ("more.py", b"")),
+    "file not there": lambda: listing(GOOD, *list(GOOD.items())[:-1]),
+    "two files swapped": lambda: listing(GOOD | {"a.txt": b"1", "b.txt": b"2"}, *GOOD.items(), ("a.txt", b"2"), ("b.txt", b"1")),
     "file renamed": lambda: good().replace(b"pack/rows.py", b"pack/rowz.py"),
     "entry point os:system": lambda: edited(entry_point="os:system"),
     "entry point ..:x": lambda: edited(entry_point="..:x"),
@@ -298,10 +304,10 @@ def mutations(data: bytes, chance: random.Random) -> Iterator[bytes]:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_mutated_archive_is_what_it_was_or_is_refused(method: int, tmp_path: Path) -> None:
-    whole = packed([(MANIFEST_NAME, manifest_of(GOOD).to_json().encode()), *GOOD.items()], method)
+    whole = listing(GOOD, *GOOD.items(), method=method)
     path = tmp_path / "mutated.zip"
     refused = 0
-    for _, data in zip(range(1_000), mutations(whole, random.Random(20_240)), strict=False):
+    for _, data in zip(range(500), mutations(whole, random.Random(20_240)), strict=False):
         path.write_bytes(data)
         try:
             with open_artifact(path) as artifact:
@@ -309,7 +315,7 @@ def test_a_mutated_archive_is_what_it_was_or_is_refused(method: int, tmp_path: P
                 assert (artifact.manifest, held) == (manifest_of(GOOD), GOOD)
         except ArtifactError:
             refused += 1
-    assert refused > 800
+    assert refused > 400
 
 
 def test_a_manifest_with_any_part_exchanged_is_read_as_it_was_or_refused(tmp_path: Path) -> None:
@@ -372,6 +378,4 @@ def test_bombs_are_refused_within_a_second_and_in_little_memory(tmp_path: Path) 
 
 
 def test_the_deflated_bomb_really_is_one() -> None:
-    data = bomb()
-    assert len(data) < 100_000
-    assert len(zlib.compress(bytes(64 << 20))) < 100_000
+    assert len(bomb()) < 30_000

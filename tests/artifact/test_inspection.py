@@ -55,7 +55,7 @@ def test_a_whole_artifact_is_verified_by_every_byte(artifact: Artifact) -> None:
     data[data.index(b"def double")] ^= 1
     artifact.path.write_bytes(data)
     inspect(artifact.path)
-    with pytest.raises(ArtifactError, match="'rows_of_etl.py' is not the file that was built|CRC"):
+    with pytest.raises(ArtifactError, match=r"'rows_of_etl\.py'"):
         verify(artifact.path)
 
 

@@ -79,7 +79,7 @@ def test_a_package_without_a_wheel_for_the_target_is_named(
     wheelhouse: Wheelhouse, program: Installer, tmp_path: Path
 ) -> None:
     wheelhouse.add("quick", tag=f"{TAG}-{TAG}-macosx_11_0_arm64")
-    with pytest.raises(ArtifactError, match=r"there is no wheel of 'quick' for Python .* on AWS ECS.* build a wheel"):
+    with pytest.raises(ArtifactError, match=r"there is no wheel of 'quick' for Python .* AWS ECS.*; ask for another"):
         program.resolve(wanted("quick", folder=tmp_path))
 
 
@@ -123,12 +123,12 @@ error: No solution found when resolving dependencies
             UV_SAYS.format(cause="all versions of x have no wheels with a matching platform tag", hint=(
                 "\nhint: Wheels are required for `x` because building from source is disabled\n\n"
                 "hint: Wheels are available for `x` (v1.0) on the following platform: `macosx_11_0_arm64`")),
-            "there is no wheel of 'x' for Lambda (those there are for `macosx_11_0_arm64`); require a version",
+            "there is no wheel of 'x' for Lambda; those there are for `macosx_11_0_arm64`; ask for another version",
         ),
         (
             UV_SAYS.format(cause="x==0.1 has no usable wheels", hint=(
                 "\nhint: Wheels are required for `x` because building from source is disabled for all packages")),
-            "'x' is there as source only, and to build it would run a stranger's code",
+            "there is no wheel of 'x' for Lambda; there is its source, or wheels for other systems; ask for",
         ),
         (
             UV_SAYS.format(cause="x was not found in the package registry", hint=""),
@@ -162,11 +162,11 @@ def test_what_uv_says_becomes_a_sentence_with_a_way_out(text: str, expected: str
         (
             "ERROR: Could not find a version that satisfies the requirement x (from versions: none)\n"
             "ERROR: No matching distribution found for x\n",
-            "there is no wheel of 'x' for Lambda (or no package of that name at all)",
+            "no wheel of 'x' for Lambda; there may be other wheels, its source, or no package of that name; ask",
         ),
         (
             "ERROR: Could not find a version that satisfies the requirement x>=3 (from versions: 1.0, 2.0)\n",
-            "there is no wheel of 'x>=3' for Lambda (there are 1.0, 2.0)",
+            "there is no wheel of 'x>=3' for Lambda; there are 1.0, 2.0; ask",
         ),
         (
             "ERROR: Cannot install a==1 and b==1 because these package versions have conflicting dependencies.\n\n"

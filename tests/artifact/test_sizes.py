@@ -53,7 +53,7 @@ def test_too_much_for_a_target_is_refused_with_the_largest_and_a_way_out() -> No
         sizes.check()
     assert str(caught.value) == (
         "the packages are 1,000.0 MiB unzipped, and AWS Lambda on x86_64 takes 250.0 MiB; the largest are p4 400.0 "
-        "MiB, p3 300.0 MiB, p2 200.0 MiB; do without one of them, or build for a container on AWS ECS, on x86_64: "
+        "MiB, p3 300.0 MiB, p2 200.0 MiB; do without one of them, or build for containers of AWS ECS on x86_64: "
         "--target ecs"
     )
     assert str(sizes).endswith("too large")

@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from . import engine, exports, notebook, payloads, pictures, processes, scale, startup, views
+from . import builds, deploys, engine, exports, notebook, payloads, pictures, processes, scale, startup, views
 from .measuring import Effort, Row
 from .peers.environments import PEERS
 from .peers.table import table
@@ -46,7 +46,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "payload-memory": payloads.peaks,
     "imports": startup.imports,
     "pictures": pictures.pictures,
+    "deploys": deploys.deploys,
     "exports": exports.exports,
+    "builds": builds.builds,
     "view-cost": notebook.view_cost,
     "view-lag": notebook.view_lag,
     "captured": notebook.captured,

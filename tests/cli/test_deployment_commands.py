@@ -246,6 +246,7 @@ def test_ctrl_c_leaves_a_deployed_run_going_and_says_how_to_go_on(workplace: Pat
             assert "Traceback" not in err
             assert dagy("runs", "list", "--status", "running")[1]
             assert dagy("runs", "cancel", run_id)[1] == f"run {run_id}: asked to stop\n"
+            started.unlink()
             assert "CANCELLED" in dagy("logs", run_id, "--follow")[2]
         finally:
             program.kill()

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from dagy.artifact import MissingArtifactError
-from dagy.control import ControlPlane, open_plane
+from dagy.control import ControlPlane, Timing, open_plane
 from dagy.control.api import (
     CREATE_RUN,
     DEPLOYMENTS,
     FLOWS,
     HEALTH,
     OPERATIONS,
+    PUT_SCHEDULE,
     RUN,
     Operation,
     Request,
@@ -79,9 +80,14 @@ def test_what_changes_nothing_may_be_asked_again_and_what_makes_something_new_ma
         "delete_key",
         "delete_schedule",
         "put_schedule",
-        "register_flow",
         "trigger_schedule",
     }
+
+
+def test_a_key_or_a_place_of_its_own_lets_even_what_is_new_be_asked_for_again() -> None:
+    assert CREATE_RUN.request(reference="etl", idempotency_key="once").is_repeatable
+    assert PUT_SCHEDULE.request(reference="etl", timing=Timing("manual"), implicit=True).is_repeatable
+    assert not PUT_SCHEDULE.request(reference="etl", timing=Timing("manual"), implicit=False).is_repeatable
 
 
 def _request(operation: Operation[Any]) -> Request:

@@ -142,7 +142,7 @@ def test_a_flow_that_changed_since_it_was_deployed_is_told_of(load: Load, caplog
     assert caplog.messages == []
     load(FLOW.replace("2 *", "3 *")).run(number=1)
     (told,) = caplog.messages
-    assert told.startswith("flow 'sums' is not here what it is as the deployment 'team/project/sums'")
+    assert told.startswith("flow 'sums' is other code here than as the deployment 'team/project/sums'")
     assert caplog.records[0].levelno == logging.WARNING
 
 

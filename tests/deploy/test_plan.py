@@ -105,10 +105,16 @@ def test_other_code_under_a_version_that_the_author_named_is_a_conflict(
 
 
 def test_code_without_a_version_gets_a_new_revision_by_itself(client: DagyClient, artifacts: Artifacts) -> None:
+    told = []
     for name, revision in (("latest", 1), ("latest-changed", 2), ("latest", 3)):
-        deploy(client, artifacts[name])
+        told.append(str(deploy(client, artifacts[name]).plan.steps[-1]))
         assert client.deployment("etl").revision == revision
         assert client.deployment("etl").code_hash == artifacts[name].code_hash
+    assert told == [
+        "make the deployment etl: etl latest",
+        "switch etl from etl latest (revision 1) to a new revision",
+        "switch etl from etl latest (revision 2) to a new revision",
+    ]
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_steps(client: DagyClient, artifacts: Artifacts) -> None:
@@ -207,3 +213,17 @@ def test_what_people_see_can_not_act(client: DagyClient, artifacts: Artifacts) -
     bundle = result._repr_mimebundle_()
     assert "<b>" not in bundle["text/html"]
     assert "&lt;b&gt;" in bundle["text/html"]
+
+
+def test_two_who_deploy_at_the_same_time_do_not_both_believe_that_they_won(
+    client: DagyClient, artifacts: Artifacts
+) -> None:
+    def meanwhile(step: object) -> None:
+        if type(step).__name__ == "PutSchedule":
+            deploy(client, artifacts["second"], schedule="0 7 * * *")
+
+    with pytest.raises(ConflictError, match=r"somebody else .*still to do: switch etl from etl 2\.0\.0 to etl 1\.0\.0"):
+        deploy(client, artifacts["first"], schedule="0 6 * * *", on_step=meanwhile)
+    deploy(client, artifacts["second"], schedule="0 7 * * *")
+    assert client.deployment("etl").flow_version == "2.0.0"
+    assert [each.timing.cron for each in client.schedules()] == ["0 7 * * *"]

@@ -58,13 +58,26 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
     InteractiveShell.clear_instance()
 
 
-def test_the_python_blocks_run(site: str, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {"__name__": "readme"}
-    for block in blocks("python"):
-        exec(block.replace("https://example.com", site), names)
-    shown = capsys.readouterr().out
-    assert "web_scraper: COMPLETED" in shown
-    assert f"length: {len(PAGE)}" in shown
+@pytest.fixture
+def flows_file(tmp_path: Path) -> Path:
+    """The README's first flow as the file that its other blocks speak of."""
+    path = tmp_path / "my_flows.py"
+    path.write_text(next(each for each in blocks("python") if "def web_scraper" in each), "utf-8")
+    return path
+
+
+def test_the_python_blocks_run(site: str, tmp_path: Path, flows_file: Path, waking: Path) -> None:
+    rest = [each for each in blocks("python") if "def web_scraper" not in each]
+    script = tmp_path / "readme.py"
+    text = "\n\n".join([f"from {flows_file.stem} import *", *rest]).replace("https://example.com", site)
+    script.write_text(text, "utf-8")
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "web_scraper: COMPLETED" in done.stdout
+    assert "scraper: web_scraper 1.0.0 is deployed" in done.stdout
+    assert f"COMPLETED {{'title': {PAGE!r}, 'length': {len(PAGE)}}}" in done.stdout
 
 
 def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> None:
@@ -77,12 +90,10 @@ def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> Non
     assert list(result["clean"]["total"]) == [6.0, 30.0]
 
 
-def test_the_command_lines_run(site: str, tmp_path: Path) -> None:
-    module = next(block for block in blocks("python") if "def web_scraper" in block)
-    (tmp_path / "my_flows.py").write_text(module, "utf-8")
+def test_the_command_lines_run(site: str, tmp_path: Path, flows_file: Path, waking: Path) -> None:
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("dagy ")]
-    assert len(lines) == 12
+    assert len(lines) == 18
     for line in lines:
         if "<build_id>" in line:
             (artifact,) = (tmp_path / "dist").glob("web_scraper/*/artifact.zip")

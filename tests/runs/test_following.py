@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dagy import flow, task
-from dagy.engine import Event, RunResult, TaskChanged
+from dagy.engine import Event, RunResult, TaskChanged, checked_result
 from dagy.errors import NetworkError, RunError, StoreError, TaskFailedError, UnknownTaskError, WorkerDiedError
 from dagy.runs import History, event_to_json
 from dagy.runs.following import FollowedRun, Standing, Unreadable, follow_events
@@ -32,7 +32,7 @@ def total(rows: list[int]) -> int:
 
 
 @flow(name="etl")
-def etl(day: str = "monday"):
+def etl(day: str = "monday") -> Any:
     return {"day": day, "total": total(load(day))}
 
 
@@ -42,7 +42,7 @@ def broken(rows: list[int]) -> int:
 
 
 @flow(name="broken")
-def broken_flow():
+def broken_flow() -> Any:
     return broken([1])
 
 
@@ -94,9 +94,17 @@ def follow(plane: Plane) -> Iterator[Follow]:
     """Follow what `plane` tells; the test can't leave it behind."""
     begun: list[FollowedRun] = []
 
-    def follow(of: Any = etl, **options: Any) -> FollowedRun:
-        told = {"events": plane.events, "standing": plane.standing, "cancel": plane.cancelled.append}
-        run = follow_events("etl-1", of.spec, {}, **told, poll_seconds=0.001, **options)
+    def follow(of: Any = etl, run_id: str = "etl-1", local_dir: Path | None = None) -> FollowedRun:
+        run = follow_events(
+            run_id,
+            of.spec,
+            {},
+            events=plane.events,
+            standing=plane.standing,
+            cancel=plane.cancelled.append,
+            local_dir=local_dir,
+            poll_seconds=0.001,
+        )
         begun.append(run)
         return run
 
@@ -144,8 +152,7 @@ def test_results_are_read_where_the_run_was_recorded_and_unreadable_elsewhere(
 ) -> None:
     run_id, events = events_of(record, local_dir)
     plane.tell(events, Standing(State(StateType.COMPLETED)))
-    told = {"events": plane.events, "standing": plane.standing, "cancel": plane.cancelled.append}
-    here = follow_events(run_id, etl.spec, {}, **told, local_dir=local_dir).wait(10)  # type: ignore[arg-type]
+    here = follow(etl, run_id, local_dir).wait(10)
     assert here["load"] == [1, 2, 3]
     assert here.value == {"day": "monday", "total": 6}
     assert here.parameters == {"day": "monday"}
@@ -163,8 +170,7 @@ def test_a_failed_task_has_its_error_as_it_was_told(
     assert str(result.task_runs["broken"].error) == "LookupError: no such row"
     with pytest.raises(TaskFailedError):
         result["broken"]
-    told = {"events": plane.events, "standing": plane.standing, "cancel": plane.cancelled.append}
-    here = follow_events(run_id, broken_flow.spec, {}, **told, local_dir=local_dir).wait(10)  # type: ignore[arg-type]
+    here = follow(broken_flow, run_id, local_dir).wait(10)
     assert 'raise LookupError("no such row")' in str(here.task_runs["broken"].error)
 
 
@@ -174,8 +180,6 @@ def test_a_run_that_failed_before_its_tasks_says_why(plane: Plane, follow: Follo
     assert str(result.state) == "FAILED: its artifact is broken"
     assert str(result.error) == "its artifact is broken"
     assert {each.state.type for each in result.task_runs.values()} == {StateType.CANCELLED}
-    from dagy.engine import checked_result
-
     with pytest.raises(RunError, match="its artifact is broken"):
         checked_result(result)
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from dagy import drawing, engine, runs
 from dagy.errors import (
-    ConflictError,
     DagyError,
     DefinitionError,
     DrawingError,
     GraphError,
     ParameterError,
-    UnknownDeploymentError,
     shown,
 )
 from dagy.hooks import Hook, hooks_by_state
@@ -38,11 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dagy.client import DagyClient, Run
-    from dagy.control import Deployment
     from dagy.deploy import DeployResult
     from dagy.engine import RunHandle, RunOptions, RunResult
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -361,16 +355,10 @@ class Flow(Generic[P, R]):
         """
         self._refuse_inside_a_flow()
         self._check_given(parameters)
-        client: DagyClient = later("dagy.client").DagyClient()
-        found = client.deployment(deployment) if deployment is not None else self._deployment(client)
-        if later("dagy.deploy").is_deployed_code(self, found, client) is False:
-            logger.warning(
-                "flow %r is other code here than as the deployment %r, which is what runs; %s.deploy() takes this over",
-                self.name,
-                found.reference,
-                self.function.__name__,
-            )
-        return client.create_run(found.reference, parameters, idempotency_key=idempotency_key)
+        run: Run = later("dagy.deploy").run_deployed(
+            self, parameters, deployment=deployment, idempotency_key=idempotency_key
+        )
+        return run
 
     def to_svg(self) -> str:
         """The graph as an SVG picture."""
@@ -400,22 +388,6 @@ class Flow(Generic[P, R]):
                 )
         if self.validate_parameters:
             self.parameters.check(dict(given))
-
-    def _deployment(self, client: DagyClient) -> Deployment:
-        """The one deployment of this flow."""
-        found = client.deployments(flow=self.name).items
-        if not found:
-            known = [each.reference for each in client.deployments()]
-            raise UnknownDeploymentError(
-                self.name, known, remedy=f"deploy the flow first: {self.function.__name__}.deploy()"
-            )
-        if len(found) > 1:
-            names = ", ".join(repr(each.reference) for each in found)
-            raise ConflictError(
-                f"flow {self.name!r} is deployed as {names}; say which: "
-                f"{self.function.__name__}.run(deployment={found[0].reference!r})"
-            )
-        return found[0]
 
     def _static_value(self, name: str, given: dict[str, Any]) -> Any:
         try:

@@ -12,7 +12,6 @@ LATER = (
     "dagy.artifact.choosing",
     "dagy.artifact.layer",
     "dagy.artifact.target_packages",
-    "dagy.client",
     "dagy.deploy",
 )
 

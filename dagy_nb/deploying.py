@@ -14,9 +14,12 @@ from dagy_nb.notebook import KeptCell
 from dagy_nb.notebook_file import has_file_id
 
 if TYPE_CHECKING:
+    from dagy.artifact import Artifact
     from dagy.control import Deployment, Schedule
     from dagy.deploy import DeployResult, Plan
     from dagy_nb.proof import Proof
+
+LOCAL = "local"  # the target that is the machine itself
 
 _MOST_NAMED = 3  # cells, or tasks, in a sentence
 
@@ -41,6 +44,7 @@ class Deployed:
     """What a deploy from the notebook came to; `result` is the deploy's own, shown as a card."""
 
     result: DeployResult
+    artifact: Artifact
     proof: Proof | None = None  # None: it was not proven, and `unproven` says why
     unproven: str = ""
     schedules: tuple[Schedule, ...] = ()  # those of the deployment
@@ -88,6 +92,8 @@ class Deployed:
         """What is known of the deployment, each with what it is."""
         deployment = self.deployment
         found = [("flow", f"{self.result.flow_name} {_version(self)}")]
+        if self.artifact.manifest.target != LOCAL:
+            found.append(("for", f"{self.artifact.manifest.target}, {_packages(self.artifact)}"))
         if deployment is not None and deployment.tags:
             found.append(("tags", ", ".join(f"{key}={value}" for key, value in sorted(deployment.tags.items()))))
         if deployment is not None and deployment.parameters:
@@ -98,6 +104,8 @@ class Deployed:
             found.append(("proof", f"gives the notebook's results in a clean process ({_counted(self.proof)})"))
         elif self.unproven:
             found.append(("proof", self.unproven))
+        found += [("left out", str(each)) for each in self.artifact.left_out]
+        found += [("beware", each) for each in self.artifact.warnings]
         return tuple(found)
 
     @property
@@ -150,6 +158,12 @@ def _version(deployed: Deployed) -> str:
         return deployed.flow_version
     is_told = deployment.revision == 1 and deployment.flow_version != "latest"
     return deployment.flow_version if is_told else f"{deployment.flow_version} (revision {deployment.revision})"
+
+
+def _packages(artifact: Artifact) -> str:
+    count = counted(len(artifact.manifest.lock), "package")
+    size = 0 if artifact.layer is None else artifact.layer.stat().st_size
+    return f"with {count} ({size / 1_000_000:,.1f} MB)"
 
 
 def _counted(proof: Proof) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from IPython.core.error import UsageError
-
 from dagy_nb.magics import add_magics, current_magics, remove_magics
 
 if TYPE_CHECKING:
@@ -67,19 +65,14 @@ def run(
     and `fail_fast` count. A parameter of the flow that has the name of an option here can be given to the magic.
     """
     magics = current_magics()
-    session = magics.session
     if deployment is not None:
-        if flow is not None:
-            raise UsageError(
-                f"deployment {deployment!r} says itself what is run; leave the flow out, or the deployment"
-            )
         return magics.answered(
-            lambda: session.run_deployment(
-                deployment, parameters, background=background, must_complete=fail_fast, profile=profile
+            lambda: magics.session.run_deployment(
+                deployment, parameters, flow=flow, background=background, must_complete=fail_fast, profile=profile
             )
         )
     return magics.answered(
-        lambda: session.run(
+        lambda: magics.session.run(
             flow,
             parameters,
             background=background,

@@ -20,8 +20,7 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand, output_can_be_silenced
 
-from dagy import Flow, LocalOptions, Task, parameter_texts
-from dagy.artifact import provide_sources
+from dagy import Flow, LocalOptions, Task, artifact, parameter_texts
 from dagy.drawing import markup_line, markup_lines
 from dagy.errors import DagyError, DefinitionError, ParameterError, RunError, did_you_mean
 from dagy_nb.cells import Cell, FlowCell
@@ -102,6 +101,7 @@ class DagyMagics(Magics):
         self.notebook = Notebook(shell.user_ns, path=finder.told() or Path("notebook.ipynb"))
         self.session = Session(self.notebook, screen, finder)
         self._is_hinted = False  # of the project's linters
+        self._is_source = False  # of the flows that the cells make, for whoever builds them
         self._running: ExecutionInfo | None = None
         self._waits_for: tuple[str, ...] = ()  # of the cell that runs: without these it could not, and did not
         # Of the cell that runs; `shell.execution_count` is one ahead, or not yet, as IPython's version has it.
@@ -147,6 +147,9 @@ class DagyMagics(Magics):
                 self.shell.showtraceback((UsageError, mistake, None))
             self._cell_failed(cell)
             return  # else a cell that IPython can run and Dagy can't read, which no flow can need
+        if not self._is_source and self.notebook.flow_names():  # not before there is one: it takes a while to load
+            artifact.provide_sources(source_of_flow)
+            self._is_source = True
         if waits_for:  # IPython has only seen its first line: tracebacks need the others
             lines = [f"{line}\n" for line in info.raw_cell.splitlines()]
             linecache.cache[filename] = (len(info.raw_cell), None, lines, filename)
@@ -322,11 +325,11 @@ class DagyMagics(Magics):
         """Build an artifact."""
         name = self.session.flow(given.flow).name
         export = self._exported()
-        artifact = self.session.build(name, export=export, **_build_options(given))
+        built = self.session.build(name, export=export, **_build_options(given))
         self._tell_of_export(export)
         if given.prove:
-            self.session.screen.show(self.session.screen.bundle_of(self.session.prove(artifact)))
-        return artifact
+            self.session.screen.show(self.session.screen.bundle_of(self.session.prove(built)))
+        return built
 
     @no_var_expand
     @output_can_be_silenced
@@ -512,7 +515,6 @@ def add_magics(shell: InteractiveShell) -> None:
     """Add the magics to `shell`, and forget those of an earlier loading."""
     remove_magics(shell)
     magics = DagyMagics(shell)
-    provide_sources(source_of_flow)
     magics.adopt_history()
     shell.register_magics(magics)
     for name in ("dagy_task", "dagy_flow"):  # what IPython looks for when `%%dagy_task` is not the first line

@@ -152,15 +152,18 @@ class Session:
         deployment: str,
         parameters: Mapping[str, Json] = MappingProxyType({}),
         *,
+        flow: object = None,
         background: bool = False,
         must_complete: bool = True,
         profile: str | None = None,
     ) -> NotebookRun:
         """Have a worker run the deployment of that name, and show it live as any other run; else as `run`.
 
-        Raises `UnknownDeploymentError`, `ParameterError` for what its flow does not take, and what asking the control
-        plane may raise.
+        Raises `UnknownDeploymentError`, `ParameterError` for what its flow does not take, what asking the control plane
+        may raise, and `DefinitionError` when a `flow` is named too.
         """
+        if flow is not None:
+            raise DefinitionError(f"deployment {deployment!r} says what is run; leave the flow out, or the deployment")
         self._remember_runs()
         asked = self.planes.client(profile)
         run = asked.create_run(deployment, parameters)
@@ -545,8 +548,7 @@ class Session:
 
         Before anything is changed the artifact is proven: it runs in a clean process, and its results are compared with
         those of the flow's newest run here, unless its cells have changed since, or `must_prove` is off. Where they
-        differ `NotProvenError` is raised and nothing is deployed. What is deployed already is neither proven nor
-        deployed again.
+        differ `NotProvenError` is raised and nothing is deployed. Code that is deployed already is not proven again.
         """
         built = self.build(
             flow, output_dir=output_dir, target=target, requirements=requirements, include=include, export=export
@@ -571,29 +573,29 @@ class Session:
 
         result, proof, unproven = deployed(dry_run=True), None, ""
         if not result.skipped and not dry_run:
-            if must_prove and (run := self._comparable(built, export)) is not None:
-                unproven = run if isinstance(run, str) else ""
-                proof = None if isinstance(run, str) else self._proof_against(run, built)
+            is_new = result.deployment is None or result.deployment.code_hash != built.code_hash
+            if must_prove and is_new:
+                proof, unproven = self._proof_of(built, export)
                 if proof is not None and not proof.agrees:
                     raise NotProvenError(proof)
             result = deployed(dry_run=False)
         schedules = () if result.deployment is None else asked.schedules(deployment=result.reference)
-        return Deployed(result, proof, unproven, tuple(schedules))
+        return Deployed(result, built, proof, unproven, tuple(schedules))
 
-    def _comparable(self, built: Artifact, export: Export | None) -> NotebookRun | str:
-        """The newest run here that the artifact's results can be compared with, or why there is none."""
+    def _proof_of(self, built: Artifact, export: Export | None) -> tuple[Proof | None, str]:
+        """The proof against the flow's newest run here; or None, and why there is no run to compare with."""
         name = built.flow_name
         own = [each for each in self.runs.all() if each.shown.whose == "session" and each.spec.name == name]
         ended = [each for each in own if each.done and each.state.is_completed]
         if not ended:
-            return f"not proven: no run of it here has completed; %dagy_run {name} first has it proven"
+            return None, f"not proven: no run of it here has completed; %dagy_run {name} first has it proven"
         run = ended[-1]
         ids = {each.id for each in (export or self._exported()).cells}
         changed = edited_since(self.notebook.kept, ids, run.started_at)
         if changed:
             told = ", ".join(changed[:3]) + (" and more" if len(changed) > 3 else "")
-            return f"not proven: {told} changed since the last run; %dagy_run {name} first has it proven"
-        return run
+            return None, f"not proven: {told} changed since the last run; %dagy_run {name} first has it proven"
+        return self._proof_against(run, built), ""
 
     def _exported(self) -> Export:
         """The notebook as a module, without a word about what is out of date."""

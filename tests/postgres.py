@@ -59,6 +59,11 @@ class Postgres:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether there is a PostgreSQL to start."""
+        return _programs() is not None
+
     def url(self, database: str) -> str:
         """Where that database is."""
         return f"postgresql://{self.user}:a-password@/{database}?host={self.folder}"
@@ -83,8 +88,8 @@ class Postgres:
             db.execute(statement)  # type: ignore[call-overload]  # a text that is not a literal
 
     def restart(self) -> None:
-        """Stop the server as if the machine had lost power, and start it again."""
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "restart", "-l", os.devnull)
+        """Stop the server, whoever is connected, and start it again."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-w", "restart", "-l", os.devnull)
 
     def _start(self) -> None:
         if os.getuid() == 0:

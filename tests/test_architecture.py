@@ -58,9 +58,21 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.control": frozenset({"alembic", "cronsim", "psycopg", "pydantic", "sqlite3", "sqlalchemy"}),
     "dagy.artifact": frozenset(
         {
-            "asyncio", "concurrent.futures", "importlib.metadata", "mmap", "netrc", "packaging", "pydantic",
-            "pydantic_core", "subprocess", "tblib", "tomllib", "urllib.error", "urllib.request", "uv",
-        }  # fmt: skip
+            "asyncio",
+            "concurrent.futures",
+            "importlib.metadata",
+            "mmap",
+            "netrc",
+            "packaging",
+            "pydantic",
+            "pydantic_core",
+            "subprocess",
+            "tblib",
+            "tomllib",
+            "urllib.error",
+            "urllib.request",
+            "uv",
+        }
     ),
     "dagy.deploy.aws": frozenset({"boto3", "botocore"}),
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
@@ -131,8 +143,17 @@ PUBLIC = frozenset(
 PRINTS = "dagy.cli.output"
 
 HEAVY = (
-    "asyncio", "pydantic", "sqlite3", "importlib.metadata", "boto3", "IPython", "httpx", "sqlalchemy", "yaml", "tabulate",
-)  # fmt: skip
+    "asyncio",
+    "pydantic",
+    "sqlite3",
+    "importlib.metadata",
+    "boto3",
+    "IPython",
+    "httpx",
+    "sqlalchemy",
+    "yaml",
+    "tabulate",
+)
 
 
 # The rules over the real code.

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import dagy
+from dagy.lazy import later
 
 
 def test_the_list_of_names_is_that_of_the_homes_sorted():
@@ -41,6 +42,12 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         _ = dagy.flw  # type: ignore[attr-defined]
     with pytest.raises(ImportError):
         from dagy import tsk  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_only_what_is_listed_is_loaded_later():
+    assert later("dagy.deploy").__name__ == "dagy.deploy"
+    with pytest.raises(ValueError, match=r"'os\.path' is not one of"):
+        later("os.path")
 
 
 def test_importing_dagy_alone_loads_none_of_its_parts():

@@ -308,10 +308,7 @@ def test_the_overviews_flow_is_built(my_flows: dict[str, Any], tmp_path: Path):
     assert artifact.path == tmp_path / "dist" / "web_scraper" / artifact.build_id / "artifact.zip"
 
 
-def test_the_overviews_flow_is_deployed_and_then_skipped(
-    my_flows: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("DAGY_AUTO_WORKER", "0")
+def test_the_overviews_flow_is_deployed_and_then_skipped(my_flows: dict[str, Any], capsys: pytest.CaptureFixture[str]):
     (deploy,) = blocks("deploy")
     exec(deploy, my_flows)
     exec(deploy, my_flows)
@@ -322,7 +319,12 @@ def test_the_overviews_flow_is_deployed_and_then_skipped(
 
 
 @pytest.mark.program
-def test_the_overviews_commands_and_runs_work(my_flows: dict[str, Any], tmp_path: Path, server_url: str):
+@pytest.mark.timeout(300)
+def test_the_overviews_commands_and_runs_work(
+    my_flows: dict[str, Any], tmp_path: Path, server_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DAGY_AUTO_WORKER")  # runs wake a worker, as for a user
+
     def dagy_says(command: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "dagy", *shlex.split(command)[1:]],

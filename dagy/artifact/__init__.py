@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         module_name,
         parse_target,
         read_source,
+        refuse_while_loading,
     )
     from dagy.artifact.summary import Summary
     from dagy.artifact.unpacking import differences, entry_flow, unpacked_flow
@@ -75,6 +76,7 @@ _HOMES = {
     "provide_sources": "dagy.artifact.origin",
     "read_manifest": "dagy.artifact.archive",
     "read_source": "dagy.artifact.source",
+    "refuse_while_loading": "dagy.artifact.source",
     "safe_extract": "dagy.artifact.archive",
     "source_of": "dagy.artifact.origin",
     "start_clean": "dagy.artifact.clean_run",
@@ -121,6 +123,7 @@ __all__ = [
     "provide_sources",
     "read_manifest",
     "read_source",
+    "refuse_while_loading",
     "safe_extract",
     "source_of",
     "start_clean",

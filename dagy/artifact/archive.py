@@ -150,7 +150,7 @@ def check_amount(files: int, total: int) -> None:
     """Raise `ArtifactError` when so many files, of so many bytes together, are more than an artifact may hold."""
     if files > MAX_FILES or total > MAX_TOTAL_BYTES:
         raise ArtifactError(
-            f"the artifact would hold {files:,} files of {total >> 20:,} MiB together, and it may hold {MAX_FILES:,} of "
+            f"the artifact would hold {files:,} files of {total >> 20:,} MiB, and it may hold {MAX_FILES:,} of "
             f"{MAX_TOTAL_BYTES >> 20:,} MiB; keep large data in a bucket and read it from there"
         )
 

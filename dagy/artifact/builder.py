@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from dagy.artifact.archive import MAX_FILE_BYTES, check_amount, fault_of_name, read_manifest, write_artifact
-from dagy.artifact.data_files import DataFiles, LeftOut
+from dagy.artifact.data_files import DataFiles, LeftOut, fault_of_data
 from dagy.artifact.declared import Declared, read_declared
-from dagy.artifact.files import module_files
-from dagy.artifact.layer import write_layer
+from dagy.artifact.files import ModuleFile, module_files
 from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
 from dagy.artifact.options import BuildOptions
 from dagy.artifact.origin import source_of
 from dagy.artifact.packages import Packages, packages_of
 from dagy.artifact.rebuilding import Declaration, Request, known_build, remember
 from dagy.artifact.snapshots import Snapshot
-from dagy.artifact.source import Source, flow_aside, parse_target, read_source, variable_of
+from dagy.artifact.source import Source, flow_aside, parse_target, read_source, refuse_while_loading, variable_of
 from dagy.artifact.summary import Summary
 from dagy.errors import ArtifactError
 from dagy.flows import Flow
+from dagy.lazy import lazily
 from dagy.settings import Settings
 from dagy.spec import FlowSpec
 from dagy.version import __version__
 
+LAYER_NAME = "dependencies.zip"
+
+_load, _ = lazily(__name__, {"write_layer": "dagy.artifact.layer"})  # most artifacts have none
 _MAIN = "__main__"
+_NAMED_FILE = re.compile(r"""["'](\w[\w./-]*\.\w{1,10})["']""")  # a text in code that looks like the name of a file
+_CODE = (".py", ".ipynb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Artifact:
     size: int
     sha256: str  # of the whole file
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # data files that a pattern matched, and why
+    warnings: tuple[str, ...] = field(default=(), compare=False)  # sentences on what may not be as it is meant
     packages: Packages | None = field(default=None, compare=False)  # what it depends on; None when it was only opened
     layer: Path | None = None  # the file with the packages, beside it; None where they are installed already
     is_new: bool = field(default=True, compare=False)  # False: it had been built before, and nothing has changed
@@ -83,7 +91,7 @@ class Artifact:
             self.sha256,
             None if self.layer is None else str(self.layer),
             self.left_out,
-            () if self.packages is None else self.packages.warnings,
+            self.warnings,
             "" if self.packages is None or not self.manifest.requirements else str(self.packages.sizes),
             is_new=self.is_new,
         )
@@ -113,6 +121,7 @@ def build_artifact(
     A file that was built before and has not changed since, with all that it needs, is not loaded again: the artifact's
     `is_new` is False. Raises `ArtifactError` for what can't go in, and what reading and loading the code raises.
     """
+    refuse_while_loading("build_artifact")
     if isinstance(include, str):
         raise ArtifactError(f"include is {include!r}; give a list of patterns, such as [{include!r}]")
     options = BuildOptions(tuple(include), None if requirements is None else Path(requirements).absolute(), target)
@@ -122,7 +131,8 @@ def build_artifact(
     local_dir = Settings.read().local_dir
     request = Request.here(str(flow), destination, options)
     if (known := known_build(request, local_dir)) is not None:
-        return replace(open_built(Path(known.path)), left_out=known.left_out, is_new=False)
+        built = open_built(Path(known.path))
+        return replace(built, left_out=known.left_out, warnings=known.warnings, is_new=False)
     wanted = parse_target(str(flow))
     snapshot = Snapshot()
     snapshot.look(wanted.path.absolute())
@@ -130,6 +140,8 @@ def build_artifact(
     with _in_its_folder(source), flow_aside(source, wanted.flow) as found:
         made = _Build(source, found, destination, options, snapshot, on_step or _say_nothing)
         artifact = made.artifact()
+        for path in _loaded_files():
+            snapshot.look(path)
     remember(request, artifact.summary, snapshot, made.declaration, local_dir)
     return artifact
 
@@ -175,9 +187,6 @@ def folder_name(flow: str) -> str:
     return re.sub(r"[^\w.-]", "_", flow)[:100].strip(".") or "flow"
 
 
-LAYER_NAME = "dependencies.zip"
-
-
 class _Build:
     """One build: it reads, then writes."""
 
@@ -199,27 +208,22 @@ class _Build:
         self.declaration: Declaration | None = None  # of the data files, once they are found
 
     def artifact(self) -> Artifact:
-        source = self._source
-        variable = variable_of(self._flow)
-        if variable is None or self._flow.function.__module__ not in (source.module, _MAIN):
-            raise ArtifactError(
-                f"flow {self._flow.name!r} is not a name at the top level of {source.path}, so it can't be found there "
-                "again; define it at the top level with @flow"
-            )
-        options = self._options
+        """What is built, once it is written."""
+        source, options = self._source, self._options
+        entry_point = f"{source.module}:{self._variable()}"
         self._say("reading the code")
         declared = read_declared(source, options.requirements)
         files = module_files(source, self._snapshot)
-        contents: dict[str, bytes | Path] = {file.path: file.content for file in files}
-        data = self._data_files(declared, without=contents)
-        contents = {**dict(data.files), **contents}
+        code = {file.path: file.content for file in files}
+        data = self._data_files(declared, without=code)
+        contents: dict[str, bytes | Path] = {**dict(data.files), **code}
         check_amount(len(contents), sum(map(_size, contents.values())))
         packages = packages_of(files, source, target=options.target, declared=declared, on_progress=self._say)
         for path in packages.evidence:
             self._snapshot.look(path)
         manifest = Manifest(
             spec=_named(self._flow.spec, source.module),
-            entry_point=f"{source.module}:{variable}",
+            entry_point=entry_point,
             python_version=PYTHON_VERSION,
             requirements=packages.requirements,
             files=tuple(self._entry(path, contents[path]) for path in sorted(contents)),
@@ -228,16 +232,36 @@ class _Build:
             target=options.target,
             lock=packages.lock,
         )
-        path = self._output_dir / folder_name(self._flow.name) / manifest.build_id / "artifact.zip"
-        self._say("writing the artifact")
         self._snapshot.check()
+        return replace(
+            _as_artifact(self._written(manifest, contents, packages), manifest),
+            left_out=data.left_out,
+            warnings=(*packages.warnings, *_forgotten(files, contents, source)),
+            packages=packages,
+        )
+
+    def _variable(self) -> str:
+        """The name of the flow at the top level of its module."""
+        variable = variable_of(self._flow)
+        if variable is None or self._flow.function.__module__ not in (self._source.module, _MAIN):
+            raise ArtifactError(
+                f"flow {self._flow.name!r} is not a name at the top level of {self._source.path}, so it can't be found "
+                "there again; define it at the top level with @flow"
+            )
+        return variable
+
+    def _written(self, manifest: Manifest, contents: Mapping[str, bytes | Path], packages: Packages) -> Path:
+        """Where the artifact is, with its layer before it: an artifact that is there is complete."""
+        self._say("writing the artifact")
+        path = self._output_dir / folder_name(manifest.flow_name) / manifest.build_id / "artifact.zip"
         if manifest.lock:
             path.parent.mkdir(parents=True, exist_ok=True)
+            write_layer = cast("Callable[..., Path]", _load("write_layer"))
             write_layer(packages, path.with_name(LAYER_NAME), on_progress=self._say)
         write_artifact(path, manifest, contents)
         with contextlib.suppress(OSError):  # it may be another user's
             path.touch()  # one that was there already is the newest all the same: see `newest_artifact`
-        return replace(_as_artifact(path, manifest), left_out=data.left_out, packages=packages)
+        return path
 
     def _data_files(self, declared: Declared, *, without: Iterable[str]) -> DataFiles:
         """The declared data files, without those that no artifact can hold or that are in it already."""
@@ -263,6 +287,17 @@ def _as_artifact(path: Path, manifest: Manifest) -> Artifact:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Artifact(path, manifest, file.tell(), digest, layer=layer)
+
+
+def _forgotten(files: Iterable[ModuleFile], contents: Container[str], source: Source) -> Iterator[str]:
+    """A sentence for each file beside the code that the code names and that nothing declares."""
+    named = {(file.path, name) for file in files for name in _NAMED_FILE.findall(file.content.decode(errors="ignore"))}
+    for path, name in sorted(named):
+        place = PurePosixPath(path).parent / name
+        if str(place) in contents or ".." in place.parts or name.endswith(_CODE) or fault_of_data(place.name):
+            continue
+        if (source.root / place).is_file():
+            yield f"{path} names {name!r}, which is not in the artifact; if it is needed, build with --include {name}"
 
 
 def _size(content: bytes | Path) -> int:
@@ -293,6 +328,15 @@ def _named(spec: FlowSpec, module: str) -> FlowSpec:
         return spec
     tasks = (replace(task, function=re.sub(f"^{prefix}", f"{module}:", task.function)) for task in spec.tasks)
     return replace(spec, tasks=tuple(tasks))
+
+
+def _loaded_files() -> Iterator[Path]:
+    """The files of the modules that are loaded and were not installed: the flow is drawn by what is in them."""
+    installed = (os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages")))  # noqa: PTH120
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and not file.startswith(installed):
+            yield Path(file)
 
 
 @contextlib.contextmanager

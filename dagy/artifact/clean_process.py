@@ -21,9 +21,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from dagy.artifact.unpacking import entry_flow, unpacked_flow
-from dagy.artifact.archive import read_manifest
 from dagy.artifact.source import Source, load_flow
+from dagy.artifact.unpacking import unpacked_flow
 from dagy.engine import RunHandle, start
 from dagy.engine.log import EventLog
 from dagy.engine.processes.errors import pack_error, unpack_error
@@ -50,7 +49,6 @@ class Order:
     local_dir: str  # of the history that keeps the run
     run_id: str | None = None  # None: a new one
     artifact: str | None = None  # the path of the artifact to run; else the source says what
-    extracted: str | None = None  # the folder that has the artifact's files already
     source: tuple[str, str, str] | None = None  # path, module and text of a `Source`
     flow: str | None = None  # of a source: which flow; None for the only one
     parameters: dict[str, tuple[str, str]] = field(default_factory=dict)  # by name: codec, and file in the folder
@@ -207,9 +205,6 @@ def main(folder: str, lifeline: int, report: int) -> NoReturn:
 
 @contextlib.contextmanager
 def _ordered_flow(order: Order, folder: Path) -> Iterator[Flow[..., Any]]:
-    if order.artifact is not None and order.extracted is not None:
-        yield entry_flow(Path(order.extracted), read_manifest(Path(order.artifact)))
-        return
     if order.artifact is not None:
         with unpacked_flow(Path(order.artifact), within=folder) as flow:
             yield flow

@@ -24,7 +24,8 @@ from typing import Any, Literal, TypeAlias
 from dagy.artifact.archive import read_manifest
 from dagy.artifact.builder import Artifact
 from dagy.artifact.clean_process import BEGAN, GRACE_SECONDS, Order, recorded_errors, refusal
-from dagy.artifact.source import Source
+from dagy.artifact.manifest import Manifest
+from dagy.artifact.source import Source, read_python
 from dagy.engine import Event
 from dagy.errors import DagyError, ParameterError, RunError, SourceError, WorkerDiedError, sentence
 from dagy.runs import History, RecordedValue
@@ -88,12 +89,13 @@ def start_clean(
     folder = Path(tempfile.mkdtemp(prefix="dagy-clean-"))
     try:
         path = code.path if isinstance(code, Artifact) else code
+        if extracted is not None and isinstance(path, Path):
+            path, flow = _extracted_source(read_manifest(path), extracted)
         history_dir = (local_dir or Settings.read().local_dir) if record else folder / "history"
         order = Order(
             local_dir=str(history_dir),
             run_id=run_id,
             artifact=str(path.absolute()) if isinstance(path, Path) else None,
-            extracted=None if extracted is None else str(extracted),
             source=(str(path.path), path.module, path.text) if isinstance(path, Source) else None,
             flow=flow,
             parameters=_written(parameters, folder),
@@ -119,6 +121,12 @@ def start_clean(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _extracted_source(manifest: Manifest, folder: Path) -> tuple[Source, str]:
+    """The module that defines the artifact's flow, and the flow's name: all of the manifest that the process needs."""
+    path = folder.absolute() / manifest.module_path
+    return Source(path, manifest.module, read_python(path)), manifest.flow_name
 
 
 class CleanRun(FollowedRun):

@@ -114,7 +114,7 @@ def _matches(folder: Path, steps: tuple[str, ...], without: Path | None) -> Iter
                 elif () in onward or any(way[0] == "**" for way in onward if way):
                     yield entry.path, reason
             elif () in onward:
-                yield entry.path, _reason_of_name(entry.name)
+                yield entry.path, fault_of_data(entry.name)
 
 
 def _onward(ways: Iterable[tuple[str, ...]], name: str) -> frozenset[tuple[str, ...]]:
@@ -143,7 +143,8 @@ def _reason_of_folder(entry: os.DirEntry[str], *, is_link: bool) -> str:
     return ""
 
 
-def _reason_of_name(name: str) -> str:
+def fault_of_data(name: str) -> str:
+    """Why a file of that name, without a folder, should never travel; empty when it may."""
     if _expression(_SECRETS).fullmatch(name):
         return "may hold a secret"
     if _expression(_JUNK).fullmatch(name):
@@ -166,7 +167,7 @@ def _fault(path: Path, name: str, root: Path) -> str:
             return f"outside the folder of the flow, {str(root)!r}"
         if not real.is_file():
             return "not a regular file"
-        if reason := _reason_of_name(real.name):
+        if reason := fault_of_data(real.name):
             return reason
         if not os.access(real, os.R_OK):
             return "can't be read: Permission denied"

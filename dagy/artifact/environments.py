@@ -73,8 +73,8 @@ def _python(python_version: str) -> Path:
     found = find_python(python_version)
     if found is None:
         raise ArtifactError(
-            f"the artifact was built for Python {python_version}, and there is none on this machine; install it "
-            f"(uv python install {python_version}), or build the artifact again with Python {PYTHON_VERSION}"
+            f"the artifact was built for Python {python_version}, and neither the PATH nor uv has one that runs; "
+            f"install it (uv python install {python_version}), or build the artifact again with Python {PYTHON_VERSION}"
         )
     return found
 

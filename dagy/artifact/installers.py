@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -250,8 +251,6 @@ def _as_lock(preferred: Mapping[str, str]) -> str:
 
 def _locked(lock: Path) -> tuple[FoundWheel, ...]:
     """What uv's lock file chose."""
-    import tomllib
-
     found = []
     for package in tomllib.loads(lock.read_text("utf-8")).get("packages", ()):
         wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])

@@ -44,7 +44,7 @@ def resolve(
             on_progress=on_progress,
         )
 
-    path = local_dir / "locks" / f"{_key(wanted)}.json"
+    path = choice_path(wanted, local_dir)
     wheels = None
     if (kept := _read(path)) is not None:
         with contextlib.suppress(ArtifactError):  # the index may not have that file any more; then choose again
@@ -59,6 +59,11 @@ def resolve(
         _keep(path, tuple(replace(each, sha256=known[each.name]) for each in found))
     _check_hashes(wheels, hashes)
     return wheels
+
+
+def choice_path(wanted: Wanted, local_dir: Path) -> Path:
+    """The file that keeps the choice. Without it wheels are chosen again, so deleting it asks for newer versions."""
+    return local_dir / "locks" / f"{_key(wanted)}.json"
 
 
 def _check_hashes(wheels: tuple[LockedWheel, ...], hashes: Mapping[str, frozenset[str]]) -> None:

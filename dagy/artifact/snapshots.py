@@ -8,7 +8,6 @@ not settled, and what was made of it is not to be taken for what it is now.
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -42,9 +41,10 @@ def stamp(path: str | Path) -> Stamp | None:
 
 
 class Snapshot:
-    """Reads files, and remembers the stamp of each that was read or looked for."""
+    """Reads files, and remembers the stamp of each that was read or looked for. It begins before anything is read."""
 
     def __init__(self) -> None:
+        self._begun_ns = time.time_ns()
         self._stamps: dict[str, Stamp | None] = {}
         self._is_settled = True
 
@@ -55,7 +55,7 @@ class Snapshot:
 
     @property
     def is_settled(self) -> bool:
-        """Whether a file with the same stamp will be the same file."""
+        """Whether a file with the same stamp will be the same file: none has changed since a moment before it began."""
         return self._is_settled
 
     def look(self, path: Path) -> Stamp | None:
@@ -65,7 +65,7 @@ class Snapshot:
         if found is not None:
             newest = max(found.mtime_ns, found.ctime_ns)
             tick = _TICK_NS if newest % 1_000_000_000 else _COARSE_TICK_NS
-            self._is_settled = self._is_settled and newest < time.time_ns() - tick
+            self._is_settled = self._is_settled and newest < self._begun_ns - tick
         return found
 
     def read(self, path: Path, what: Callable[[Path], T]) -> T:
@@ -86,14 +86,6 @@ class Snapshot:
         changed = next((path for path, before in self._stamps.items() if stamp(path) != before), None)
         if changed is not None:
             raise ArtifactError(f"{changed!r} changed while the artifact was built; build again")
-
-
-def is_plain_file(path: Path) -> bool:
-    """Whether `path` leads to a regular file: not to a folder, a socket, a pipe or a device."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def are_unchanged(stamps: Iterable[tuple[str, Stamp | None]]) -> bool:

@@ -19,6 +19,7 @@ import tokenize
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.abc import ExecutionLoader
 from importlib.util import decode_source, module_from_spec, spec_from_loader
@@ -29,7 +30,7 @@ from typing import Any, Literal, TypeAlias
 
 from dagy.artifact.imports import imports_of
 from dagy.artifact.manifest import CellEntry
-from dagy.errors import CodeFailedError, DagyError, SourceError, UnknownFlowError
+from dagy.errors import CodeFailedError, DagyError, DefinitionError, SourceError, UnknownFlowError
 from dagy.flows import Flow
 
 Roots: TypeAlias = Literal["flows", "tasks", "all"]  # what of a file is wanted, with all that it needs
@@ -239,7 +240,7 @@ def load_module(source: Source, *, called: str) -> ModuleType:
     module = ModuleType(called)
     module.__file__ = str(source.path)
     _add_folder(source)
-    with _put_back_on_failure(called, module):
+    with _put_back_on_failure(called, module), _loading(source):
         flags = 0
         for name, text in _parts(source):
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
@@ -250,6 +251,28 @@ def load_module(source: Source, *, called: str) -> ModuleType:
             except (Exception, SystemExit) as error:  # whatever the user's code raises
                 raise CodeFailedError(_failure(name, error)) from error
     return module
+
+
+_LOADED_NOW: ContextVar[Path | None] = ContextVar("dagy_loaded_now", default=None)
+
+
+@contextmanager
+def _loading(source: Source) -> Iterator[None]:
+    token = _LOADED_NOW.set(source.path)
+    try:
+        yield
+    finally:
+        _LOADED_NOW.reset(token)
+
+
+def refuse_while_loading(call: str) -> None:
+    """Raise `DefinitionError` when a file's own code makes this call as it is loaded: it would load the file again."""
+    path = _LOADED_NOW.get()
+    if path is not None:
+        raise DefinitionError(
+            f"{call} is called while {str(path)!r}, which defines the flow, is being loaded; put the call below "
+            'if __name__ == "__main__":'
+        )
 
 
 _CELL_MARK = re.compile(r"# cell (?P<id>\S+)")
@@ -302,7 +325,8 @@ class TextLoader(ExecutionLoader):
 def _load(source: Source) -> ModuleType:
     _add_folder(source)
     existing = sys.modules.get(source.module)
-    _import_package(source)
+    with _loading(source):
+        _import_package(source)
     imported = sys.modules.get(source.module)
     if imported is not None and imported is not existing and _is_of_file(imported, source):
         return imported  # its own package has imported it just now
@@ -319,7 +343,7 @@ def _load(source: Source) -> ModuleType:
     filename = str(source.path)
     # Without a time of change the entry is never compared with the file, which may hold a notebook or a later edit.
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
-    with _put_back_on_failure(source.module, module):
+    with _put_back_on_failure(source.module, module), _loading(source):
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # whatever the user's code raises

@@ -43,6 +43,7 @@ class Summary(NamedTuple):
             "files": f"{len(self.files)} ({', '.join(named)})",
             "requirements": ", ".join(self.requirements) or "none",
             "size": f"{self.size:,} bytes",
+            "layer": self.layer.rpartition("/")[2] + ", beside it" if self.layer else "",
         }
         facts = [f"  {label:13} {value}" for label, value in lines.items() if value]
         facts += [f"  {'' if number else 'left out':13} {each}" for number, each in enumerate(self.left_out)]

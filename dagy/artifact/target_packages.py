@@ -16,7 +16,7 @@ from dagy.artifact.installers import Installer, Wanted
 from dagy.artifact.manifest import PYTHON_VERSION
 from dagy.artifact.own_code import RUNTIME_REQUIREMENTS, own_code
 from dagy.artifact.packages import Packages
-from dagy.artifact.resolving import resolve
+from dagy.artifact.resolving import choice_path, resolve
 from dagy.artifact.sizes import PackageSize, Sizes
 from dagy.artifact.wheels import members
 from dagy.errors import ArtifactError
@@ -71,7 +71,7 @@ def as_locked(
         lock=lock,
         wheels=wheels,
         sizes=sizes,
-        evidence=(*known.evidence, *here.paths, *wheels),
+        evidence=(*known.evidence, *here.paths, choice_path(wanted, local_dir), *wheels),
         warnings=(*known.warnings, *uncovered(found, said, {each.name for each in lock})),
     )
 

@@ -75,12 +75,11 @@ TARGETS: Mapping[str, BuildTarget] = MappingProxyType(
 
 
 def target_called(name: str) -> BuildTarget:
-    """The target of that name; `ArtifactError` lists those there are."""
+    """The target of that name; `ArtifactError` names its neighbour, or those there are."""
     found = TARGETS.get(name)
     if found is None:
-        raise ArtifactError(
-            f"there is no target {name!r}{did_you_mean(name, TARGETS)}; the targets are {', '.join(TARGETS)}"
-        )
+        hint = did_you_mean(name, TARGETS) or f"; the targets are {', '.join(TARGETS)}"
+        raise ArtifactError(f"there is no target {name!r}{hint}")
     return found
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dagy import artifact
-from dagy.artifact import Summary
 from dagy.cli import output
 from dagy.cli.load import load
 from dagy.cli.options import Form, format_option
 from dagy.settings import Settings
+
+if TYPE_CHECKING:
+    from dagy.artifact import Artifact, BuildOptions, Summary
 
 
 @click.command("build", short_help="Package a flow as an artifact.")
@@ -66,20 +69,32 @@ def command(
     options = artifact.BuildOptions(include, wanted, platform)
     summary = artifact.known_build(artifact.Request.here(target, destination, options), Settings.read().local_dir)
     if summary is None:
-        summary = artifact.build_artifact(
-            target,
-            output_dir=destination,
-            include=include,
-            requirements=wanted,
-            target=platform,
-            on_step=_steps(is_long=bool(include) or platform != "local"),
-        ).summary
+        summary = _built(target, destination, options).summary
     for warning in summary.warnings:
         output.note(f"note: {warning}", color="yellow")
     if form == "table":  # what shows the other forms takes longer to load than all of this
         output.say(f"{summary}\n{_shown_path(summary, output_dir, destination)}")
     else:
         load("formats").show(form, summary.to_json(), str)
+
+
+def _built(target: str, destination: Path, options: BuildOptions) -> Artifact:
+    if not (Path(target).exists() or Path(target).suffix):
+        raise artifact.MissingSourceError(
+            f"there is no file {target!r}; a target is FILE.py[:FLOW] or NOTEBOOK.ipynb[:FLOW]"
+        )
+    try:
+        return artifact.build_artifact(
+            target,
+            output_dir=destination,
+            include=options.include,
+            requirements=options.requirements,
+            target=options.target,
+            on_step=_steps(is_long=bool(options.include) or options.target != "local"),
+        )
+    except artifact.SeveralFlowsError as error:
+        choices = "\n".join(f"  {target}:{name}" for name in error.known)
+        raise click.UsageError(f"{target} defines {len(error.known)} flows; name one:\n{choices}") from error
 
 
 def _shown_path(summary: Summary, output_dir: Path, destination: Path) -> Path:

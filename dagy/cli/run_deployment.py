@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,16 @@ from dagy.cli.planes import connected, is_there, spec_of_deployment
 from dagy.cli.watching import show_progress
 from dagy.drawing import counted, duration, text_tree
 from dagy.engine import Event
-from dagy.errors import SourceError, UnknownDeploymentError, did_you_mean
+from dagy.errors import NetworkError, ParameterError, SourceError, UnknownDeploymentError, did_you_mean
 from dagy.parameter_texts import values_of
 from dagy.runs import event_from_json
 from dagy.settings import Settings
-from dagy.spec import FlowSpec
+from dagy.spec import FlowSpec, Json
 from dagy.states import StateType
 
 if TYPE_CHECKING:
     from dagy.client import DagyClient, Run
+    from dagy.control import Deployment
 
 _SUFFIXES = (".py", ".ipynb", ".zip")
 _MOST = 100  # names that what was typed is compared with
@@ -40,8 +41,11 @@ def run_deployment(
             deployment = client.deployment(target)
         except UnknownDeploymentError as error:
             raise _missing(target, error.known) from None
+        except ParameterError:  # no deployment can be called so
+            raise _missing(target, [each.reference for each in client.deployments(limit=_MOST).items]) from None
         spec = spec_of_deployment(client, deployment)
         values = values_of(spec, given)
+        _check_all_given(deployment, spec, values)
         run = client.create_run(deployment.reference, values, idempotency_key=idempotency_key)
         if detach:
             output.say(run.run_id)
@@ -49,10 +53,26 @@ def run_deployment(
         output.note(f"run {run.run_id} of {deployment.reference} ({deployment.flow_name} {deployment.flow_version})")
         try:
             _watch(client, run)
+        except NetworkError:
+            _say_how_to_go_on(run)
+            raise
         except KeyboardInterrupt:
             _say_how_to_go_on(run)
             sys.exit(128 + signal.SIGINT)  # as shells count it
         _show_end(run, spec)
+
+
+def _check_all_given(deployment: Deployment, spec: FlowSpec, values: Mapping[str, Json]) -> None:
+    missing = [
+        each.name
+        for each in spec.parameters
+        if each.required and each.name not in values and each.name not in deployment.parameters
+    ]
+    if missing:
+        options = " ".join(f"--param {name}=..." for name in missing)
+        raise ParameterError(
+            f"deployment {deployment.reference!r} needs {', '.join(map(repr, missing))}; add {options}"
+        )
 
 
 def _watch(client: DagyClient, run: Run) -> None:
@@ -86,6 +106,8 @@ def _show_end(run: Run, spec: FlowSpec) -> None:
         lines.append(text_tree(spec, states, details=details))
     if info.has_result and info.result is not None:
         lines.append(f"value: {info.result!r}")
+    elif run.state.is_completed and spec.result is not None and not info.has_result:
+        lines.append("value: not kept with the run, because it is large or more than JSON")
     output.say("\n".join(lines))
     if not run.state.is_completed:
         output.note(f"what it wrote: dagy logs {run.run_id}")

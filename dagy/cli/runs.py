@@ -74,7 +74,7 @@ def list_runs(
     local_dir = Settings.read().local_dir
     wanted = None if status is None else StateType(status.upper())
     with History(local_dir) as history, connected_if_any(profile) as client:
-        _tell_recovered(history)
+        _tell_recovered(history, client)
         found = listed_runs(history, client, flow=flow, deployment=deployment, status=wanted, limit=limit)
     if not found and form == "table":
         some = "no run" if (flow, deployment, status) == (None, None, None) else "no such run"
@@ -95,7 +95,7 @@ def show_run(run: str, profile: str | None, form: Form) -> None:
       dagy runs show latest --format json
     """
     with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
-        _tell_recovered(history)
+        _tell_recovered(history, client)
         found = found_run(history, client, run)
         tasks = _tasks(history, client, found)
         data = {**_as_json(found), **_more(found.info), "task_runs": [_task_as_json(each) for each in tasks]}
@@ -129,9 +129,17 @@ def cancel(run: str, reason: str, profile: str | None) -> None:
             raise ConflictError(f"run {found.run_id!r} is not of a deployment{where}; press Ctrl-C where it runs")
 
 
-def _tell_recovered(history: History) -> None:
+def _tell_recovered(history: History, client: DagyClient | None) -> None:
+    """Say which runs were found to be without a process, and what has become of them."""
     for run_id in history.recovered:
         output.note(f"note: run {run_id} was without a process, and has ended CRASHED now", color="yellow")
+    if client is None or not client.is_local:  # a server sees to it by itself
+        return
+    for each in client.recover_runs():
+        now = f"has ended {each.status} now" if each.status.is_final else "is queued again"
+        output.note(f"note: run {each.run_id} was without a worker, and {now}", color="yellow")
+        if each.status is StateType.QUEUED:
+            client.keep_awake()
 
 
 def _listed(runs: Sequence[ListedRun], profile: str | None) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dagy.artifact import MissingArtifactError
+from dagy import artifact
 from dagy.control.api import Request, Response
 from dagy.errors import ArtifactError, shown
 
@@ -25,7 +25,7 @@ def digest_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise MissingArtifactError(f"there is no file {str(path)!r} (looked in {Path.cwd()})") from error
+        raise artifact.MissingArtifactError(f"there is no file {str(path)!r} (looked in {Path.cwd()})") from error
     except OSError as error:
         raise ArtifactError(f"{str(path)!r} can't be read: {error.strerror or error}") from error
 

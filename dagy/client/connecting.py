@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagy import control
-from dagy.client.embedded import AsyncEmbeddedTransport, EmbeddedTransport
-from dagy.client.http import AsyncHttpTransport, HttpTransport
-from dagy.client.transport import AsyncTransport, Transport
-from dagy.client.waking import wake_worker
+# Their names are loaded when they are asked for: a client needs one way or the other.
+from dagy import client, control
 from dagy.profiles import Credentials, Profile, Profiles, checked_url
 from dagy.settings import Settings
 
 if TYPE_CHECKING:
+    from dagy.client.embedded import EmbeddedTransport
+    from dagy.client.transport import AsyncTransport, Transport
     from dagy.control import ControlPlane
 
 
@@ -57,17 +55,19 @@ class Connection:
 
     def transport(self) -> Transport:
         """What takes requests there. Opens nothing yet."""
-        return self._embedded() if self.api_url is None else HttpTransport(self.api_url, token=self.token)
+        return self._embedded() if self.api_url is None else client.HttpTransport(self.api_url, token=self.token)
 
     def async_transport(self) -> AsyncTransport:
         """What takes requests there from an event loop. Opens nothing yet."""
         if self.api_url is None:
-            return AsyncEmbeddedTransport(self._embedded())
-        return AsyncHttpTransport(self.api_url, token=self.token)
+            return client.AsyncEmbeddedTransport(self._embedded())
+        return client.AsyncHttpTransport(self.api_url, token=self.token)
 
     def _embedded(self) -> EmbeddedTransport:
-        wake = partial(wake_worker, self.local_dir) if self.wakes_workers else None
-        return EmbeddedTransport(self._open_plane, wake=wake)
+        return client.EmbeddedTransport(self._open_plane, wake=self._wake if self.wakes_workers else None)
 
     def _open_plane(self) -> ControlPlane:
-        return control.open_plane(self.local_dir, self.database_url)  # loaded here: a client of a server needs none
+        return control.open_plane(self.local_dir, self.database_url)
+
+    def _wake(self) -> None:
+        client.wake_worker(self.local_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from dagy.control.api import CREATE_RUN, TRIGGER_SCHEDULE, Request, Response, an
 
 if TYPE_CHECKING:
     from dagy.control import ControlPlane
+
+_QUEUE_A_RUN = (CREATE_RUN, TRIGGER_SCHEDULE)
 
 
 class EmbeddedTransport:
@@ -27,11 +30,12 @@ class EmbeddedTransport:
         self._plane = None if callable(plane) else plane
         self._lock = threading.Lock()
         self._wake = wake
+        self._closing: weakref.finalize[..., EmbeddedTransport] | None = None  # of what was opened here
 
     def send(self, request: Request) -> Response:
         """What the control plane answers. `StoreError` when it can't be opened."""
         response = answer(self._opened(), request)
-        if response.status < 300 and operation_of(request)[0] in (CREATE_RUN, TRIGGER_SCHEDULE):
+        if request.method == "POST" and response.status < 300 and operation_of(request)[0] in _QUEUE_A_RUN:
             self.wake()
         return response
 
@@ -41,17 +45,18 @@ class EmbeddedTransport:
             self._wake()
 
     def close(self) -> None:
-        """Close the control plane, if it was opened here."""
+        """Close the control plane, if it was opened here; who forgets it leaves that to the garbage collection."""
         with self._lock:
-            if self._open is not None and self._plane is not None:
-                self._plane.close()
-                self._plane = None
+            if self._closing is not None:
+                self._closing()
+                self._closing = self._plane = None
 
     def _opened(self) -> ControlPlane:
         with self._lock:
             if self._plane is None:
                 assert self._open is not None
                 self._plane = self._open()
+                self._closing = weakref.finalize(self, self._plane.close)
             return self._plane
 
 

@@ -122,6 +122,7 @@ class HttpTransport:
         server = self._server
         if self._client is None:
             self._client = httpx.Client(**server.options())
+        self._client.cookies.clear()  # a server's cookies are none of ours
         reading = _Reading(server, request)
         try:
             with self._client.stream(**server.outgoing(request), content=_content(request)) as answered:
@@ -187,6 +188,7 @@ class AsyncHttpTransport:
         server = self._server
         if self._client is None:
             self._client = httpx.AsyncClient(**server.options())
+        self._client.cookies.clear()  # a server's cookies are none of ours
         reading = _Reading(server, request)
         try:
             async with self._client.stream(**server.outgoing(request), content=_async_content(request)) as answered:

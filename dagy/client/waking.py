@@ -140,12 +140,13 @@ def _ring(local_dir: Path) -> None:
 
 def _started(local_dir: Path, lock: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[2])  # where dagy is, should it not be installed
+    folder = str(local_dir.absolute())
     log = os.open(local_dir / LOG_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD, root, str(local_dir), str(lock), "dagy", "worker", "--until-idle"],
+            [sys.executable, "-P", "-c", _CHILD, root, folder, str(lock), "dagy", "worker", "--until-idle"],
             cwd=local_dir,  # so that it holds no folder of the user's
-            env={**os.environ, "DAGY_LOCAL_DIR": str(local_dir)},
+            env={**os.environ, "DAGY_LOCAL_DIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -10,7 +10,7 @@ An error is `{"error": {"type", "message", "data"}}`; the one who asked gets the
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -72,6 +72,10 @@ class Response:
     body: bytes = field(default=b"", repr=False)  # JSON
     file: Path | None = None  # answered instead of a body
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.removeprefix("/").split("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +367,11 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     DELETE_KEY,
 )
 
+# By method and number of parts of the path.
+_ROUTES: dict[tuple[str, int], list[tuple[Operation[Any], tuple[str, ...]]]] = {}
+for _each in OPERATIONS:
+    _ROUTES.setdefault((_each.method, len(_parts(_each.path))), []).append((_each, _parts(_each.path)))
+
 
 # ---- answering
 
@@ -372,12 +381,11 @@ def operation_of(request: Request) -> tuple[Operation[Any], tuple[str, ...]]:
 
     `NetworkError` when there is none: who asks takes this for another server, or for another version of it.
     """
-    given = tuple(_parts(request.path))
-    for operation in OPERATIONS:
-        if operation.method == request.method:
-            found = _matched(tuple(_parts(operation.path)), given)
-            if found is not None:
-                return operation, found
+    given = _parts(request.path)
+    for operation, parts in _ROUTES.get((request.method, len(given)), ()):
+        if all(part == wanted or wanted.startswith("{") for part, wanted in zip(given, parts, strict=True)):
+            named = zip(given, parts, strict=True)
+            return operation, tuple(unquote(part) for part, wanted in named if wanted.startswith("{"))
     raise NetworkError(f"there is no {request.method} {request.path} in the API of Dagy {__version__}")
 
 
@@ -489,23 +497,6 @@ def _beginning(body: bytes) -> str:
 
 
 # ---- texts and types
-
-
-def _parts(path: str) -> Iterator[str]:
-    return iter(path.removeprefix("/").split("/"))
-
-
-def _matched(template: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...] | None:
-    """What stands in the places of `template`, or None when the path is another."""
-    if len(template) != len(given):
-        return None
-    found = []
-    for wanted, part in zip(template, given, strict=True):
-        if wanted.startswith("{"):
-            found.append(unquote(part))
-        elif wanted != part:
-            return None
-    return tuple(found)
 
 
 def _quoted(part: str) -> str:

@@ -14,12 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from dagy.control import tables
-from dagy.control.ending import end
+from dagy.control.ending import change, end
 from dagy.control.names import checked_name
 from dagy.control.records import Claim, Renewal, RunInfo
-from dagy.control.runs import run, run_row
-from dagy.errors import ConflictError, ParameterError, StoreError, shown
-from dagy.runs.faults import point
+from dagy.control.runs import may_name_a_run, numbered
+from dagy.errors import ConflictError, ParameterError, StoreError, UnknownRunError, shown
 from dagy.runs.owners import Owner, is_alive, owner_from_text
 from dagy.states import StateType
 
@@ -32,6 +31,28 @@ MOST_TRIES = 3  # workers that may take on a run and be gone before they report
 LONGEST_LEASE = 86_400.0  # seconds
 
 _RUNS = tables.runs.c
+_WAITING = sa.select(_RUNS.id, _RUNS.fence, _RUNS.tries).where(
+    _RUNS.status == StateType.QUEUED.value, _RUNS.worker.is_(None)
+)
+_OLDEST = _WAITING.order_by(_RUNS.id).limit(1).with_for_update(skip_locked=True)
+_MINE = sa.select(_RUNS.id, _RUNS.fence, _RUNS.lease_until).where(_RUNS.claim == sa.bindparam("token"))
+_HELD = (
+    sa.select(
+        _RUNS.id,
+        _RUNS.run_id,
+        _RUNS.deployment,
+        _RUNS.status,
+        _RUNS.worker,
+        _RUNS.fence,
+        _RUNS.tries,
+        _RUNS.events,
+        _RUNS.tasks,
+        _RUNS.started_at,
+        _RUNS.cancel_reason,
+    )
+    .where(_RUNS.run_id == sa.bindparam("name"))
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +68,7 @@ class Lost:
 
 def waiting(db: Connection) -> bool:
     """Whether a run waits for a worker."""
-    return db.execute(_waiting().limit(1)).first() is not None
+    return db.execute(_WAITING.limit(1)).first() is not None
 
 
 def claim(db: Connection, now: datetime, worker: str, token: str, lease_seconds: float) -> Claim | None:
@@ -57,19 +78,17 @@ def claim(db: Connection, now: datetime, worker: str, token: str, lease_seconds:
     """
     checked_name("worker", worker, slashes=True)
     until = now + _lease(lease_seconds)
-    mine = db.execute(sa.select(_RUNS.run_id, _RUNS.fence, _RUNS.lease_until).where(_RUNS.claim == token)).first()
+    mine = db.execute(_MINE, {"token": token}).first()
     if mine is not None and mine.lease_until is not None:
-        return Claim(run(db, mine.run_id), mine.fence, mine.lease_until)
-    row = db.execute(_waiting().order_by(_RUNS.id).limit(1).with_for_update(skip_locked=True, of=tables.runs)).first()
+        return Claim(numbered(db, mine.id), mine.fence, mine.lease_until)
+    row = db.execute(_OLDEST).first()
     if row is None:
         return None
-    db.execute(
-        sa.update(tables.runs)
-        .where(_RUNS.id == row.id)
-        .values(worker=worker, claim=token, fence=row.fence + 1, tries=row.tries + 1, lease_until=until, message="")
+    change(
+        db, row.id, worker=worker, claim=token, fence=row.fence + 1, tries=row.tries + 1, lease_until=until, message=""
     )
     point("claims.claimed")
-    return Claim(run(db, row.run_id), row.fence + 1, until)
+    return Claim(numbered(db, row.id), row.fence + 1, until)
 
 
 def renew(db: Connection, now: datetime, run_id: str, fence: int, lease_seconds: float) -> Renewal:
@@ -82,7 +101,7 @@ def renewed(db: Connection, now: datetime, row: AnyRow, lease_seconds: float) ->
     """The lease of the run that `held` gave; one that has ended needs none."""
     until = now + _lease(lease_seconds)
     if not StateType(row.status).is_final:
-        db.execute(sa.update(tables.runs).where(_RUNS.id == row.id).values(lease_until=until))
+        change(db, row.id, lease_until=until)
     return Renewal(until, row.cancel_reason)
 
 
@@ -91,8 +110,9 @@ def held(db: Connection, run_id: str, fence: int) -> AnyRow:
 
     Raises `UnknownRunError`, and `ConflictError` when another worker has taken the run on since.
     """
-    number = sa.select(tables.runs).where(_RUNS.run_id == run_row(db, run_id).run_id).with_for_update()
-    row = db.execute(number).one()
+    row = db.execute(_HELD, {"name": run_id}).first() if may_name_a_run(run_id) else None
+    if row is None:
+        raise UnknownRunError(run_id)
     if type(fence) is not int or row.fence != fence or row.worker is None:
         raise ConflictError(
             f"run {row.run_id!r} is not this worker's any more (it holds fence {shown(fence)}, and the newest is "
@@ -118,7 +138,7 @@ def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
 
     What ran may have had effects, so it is never begun again by itself.
     """
-    row = db.execute(sa.select(tables.runs).where(_RUNS.id == found.number).with_for_update()).one()
+    row = db.execute(_HELD, {"name": found.run_id}).one()
     is_open = not StateType(row.status).is_final and row.worker is not None
     if not is_open or (row.fence, row.events) != (found.fence, found.events):
         return None
@@ -130,23 +150,12 @@ def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
     elif row.tries >= MOST_TRIES:
         end(db, now, row.id, StateType.CRASHED, f"{found.reason}, the {_nth(row.tries)} that took it on")
     else:
-        db.execute(
-            sa.update(tables.runs)
-            .where(_RUNS.id == row.id)
-            .values(worker=None, claim=None, lease_until=None, message=f"waits again: {found.reason}")
-        )
-    db.execute(sa.update(tables.runs).where(_RUNS.id == row.id).values(fence=row.fence + 1))
-    point("claims.taken_back")
-    return run(db, row.run_id)
+        change(db, row.id, worker=None, claim=None, lease_until=None, message=f"waits again: {found.reason}")
+    change(db, row.id, fence=row.fence + 1)
+    return numbered(db, row.id)
 
 
 _OPEN = [each.value for each in StateType if not each.is_final]
-
-
-def _waiting() -> sa.Select[tuple[int, str, int, int]]:
-    return sa.select(_RUNS.id, _RUNS.run_id, _RUNS.fence, _RUNS.tries).where(
-        _RUNS.status == StateType.QUEUED.value, _RUNS.worker.is_(None)
-    )
 
 
 def _lease(seconds: float) -> timedelta:

@@ -20,7 +20,7 @@ from dagy.errors import ConflictError, UnknownDeploymentError
 from dagy.spec import Json
 
 if TYPE_CHECKING:
-    from dagy.control.store import AnyRow, AnySelect
+    from dagy.control.store import AnyRow
 
 
 _DEPLOYMENTS = tables.deployments.c
@@ -40,7 +40,9 @@ _COLUMNS = [
     _DEPLOYMENTS.id,
     _DEPLOYMENTS.flow,
     _FLOWS.signature,
+    _FLOWS.tasks,
 ]
+_ALL = sa.select(*_COLUMNS).join(tables.flows, _FLOWS.id == _DEPLOYMENTS.flow)
 
 
 def put(
@@ -74,7 +76,7 @@ def put(
         db.execute(
             sa.insert(tables.deployments).values(values | {"namespace": namespace, "name": name, "created_at": now})
         )
-    return _deployment(db.execute(_all().where(is_it)).one())
+    return _deployment(db.execute(_ALL.where(is_it)).one())
 
 
 def deployment_row(db: Connection, reference: str) -> AnyRow:
@@ -83,7 +85,7 @@ def deployment_row(db: Connection, reference: str) -> AnyRow:
     Raises `UnknownDeploymentError`, and `ConflictError` when the name alone does not tell.
     """
     namespace, name = split_reference(reference)
-    wanted = _all().where(_DEPLOYMENTS.name == name)
+    wanted = _ALL.where(_DEPLOYMENTS.name == name)
     if namespace is not None:
         wanted = wanted.where(_DEPLOYMENTS.namespace == namespace)
     rows = db.execute(wanted.order_by(_DEPLOYMENTS.namespace)).all()
@@ -111,7 +113,7 @@ def deployments(
     after: str | None,
 ) -> Page[Deployment]:
     """The deployments that have all these tags, by namespace and name."""
-    wanted = _all().order_by(_DEPLOYMENTS.namespace, _DEPLOYMENTS.name)
+    wanted = _ALL.order_by(_DEPLOYMENTS.namespace, _DEPLOYMENTS.name)
     if namespace is not None:
         wanted = wanted.where(_DEPLOYMENTS.namespace == checked_namespace(namespace))
     if flow is not None:
@@ -138,10 +140,6 @@ def delete(db: Connection, reference: str) -> None:
     """
     row = deployment_row(db, reference)
     db.execute(sa.delete(tables.deployments).where(_DEPLOYMENTS.id == row.id))
-
-
-def _all() -> AnySelect:
-    return sa.select(*_COLUMNS).join(tables.flows, _FLOWS.id == _DEPLOYMENTS.flow)
 
 
 def _deployment(row: AnyRow) -> Deployment:

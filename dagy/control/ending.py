@@ -22,6 +22,7 @@ _EVENTS_OF_A_ROW = 500
 
 _RUNS = tables.runs.c
 _TASKS = tables.task_runs.c
+_CHANGE = sa.update(tables.runs).where(_RUNS.id == sa.bindparam("of_run"))
 _UNFINISHED = _TASKS.status.not_in([each.value for each in StateType if each.is_final])
 
 
@@ -38,18 +39,21 @@ def end(db: Connection, now: datetime, number: int, status: StateType, message: 
     keep_events(
         db, number, row.events, [each | {"seq": row.events + place, "at": at} for place, each in enumerate(told)]
     )
-    db.execute(
-        sa.update(tables.runs)
-        .where(_RUNS.id == number)
-        .values(
-            status=status.value,
-            message=message,
-            ended_at=now,
-            lease_until=None,
-            events=row.events + len(told),
-            tasks=end_tasks(db, now, number, status, row.tasks),
-        )
+    change(
+        db,
+        number,
+        status=status.value,
+        message=message,
+        ended_at=now,
+        lease_until=None,
+        events=row.events + len(told),
+        tasks=end_tasks(db, now, number, status, row.tasks),
     )
+
+
+def change(db: Connection, number: int, **values: object) -> None:
+    """Set columns of the run with that number in the store."""
+    db.execute(_CHANGE, {"of_run": number} | values)
 
 
 def end_tasks(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.claims import LEASE_SECONDS, held, renewed
 from dagy.control.columns import EPOCH
-from dagy.control.ending import end_tasks, keep_events
+from dagy.control.ending import change, end_tasks, keep_events
 from dagy.control.names import checked_json
 from dagy.control.pages import checked_limit
 from dagy.control.records import Renewal, Report
@@ -117,17 +117,15 @@ def _advance(db: Connection, now: datetime, row: AnyRow, new: list[dict[str, Jso
     told: dict[str, Json] = {} if report.status is None else {"message": report.message}
     if report.has_result:
         told |= {"result": report.result, "has_result": True}
-    db.execute(
-        sa.update(tables.runs)
-        .where(_RUNS.id == row.id)
-        .values(
-            status=status.value,
-            started_at=row.started_at or now,
-            ended_at=now if status.is_final else None,
-            events=row.events + len(new),
-            tasks=counts,
-            **told,
-        )
+    change(
+        db,
+        row.id,
+        status=status.value,
+        started_at=row.started_at or now,
+        ended_at=now if status.is_final else None,
+        events=row.events + len(new),
+        tasks=counts,
+        **told,
     )
 
 

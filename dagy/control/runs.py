@@ -28,7 +28,7 @@ from dagy.spec import Json
 from dagy.states import StateType
 
 if TYPE_CHECKING:
-    from dagy.control.store import AnyRow, AnySelect
+    from dagy.control.store import AnyRow
 
 
 LATEST = "latest"  # what names the newest run
@@ -63,6 +63,7 @@ _COLUMNS = [
     _RUNS.result,
     _RUNS.has_result,
 ]
+_ALL = sa.select(*_COLUMNS).join(tables.flows, _FLOWS.id == _RUNS.flow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,10 @@ class Request:
     deployment: str
     flow: int  # its number in the store
     flow_name: str
+    flow_version: str
+    revision: int
+    code_hash: str
+    artifact: str
     tasks: int  # how many the flow has
     parameters: Mapping[str, Json]  # with the deployment's own
     tags: Mapping[str, str]
@@ -103,13 +108,16 @@ def request(
     all_given = row.parameters | dict(parameters) if isinstance(parameters, Mapping) else parameters
     checked = checked_parameters(f"deployment {row.name!r}", row.signature, all_given)
     own_tags = checked_tags({} if tags is None else tags)
-    count = db.execute(sa.select(_FLOWS.tasks).where(_FLOWS.id == row.flow)).scalar_one()
     return Request(
         row.namespace,
         row.name,
         row.flow,
         row.flow_name,
-        count,
+        row.version,
+        row.revision,
+        row.code_hash,
+        row.artifact,
+        row.tasks,
         checked,
         row.tags | own_tags,
         digest([dict(parameters), own_tags]),
@@ -122,7 +130,7 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
 
     Raises `ConflictError` when its idempotency key stands for another request.
     """
-    made = db.execute(_all().where(_RUNS.run_id == run_id)).first()
+    made = db.execute(_ALL.where(_RUNS.run_id == run_id)).first()
     if made is not None:  # and the answer was lost on its way
         return run_of(made)
     if asked.idempotency_key is not None:
@@ -133,16 +141,16 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
                 "with other parameters or tags; give another key for another run"
             )
         if known is not None:
-            return run_of(db.execute(_all().where(_RUNS.id == known.id)).one())
+            return numbered(db, known.id)
     info = RunInfo(
         run_id,
         asked.namespace,
         asked.deployment,
-        *db.execute(
-            sa.select(_FLOWS.name, _FLOWS.version, _FLOWS.revision, _FLOWS.code_hash, _FLOWS.artifact).where(
-                _FLOWS.id == asked.flow
-            )
-        ).one(),
+        asked.flow_name,
+        asked.flow_version,
+        asked.revision,
+        asked.code_hash,
+        asked.artifact,
         parameters=asked.parameters,
         status=StateType.QUEUED,
         message="",
@@ -160,29 +168,35 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
         tasks={StateType.PENDING: asked.tasks} if asked.tasks else {},
     )
     db.execute(
-        sa.insert(tables.runs).values(
-            run_id=run_id,
-            namespace=info.namespace,
-            deployment=info.deployment,
-            flow=asked.flow,
-            parameters=info.parameters,
-            status=info.status.value,
-            message="",
-            tags=info.tags,
-            trigger=info.trigger,
-            schedule_id=info.schedule_id,
-            scheduled_for=info.scheduled_for,
-            idempotency_key=info.idempotency_key,
-            request=asked.digest,
-            created_at=now,
-            fence=0,
-            tries=0,
-            tasks=info.tasks,
-            events=0,
-            has_result=False,
-        )
+        sa.insert(tables.runs),
+        {
+            "run_id": run_id,
+            "namespace": info.namespace,
+            "deployment": info.deployment,
+            "flow": asked.flow,
+            "parameters": info.parameters,
+            "status": info.status.value,
+            "message": "",
+            "tags": info.tags,
+            "trigger": info.trigger,
+            "schedule_id": info.schedule_id,
+            "scheduled_for": info.scheduled_for,
+            "idempotency_key": info.idempotency_key,
+            "request": asked.digest,
+            "created_at": now,
+            "fence": 0,
+            "tries": 0,
+            "tasks": info.tasks,
+            "events": 0,
+            "has_result": False,
+        },
     )
     return info
+
+
+def numbered(db: Connection, number: int) -> RunInfo:
+    """The run with that number in the store."""
+    return run_of(db.execute(_ALL.where(_RUNS.id == number)).one())
 
 
 def is_free(db: Connection, run_id: str) -> bool:
@@ -197,10 +211,10 @@ def run_row(db: Connection, reference: str) -> AnyRow:
     """
     if not isinstance(reference, str):
         raise ParameterError(f"a run is named by a text, not {shown(reference)}")
-    newest = _all().order_by(_RUNS.id.desc())
+    newest = _ALL.order_by(_RUNS.id.desc())
     if reference == LATEST:
         found = db.execute(newest.limit(1)).all()
-    elif not _may_name_a_run(reference):
+    elif not may_name_a_run(reference):
         found = []
     else:
         size = len(reference) + 1
@@ -230,7 +244,7 @@ def runs(
     db: Connection, *, deployment: str | None, flow: str | None, status: str | None, limit: int, after: str | None
 ) -> Page[RunInfo]:
     """The runs that fit, the newest first. Of a deployment that was deleted too, if its whole reference is given."""
-    wanted = _all().order_by(_RUNS.id.desc())
+    wanted = _ALL.order_by(_RUNS.id.desc())
     if deployment is not None:
         namespace, name = split_reference(deployment)
         wanted = wanted.where(_RUNS.deployment == name)
@@ -242,7 +256,7 @@ def runs(
         wanted = wanted.where(_RUNS.status == state_type(status).value)
     if after is not None:
         number = (
-            db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == after)).scalar() if _may_name_a_run(after) else None
+            db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == after)).scalar() if may_name_a_run(after) else None
         )
         if number is None:
             raise UnknownRunError(after)
@@ -306,10 +320,6 @@ def state_type(status: str) -> StateType:
         raise ParameterError(f"there is no state {shown(status)}{hint or '; there are ' + ', '.join(known)}") from None
 
 
-def _all() -> AnySelect:
-    return sa.select(*_COLUMNS).join(tables.flows, _FLOWS.id == _RUNS.flow)
-
-
 def _keyed(db: Connection, asked: Request) -> AnyRow | None:
     """The run that has the key already."""
     wanted = sa.select(_RUNS.id, _RUNS.run_id, _RUNS.request).where(
@@ -320,7 +330,7 @@ def _keyed(db: Connection, asked: Request) -> AnyRow | None:
     return db.execute(wanted).first()
 
 
-def _may_name_a_run(reference: object) -> bool:
+def may_name_a_run(reference: object) -> bool:
     """Whether a run's id can be so: ids are made by us, of what is in ASCII."""
     return (
         isinstance(reference, str)

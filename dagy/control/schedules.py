@@ -7,6 +7,7 @@ transaction, and the run's idempotency key is made of the schedule and the time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,21 @@ from dagy.runs.faults import point
 from dagy.spec import Json
 
 if TYPE_CHECKING:
-    from dagy.control.store import AnyRow, AnySelect
+    from dagy.control.store import AnyRow
 
 
 _SCHEDULES = tables.schedules.c
 _DEPLOYMENTS = tables.deployments.c
+_ALL = (
+    sa.select(
+        tables.schedules,
+        _DEPLOYMENTS.namespace,
+        _DEPLOYMENTS.name,
+        tables.flows.c.name.label("flow_name"),
+    )
+    .join_from(tables.schedules, tables.deployments, _DEPLOYMENTS.id == _SCHEDULES.deployment)
+    .join(tables.flows, tables.flows.c.id == _DEPLOYMENTS.flow)
+)
 
 
 def put(
@@ -56,7 +67,7 @@ def put(
     same = _SCHEDULES.schedule_id == schedule_id
     if implicit:
         same = sa.or_(same, sa.and_(_SCHEDULES.deployment == deployment.id, _SCHEDULES.is_implicit))
-    known = db.execute(_all().where(same)).first()
+    known = db.execute(_ALL.where(same)).first()
     made_at = now if known is None else known.created_at
     values: dict[str, object] = {"timing": to_json(timing), "parameters": dict(parameters), "enabled": enabled}
     if known is not None and known.timing == values["timing"]:
@@ -75,7 +86,7 @@ def put(
 
 def schedules(db: Connection, *, deployment: str | None) -> list[Schedule]:
     """All schedules, or those of a deployment, the oldest first. Raises `UnknownDeploymentError`."""
-    wanted = _all().order_by(_SCHEDULES.id)
+    wanted = _ALL.order_by(_SCHEDULES.id)
     if deployment is not None:
         wanted = wanted.where(_SCHEDULES.deployment == deployment_row(db, deployment).id)
     return [_schedule(row) for row in db.execute(wanted)]
@@ -163,19 +174,13 @@ def _request(db: Connection, row: AnyRow, meant: datetime | None) -> Request:
     reference = f"{row.namespace}/{row.name}" if row.namespace else row.name
     asked = request(db, reference, row.parameters)
     key = None if meant is None else f"{SCHEDULE_KEY}{row.schedule_id}:{meant.isoformat()}"
-    return Request(
-        asked.namespace,
-        asked.deployment,
-        asked.flow,
-        asked.flow_name,
-        asked.tasks,
-        asked.parameters,
-        asked.tags,
-        digest(key),  # a time that is due is one run, whatever the schedule's parameters are by now
-        "schedule",
-        key,
-        row.schedule_id,
-        meant,
+    return replace(
+        asked,
+        digest=digest(key),  # a time that is due is one run, whatever the schedule's parameters are by now
+        trigger="schedule",
+        idempotency_key=key,
+        schedule_id=row.schedule_id,
+        scheduled_for=meant,
     )
 
 
@@ -186,24 +191,11 @@ def _first_due(timing: Timing, now: datetime, made_at: datetime) -> datetime | N
     return found
 
 
-def _all() -> AnySelect:
-    return (
-        sa.select(
-            tables.schedules,
-            _DEPLOYMENTS.namespace,
-            _DEPLOYMENTS.name,
-            tables.flows.c.name.label("flow_name"),
-        )
-        .join_from(tables.schedules, tables.deployments, _DEPLOYMENTS.id == _SCHEDULES.deployment)
-        .join(tables.flows, tables.flows.c.id == _DEPLOYMENTS.flow)
-    )
-
-
 def _row(db: Connection, schedule_id: str) -> AnyRow:
     if not isinstance(schedule_id, str):
         raise ParameterError(f"a schedule is named by a text, not {shown(schedule_id)}")
     is_one = schedule_id.isascii() and "\0" not in schedule_id  # ids are made by us
-    row = db.execute(_all().where(_SCHEDULES.schedule_id == schedule_id)).first() if is_one else None
+    row = db.execute(_ALL.where(_SCHEDULES.schedule_id == schedule_id)).first() if is_one else None
     if row is None:
         known = db.execute(sa.select(_SCHEDULES.schedule_id).order_by(_SCHEDULES.id).limit(200)).scalars()
         raise UnknownScheduleError(schedule_id, known)
@@ -211,7 +203,7 @@ def _row(db: Connection, schedule_id: str) -> AnyRow:
 
 
 def _due(db: Connection, now: datetime, *, lock: bool = False) -> AnyRow | None:
-    wanted = _all().where(_SCHEDULES.enabled, _SCHEDULES.next_run_at <= now).order_by(_SCHEDULES.next_run_at).limit(1)
+    wanted = _ALL.where(_SCHEDULES.enabled, _SCHEDULES.next_run_at <= now).order_by(_SCHEDULES.next_run_at).limit(1)
     return db.execute(wanted.with_for_update(skip_locked=True, of=tables.schedules) if lock else wanted).first()
 
 

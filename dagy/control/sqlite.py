@@ -145,6 +145,7 @@ class SqliteStore:
         )
         raw.execute("PRAGMA mmap_size = 0")
         raw.execute("PRAGMA wal_autocheckpoint = 0")
+        raw.execute("PRAGMA journal_size_limit = 0")  # a log that is begun anew is cut, so that its size tells
         raw.execute("PRAGMA foreign_keys = ON")
         return raw
 

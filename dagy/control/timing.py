@@ -37,6 +37,7 @@ _NOT_ZONES = frozenset(
     {"localtime", "posixrules", "Factory"}
 )  # files beside the zones, which differ from machine to machine
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 _YEAR_OF_NEVER = 9000
 
 
@@ -155,16 +156,58 @@ def step(
 
 
 def _cron_after(cron: str, zone: zoneinfo.ZoneInfo, moment: datetime) -> datetime | None:
+    minutes, hours = cron.split(" ")[:2]
+    goes_by_real_time = minutes.startswith("*") or hours.startswith("*")
+    try:
+        due = _by_real_time(cron, zone, moment) if goes_by_real_time else _by_the_clock(cron, zone, moment)
+    except OverflowError:  # after the year 9999
+        return None
+    return due if due is not None and due.year < _YEAR_OF_NEVER else None
+
+
+def _by_the_clock(cron: str, zone: zoneinfo.ZoneInfo, moment: datetime) -> datetime | None:
     import cronsim
 
-    try:
-        for each in cronsim.CronSim(cron, moment.astimezone(zone)):
-            due = each.astimezone(UTC)
-            if due > moment:  # in an hour that comes twice it may begin with the first of the two
-                return due if due.year < _YEAR_OF_NEVER else None
-    except OverflowError:  # after the year 9999
-        pass
+    for each in cronsim.CronSim(cron, moment.astimezone(zone)):
+        due = each.astimezone(UTC)
+        if due > moment:  # in an hour that comes twice it may begin with the first of the two
+            return due
     return None
+
+
+def _by_real_time(cron: str, zone: zoneinfo.ZoneInfo, moment: datetime) -> datetime | None:
+    """Between two jumps of the clock a line is due as in a zone that never jumps."""
+    import cronsim
+
+    start = since = moment.replace(microsecond=0)
+    while True:
+        offset = _offset(zone, since)
+        wall = next(cronsim.CronSim(cron, (start + offset).replace(tzinfo=None)), None)
+        if wall is None:
+            return None
+        due = wall.replace(tzinfo=UTC) - offset
+        jump = _jump(zone, since, due)
+        if jump is None:
+            return due
+        start, since = jump - _SECOND, jump  # what is due at the very jump counts
+
+
+def _jump(zone: zoneinfo.ZoneInfo, since: datetime, until: datetime) -> datetime | None:
+    """The first moment after `since` and up to `until` that has another offset than the one before it."""
+    low = since
+    while low < until:
+        high = min(low + timedelta(days=1), until)
+        if _offset(zone, low) != _offset(zone, high):
+            while high - low > _SECOND:
+                middle = low + (high - low) // (2 * _SECOND) * _SECOND
+                low, high = (middle, high) if _offset(zone, middle) == _offset(zone, low) else (low, middle)
+            return high
+        low = high
+    return None
+
+
+def _offset(zone: zoneinfo.ZoneInfo, moment: datetime) -> timedelta:
+    return moment.astimezone(zone).utcoffset() or timedelta()
 
 
 def _interval_after(timing: Timing, moment: datetime, made_at: datetime) -> datetime | None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dagy.deploy.comparing import is_deployed_code
     from dagy.deploy.deploying import DeployResult, deploy_artifact, deploy_flow
     from dagy.deploy.plan import Plan, PutSchedule, RegisterFlow, RemoveSchedule, Step, SwitchDeployment, UploadArtifact
+    from dagy.deploy.running import run_deployed
     from dagy.deploy.wanted import Wanted, default_namespace
 
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "deploy_artifact": "dagy.deploy.deploying",
     "deploy_flow": "dagy.deploy.deploying",
     "is_deployed_code": "dagy.deploy.comparing",
+    "run_deployed": "dagy.deploy.running",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "deploy_artifact",
     "deploy_flow",
     "is_deployed_code",
+    "run_deployed",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

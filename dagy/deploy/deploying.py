@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from dagy import drawing
-from dagy.artifact import Artifact, build_artifact, open_artifact, open_built, source_of
+from dagy.artifact import Artifact, build_artifact, open_artifact, open_built, refuse_while_loading, source_of
 from dagy.client import DagyClient
 from dagy.control.records import Deployment, FlowVersion
 from dagy.deploy.plan import (
@@ -127,6 +127,7 @@ def deploy_artifact(
     `flow_version`, or when that version is registered with other code (`force` registers a new revision of it);
     `ParameterError` for a setting that can't be.
     """
+    refuse_while_loading("deploy_artifact()")
     path = Path(artifact_path)
     with open_artifact(path) as opened:
         opened.verify()
@@ -171,6 +172,7 @@ def deploy_flow(
     The `namespace` is the folder of the flow's file below the working directory unless given. What is built is kept in
     `output_dir`, or in the local folder; `target`, `include` and `requirements` are those of `build_artifact`.
     """
+    refuse_while_loading("flow.deploy()")
     artifact = build_artifact(
         flow,
         output_dir=made_private(Settings.read().local_dir) / BUILDS if output_dir is None else output_dir,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from dagy.client import DagyClient
 from dagy.control.records import Deployment, FlowVersion, Schedule, Timing
 from dagy.deploy.wanted import Wanted
 from dagy.errors import ArtifactError, ConflictError, UnknownDeploymentError, UnknownFlowError
 from dagy.spec import Json
+
+if TYPE_CHECKING:
+    from dagy.client import DagyClient
 
 UNNAMED_VERSION = "latest"  # of a flow whose author names none: it may be any code
 

@@ -21,7 +21,7 @@ from dagy.spec import Json
 from dagy.states import State, StateType, cancelled, failed, running
 from dagy.values import is_json
 from dagy.worker.claims import ClaimNote, ClaimNotes
-from dagy.worker.extracted import extracted_code
+from dagy.worker.extracted import CODE_FOLDER, extracted_code
 from dagy.worker.reporting import LostLeaseError, Reporter, ReportsTo
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class ClaimedRun:
 
     def _ready(self) -> tuple[Path, Path, Path]:
         """The artifact, its code in a folder, and the interpreter for it."""
-        artifact = self._client.download_artifact(self._claim.run.artifact, self._local_dir / "code")
+        artifact = self._client.download_artifact(self._claim.run.artifact, self._local_dir / CODE_FOLDER)
         return artifact, extracted_code(artifact), self._environment_for(read_manifest(artifact), self._local_dir)
 
     def _started(self, artifact: Path, code: Path, python: Path) -> CleanRun:

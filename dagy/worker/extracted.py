@@ -7,10 +7,15 @@ import os
 import py_compile
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from dagy.artifact import safe_extract
 from dagy.errors import StoreError
+
+CODE_FOLDER = "code"  # in the local folder: artifacts that runs were taken from, and their files
+
+_KEPT_SECONDS = 30 * 86_400  # after its last use
 
 
 def extracted_code(artifact: Path) -> Path:
@@ -20,6 +25,8 @@ def extracted_code(artifact: Path) -> Path:
     """
     folder = artifact.with_suffix("")
     if folder.is_dir():
+        for used in (artifact, folder):
+            os.utime(used)
         return folder
     try:
         temporary = Path(tempfile.mkdtemp(prefix=".half-", dir=folder.parent))
@@ -41,6 +48,15 @@ def extracted_code(artifact: Path) -> Path:
     return folder
 
 
+def remove_unused_code(folder: Path, *, now: float | None = None) -> None:
+    """Remove what no run has used for a month. `now` is in seconds since the epoch."""
+    oldest = (time.time() if now is None else now) - _KEPT_SECONDS
+    for each in folder.glob("*"):
+        with contextlib.suppress(OSError):  # another worker removes it
+            if each.stat().st_mtime < oldest:
+                _remove(each)
+
+
 def _compile(path: Path, told: Path) -> None:
     """Write the byte code beside it, once for all runs. What can't be compiled will say so when it is imported."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
@@ -56,9 +72,10 @@ def _let_nobody_write(folder: Path) -> None:
         Path(where).chmod(0o500)
 
 
-def _remove(folder: Path) -> None:
-    if not folder.is_dir():
+def _remove(path: Path) -> None:
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
         return
-    for where, _, _ in os.walk(folder):
+    for where, _, _ in os.walk(path):
         Path(where).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from dagy.control.records import Report
+from dagy.engine import Event, RunChanged
 from dagy.errors import ConflictError, DagyError, StoreError, UnknownRunError
 from dagy.runs import History, event_to_json, owner_from_text
 from dagy.runs.owners import is_alive
@@ -29,8 +30,10 @@ def tell_what_was_left(client: ReportsTo, notes: ClaimNotes, local_dir: Path) ->
             continue
         try:
             _tell(client, note, local_dir)
-        except (ConflictError, UnknownRunError) as error:  # it was seen to already
+        except ConflictError as error:  # it was seen to already
             logger.debug("run %s: %s", note.run_id, error)
+        except UnknownRunError:  # it is of another control plane, whose workers share this folder
+            continue
         except DagyError as error:
             logger.warning("run %s can't be reported yet: %s", note.run_id, error)
             continue
@@ -39,21 +42,25 @@ def tell_what_was_left(client: ReportsTo, notes: ClaimNotes, local_dir: Path) ->
 
 def _tell(client: ReportsTo, note: ClaimNote, local_dir: Path) -> None:
     with History(local_dir) as history:
+        client.renew(note.run_id, note.fence, lease_seconds=_PATIENCE_SECONDS)  # raises if there is nothing to tell
         if not history.has(note.run_id):
             return
-        client.renew(note.run_id, note.fence, lease_seconds=_PATIENCE_SECONDS)  # if it is this worker's still
         record = history.run(note.run_id)
         if record.ended_at is None:  # its process is about to find out that it is alone
             raise StoreError("its process has not ended yet")
-        events = history.events(note.run_id)
+        events = [_with_end(each) for each in history.events(note.run_id)]
     for part in portions(events):
         client.report(note.run_id, note.fence, Report(tuple(event_to_json(each) for each in part)))
     state = _end(record.state)
     client.report(note.run_id, note.fence, Report(status=state.type, message=state.message))
 
 
+def _with_end(event: Event) -> Event:
+    return event._replace(state=_end(event.state)) if isinstance(event, RunChanged) else event
+
+
 def _end(state: State) -> State:
-    """The end of a run whose worker died: what the run came to by itself counts, what it was stopped for does not."""
+    """How a run stands whose worker died: what it came to by itself counts, and not that it was stopped."""
     if state.type in {StateType.CANCELLED, StateType.CRASHED}:
         return crashed("its worker is gone; what ran may have had effects")
     return state

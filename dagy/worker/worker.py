@@ -17,6 +17,7 @@ from dagy.errors import ConflictError, DagyError, UnknownRunError
 from dagy.runs import owner_text, this_process
 from dagy.worker.claimed_run import ClaimedRun, Environments, RunsFrom
 from dagy.worker.claims import ClaimNote, ClaimNotes
+from dagy.worker.extracted import CODE_FOLDER, remove_unused_code
 from dagy.worker.left_behind import tell_what_was_left
 from dagy.worker.reporting import LEASE_SECONDS
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # between two looks at the queue and the schedules, when nobody rings
 RECOVER_SECONDS = 10.0  # between two looks for runs whose worker is gone
 _LONGEST_PAUSE = 15.0  # seconds between two tries to reach the control plane
+_PATIENCE_SECONDS = 60.0  # how long a worker that ends when it is idle tries to
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ class Worker:
         self._next_recovery = 0.0
         self._next_try = 0.0  # not before then, because the control plane can't be reached
         self._pause = 0.0
+        self._answered_at = clock()
 
     def stop(self) -> None:
         """Take no more runs, and end when those that run have ended; told once more, cancel these too.
@@ -93,6 +96,7 @@ class Worker:
         `lock` is what says that this worker is there; it is let go of when no more runs are taken.
         """
         try:
+            remove_unused_code(self._local_dir / CODE_FOLDER)
             while not self._stops:
                 self._work(until_idle, linger_seconds)
                 if lock is None or self._stops:
@@ -114,11 +118,12 @@ class Worker:
         while not self._stops:
             self._recover()
             due = self._tick()
-            has_work = self._claim() or bool(self._active)
+            was_busy = bool(self._active)  # asked first: then nothing found means that there was room, and no run
+            has_work = self._claim() or was_busy
             now = self._clock()
             if has_work:
                 busy_until = now + linger_seconds
-            elif until_idle and now >= busy_until and not self._pause:
+            elif until_idle and now >= busy_until and not (self._pause and now < self._answered_at + _PATIENCE_SECONDS):
                 return
             self._bell.wait(self._seconds_to_wait(due, busy_until if until_idle and not has_work else None))
 
@@ -218,4 +223,5 @@ class Worker:
         if self._pause:
             self._said("the control plane answers again")
         self._pause = 0.0
+        self._answered_at = self._clock()
         return answer

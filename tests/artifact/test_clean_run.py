@@ -6,7 +6,9 @@ import asyncio
 import os
 import select
 import sys
+import sysconfig
 import threading
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 
 from dagy import StateType
-from dagy.artifact import Artifact, CleanRun, RunStartError, Source, Unreadable, start_clean
+from dagy.artifact import Artifact, CleanRun, RunStartError, Source, Unreadable, safe_extract, start_clean
 from dagy.engine import TaskChanged, TaskWrote, error_text
 from dagy.errors import CodeFailedError, ParameterError, TaskFailedError, TravelError, UnknownTaskError, WorkerDiedError
+from dagy.runs import History
 
 STEPS = """
 import os
@@ -62,6 +65,8 @@ def surroundings(count):
 def steps(rows: int = 2, how: str = ""):
     return {"found": surroundings(check(load(rows, how), how)), "how": how}
 """
+
+STEPS_SOURCE = Source(Path("/nowhere/steps.py"), "steps", STEPS)
 
 
 @pytest.fixture
@@ -286,3 +291,49 @@ def test_an_artifact_runs_without_the_folder_that_it_was_built_in(
     run = begin(artifact, limit=4)
     assert run.wait().value == 12
     assert run.spec == artifact.manifest.spec
+
+
+@pytest.mark.program
+def test_a_run_may_have_a_name_and_a_history_of_its_own(begin: Callable[..., CleanRun], tmp_path: Path) -> None:
+    run = begin(STEPS_SOURCE, {"record": True, "local_dir": tmp_path / "local", "run_id": "steps-of-mine"}, rows=1)
+    assert run.wait(20).run_id == "steps-of-mine"
+    with History(tmp_path / "local") as history:
+        assert history.run("steps-of-mine").state.is_completed
+
+
+@pytest.mark.program
+def test_an_artifact_that_is_extracted_already_is_run_where_it_is(
+    artifact: Artifact, begin: Callable[..., CleanRun], tmp_path: Path
+) -> None:
+    code = tmp_path / "extracted"
+    safe_extract(artifact.path, code)
+    (code / "rows_of_etl.py").write_text("def double(row):\n    return 3 * row\n")
+    numbers: list[int] = []
+    run = begin(artifact, {"extracted": code, "started": numbers.append}, limit=4)
+    assert run.wait(20).value == 18
+    assert numbers == [run.pid]
+    assert (code / "etl.py").exists()
+
+
+@pytest.mark.program
+def test_a_run_uses_the_interpreter_that_is_given(begin: Callable[..., CleanRun], tmp_path: Path) -> None:
+    venv.create(tmp_path / "other", with_pip=False)
+    (packages,) = (tmp_path / "other" / "lib").glob("python*/site-packages")
+    (packages / "installed.pth").write_text(sysconfig.get_path("purelib"))
+    text = (
+        "import sys\nfrom dagy import flow, task\n\n"
+        "@task\ndef where():\n    return sys.prefix\n\n"
+        "@flow\ndef steps():\n    return where()\n"
+    )
+    run = begin(Source(tmp_path / "where.py", "where", text), {"python": tmp_path / "other" / "bin" / "python"})
+    assert run.wait(20).value == str(tmp_path / "other")
+
+
+@pytest.mark.program
+def test_with_a_limit_only_json_up_to_it_is_read_here(begin: Callable[..., CleanRun], source: Source) -> None:
+    run = begin(source, {"most_read": 4}, rows=3)
+    run.wait(20)
+    assert run.task_run("check").value == 3
+    assert isinstance(run.task_run("load").value, Unreadable)
+    assert isinstance(run.task_run("surroundings").value, Unreadable)
+    assert isinstance(run.wait().value, Unreadable)

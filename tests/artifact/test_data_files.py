@@ -247,3 +247,16 @@ def test_more_than_an_artifact_may_hold_is_refused_at_the_build(write: Callable[
 def test_one_text_instead_of_a_list_of_patterns_is_told(write: Callable[..., Path]) -> None:
     with pytest.raises(ArtifactError, match=r"give a list of patterns, such as \['data'\]"):
         build_artifact(write("reader.py", READER), include="data")
+
+
+def test_a_file_that_the_code_names_and_nobody_declares_is_told(write: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("data/rows.csv", "server.pem", "other.csv"):
+        write(name, "x")
+    named = READER + "NAMES = ['server.pem', 'missing.csv', 'reader.py', '/etc/passwd', '../up.csv', 'data']\n"
+    built = build_artifact(write("reader.py", named), output_dir=tmp_path / "dist")
+    assert built.warnings == (
+        "reader.py names 'data/rows.csv', which is not in the artifact; if it is needed, build with --include "
+        "data/rows.csv",
+    )
+    again = build_artifact(tmp_path / "reader.py", output_dir=tmp_path / "dist", include=["data"])
+    assert again.warnings == ()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dagy.artifact.dependencies import requirements
 from dagy.artifact.files import module_files
+from dagy.artifact.packages import packages_of
 from dagy.artifact.source import read_source
 from dagy.errors import ArtifactError
 
@@ -19,7 +19,8 @@ def paths(path: Path) -> list[str]:
 
 
 def needed(path: Path) -> tuple[str, ...]:
-    return requirements(module_files(read_source(path)))
+    source = read_source(path)
+    return packages_of(module_files(source), source).requirements
 
 
 def test_modules_and_packages_are_followed_from_import_to_import(write: Callable[..., Path]) -> None:

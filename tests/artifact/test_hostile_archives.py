@@ -151,7 +151,7 @@ HARMFUL_NAMES = (
     "\\\\server\\share\\x", "a/../../x.py", "a/./x.py", "a//x.py", "./x.py", ".", "..", "a/", "a/..", "x.py ", "x.py.",
     "a ./x.py", "CON.py:x", "x.py:stream", "x\x01.py", "x\n.py", "x\x7f.py", "x\u202egnp.py", "x\u200b.py",
     "x" * 65_000, "a/" * 32_000 + "x", "x.pth", "X.PTH", "pack/x.pth", "sitecustomize.py", "usercustomize.py",
-    "SiteCustomize.py", "json.py", "json/__init__.py", "JSON.py", "os.pyc", "os.so", "re.cpython-311-x86_64-linux-gnu.so",
+    "SiteCustomize.py", "json.py", "json/__init__.py", "JSON.py", "os.pyc", "os.so", "re.cpython-311.so",
     "encodings/utf_8.py", "dagy.py", "dagy/__init__.py", "dagy/cli/app.py", "dagy_nb/cells.py", "__main__.py",
     "dagy-9.9.dist-info/entry_points.txt", "click-1.dist-info/METADATA", "x.egg-info/PKG-INFO",
 )  # fmt: skip
@@ -215,14 +215,18 @@ CORPUS: dict[str, Callable[[], bytes]] = {
     "manifest taken down to version 1": lambda: edited(schema_version=1),
     "manifest taken down to version 2": lambda: edited(schema_version=2),
     "manifest for another target": lambda: edited(target="lambda"),
-    "digests in upper case": lambda: with_manifest(re.sub(r'[0-9a-f]{64}', lambda found: found[0].upper(), manifest_of(GOOD).to_json())),
+    "digests in upper case": lambda: with_manifest(
+        re.sub(r"[0-9a-f]{64}", lambda found: found[0].upper(), manifest_of(GOOD).to_json())
+    ),
     "digests by md5": lambda: edited(files=[{"path": "etl.py", "size": 3, "md5": "0" * 32}]),
     "digests by none": lambda: edited(files=[{"path": "etl.py", "size": 3, "sha256": "none"}]),
     "digests that are too long": lambda: edited(files=[{"path": "etl.py", "size": 3, "sha256": "0" * 128}]),
     "digest of another file": lambda: listing(GOOD | {"rows.csv": b"b,a\n"}, *GOOD.items()),
     "file not listed": lambda: listing(GOOD, *GOOD.items(), ("more.py", b"")),
     "file not there": lambda: listing(GOOD, *list(GOOD.items())[:-1]),
-    "two files swapped": lambda: listing(GOOD | {"a.txt": b"1", "b.txt": b"2"}, *GOOD.items(), ("a.txt", b"2"), ("b.txt", b"1")),
+    "two files swapped": lambda: listing(
+        GOOD | {"a.txt": b"1", "b.txt": b"2"}, *GOOD.items(), ("a.txt", b"2"), ("b.txt", b"1")
+    ),
     "file renamed": lambda: good().replace(b"pack/rows.py", b"pack/rowz.py"),
     "entry point os:system": lambda: edited(entry_point="os:system"),
     "entry point ..:x": lambda: edited(entry_point="..:x"),

@@ -13,7 +13,7 @@ import pytest
 from dagy.artifact.builder import build_artifact
 from dagy.artifact.origin import provide_sources, source_of
 from dagy.artifact.source import Source, load_flow, read_source
-from dagy.errors import SourceError
+from dagy.errors import CodeFailedError, SourceError
 from dagy.flows import Flow
 
 FLOW = "from dagy import flow, task\n@task\ndef one():\n    return 1\n@flow\ndef etl():\n    return one()\n"
@@ -75,3 +75,13 @@ def test_a_program_builds_its_own_flow_as_the_command_line_does(write: Callable[
     done = subprocess.run([sys.executable, path, tmp_path / "a"], capture_output=True, text=True, check=True)
     built = Path(done.stdout.strip())
     assert built.read_bytes() == build_artifact(path, output_dir=tmp_path / "b").path.read_bytes()
+
+
+def test_a_file_that_builds_itself_as_it_is_loaded_is_told_where_the_call_belongs(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    unguarded = MAIN.replace("if __name__ == '__main__':", "if True:").replace("sys.argv[1]", "'dist'")
+    path = write("unguarded.py", unguarded)
+    with pytest.raises(CodeFailedError, match=r"build_artifact is called while .*unguarded\.py.*if __name__"):
+        build_artifact(path, output_dir=tmp_path / "dist")
+    assert not list(tmp_path.rglob("*.zip"))

@@ -180,6 +180,14 @@ def test_a_new_match_of_a_pattern_is_seen_and_a_new_file_beside_it_is_not(projec
     assert [file.path for file in project.build().manifest.files][:2] == ["data/a.csv", "data/b.csv"]
 
 
+def test_a_module_that_is_imported_by_a_name_nobody_can_read_is_seen(project: Project) -> None:
+    project.write("shape_" + "of_it.py", "LIMIT = 4\n")
+    project.write("etl.py", "import importlib\nimportlib.import_module('shape_' + 'of_it')\n" + FLOW)
+    assert [project.build().is_new for _ in range(2)] == [True, False]
+    project.write("shape_of_it.py", "LIMIT = 44\n")
+    assert project.build().is_new
+
+
 def test_what_was_left_out_is_told_again(project: Project) -> None:
     project.options["include"] = ["data"]
     project.write("data/a.csv", "a")

@@ -165,18 +165,3 @@ def test_builds_of_one_output_at_once_leave_one_whole_file(tmp_path: Path) -> No
     (path,) = paths
     verify(tmp_path / path.strip())
     assert [each.name for each in (tmp_path / path.strip()).parent.iterdir()] == ["artifact.zip"]
-
-
-def test_a_file_that_is_written_to_all_the_time_is_never_half_read(tmp_path: Path) -> None:
-    file = project(tmp_path, [])
-    growing = (
-        "import threading\nfrom pathlib import Path\n"
-        "def grow():\n"
-        "    while True:\n"
-        "        for text in ('a' * 200_000, 'b' * 200_000): Path('data/7.csv').write_text(text)\n"
-        "threading.Thread(target=grow, daemon=True).start()\n"
-    )
-    with pytest.raises(subprocess.CalledProcessError) as caught:
-        built(file, before=growing)
-    assert "data/7.csv" in caught.value.stderr
-    assert "chang" in caught.value.stderr.splitlines()[-1]

@@ -11,6 +11,8 @@ from dagy.errors import ArtifactError
 def test_a_target_that_is_misspelled_is_told_with_its_neighbour() -> None:
     with pytest.raises(ArtifactError, match="no target 'lamda'; did you mean 'lambda'"):
         target_called("lamda")
+    with pytest.raises(ArtifactError, match="no target 'azure'; the targets are local, lambda, lambda-arm64, ecs"):
+        target_called("azure")
 
 
 @pytest.mark.parametrize(

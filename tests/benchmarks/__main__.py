@@ -22,7 +22,22 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from . import builds, deploys, engine, exports, notebook, payloads, pictures, processes, scale, startup, views
+from . import (
+    builds,
+    commands,
+    deploys,
+    engine,
+    exports,
+    layers,
+    notebook,
+    payloads,
+    pictures,
+    processes,
+    running,
+    scale,
+    startup,
+    views,
+)
 from .measuring import Effort, Row
 from .peers.environments import PEERS
 from .peers.table import table
@@ -46,13 +61,19 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "payload-memory": payloads.peaks,
     "imports": startup.imports,
     "pictures": pictures.pictures,
+    "cold-start": running.cold_starts,
+    "embedded-runs": running.embedded_runs,
     "deploys": deploys.deploys,
     "exports": exports.exports,
     "builds": builds.builds,
+    "commands": commands.commands,
+    "dependency-layers": layers.dependency_layers,
     "view-cost": notebook.view_cost,
     "view-lag": notebook.view_lag,
     "captured": notebook.captured,
     "views": views.views,
+    "store-runs": store.lives,
+    "store-open": store.opening,
 }
 _HEADS = ("what", "value", "limit", "ratio", "quartiles", "by CPU", "to reach", "met")
 

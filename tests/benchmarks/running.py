@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dagy.artifact import Artifact, build, flow_aside, read_source, safe_extract
-from dagy.client import DagyClient
+from dagy.client import DagyClient, EmbeddedTransport
+from dagy.control import open_plane
 from dagy.worker import Worker
 
 from .measuring import Effort, Row, in_turns, row_of_extra, row_of_ratio
@@ -66,14 +67,14 @@ def cold_starts(effort: Effort) -> Iterator[Row]:
 
 
 def embedded_runs(effort: Effort) -> Iterator[Row]:
-    """Runs of a deployment from the queue to their end, two at once, beside processes that only import the same code."""
+    """Runs of a deployment from the queue to their end, two at once, beside processes that only import the same."""
     runs = effort.size(RUNS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         artifact, local_dir = _built(folder), folder / "local"
         code = folder / "code"
         safe_extract(artifact.path, code)
-        with DagyClient(local_dir=local_dir) as client:
+        with open_plane(local_dir) as plane, DagyClient(transport=EmbeddedTransport(plane)) as client:
             flow = client.register_flow(client.upload_artifact(artifact.path).sha256)
             client.put_deployment("small", flow_name="small", flow_version=flow.version, revision=flow.revision)
             found, floor = in_turns(
@@ -86,11 +87,10 @@ def embedded_runs(effort: Effort) -> Iterator[Row]:
     yield row_of_ratio(what, found, floor, called="a process that imports the same", target=1.5)
 
 
-_IMPORTS = "import dagy.artifact.clean_process, small, pydantic, sqlite3"
+_IMPORTS = "import dagy.artifact.clean_process, small, sqlite3"
 
 
 def _work(client: DagyClient, local_dir: Path, runs: int) -> None:
-    os.environ["DAGY_AUTO_WORKER"] = "0"
     for _ in range(runs):
         client.create_run("small", {"rows": 3})
     Worker(client, local_dir, concurrency=AT_ONCE, schedules=False).run(until_idle=True)

@@ -17,6 +17,10 @@ pytestmark = pytest.mark.program
 
 LITTLE = Effort(rounds=1, share=0.001)
 OF_PROCESSES = {
+    "cold-start",
+    "commands",
+    "dependency-layers",
+    "embedded-runs",
     "hundred-thousand",
     "imports",
     "payload-memory",

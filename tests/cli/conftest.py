@@ -70,10 +70,9 @@ def local_dir() -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory, with `my_flows.py` in it; what is asked for stays queued, unless a test says otherwise."""
+    """The working directory, with `my_flows.py` in it."""
     (tmp_path / "my_flows.py").write_text(FLOWS)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DAGY_AUTO_WORKER", "0")
     monkeypatch.setattr(sys, "path", list(sys.path))
     modules = set(sys.modules)
     yield tmp_path

@@ -17,7 +17,7 @@ from dagy.cli.app import ExitCode, run
 FLOWS = """
 from dagy import flow, task
 
-with open("loaded.txt", "a") as told:
+with open("loaded", "a") as told:
     told.write("x")
 
 
@@ -84,7 +84,7 @@ def test_a_second_build_says_that_nothing_changed_and_loads_nothing(dagy: Run, f
     code, out, _ = dagy("build", "flows.py")
     assert (code, out.splitlines()[0]) == (ExitCode.SUCCESS, "unchanged: etl 1.0.0")
     assert out.splitlines()[1:] == first[1:]
-    assert (folder / "loaded.txt").read_text() == "x"
+    assert (folder / "loaded").read_text() == "x"
 
 
 def test_data_files_are_taken_along_and_secrets_are_told(dagy: Run) -> None:
@@ -148,7 +148,7 @@ def test_an_artifact_is_inspected_without_being_loaded(dagy: Run, folder: Path) 
     code, out, _ = dagy("artifact", "inspect", path)
     assert (code, out.splitlines()[0]) == (ExitCode.SUCCESS, "etl 1.0.0")
     assert json.loads(dagy("artifact", "inspect", path, "--format", "json")[1])["entry_point"] == "flows:etl"
-    assert (folder / "loaded.txt").read_text() == "x"
+    assert (folder / "loaded").read_text() == "x"
 
 
 def test_a_whole_artifact_verifies_and_a_changed_one_does_not(dagy: Run, folder: Path) -> None:

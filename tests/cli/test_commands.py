@@ -107,14 +107,32 @@ def test_a_commands_help_has_an_example_and_the_summary_of_the_list(
     assert command.get_short_help_str(100) in listed
 
 
-def test_the_version_and_the_help_load_nothing_heavy() -> None:
+@pytest.mark.parametrize(
+    ("lines", "heavy"),
+    [
+        (
+            ["--version", "", "--help"],
+            ["sqlite3", "logging", "importlib.metadata", "pydantic", "dagy.flows", "zipfile"],
+        ),
+        (["run my_flows.py --param url=x"], ["dagy.profiles", "dagy.client", "dagy.control", "dagy.deploy"]),
+    ],
+)
+def test_what_is_used_most_loads_nothing_heavy(here: Path, lines: list[str], heavy: list[str]) -> None:
     program = (
-        "import sys; from dagy.cli import app; app.run(['--version']); app.run([])\n"
-        "heavy = ('asyncio', 'pydantic', 'sqlite3', 'importlib.metadata', 'dagy.flows', 'zipfile')\n"
+        "import sys; from dagy.cli import app\n"
+        f"for line in {lines}: app.run(line.split())\n"
+        f"heavy = {[*heavy, 'asyncio', 'sqlalchemy', 'httpx', 'yaml', 'tabulate']}\n"
         "print([each for each in heavy if each in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == "[]\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

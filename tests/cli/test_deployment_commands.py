@@ -16,7 +16,7 @@ from dagy.cli.app import ExitCode
 from dagy.client import DagyClient
 from dagy.worker import Worker
 
-from .conftest import ROOT, Dagy, as_json, python_m_dagy
+from .conftest import ROOT, Dagy, as_json
 
 pytestmark = pytest.mark.program
 
@@ -105,10 +105,8 @@ def test_a_deploy_that_is_typed_wrong_is_refused_with_the_remedy(
 # Runs of deployments.
 
 
-def test_a_run_of_a_deployment_is_watched_like_one_here(
-    deployed: str, local_dir: Path, dagy: Dagy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DAGY_AUTO_WORKER")
+@pytest.mark.usefixtures("waking")
+def test_a_run_of_a_deployment_is_watched_like_one_here(deployed: str, dagy: Dagy) -> None:
     code, out, err = dagy("run", deployed, "--param", "limit=4")
     assert code is ExitCode.SUCCESS, err
     assert err.index("✓ fetch") < err.index("▶ parse") < err.index("✓ parse")
@@ -172,6 +170,25 @@ def test_a_run_that_waits_can_be_shown_and_cancelled(deployed: str, dagy: Dagy) 
     assert dagy("runs", "cancel", run_id)[2].startswith(f"run {run_id} has ended already: CANCELLED")
 
 
+def test_a_run_whose_worker_is_gone_is_said_to_be_queued_again(deployed: str, local_dir: Path, dagy: Dagy) -> None:
+    run_id = dagy("run", deployed, "--detach")[1].strip()
+    claiming = (
+        "from pathlib import Path; from dagy.client import DagyClient; from dagy.runs import owner_text, this_process\n"
+        f"DagyClient(local_dir=Path({str(local_dir)!r})).claim_run(owner_text(this_process()))"
+    )
+    subprocess.run([sys.executable, "-c", claiming], cwd=ROOT, check=True, timeout=60)
+    assert dagy("runs", "list")[2] == f"note: run {run_id} was without a worker, and is queued again\n"
+    assert dagy("runs", "list")[2] == ""
+
+
+@pytest.mark.parametrize("reference", ["%", "_", "*", "web%", "-", "../x", "\0", "x" * 5000, "\x1b[2J"])
+def test_a_run_is_never_found_by_a_pattern(deployed: str, dagy: Dagy, reference: str) -> None:
+    dagy("run", deployed, "--detach")
+    code, out, err = dagy("runs", "show", "--", reference)
+    assert (code, out) == (ExitCode.NOT_FOUND, "")
+    assert "\x1b" not in err
+
+
 def test_a_run_of_a_file_is_not_cancelled_from_elsewhere(workplace: Path, dagy: Dagy) -> None:
     dagy("run", "my_flows.py", "--param", "url=here")
     assert "has ended already" in dagy("runs", "cancel", "latest")[2]
@@ -199,6 +216,42 @@ def test_a_run_that_is_typed_wrong_is_refused_with_the_remedy(
     assert message in err
 
 
+def test_a_run_that_lacks_a_parameter_is_refused_with_the_option(workplace: Path, dagy: Dagy) -> None:
+    dagy("deploy", "my_flows.py")
+    code, out, err = dagy("run", "web_scraper")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "deployment 'web_scraper' needs 'url'; add --param url=..." in err
+    assert as_json(dagy("runs", "list", "--format", "json")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("-", ExitCode.NOT_FOUND),
+        ("http://127.0.0.1/flows.py", ExitCode.NOT_FOUND),
+        ("http://127.0.0.1/flows", ExitCode.NOT_FOUND),
+        ("../../nothing", ExitCode.NOT_FOUND),
+        ("a:b", ExitCode.NOT_FOUND),
+        ("", ExitCode.USAGE),
+        ("..", ExitCode.USAGE),
+        ("/dev/zero", ExitCode.USAGE),
+        ("pipe", ExitCode.USAGE),
+        ("pipe.py", ExitCode.USAGE),
+        ("utf16.py", ExitCode.USAGE),
+    ],
+)
+def test_what_is_neither_a_flow_nor_a_deployment_is_told_at_once(
+    deployed: str, workplace: Path, dagy: Dagy, target: str, code: ExitCode
+) -> None:
+    os.mkfifo(workplace / "pipe")
+    os.mkfifo(workplace / "pipe.py")
+    (workplace / "utf16.py").write_text("x = 1\n", "utf-16")
+    found, out, err = dagy("run", "--", target)
+    assert (found, out) == (code, "")
+    assert err.startswith("error: ")
+    assert "defect" not in err
+
+
 def test_a_folder_with_the_name_of_a_deployment_is_not_in_its_way(deployed: str, workplace: Path, dagy: Dagy) -> None:
     (workplace / deployed).mkdir()
     assert dagy("run", deployed, "--detach")[0] is ExitCode.SUCCESS
@@ -208,7 +261,7 @@ WAITING = """
 import pathlib, time
 from dagy import flow, task
 
-@task
+@task(timeout_seconds=3600)  # in a process, which a cancel really ends
 def wait(path: str):
     pathlib.Path(path).touch()
     while pathlib.Path(path).exists():
@@ -220,6 +273,7 @@ def waiting(path: str):
 """
 
 
+@pytest.mark.usefixtures("waking")
 @pytest.mark.timeout(60)
 def test_ctrl_c_leaves_a_deployed_run_going_and_says_how_to_go_on(workplace: Path, dagy: Dagy) -> None:
     (workplace / "waiting.py").write_text(WAITING)
@@ -228,7 +282,7 @@ def test_ctrl_c_leaves_a_deployed_run_going_and_says_how_to_go_on(workplace: Pat
     with subprocess.Popen(
         [sys.executable, "-m", "dagy", "run", "waiting"],
         cwd=workplace,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "DAGY_AUTO_WORKER": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -246,7 +300,6 @@ def test_ctrl_c_leaves_a_deployed_run_going_and_says_how_to_go_on(workplace: Pat
             assert "Traceback" not in err
             assert dagy("runs", "list", "--status", "running")[1]
             assert dagy("runs", "cancel", run_id)[1] == f"run {run_id}: asked to stop\n"
-            started.unlink()
             assert "CANCELLED" in dagy("logs", run_id, "--follow")[2]
         finally:
             program.kill()
@@ -418,19 +471,30 @@ def test_a_list_of_nothing_is_an_empty_list(workplace: Path, local_dir: Path, da
     ],
 )
 def test_a_shell_is_offered_the_names_there_are(
-    deployed: str, workplace: Path, dagy: Dagy, typed: str, position: int, offered: list[str]
+    deployed: str, dagy: Dagy, monkeypatch: pytest.MonkeyPatch, typed: str, position: int, offered: list[str]
 ) -> None:
     dagy("config", "set", "production")
-    done = python_m_dagy(cwd=workplace, _DAGY_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(position))
-    names = [line.removeprefix("plain,") for line in done.stdout.splitlines() if line.startswith("plain,")]
-    assert (names, done.stderr) == (offered, "")
+    out, err = completed(dagy, monkeypatch, typed, position)
+    names = [line.removeprefix("plain,") for line in out.splitlines() if line.startswith("plain,")]
+    assert (names, err) == (offered, "")
 
 
-def test_a_shell_is_offered_nothing_where_the_names_can_not_be_had(workplace: Path, local_dir: Path) -> None:
+def test_a_shell_is_offered_nothing_where_the_names_can_not_be_had(
+    workplace: Path, local_dir: Path, dagy: Dagy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     local_dir.mkdir()
     (local_dir / "config.yaml").write_text("profiles: [")
-    done = python_m_dagy(cwd=workplace, _DAGY_COMPLETE="bash_complete", COMP_WORDS="dagy run ", COMP_CWORD="2")
-    assert (done.stdout, done.stderr) == ("file,\n", "")
+    assert completed(dagy, monkeypatch, "dagy run ", 2) == ("file,\n", "")
+
+
+def completed(dagy: Dagy, monkeypatch: pytest.MonkeyPatch, typed: str, position: int) -> tuple[str, str]:
+    """What bash is answered when somebody presses Tab in word number `position`, and what is said on stderr."""
+    monkeypatch.setenv("_DAGY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(position))
+    code, out, err = dagy()
+    assert code is ExitCode.SUCCESS
+    return out, err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

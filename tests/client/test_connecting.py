@@ -27,6 +27,7 @@ def connection(api_url: str | None = None, **options: str) -> Connection:
 
 
 def test_without_an_address_it_is_in_this_process(local_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGY_AUTO_WORKER", raising=False)
     found = connection()
     assert (found.api_url, found.local_dir, found.database_url, found.wakes_workers) == (None, local_dir, None, True)
     monkeypatch.setenv("DAGY_AUTO_WORKER", "0")

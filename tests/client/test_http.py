@@ -120,6 +120,12 @@ def test_a_server_that_is_not_there_is_tried_again_then_told_of(send: Send):
         send(url, CLAIM_RUN.request(worker="w"))
 
 
+def test_no_cookie_is_kept(send: Send):
+    with scripted(Reply(503, b"", {"Set-Cookie": "bomb=1; Path=/"}), HEALTHY) as server:
+        send(server.url, HEALTH.request())
+    assert "cookie" not in server.asked[1].headers
+
+
 def test_a_busy_server_is_asked_again(send: Send):
     with scripted(Reply(503, b"busy", {}), Reply(429, b"", {"Retry-After": "7"}), HEALTHY) as server:
         response, slept = send(server.url, HEALTH.request())

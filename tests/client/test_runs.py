@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from dagy.artifact import build_artifact
-from dagy.client import DagyClient, EmbeddedTransport
+from dagy.client import AsyncDagyClient, AsyncEmbeddedTransport, DagyClient, EmbeddedTransport
 from dagy.client.lines import Lines
 from dagy.client.runs import LONGEST_PAUSE, pauses
 from dagy.control import ControlPlane, Report, open_plane
@@ -95,6 +96,26 @@ def test_an_interrupt_ends_the_waiting_and_not_the_run(plane: ControlPlane) -> N
         run.wait()
     assert plane.run(run.run_id).status is StateType.QUEUED
     assert plane.run(run.run_id).cancel_reason is None
+
+
+def test_an_event_loop_awaits_a_run_and_follows_what_it_writes(plane: ControlPlane) -> None:
+    async def sleep(_: float) -> None:
+        claim = plane.claim_run(owner_text(this_process()))
+        assert claim is not None
+        events = ({"kind": "output", "seq": 0, "at": 1, "task": "one", "attempt": 1, "stream": "log", "text": "hi"},)
+        plane.report(claim.run.run_id, claim.fence, Report(events, StateType.COMPLETED, result=1, has_result=True))
+
+    async def main() -> None:
+        transport = AsyncEmbeddedTransport(EmbeddedTransport(plane))
+        async with AsyncDagyClient(transport=transport, sleep=sleep) as client:
+            run = await client.create_run("etl")
+            assert [each async for each in run.follow_logs()] == ["one | hi"]
+            assert await run is run
+            assert (run.status, run.result) == (StateType.COMPLETED, 1)
+            other = await client.create_run("etl")
+            assert (await other).result == 1
+
+    asyncio.run(main())
 
 
 def test_a_run_that_ended_is_not_asked_for_again(plane: ControlPlane) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,11 +74,20 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     return made
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a control plane that holds nothing yet, to be copied: to make one takes longer."""
+    folder = tmp_path_factory.mktemp("empty")
+    with open_plane(folder) as plane:
+        assert list(plane.deployments()) == []
+    return folder
+
+
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    opened = open_plane(tmp_path / "plane")
-    yield opened
-    opened.close()
+def plane(empty: Path, tmp_path: Path) -> Iterator[ControlPlane]:
+    shutil.copytree(empty, tmp_path / "plane")
+    with open_plane(tmp_path / "plane") as opened:
+        yield opened
 
 
 @pytest.fixture(params=["embedded", "embedded-async", "http", "http-async"])

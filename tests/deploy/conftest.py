@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,21 +48,24 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     return made
 
 
-@pytest.fixture
-def new_plane(tmp_path: Path) -> Iterator[Callable[[], ControlPlane]]:
-    """Opens control planes of their own."""
-    opened: list[ControlPlane] = []
-
-    def new() -> ControlPlane:
-        opened.append(open_plane(tmp_path / f"plane-{len(opened)}"))
-        return opened[-1]
-
-    yield new
-    for each in opened:
-        each.close()
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a control plane that holds nothing yet, to be copied: to make one takes longer."""
+    folder = tmp_path_factory.mktemp("empty")
+    with open_plane(folder) as plane:
+        assert list(plane.deployments()) == []
+    return folder
 
 
 @pytest.fixture
-def client(new_plane: Callable[[], ControlPlane]) -> DagyClient:
+def plane(empty: Path, tmp_path: Path) -> Iterator[ControlPlane]:
+    """An empty control plane."""
+    shutil.copytree(empty, tmp_path / "plane")
+    with open_plane(tmp_path / "plane") as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(plane: ControlPlane) -> DagyClient:
     """A client of an empty control plane."""
-    return DagyClient(transport=EmbeddedTransport(new_plane()))
+    return DagyClient(transport=EmbeddedTransport(plane))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,54 +74,74 @@ class Failing(EmbeddedTransport):
         raise NetworkError("the line went dead")
 
 
+@dataclass(frozen=True)
+class Played:
+    """A story as it goes when nothing fails."""
+
+    before: Path  # the control plane before the last deploy, to be copied
+    after: dict[str, object]
+    changes: int  # how many requests of the last deploy changed something
+
+
+@pytest.fixture(scope="module")
+def played(
+    artifacts: dict[str, Artifact], empty: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Played]:
+    """Play a story, once for all tests."""
+    folder = tmp_path_factory.mktemp("played")
+
+    @cache
+    def play(name: str) -> Played:
+        story, before = STORIES[name], folder / f"{name} before"
+        shutil.copytree(empty, before)
+        with open_plane(before) as plane:
+            told(DagyClient(transport=EmbeddedTransport(plane)), artifacts, *story.before)
+        shutil.copytree(before, folder / name)
+        with open_plane(folder / name) as plane:
+            transport = Failing(plane, 0, "before")
+            told(DagyClient(transport=transport), artifacts, story.last)
+            return Played(before, state(DagyClient(transport=transport)), transport.changes)
+
+    return play
+
+
 def told(client: DagyClient, artifacts: dict[str, Artifact], *deploys: tuple[str, dict[str, Any]]) -> None:
     for name, options in deploys:
         deploy_artifact(artifacts[name].path, client=client, **options)
 
 
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_a_deploy_makes_as_many_changes_as_it_says(
-    new_plane: Callable[[], ControlPlane], artifacts: dict[str, Artifact], story: Story
-) -> None:
-    plane = new_plane()
-    told(DagyClient(transport=EmbeddedTransport(plane)), artifacts, *story.before)
-    transport = Failing(plane, 0, "before")
-    told(DagyClient(transport=transport), artifacts, story.last)
-    assert transport.changes == story.changes
+@pytest.mark.parametrize("name", STORIES)
+def test_a_deploy_makes_as_many_changes_as_it_says(played: Callable[[str], Played], name: str) -> None:
+    assert played(name).changes == STORIES[name].changes
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    ("story", "number"),
-    [
-        pytest.param(story, number, id=f"{name}-{number}")
-        for name, story in STORIES.items()
-        for number in range(1, story.changes + 1)
-    ],
+    ("name", "number"),
+    [(name, number) for name, story in STORIES.items() for number in range(1, story.changes + 1)],
 )
 def test_a_deploy_that_failed_anywhere_is_made_again(
-    new_plane: Callable[[], ControlPlane],
+    played: Callable[[str], Played],
     artifacts: dict[str, Artifact],
-    story: Story,
+    tmp_path: Path,
+    name: str,
     number: int,
     when: Literal["before", "after"],
 ) -> None:
-    clean, plane = DagyClient(transport=EmbeddedTransport(new_plane())), new_plane()
-    client = DagyClient(transport=EmbeddedTransport(plane))
-    for each in (clean, client):
-        told(each, artifacts, *story.before)
-    ran_before = [(each.reference, each.code_hash) for each in client.deployments()]
-    failing = Failing(plane, number, when)
-    with pytest.raises(NetworkError) as caught:
-        told(DagyClient(transport=failing), artifacts, story.last)
-    assert "Deploy again to go on" in caught.value.__notes__[0]
-    for reference, code_hash in ran_before:  # whatever runs now runs the one code or the other, whole
-        assert client.deployment(reference).code_hash in (code_hash, artifacts[story.last[0]].code_hash)
-    told(clean, artifacts, story.last)
-    told(client, artifacts, story.last)
-    assert state(client) == state(clean)
-    again = {name: value for name, value in story.last[1].items() if name != "force"}
-    assert deploy_artifact(artifacts[story.last[0]].path, client=client, **again).skipped
+    shutil.copytree(played(name).before, tmp_path / "plane")
+    last, options = STORIES[name].last
+    with open_plane(tmp_path / "plane") as plane:
+        client = DagyClient(transport=EmbeddedTransport(plane))
+        ran_before = {each.reference: each.code_hash for each in client.deployments()}
+        with pytest.raises(NetworkError) as caught:
+            told(DagyClient(transport=Failing(plane, number, when)), artifacts, (last, options))
+        assert "Deploy again to go on" in caught.value.__notes__[0]
+        for reference, code_hash in ran_before.items():  # what runs meanwhile is the one code or the other, whole
+            assert client.deployment(reference).code_hash in (code_hash, artifacts[last].code_hash)
+        told(client, artifacts, (last, options))
+        assert state(client) == played(name).after
+        again = {key: value for key, value in options.items() if key != "force"}
+        assert deploy_artifact(artifacts[last].path, client=client, **again).skipped
 
 
 # ---- killed
@@ -159,20 +181,18 @@ def deploy_and_die(folder: Path, artifact: Artifact, options: dict[str, Any], fa
     [(point, number) for point in POINTS for number in range(1, 2 if point.startswith("artifacts") else 5)],
 )
 def test_a_deploy_that_was_killed_anywhere_is_made_again(
-    new_plane: Callable[[], ControlPlane], artifacts: dict[str, Artifact], tmp_path: Path, point: str, number: int
+    played: Callable[[str], Played], artifacts: dict[str, Artifact], tmp_path: Path, point: str, number: int
 ) -> None:
-    clean = DagyClient(transport=EmbeddedTransport(new_plane()))
     folder = tmp_path / "killed"
-    told(clean, artifacts, ("first", {"tags": {"old": "yes"}}), ("second", SCHEDULED))
-    with open_plane(folder) as plane:
-        told(DagyClient(transport=EmbeddedTransport(plane)), artifacts, ("first", {"tags": {"old": "yes"}}))
-    assert deploy_and_die(folder, artifacts["second"], SCHEDULED, f"{point}:{number}") == -signal.SIGKILL
+    shutil.copytree(played("new version").before, folder)
+    last, options = STORIES["new version"].last
+    assert deploy_and_die(folder, artifacts[last], options, f"{point}:{number}") == -signal.SIGKILL
     with open_plane(folder) as plane:
         client = DagyClient(transport=EmbeddedTransport(plane))
         assert client.deployment("etl").flow_version in ("1.0.0", "2.0.0")
-        told(client, artifacts, ("second", SCHEDULED))
-        assert state(client) == state(clean)
-        assert deploy_artifact(artifacts["second"].path, client=client, **SCHEDULED).skipped
+        told(client, artifacts, (last, options))
+        assert state(client) == played("new version").after
+        assert deploy_artifact(artifacts[last].path, client=client, **options).skipped
 
 
 def test_the_places_where_a_deploy_may_be_killed_are_those_that_are_tried() -> None:

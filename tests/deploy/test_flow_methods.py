@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from dagy import Flow
+from dagy.artifact import build_artifact
 from dagy.client import DagyClient
 from dagy.deploy import default_namespace
 from dagy.errors import (
+    CodeFailedError,
     ConflictError,
     DefinitionError,
     GraphError,
@@ -39,11 +41,6 @@ def double(number: int) -> int:
 def etl(number: int, day: date | None = None) -> int:
     return double(number)
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGY_AUTO_WORKER", "0")
 
 
 @pytest.fixture
@@ -184,6 +181,15 @@ def test_a_parameter_may_not_have_a_name_that_run_takes_itself(name: str) -> Non
     exec(f"def clash({name}): ...", space)
     with pytest.raises(DefinitionError, match=f"flow 'clash': run takes {name!r} itself; rename the parameter"):
         flow(space["clash"])
+
+
+@pytest.mark.parametrize("call", ["etl.deploy()", "etl.run(number=1)"])
+def test_a_file_that_deploys_or_runs_its_flow_as_it_is_loaded_is_told_where_to_put_that(
+    tmp_path: Path, call: str
+) -> None:
+    (tmp_path / "etl.py").write_text(f"{FLOW}\n{call}\n")
+    with pytest.raises(CodeFailedError, match=r'put the call below if __name__ == "__main__"'):
+        build_artifact(tmp_path / "etl.py", output_dir=tmp_path / "dist")
 
 
 # ---- the default namespace

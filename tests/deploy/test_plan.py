@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from dagy.artifact import Artifact
-from dagy.client import DagyClient
-from dagy.control import Timing
+from dagy.client import DagyClient, EmbeddedTransport
+from dagy.control import ControlPlane, Timing
 from dagy.deploy import DeployResult, deploy_artifact
 from dagy.errors import ArtifactError, ConflictError, ParameterError
+
+from ..client.servers import control_plane
 
 Artifacts = dict[str, Artifact]
 
@@ -227,3 +229,16 @@ def test_two_who_deploy_at_the_same_time_do_not_both_believe_that_they_won(
     deploy(client, artifacts["second"], schedule="0 7 * * *")
     assert client.deployment("etl").flow_version == "2.0.0"
     assert [each.timing.cron for each in client.schedules()] == ["0 7 * * *"]
+
+
+def test_a_deploy_over_http_is_the_same(plane: ControlPlane, artifacts: Artifacts) -> None:
+    settings: dict[str, Any] = {"namespace": "team/a", "schedule": "0 6 * * *", "tags": {"a": "b"}}
+    with control_plane(plane, token="dagy_sk_t") as url, DagyClient(url, token="dagy_sk_t") as client:
+        result = deploy(client, artifacts["first"], **settings)
+        assert steps(result) == [*FIRST, "PutSchedule"]
+        assert "dagy worker" not in str(result)
+        assert deploy(client, artifacts["first"], **settings).skipped
+        with pytest.raises(ConflictError, match="raise the version"):
+            deploy(client, artifacts["changed"], **settings)
+    there = DagyClient(transport=EmbeddedTransport(plane))
+    assert there.deployment("team/a/etl").artifact == artifacts["first"].sha256

@@ -70,8 +70,8 @@ def test_the_data_is_the_file_that_its_readme_describes() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of notebooks/ to run in, with IPython's own state beside it."""
+def folder(tmp_path: Path, waking: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of notebooks/ to run in, with IPython's own state beside it; what is deployed there is run by a worker."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
@@ -131,6 +131,29 @@ def test_the_web_scraper_runs_against_its_own_site(folder: Path) -> None:
     assert all(word in text(outputs["run-local"], "stdout") for word in ("web_scraper", "fetch", "parse", "COMPLETED"))
     assert text(outputs["value"], "text/plain") == str(expected)
     assert "COMPLETED" in text(outputs["run-live"], "text/plain")
+
+
+@pytest.mark.kernel
+@pytest.mark.timeout(300)
+def test_cells_become_a_deployment_that_runs_without_them(folder: Path) -> None:
+    outputs = run(folder / "06_deploy.ipynb")
+
+    deployed = text(outputs["deploy"], "text/plain")
+    assert deployed.startswith("morning-report is deployed\n  ✓ upload the artifact ")
+    assert "gives the notebook's results in a clean process (3 tasks)" in deployed
+    assert text(outputs["deploy-again"], "text/plain") == "True"
+    assert text(outputs["run-deployed"], "text/plain").startswith("penguin_report: COMPLETED")
+    assert "data:image/svg+xml" in text(outputs["run-deployed"], "text/html")
+    assert text(outputs["run-deployed-report"], "stdout") == (
+        "Gentoo     5.08 kg, mean of 123\nAdelie     3.71 kg, mean of 44\n"
+    )
+    assert "0 6 * * * (Europe/London), next " in text(outputs["schedule"], "text/plain")
+    assert text(outputs["runs"], "text/plain").count("penguin-report-") == 2
+    assert text(outputs["logs"], "text/plain") == "weights  167 penguins weighed, island: Biscoe"
+    assert text(outputs["status"], "text/plain").count("nothing: it is up to date") == 2
+    for cell in ("cli-deployments", "cli-schedules", "cli-runs"):
+        assert "morning-report" in text(outputs[cell], "stdout")
+    assert "widget-view" not in str(outputs)
 
 
 # As a reader uses them: every notebook, in each way there is. One that needs what only a test has is named here.

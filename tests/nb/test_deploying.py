@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dagy.client import DagyClient
@@ -142,6 +144,8 @@ def test_an_artifact_is_proven_before_it_is_deployed_and_only_then(etl: Notebook
     assert "gives the notebook's results in a clean process (2 tasks)" in str(result)
     again = etl.ok("again = %dagy_deploy\nagain", "d").value
     assert (again.skipped, again.proof) == (True, None)
+    tagged = etl.ok("tagged = %dagy_deploy --tag team=data\ntagged", "d").value
+    assert (tagged.skipped, tagged.proof, tagged.unproven) == (False, None, "")  # the code is what it was
 
 
 @pytest.mark.program
@@ -175,8 +179,6 @@ def test_a_run_from_before_an_edit_is_no_proof(etl: NotebookShell) -> None:
 
 
 def test_a_build_takes_data_files_along_and_says_what_is_left_out(etl: NotebookShell) -> None:
-    from pathlib import Path
-
     Path("data").mkdir()
     Path("data", "a.csv").write_text("1\n")
     Path("data", ".env").write_text("SECRET=1\n")
@@ -190,6 +192,27 @@ def test_a_build_of_the_same_cells_is_the_same(etl: NotebookShell) -> None:
     first = etl.ok("built = %dagy_build\nbuilt", "b").value
     again = etl.ok("built = %dagy_build\nbuilt", "b").value
     assert (again.path, again.code_hash) == (first.path, first.code_hash)
+
+
+def test_a_deploy_says_what_is_left_out(etl: NotebookShell) -> None:
+    Path("data").mkdir()
+    Path("data", ".env").write_text("SECRET=1\n")
+    assert "data/.env" in str(etl.ok("result = %dagy_deploy --include data/.env\nresult", "d").value)
+
+
+# ---- a flow's own methods
+
+
+@pytest.mark.parametrize("cell", [ETL, f"from dagy import flow\n@flow\n{ETL.partition(chr(10))[2]}"])
+def test_a_flow_of_the_notebook_can_be_deployed_by_its_own_method(notebook: NotebookShell, cell: str) -> None:
+    for name, source in (("load", LOAD), ("total", TOTAL), ("etl", cell)):
+        notebook.ok(source, name)
+    notebook.ok("import dagy_nb")
+    first = notebook.ok("result = dagy_nb.dag('etl').deploy('morning')\nresult", "d").value
+    assert (first.skipped, first.deployment_name) == (False, "morning")
+    assert notebook.ok("again = %dagy_deploy --name morning\nagain.skipped", "e").value is True
+    run = notebook.ok("run = dagy_nb.dag('etl').run(n=2)\nrun", "r").value
+    assert dict(run.info.parameters) == {"n": 2}
 
 
 # ---- what is deployed, beside the cells

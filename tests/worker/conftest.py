@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dagy.artifact import Manifest, build, load_flow, read_source
+from dagy.client.waking import WorkerLock
 from dagy.control import Claim, Renewal, Report, RunInfo
 from dagy.errors import ConflictError, NetworkError
 from dagy.states import StateType
@@ -74,6 +75,7 @@ class Queue:
         self.due: datetime | None = None
         self.ticks = 0
         self.refused = 0
+        self.when_empty: list[Callable[[], object]] = []  # called, one each, when a worker has found nothing
 
     # ---- for tests
 
@@ -125,6 +127,8 @@ class Queue:
                     entry.info = replace(entry.info, worker=worker, tries=entry.info.tries + 1)
                     self.changed.notify_all()
                     return Claim(entry.info, entry.fence, _later(lease_seconds))
+        if self.when_empty:
+            self.when_empty.pop(0)()
         return None
 
     def renew(self, run_id: str, fence: int, *, lease_seconds: float = 60.0) -> Renewal:
@@ -232,11 +236,11 @@ def begin(queue: Queue, local_dir: Path) -> Iterator[Callable[..., Shift]]:
     """Start a worker that a test can't leave behind."""
     shifts: list[Shift] = []
 
-    def begin(*, until_idle: bool = False, **options: Any) -> Shift:
+    def begin(*, until_idle: bool = False, lock: WorkerLock | None = None, **options: Any) -> Shift:
         said: list[str] = []
         chosen = {"environment_for": this_python, "said": said.append, **options}
         worker = Worker(queue, local_dir, **chosen)
-        thread = threading.Thread(target=worker.run, kwargs={"until_idle": until_idle}, daemon=True)
+        thread = threading.Thread(target=worker.run, kwargs={"until_idle": until_idle, "lock": lock}, daemon=True)
         shifts.append(Shift(worker, thread, said))
         thread.start()
         return shifts[-1]

@@ -180,13 +180,15 @@ class Session:
         It goes on when the cell is interrupted, and its failure is not raised. Raises `UnknownRunError`.
         """
         self._remember_runs()
-        known = next((each for each in self.runs.all() if run is not None and each.run_id == run), None)
-        if known is not None:
-            return known
+        held = {each.run_id: each for each in self.runs.all()}
+        if run in held:
+            return held[run]
         asked = self.planes.client_if_any(profile)
         if asked is None:
-            raise UnknownRunError(run or "latest", [])
+            raise UnknownRunError(run or "latest", list(held))
         info = asked.run_info(run or "latest")
+        if info.run_id in held:
+            return held[info.run_id]
         return self._followed(asked, info, "elsewhere", background=background, must_complete=False)
 
     def _followed(

@@ -154,7 +154,7 @@ class Pip:
             ]
             done = _run(
                 [
-                    sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-input",
+                    sys.executable, "-P", "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-input",
                     "--disable-pip-version-check", "--no-color", "--report", str(report),
                     "--target", str(folder / "nothing"), "--only-binary", ":all:", "--implementation", "cp",
                     "--python-version", wanted.python_version, *platforms, *wanted.index_options,
@@ -168,11 +168,11 @@ class Pip:
 
     def make_environment(self, folder: Path, python: Path, requirements: Sequence[str]) -> None:
         """See `Installer`."""
-        done = _run([str(python), "-m", "venv", "--without-pip", str(folder)], Path())
+        done = _run([str(python), "-I", "-m", "venv", "--without-pip", str(folder)], Path())
         if done.returncode == 0 and requirements:
             done = _run(
-                [sys.executable, "-m", "pip", "--python", str(python_of(folder)), "install", "--quiet", "--no-input",
-                 "--disable-pip-version-check", "--no-color", *requirements], Path(),
+                [sys.executable, "-P", "-m", "pip", "--python", str(python_of(folder)), "install", "--quiet",
+                 "--no-input", "--disable-pip-version-check", "--no-color", *requirements], Path(),
             )  # fmt: skip
         if done.returncode:
             refuse_environment(pip_reason(done.stderr))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from dagy.artifact import build, open_built
+from dagy.artifact import SeveralFlowsError, build_artifact, open_built, parse_target
 from dagy.cli import output
 from dagy.cli.formats import Form, format_option, plain, profile_option, show
 from dagy.cli.tags import pairs_of
-from dagy.cli.targets import is_artifact, opened_source
+from dagy.cli.targets import is_artifact, several_flows
 from dagy.cli.timings import zone_of
 from dagy.deploy import DeployResult, default_namespace, deploy_artifact
 from dagy.parameter_texts import values_of
@@ -91,9 +91,14 @@ def _artifact(target: str) -> tuple[Path, str]:
     if is_artifact(target):
         return Path(target), ""
     destination = made_private(Settings.read().local_dir) / _BUILDS
-    with output.working(f"building {target}"), opened_source(target) as (source, flow):
-        built = build(source, flow, destination)
-    return built.path, default_namespace(source.path)
+    with output.working(f"building {target}") as tell:
+        try:
+            built = build_artifact(target, output_dir=destination, on_step=tell)
+        except SeveralFlowsError as error:
+            raise several_flows(target, error) from error
+    for warning in built.warnings:
+        output.note(f"note: {warning}", color="yellow")
+    return built.path, default_namespace(parse_target(target).path)
 
 
 def _told(result: DeployResult) -> str:

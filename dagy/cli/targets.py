@@ -62,9 +62,14 @@ def opened_source(target: str) -> Iterator[tuple[Source, Flow[..., Any]]]:
         try:
             flow = load_flow(source, wanted.flow)
         except SeveralFlowsError as error:
-            choices = "\n".join(f"  {wanted.path}:{name}" for name in error.known)
-            raise click.UsageError(f"{wanted.path} defines {len(error.known)} flows; name one:\n{choices}") from error
+            raise several_flows(str(wanted.path), error) from error
         yield source, flow
+
+
+def several_flows(path: str, error: SeveralFlowsError) -> click.UsageError:
+    """The usage error that the file defines several flows, with what to type for each."""
+    choices = "\n".join(f"  {path}:{name}" for name in error.known)
+    return click.UsageError(f"{path} defines {len(error.known)} flows; name one:\n{choices}")
 
 
 def spec_of(target: str) -> FlowSpec:

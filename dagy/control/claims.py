@@ -87,7 +87,6 @@ def claim(db: Connection, now: datetime, worker: str, token: str, lease_seconds:
     change(
         db, row.id, worker=worker, claim=token, fence=row.fence + 1, tries=row.tries + 1, lease_until=until, message=""
     )
-    point("claims.claimed")
     return Claim(numbered(db, row.id), row.fence + 1, until)
 
 

@@ -76,7 +76,12 @@ def put(
         values["next_run_at"] = _first_due(timing, now, made_at) if enabled else None
         values["last_error"] = None
     if known is None:
-        values |= {"schedule_id": schedule_id, "deployment": deployment.id, "is_implicit": implicit, "created_at": now}
+        values |= {
+            "schedule_id": schedule_id,
+            "deployment": deployment.id,
+            "is_implicit": implicit or None,
+            "created_at": now,
+        }
         db.execute(sa.insert(tables.schedules).values(values))
     else:
         schedule_id = known.schedule_id
@@ -219,7 +224,7 @@ def _schedule(row: AnyRow) -> Schedule:
         from_json(Timing, row.timing),
         row.parameters,
         row.enabled,
-        row.is_implicit,
+        bool(row.is_implicit),
         row.next_run_at,
         row.last_triggered_at,
         row.last_run_id,

@@ -6,7 +6,7 @@ A change here comes with a migration: a test compares what the migrations make w
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
 
 from dagy.control.columns import Document, FreeText, Moment, Name
 
@@ -134,7 +134,7 @@ schedules = Table(
     Column("timing", Document, nullable=False),
     Column("parameters", Document, nullable=False),
     Column("enabled", Boolean, nullable=False),
-    Column("is_implicit", Boolean, nullable=False),
+    Column("is_implicit", Boolean),  # true or NULL, of which there may be many
     Column("next_run_at", Moment),
     Column("last_triggered_at", Moment),
     Column("last_run_id", Name()),
@@ -142,13 +142,7 @@ schedules = Table(
     Column("created_at", Moment, nullable=False),
     UniqueConstraint("schedule_id", name="schedules_schedule_id"),
     Index("schedules_next_run_at", "next_run_at"),
-    Index(
-        "schedules_implicit",
-        "deployment",
-        unique=True,
-        sqlite_where=text("is_implicit"),
-        postgresql_where=text("is_implicit"),
-    ),
+    UniqueConstraint("deployment", "is_implicit", name="schedules_implicit"),
 )
 
 keys = Table(

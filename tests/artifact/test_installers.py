@@ -67,6 +67,14 @@ def test_versions_that_are_preferred_are_taken_where_nothing_speaks_against_them
 
 
 @pytest.mark.program
+def test_no_module_of_the_project_is_run(wheelhouse: Wheelhouse, program: Installer, tmp_path: Path) -> None:
+    wheelhouse.add("quick")
+    for name in ("pip.py", "json.py", "sitecustomize.py"):
+        (tmp_path / name).write_text("raise SystemExit('the project was run')\n")
+    assert [each.version for each in program.resolve(wanted("quick", folder=tmp_path))] == ["1.0"]
+
+
+@pytest.mark.program
 def test_constraints_hold(wheelhouse: Wheelhouse, program: Installer, tmp_path: Path) -> None:
     for version in ("1.0", "2.0"):
         wheelhouse.add("quick", version)

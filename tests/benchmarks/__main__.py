@@ -36,6 +36,7 @@ from . import (
     running,
     scale,
     startup,
+    store,
     views,
 )
 from .measuring import Effort, Row

@@ -31,15 +31,21 @@ _BODY = "x" * 600  # about what a row of a run holds
 def lives(effort: Effort) -> Iterator[Row]:
     """A run's life: asked for, claimed, begun and ended, one after the other."""
     size = effort.size(60)
-    with tempfile.TemporaryDirectory() as folder:
-        with open_plane(Path(folder, "dagy")) as plane, _plain_sqlite(Path(folder, "plain.db")) as plain:
-            deployed(plane, Path(folder))
-            yield _row("a run's life, SQLite", effort, size, plane, plain)
-    if Postgres.is_installed():
-        with tempfile.TemporaryDirectory() as folder, Postgres.started() as server:
-            with open_plane(Path(folder, "dagy"), server.fresh_plane()) as plane, _plain_postgres(server) as plain:
-                deployed(plane, Path(folder))
-                yield _row("a run's life, PostgreSQL", effort, size, plane, plain)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_plane(Path(folder, "dagy")) as plane,
+        _plain_sqlite(Path(folder, "plain.db")) as plain,
+    ):
+        yield _row("a run's life, SQLite", effort, size, Path(folder), plane, plain)
+    if not Postgres.is_installed():
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Postgres.started() as server,
+        open_plane(Path(folder, "dagy"), server.fresh_plane()) as plane,
+        _plain_postgres(server) as plain,
+    ):
+        yield _row("a run's life, PostgreSQL", effort, size, Path(folder), plane, plain)
 
 
 def opening(effort: Effort) -> Iterator[Row]:
@@ -54,7 +60,9 @@ def opening(effort: Effort) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _row(what: str, effort: Effort, size: int, plane: ControlPlane, plain: Callable[[], None]) -> Row:
+def _row(what: str, effort: Effort, size: int, folder: Path, plane: ControlPlane, plain: Callable[[], None]) -> Row:
+    deployed(plane, folder)
+
     def run() -> None:
         for _ in range(size):
             asked = plane.create_run("etl", {"limit": 1})

@@ -12,7 +12,7 @@ import pytest
 
 from dagy import StateType, flow, task
 from dagy.artifact import open_artifact
-from dagy.client import Connection, DagyClient
+from dagy.client import Connection, DagyClient, Transport
 from dagy.client.waking import WorkerLock
 from dagy.control.api import Request, Response
 from dagy.engine import TaskChanged
@@ -288,6 +288,46 @@ def test_a_control_plane_that_is_not_there_is_told_below_what_is_known(etl: Note
     assert note.replace("'", "&#x27;") in listed._repr_html_()
     assert "without what is deployed" in repr(etl.ok("found = %dagy_status\nfound", "s").value)
     assert "can't be reached" in etl.fails("%dagy_run --deployment morning")
+
+
+class Deaf:
+    """A transport to whom nobody can say that a run is to be cancelled."""
+
+    is_local = True
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.is_deaf = True
+
+    def send(self, request: Request) -> Response:
+        if self.is_deaf and request.path.endswith("/cancel"):
+            raise NetworkError("https://dagy.example can't be reached")
+        return self._transport.send(request)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def test_a_cancel_that_nobody_hears_is_told(etl: NotebookShell) -> None:
+    transport = Deaf(Connection.of(None, profile=None, token=None, local_dir=None).transport())
+    screen = RecordingScreen()
+    session = etl.session
+    session.screen, session.planes = screen, Planes(lambda _: DagyClient(transport=transport))
+    run = session.run_deployment("morning", background=True)
+    run.shown.handle.cancel()
+    assert screen.shown[-1]["text/plain"] == "the run can't be cancelled now: https://dagy.example can't be reached"
+    transport.is_deaf = False
+    run.cancel()
+    assert run.wait(60).status is StateType.CANCELLED
+
+
+def test_a_run_that_is_shown_already_is_not_shown_twice(etl: NotebookShell, asked: DagyClient) -> None:
+    etl.ok("run = %dagy_run --deployment morning --background", "r")
+    (run,) = asked.runs().items
+    for line in ("%dagy_watch", f"%dagy_watch {run.run_id}", f"%dagy_watch {run.run_id[-6:]}"):
+        assert etl.ok(f"again = {line}\nagain is run", "w").value is True
+    run.cancel()
+    etl.names["run"].wait(60)
 
 
 # ---- tracebacks

@@ -505,3 +505,13 @@ def test_a_hundred_thousand_items_stay_bounded() -> None:
     assert delta["tasks"]["each"]["faults"][0]["error"].startswith("...yyy")
     assert live.faults()["each"].endswith("and 99,980 more")
     assert len(json.dumps(delta)) < FAULT_LIMIT * (FAULT_SIZE_LIMIT + 100)
+
+
+def test_a_run_that_waits_to_begin_says_what_for_until_it_begins() -> None:
+    live = LiveRun(spec("a"), state=State(StateType.QUEUED, "waiting for a worker"), note="a note")
+    assert live.standing == "queued, waiting for a worker"
+    told = live.snapshot()["run"]
+    assert (told["state"], told["message"], told["started"]) == ("QUEUED", "waiting for a worker", None)
+    live.apply([RunChanged(0, 1, State(StateType.RUNNING))])
+    assert live.standing == ""
+    assert live.snapshot()["run"]["message"] == "a note"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dagy.artifact import Manifest, build, load_flow, read_source
+from dagy.artifact import Manifest, build, flow_aside, read_source
 from dagy.client.waking import WorkerLock
 from dagy.control import Claim, Renewal, Report, RunInfo
 from dagy.errors import ConflictError, NetworkError
@@ -202,7 +202,8 @@ def built(folder: Path, text: str, name: str = "steps.py") -> Path:
     path = folder / name
     path.write_text(text)
     source = read_source(path)
-    return build(source, load_flow(source), folder / "dist").path
+    with flow_aside(source) as flow:
+        return build(source, flow, folder / "dist").path
 
 
 @pytest.fixture

@@ -37,7 +37,6 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(local_dir: Path, artifact: Path) -> Iterator[DagyClient]:
     """A client of the control plane in `local_dir`, which has a deployment `steps`."""
-    os.environ["DAGY_AUTO_WORKER"] = "0"
     with DagyClient(local_dir=local_dir) as client:
         assert read_manifest(artifact).flow_name == "steps"
         flow = client.register_flow(client.upload_artifact(artifact).sha256)

@@ -129,7 +129,7 @@ def upgrade() -> None:
         sa.Column("timing", sa.Text(), nullable=False),
         sa.Column("parameters", sa.Text(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
-        sa.Column("is_implicit", sa.Boolean(), nullable=False),
+        sa.Column("is_implicit", sa.Boolean(), nullable=True),
         sa.Column("next_run_at", sa.BigInteger(), nullable=True),
         sa.Column("last_triggered_at", sa.BigInteger(), nullable=True),
         sa.Column("last_run_id", _name(), nullable=True),
@@ -137,15 +137,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["deployment"], ["deployments.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("deployment", "is_implicit", name="schedules_implicit"),
         sa.UniqueConstraint("schedule_id", name="schedules_schedule_id"),
-    )
-    op.create_index(
-        "schedules_implicit",
-        "schedules",
-        ["deployment"],
-        unique=True,
-        sqlite_where=sa.text("is_implicit"),
-        postgresql_where=sa.text("is_implicit"),
     )
     op.create_index("schedules_next_run_at", "schedules", ["next_run_at"], unique=False)
     op.create_table(

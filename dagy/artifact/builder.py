@@ -18,7 +18,7 @@ from dagy.artifact.declared import Declared, read_declared
 from dagy.artifact.files import ModuleFile, module_files
 from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
 from dagy.artifact.options import BuildOptions
-from dagy.artifact.origin import source_of
+from dagy.artifact.origin import provided_source, source_of
 from dagy.artifact.packages import Packages, packages_of
 from dagy.artifact.rebuilding import Declaration, Request, known_build, remember
 from dagy.artifact.snapshots import Snapshot
@@ -127,7 +127,10 @@ def build_artifact(
     options = BuildOptions(tuple(include), None if requirements is None else Path(requirements).absolute(), target)
     destination = Path(output_dir).absolute()
     if isinstance(flow, Flow):
-        return build(source_of(flow), flow, destination, options, on_step=on_step)
+        if (provided := provided_source(flow)) is None:
+            return build(source_of(flow), flow, destination, options, on_step=on_step)
+        with flow_aside(provided, flow.name) as found:
+            return build(provided, found, destination, options, on_step=on_step)
     local_dir = Settings.read().local_dir
     request = Request.here(str(flow), destination, options)
     if (known := known_build(request, local_dir)) is not None:

@@ -34,9 +34,8 @@ def source_of(flow: Flow[..., Any]) -> Source:
     A `SourceError` when no file holds the code, or when the file has been edited since it was imported, so that it is
     not the code that is in memory.
     """
-    for provider in reversed(_providers):
-        if (source := provider(flow)) is not None:
-            return source
+    if (provided := provided_source(flow)) is not None:
+        return provided
     name = flow.function.__module__
     module = sys.modules.get(name)
     loader = getattr(module, "__loader__", None)
@@ -54,6 +53,12 @@ def source_of(flow: Flow[..., Any]) -> Source:
     if isinstance(loader, SourceFileLoader):
         _check_unchanged(module, source)
     return source
+
+
+def provided_source(flow: Flow[..., Any]) -> Source | None:
+    """The code of a flow that no file defines, where a provider knows it. The flow that is in memory is none of its."""
+    found = (provider(flow) for provider in reversed(_providers))
+    return next((source for source in found if source is not None), None)
 
 
 def _check_unchanged(module: ModuleType, source: Source) -> None:

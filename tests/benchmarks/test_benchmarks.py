@@ -24,6 +24,8 @@ OF_PROCESSES = {
     "hundred-thousand",
     "imports",
     "payload-memory",
+    "store-open",
+    "store-runs",
     "worker-start",
 }  # they start many, each with an interpreter to load
 

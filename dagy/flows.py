@@ -13,14 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from dagy import drawing, engine, runs
-from dagy.errors import (
-    DagyError,
-    DefinitionError,
-    DrawingError,
-    GraphError,
-    ParameterError,
-    shown,
-)
+from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
 from dagy.hooks import Hook, hooks_by_state
 from dagy.lazy import later
 from dagy.parameters import Parameters
@@ -113,6 +106,7 @@ class Flow(Generic[P, R]):
             if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
                 raise DefinitionError(f"{of}: its parameters are given by name, so {str(each)!r} can't be one of them")
         self.hooks = hooks_by_state(of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure)
+        self.deployed_as: str | None = None  # the deployment that this object was deployed as last
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -343,8 +337,9 @@ class Flow(Generic[P, R]):
     ) -> Run:
         """Ask for a run of the flow as it is deployed, and return at once; parameters of the flow are given by name.
 
-        `run.wait()` waits for its end. The deployment is the one of this flow, or the one that `deployment` names, such
-        as "etl" or "team/etl"; where it is looked for follows from the profile, as for `DagyClient`.
+        `run.wait()` waits for its end. The deployment is the one that `deployment` names, such as "etl" or "team/etl";
+        else the one of this flow, and of several the one that this object was deployed as. Where it is looked for
+        follows from the profile, as for `DagyClient`.
         Asked again with the same `idempotency_key`, it gives the run that was made then. The parameters must be JSON,
         and what is not given is the deployment's own, or the flow's default.
 

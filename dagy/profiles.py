@@ -239,12 +239,29 @@ def checked_url(text: str, where: str, environment: Mapping[str, str] = os.envir
     `DAGY_ALLOW_HTTP` says otherwise.
     """
     parts = _split(text, where)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or "") and not switch("DAGY_ALLOW_HTTP", environment):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not switch("DAGY_ALLOW_HTTP", environment):
         raise SettingsError(
             f"{where} is {shown(text)}: what is sent over plain http can be read on the way; use https, or set "
             f"DAGY_ALLOW_HTTP=1 where the network is your own"
         )
     return text.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to `host` stays on this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_token(text: object, what: str) -> str:
+    """`text`, which may stand in a header. Raises `SettingsError`, which does not show it, and calls it `what`."""
+    if not isinstance(text, str) or not _TOKEN.match(text):
+        raise SettingsError(f"{what} is not one: it has no spaces or line ends, and at most 8,192 plain characters")
+    return text
 
 
 class Credentials:
@@ -261,7 +278,7 @@ class Credentials:
         """What opens the profile's control plane: `DAGY_API_KEY`, else what is kept for it. Raises `SettingsError`."""
         given = environment.get("DAGY_API_KEY", "")
         if given:
-            return Token(_checked_token(given, "DAGY_API_KEY"), "DAGY_API_KEY")
+            return Token(checked_token(given, "DAGY_API_KEY"), "DAGY_API_KEY")
         if profile.api_url is None:
             return None
         entry = self._read().get(_key(profile))
@@ -272,7 +289,7 @@ class Credentials:
         entry = {
             "profile": profile.name,
             "api_url": profile.api_url,
-            "token": _checked_token(secret, "the token"),
+            "token": checked_token(secret, "the token"),
             "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with _locked(made_private(self.path.parent)):
@@ -302,7 +319,7 @@ class Credentials:
             data = json.loads(text)
             entries = {_key_of(each["profile"], each["api_url"]): each for each in data["tokens"]}
             for each in entries.values():
-                _checked_token(each["token"], "a token")
+                checked_token(each["token"], "a token")
         except (ValueError, KeyError, TypeError, RecursionError):  # its text is not shown: it holds secrets
             raise SettingsError(f"{self.path} does not hold tokens; {remedy}") from None
         if data.get("version") != 1:
@@ -316,12 +333,6 @@ def _key(profile: Profile) -> str:
 
 def _key_of(name: str | None, api_url: str | None) -> str:
     return f"{name or ''} {api_url or ''}"
-
-
-def _checked_token(text: object, what: str) -> str:
-    if not isinstance(text, str) or not _TOKEN.match(text):
-        raise SettingsError(f"{what} is not one: it has no spaces or line ends, and at most 8,192 plain characters")
-    return text
 
 
 def _with(profile: Profile, key: str, value: str | None, source: str) -> Profile:
@@ -361,15 +372,6 @@ def _split(text: str, where: str) -> SplitResult:
     if parts.query or parts.fragment:
         raise SettingsError(f"{where} is {shown(text)}; leave out what stands from '?' or '#' on")
     return parts
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_text(path: Path, *, private: bool = False) -> str | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagy.artifact.clean_run import CleanRun, RunStartError, Unreadable, start_clean
     from dagy.artifact.data_files import LeftOut
     from dagy.artifact.inspection import Inspection, diff, inspect, verify
+    from dagy.artifact.loading import refuse_while_loading
     from dagy.artifact.manifest import CellEntry, FileEntry, LockedWheel, Manifest
     from dagy.artifact.options import BuildOptions
     from dagy.artifact.origin import provide_sources, source_of
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
         module_name,
         parse_target,
         read_source,
-        refuse_while_loading,
     )
     from dagy.artifact.summary import Summary
+    from dagy.artifact.targets import target_called
     from dagy.artifact.unpacking import differences, entry_flow, unpacked_flow
 
 _HOMES = {
@@ -76,10 +77,11 @@ _HOMES = {
     "provide_sources": "dagy.artifact.origin",
     "read_manifest": "dagy.artifact.archive",
     "read_source": "dagy.artifact.source",
-    "refuse_while_loading": "dagy.artifact.source",
+    "refuse_while_loading": "dagy.artifact.loading",
     "safe_extract": "dagy.artifact.archive",
     "source_of": "dagy.artifact.origin",
     "start_clean": "dagy.artifact.clean_run",
+    "target_called": "dagy.artifact.targets",
     "unpacked_flow": "dagy.artifact.unpacking",
     "verify": "dagy.artifact.inspection",
 }
@@ -127,6 +129,7 @@ __all__ = [
     "safe_extract",
     "source_of",
     "start_clean",
+    "target_called",
     "unpacked_flow",
     "verify",
 ]

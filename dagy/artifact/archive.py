@@ -10,7 +10,6 @@ import hashlib
 import os
 import stat
 import struct
-import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from dagy.artifact.half_made import half_made
 from dagy.artifact.manifest import MANIFEST_NAME, FileEntry, Manifest
 from dagy.artifact.source import RESERVED_MODULES
 from dagy.errors import ArtifactError
@@ -45,8 +45,8 @@ class MissingArtifactError(ArtifactError, FileNotFoundError):
     """The artifact's file is not there."""
 
 
-def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes | Path]) -> int:
-    """Write the archive to `path`, whole or not at all, and return its size in bytes.
+def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes | Path]) -> bool:
+    """Write the archive to `path`, whole or not at all, and return whether it was not there as it is now.
 
     `contents` holds the bytes of each file in the manifest, or the file that has them. A file at `path` with the very
     bytes of the archive is left alone. `ArtifactError` when `path` can't be written, or a file is not what the manifest
@@ -58,23 +58,19 @@ def write_artifact(path: Path, manifest: Manifest, contents: Mapping[str, bytes 
     _check_collisions(list(held))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".artifact-", dir=path.parent)
-        half = Path(name)
-        try:
-            with os.fdopen(descriptor, "w+b") as file:
-                _write(file, held, {entry.path: entry for entry in manifest.files})
-                size = file.seek(0, os.SEEK_END)
-                if not _is_same(file, size, path):
-                    os.fchmod(file.fileno(), 0o644)
-                    os.fsync(file.fileno())
-                    half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
+        with half_made(path) as half, half.open("w+b") as file:
+            _write(file, held, {entry.path: entry for entry in manifest.files})
+            size = file.seek(0, os.SEEK_END)
+            is_new = not _is_same(file, size, path)
+            if is_new:
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+                half.replace(path)
     except OSError as error:
         raise ArtifactError(
             f"the artifact can't be written to {str(path)!r}: {error.strerror or error}; choose another output folder"
         ) from error
-    return size
+    return is_new
 
 
 def read_manifest(path: Path) -> Manifest:

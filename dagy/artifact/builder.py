@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -16,13 +15,14 @@ from dagy.artifact.archive import MAX_FILE_BYTES, check_amount, fault_of_name, r
 from dagy.artifact.data_files import DataFiles, LeftOut, fault_of_data
 from dagy.artifact.declared import Declared, read_declared
 from dagy.artifact.files import ModuleFile, module_files
+from dagy.artifact.loading import refuse_while_loading
 from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
 from dagy.artifact.options import BuildOptions
 from dagy.artifact.origin import provided_source, source_of
 from dagy.artifact.packages import Packages, packages_of
 from dagy.artifact.rebuilding import Declaration, Request, known_build, remember
 from dagy.artifact.snapshots import Snapshot
-from dagy.artifact.source import Source, flow_aside, parse_target, read_source, refuse_while_loading, variable_of
+from dagy.artifact.source import Source, flow_aside, own_file, parse_target, read_source, variable_of
 from dagy.artifact.summary import Summary
 from dagy.errors import ArtifactError
 from dagy.flows import Flow
@@ -143,8 +143,9 @@ def build_artifact(
     with _in_its_folder(source), flow_aside(source, wanted.flow) as found:
         made = _Build(source, found, destination, options, snapshot, on_step or _say_nothing)
         artifact = made.artifact()
-        for path in _loaded_files():
-            snapshot.look(path)
+        for module in list(sys.modules.values()):  # the flow is drawn by what is in them
+            if (path := own_file(module)) is not None:
+                snapshot.look(path)
     remember(request, artifact.summary, snapshot, made.declaration, local_dir)
     return artifact
 
@@ -236,11 +237,13 @@ class _Build:
             lock=packages.lock,
         )
         self._snapshot.check()
+        path, is_new = self._written(manifest, contents, packages)
         return replace(
-            _as_artifact(self._written(manifest, contents, packages), manifest),
+            _as_artifact(path, manifest),
             left_out=data.left_out,
             warnings=(*packages.warnings, *_forgotten(files, contents, source)),
             packages=packages,
+            is_new=is_new,
         )
 
     def _variable(self) -> str:
@@ -253,18 +256,20 @@ class _Build:
             )
         return variable
 
-    def _written(self, manifest: Manifest, contents: Mapping[str, bytes | Path], packages: Packages) -> Path:
-        """Where the artifact is, with its layer before it: an artifact that is there is complete."""
+    def _written(
+        self, manifest: Manifest, contents: Mapping[str, bytes | Path], packages: Packages
+    ) -> tuple[Path, bool]:
+        """Where the artifact is, with its layer before it: one that is there is complete; and whether it is new."""
         self._say("writing the artifact")
         path = self._output_dir / folder_name(manifest.flow_name) / manifest.build_id / "artifact.zip"
         if manifest.lock:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_layer = cast("Callable[..., Path]", _load("write_layer"))
             write_layer(packages, path.with_name(LAYER_NAME), on_progress=self._say)
-        write_artifact(path, manifest, contents)
+        is_new = write_artifact(path, manifest, contents)
         with contextlib.suppress(OSError):  # it may be another user's
             path.touch()  # one that was there already is the newest all the same: see `newest_artifact`
-        return path
+        return path, is_new
 
     def _data_files(self, declared: Declared, *, without: Iterable[str]) -> DataFiles:
         """The declared data files, without those that no artifact can hold or that are in it already."""
@@ -331,15 +336,6 @@ def _named(spec: FlowSpec, module: str) -> FlowSpec:
         return spec
     tasks = (replace(task, function=re.sub(f"^{prefix}", f"{module}:", task.function)) for task in spec.tasks)
     return replace(spec, tasks=tuple(tasks))
-
-
-def _loaded_files() -> Iterator[Path]:
-    """The files of the modules that are loaded and were not installed: the flow is drawn by what is in them."""
-    installed = (os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages")))  # noqa: PTH120
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and not file.startswith(installed):
-            yield Path(file)
 
 
 @contextlib.contextmanager

@@ -11,13 +11,12 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dagy.artifact.choosing import OWN_NAMES
+from dagy.artifact.half_made import half_made
 from dagy.artifact.installed import Installed, installed, normalized
 from dagy.artifact.installers import Installer, find_python, installer, python_of
 from dagy.artifact.manifest import PYTHON_VERSION, Manifest
@@ -87,19 +86,14 @@ def _own_requirements(here: Installed, given: set[str]) -> list[str]:
 
 def _make(folder: Path, python: Path, requirements: tuple[str, ...], using: Installer) -> None:
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with half_made(folder) as half:
+            using.make_environment(half, python, requirements)
+            (half / _READY).write_text("\n".join(requirements) + "\n", encoding="utf-8")
+            if folder.exists():  # what an older version of Dagy, or a crash of the machine, left
+                folder.rename(half.with_name("old"))
+            half.rename(folder)
     except OSError as error:
         raise _not_made(folder, error) from error
-    try:
-        using.make_environment(temporary / "venv", python, requirements)
-        (temporary / "venv" / _READY).write_text("\n".join(requirements) + "\n", encoding="utf-8")
-        if folder.exists():  # what an older version of Dagy, or a crash of the machine, left
-            folder.rename(temporary / "old")
-        (temporary / "venv").rename(folder)
-    except OSError as error:
-        raise _not_made(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from dagy.artifact.half_made import half_made
 from dagy.artifact.manifest import LockedWheel
 from dagy.artifact.wheels import MAX_WHEEL_BYTES, FoundWheel, verify_wheel
 from dagy.errors import ArtifactError
@@ -75,25 +75,22 @@ def _fetch(wheel: FoundWheel, local_dir: Path) -> LockedWheel:
     folder = local_dir / "wheels"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, text = tempfile.mkstemp(prefix=".wheel-", dir=folder)
     except OSError as error:
         raise ArtifactError(f"wheels can't be kept in {str(folder)!r}: {error.strerror or error}") from error
-    temporary = Path(text)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            digest = _copied(wheel, file)
-            os.fchmod(file.fileno(), 0o644)
-        _check(wheel, digest, temporary)
-        kept = LockedWheel(wheel.name, wheel.version, wheel.file_name, digest, temporary.stat().st_size)
-        path = wheel_path(local_dir, kept)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        temporary.replace(path)
+        with half_made(folder / wheel.file_name) as half:
+            with half.open("wb") as file:
+                digest = _copied(wheel, file)
+                os.fchmod(file.fileno(), 0o644)
+            _check(wheel, digest, half)
+            kept = LockedWheel(wheel.name, wheel.version, wheel.file_name, digest, half.stat().st_size)
+            path = wheel_path(local_dir, kept)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            half.replace(path)
+            return kept
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise ArtifactError(f"{wheel.file_name!r} can't be fetched: {reason}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return kept
 
 
 def _check(wheel: FoundWheel, digest: str, path: Path) -> None:

@@ -39,8 +39,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from dagy.artifact.loading import loading
 from dagy.artifact.references import Values
-from dagy.engine import RunHandle, RunOptions, RunResult, TaskRun, TaskWrote, error_text, new_run_id, start
+from dagy.engine import RunHandle, RunOptions, RunResult, TaskRun, TaskWrote, error_text, items_of, new_run_id, start
 from dagy.errors import (
     ArtifactError,
     CodeFailedError,
@@ -95,7 +96,7 @@ def answer(
         if payload.task is None:
             return _whole_flow(flow, run_id, payload, values, ends_at)
         return _one_task(flow, run_id, payload.task, payload, values, ends_at)
-    except DagyError as error:
+    except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
         cause = error.__cause__ if isinstance(error, CodeFailedError) else None
         told = {"state": StateType.FAILED.value, "message": sentence(error), "error": _error(cause or error)}
         return {"run_id": run_id, **told}
@@ -125,7 +126,7 @@ class Payload:
             if name not in _KINDS:
                 raise ParameterError(f"a payload has no {name!r}; it has {', '.join(_KINDS)}")
             kind = _KINDS[name]
-            is_number = kind is int and isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            is_number = type(value) is int and value >= _LOWEST.get(name, 1)
             if value is not None and not (is_number if kind is int else isinstance(value, kind)):
                 raise ParameterError(f"the payload's {name!r} can't be {shown(value)}")
         return cls(**{name: value for name, value in event.items() if value is not None})
@@ -135,6 +136,7 @@ _KINDS: Mapping[str, type] = {
     "run_id": str, "parameters": Mapping, "references": Mapping, "task": str, "item": int, "results": Mapping,
     "count": bool, "attempt": int, "max_workers": int, "fail_fast": bool,
 }  # fmt: skip
+_LOWEST = {"item": 0}  # of a number; else 1
 
 
 @cache
@@ -151,7 +153,8 @@ def entry_flow(folder: Path) -> Flow[..., Any]:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
-        flow = getattr(importlib.import_module(module), variable, None)
+        with loading(folder.joinpath(*module.split(".")).with_suffix(".py")):
+            flow = getattr(importlib.import_module(module), variable, None)
     except (Exception, SystemExit) as error:  # the user's code
         raise CodeFailedError(f"the code can't be loaded: {sentence(error)}") from error
     if not isinstance(flow, Flow):
@@ -192,7 +195,7 @@ def _one_task(
     upstream = _Upstream(run_id, payload.results or {}, values)
     inputs = {name: resolve(each, upstream, parameters) for name, each in program.inputs[task].items()}
     if spec.mapped:
-        lists = {name: list(inputs[name]) for name in spec.mapped}
+        lists = {name: items_of(task, name, inputs[name]) for name in spec.mapped}
         length = program.code[task].parameters.check_lengths(lists)
         if payload.count:
             if values.has_store:

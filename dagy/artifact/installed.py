@@ -13,13 +13,13 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from dagy.artifact.half_made import write_whole
 from dagy.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -175,11 +175,7 @@ def _read(path: Path, stamp: list[int]) -> tuple[Distribution, ...] | None:
 def _keep(path: Path, stamp: list[int], found: Iterable[Distribution]) -> None:
     text = json.dumps({"stamp": stamp, "distributions": [asdict(each) for each in found]})
     with contextlib.suppress(OSError):  # it is found again the next time
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".installed-", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
+        write_whole(path, text.encode())
 
 
 def _found(folders: Sequence[str]) -> Iterator[Distribution]:

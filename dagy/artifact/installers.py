@@ -52,7 +52,9 @@ class Wanted:
 
     @property
     def place(self) -> str:
-        """`Python 3.12, AWS Lambda on x86_64 (manylinux_2_34_x86_64)`."""
+        """`Python 3.12, AWS Lambda on x86_64 (manylinux_2_34_x86_64)`, `Python 3.12 on this machine`."""
+        if self.target.is_local:
+            return f"Python {self.python_version} on this machine"
         platform = self.target.platforms(self.python_version)[0]
         return f"Python {self.python_version}, {self.target.description} ({platform})"
 
@@ -65,7 +67,10 @@ class Installer(Protocol):
         """What people call it."""
 
     def resolve(self, wanted: Wanted) -> tuple[FoundWheel, ...]:
-        """One wheel for each package that is needed, sorted by name. `ArtifactError` says which can't be had."""
+        """One wheel for each package that is needed, sorted by name. `ArtifactError` says which can't be had.
+
+        For this machine it is the source of a package that has no wheel, as when it is installed.
+        """
 
     def make_environment(self, folder: Path, python: Path, requirements: Sequence[str]) -> None:
         """A virtual environment in the new `folder`, for the interpreter `python`, with the requirements installed."""
@@ -101,21 +106,18 @@ class Uv:
             lock = folder / "pylock.toml"
             if wanted.preferred:  # a lock that is there already is what uv changes least
                 lock.write_text(_as_lock(wanted.preferred), encoding="utf-8")
-            _, glibc = wanted.target.glibc(wanted.python_version)
             done = _run(
                 [
                     self.program, "pip", "compile", str(folder / "requirements.in"),
                     "--constraints", str(folder / "constraints.txt"), "--python", sys.executable,
-                    "--python-platform", f"{wanted.target.machine}-manylinux_2_{glibc}",
-                    "--python-version", wanted.python_version, "--only-binary", ":all:",
                     "--format", "pylock.toml", "--output-file", str(lock), "--quiet", "--no-header", "--color", "never",
-                    *wanted.index_options,
+                    *_uv_platform(wanted), *wanted.index_options,
                 ],
                 wanted.folder,
             )  # fmt: skip
             if done.returncode:
                 explain_uv(done.stderr, wanted.place)
-            return _locked(lock)
+            return _locked(lock, wanted.target)
 
     def make_environment(self, folder: Path, python: Path, requirements: Sequence[str]) -> None:
         """See `Installer`."""
@@ -149,22 +151,18 @@ class Pip:
     def _resolved(self, wanted: Wanted) -> tuple[FoundWheel, ...]:
         with _written(wanted) as folder:
             report = folder / "report.json"
-            platforms = [
-                word for each in wanted.target.platforms(wanted.python_version) for word in ("--platform", each)
-            ]
             done = _run(
                 [
                     sys.executable, "-P", "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-input",
                     "--disable-pip-version-check", "--no-color", "--report", str(report),
-                    "--target", str(folder / "nothing"), "--only-binary", ":all:", "--implementation", "cp",
-                    "--python-version", wanted.python_version, *platforms, *wanted.index_options,
+                    *_pip_platform(wanted, folder / "nothing"), *wanted.index_options,
                     "--requirement", str(folder / "requirements.in"), "--constraint", str(folder / "constraints.txt"),
                 ],
                 wanted.folder,
             )  # fmt: skip
             if done.returncode:
                 explain_pip(done.stdout + done.stderr, wanted.place)  # why sets of versions conflict is no error to it
-            return _reported(report)
+            return _reported(report, wanted.target)
 
     def make_environment(self, folder: Path, python: Path, requirements: Sequence[str]) -> None:
         """See `Installer`."""
@@ -241,6 +239,26 @@ def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
         raise ArtifactError(f"{command[0]!r} did not end within {_TIMEOUT_SECONDS:.0f} seconds") from error
 
 
+def _uv_platform(wanted: Wanted) -> tuple[str, ...]:
+    """What tells uv which platform is meant, unless it is this one."""
+    if wanted.target.is_local:
+        return ()
+    _, glibc = wanted.target.glibc(wanted.python_version)
+    platform = f"{wanted.target.machine}-manylinux_2_{glibc}"
+    return ("--python-platform", platform, "--python-version", wanted.python_version, "--only-binary", ":all:")
+
+
+def _pip_platform(wanted: Wanted, folder: Path) -> tuple[str, ...]:
+    """The same for pip, which has to be given a `folder` to install into, though it does not."""
+    if wanted.target.is_local:
+        return ()
+    platforms = [word for each in wanted.target.platforms(wanted.python_version) for word in ("--platform", each)]
+    return (
+        "--target", str(folder), "--only-binary", ":all:", "--implementation", "cp",
+        "--python-version", wanted.python_version, *platforms,
+    )  # fmt: skip
+
+
 def _as_lock(preferred: Mapping[str, str]) -> str:
     packages = "".join(
         f"\n[[packages]]\nname = {json.dumps(name)}\nversion = {json.dumps(version)}\n"
@@ -249,32 +267,34 @@ def _as_lock(preferred: Mapping[str, str]) -> str:
     return f'lock-version = "1.0"\ncreated-by = "dagy"\n{packages}'
 
 
-def _locked(lock: Path) -> tuple[FoundWheel, ...]:
+def _locked(lock: Path, target: BuildTarget) -> tuple[FoundWheel, ...]:
     """What uv's lock file chose."""
     found = []
     for package in tomllib.loads(lock.read_text("utf-8")).get("packages", ()):
-        wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
-        if not wheels:
+        files = [*package.get("wheels", ()), *(package[each] for each in ("archive", "sdist") if each in package)]
+        if not files:
             refuse_source(package["name"])
-        (wheel,) = wheels[:1]  # for one platform and one Python, uv names one
-        url = wheel.get("url") or (lock.parent / wheel["path"]).resolve().as_uri()
-        found.append(_found(package["name"], package.get("version", ""), url, wheel.get("hashes", {}).get("sha256")))
+        file = files[0]  # for one platform and one Python, uv names one wheel
+        url = file.get("url") or (lock.parent / file["path"]).resolve().as_uri()
+        sha256 = file.get("hashes", {}).get("sha256")
+        found.append(_found(package["name"], package.get("version", ""), url, sha256, target))
     return tuple(sorted(found, key=lambda each: each.name))
 
 
-def _reported(report: Path) -> tuple[FoundWheel, ...]:
+def _reported(report: Path, target: BuildTarget) -> tuple[FoundWheel, ...]:
     """What pip's report says that it would install."""
     found = []
     for each in json.loads(report.read_text("utf-8"))["install"]:
         name, version = each["metadata"]["name"], each["metadata"]["version"]
         archive: Mapping[str, Any] = each["download_info"].get("archive_info", {})
-        found.append(_found(name, version, each["download_info"]["url"], archive.get("hashes", {}).get("sha256")))
+        sha256 = archive.get("hashes", {}).get("sha256")
+        found.append(_found(name, version, each["download_info"]["url"], sha256, target))
     return tuple(sorted(found, key=lambda each: each.name))
 
 
-def _found(name: str, version: str, url: str, sha256: str | None) -> FoundWheel:
+def _found(name: str, version: str, url: str, sha256: str | None, target: BuildTarget) -> FoundWheel:
     known = sha256 if sha256 and _SHA256.fullmatch(sha256) else ""
     wheel = FoundWheel(normalized(name), version, urlsplit(url)._replace(fragment="").geturl(), known)
-    if not wheel.file_name.endswith(".whl"):
+    if not wheel.file_name.endswith(".whl") and not (target.is_local and version):
         refuse_source(name)
     return wheel if version else replace(wheel, version=wheel.file_name.split("-")[1])

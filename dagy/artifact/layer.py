@@ -15,7 +15,6 @@ import os
 import shutil
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from dagy.artifact.half_made import half_made
 from dagy.artifact.manifest import LockedWheel
 from dagy.artifact.own_code import own_code
 from dagy.artifact.packages import Packages
@@ -76,8 +76,9 @@ def write_layer(
             if on_progress:
                 on_progress(f"packing {len(packages.lock)} wheels for {packages.target.description}")
             kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _replacing(kept) as file:
-                _write(file, packages, own)
+            with half_made(kept) as half:
+                _write(half, packages, own)
+                half.replace(kept)
         _put(kept, path)
     except OSError as error:
         raise ArtifactError(f"the layer can't be written to {str(path)!r}: {error.strerror or error}") from error
@@ -92,7 +93,7 @@ def _key(lock: Iterable[LockedWheel], own: Mapping[str, bytes]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def _write(file: BinaryIO, packages: Packages, own: Mapping[str, bytes]) -> None:
+def _write(layer: Path, packages: Packages, own: Mapping[str, bytes]) -> None:
     with contextlib.ExitStack() as opened:
         entries = {each.member.name: each for each in map(_own_entry, own, own.values())}
         for wheel, path in zip(packages.lock, packages.wheels, strict=True):
@@ -102,7 +103,11 @@ def _write(file: BinaryIO, packages: Packages, own: Mapping[str, bytes]) -> None
             for member in members(path):
                 _add(entries, _Entry(member, mapped, path.name))
         _check_folders(entries)
-        _write_zip(file, entries)
+        with layer.open("wb", buffering=1 << 20) as file:
+            _write_zip(file, entries)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
 
 
 def _own_entry(name: str, content: bytes) -> _Entry:
@@ -161,32 +166,15 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield mapped
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` when the block ends well."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem[:20]}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _put(kept: Path, path: Path) -> None:
     """The kept layer at `path` too: the same file where the system allows it, else a copy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         if path.samefile(kept):
             return
-    with tempfile.TemporaryDirectory(prefix=".layer-", dir=path.parent) as folder:
-        temporary = Path(folder) / "layer.zip"
+    with half_made(path) as half:
         try:
-            temporary.hardlink_to(kept)
+            half.hardlink_to(kept)
         except OSError:  # another file system
-            shutil.copyfile(kept, temporary)
-        temporary.replace(path)
+            shutil.copyfile(kept, half)
+        half.replace(path)

@@ -51,7 +51,7 @@ class Request(NamedTuple):
         return cls(
             target,
             os.getcwd(),  # noqa: PTH109 (a text)
-            os.path.abspath(output_dir),  # noqa: PTH100 (a text)
+            str(output_dir.absolute()),
             (*options.include, str(options.requirements), options.target),
             (sys.executable, sys.version, *sys.path),
             _checksum(f"{key}={value}" for key, value in sorted(os.environ.items()) if key not in _OF_NO_CONSEQUENCE),

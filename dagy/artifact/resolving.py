@@ -1,6 +1,7 @@
 """Which wheels a set of requirements needs on a target: chosen once, and the same ever after.
 
-A choice is kept in a file, so that a build of the same flow next week takes the same wheels, and needs no network.
+A choice is kept in a file, so that a build of the same flow next week takes the same wheels, and needs no network. For
+this machine only the versions are chosen: whoever makes the environment fetches them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from dagy.artifact.fetching import fetch_wheels
+from dagy.artifact.half_made import write_whole
 from dagy.artifact.installers import Installer, Wanted, installer
 from dagy.artifact.manifest import LockedWheel
 from dagy.artifact.wheels import FoundWheel, check_fits
@@ -50,10 +51,7 @@ def resolve(
         with contextlib.suppress(ArtifactError):  # the index may not have that file any more; then choose again
             wheels = fetched(kept)
     if wheels is None:
-        chooser = using or installer()
-        if on_progress:
-            on_progress(f"choosing wheels for {wanted.target.description} with {chooser.name}")
-        found = chooser.resolve(wanted)
+        found = _chosen(wanted, using, on_progress)
         wheels = fetched(found)
         known = {each.name: each.sha256 for each in wheels}
         _keep(path, tuple(replace(each, sha256=known[each.name]) for each in found))
@@ -61,14 +59,45 @@ def resolve(
     return wheels
 
 
+def resolve_versions(
+    wanted: Wanted,
+    local_dir: Path,
+    *,
+    hashes: Mapping[str, frozenset[str]],
+    using: Installer | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> dict[str, str]:
+    """The version of each package by its name, sorted, for an environment on this machine; nothing is fetched.
+
+    See `resolve` for the rest.
+    """
+    path = choice_path(wanted, local_dir)
+    found = _read(path)
+    if found is None:
+        found = _chosen(wanted, using, on_progress)
+        _keep(path, found)
+    _check_hashes(found, hashes)
+    return {each.name: each.version for each in found}
+
+
 def choice_path(wanted: Wanted, local_dir: Path) -> Path:
     """The file that keeps the choice. Without it wheels are chosen again, so deleting it asks for newer versions."""
     return local_dir / "locks" / f"{_key(wanted)}.json"
 
 
-def _check_hashes(wheels: tuple[LockedWheel, ...], hashes: Mapping[str, frozenset[str]]) -> None:
+def _chosen(
+    wanted: Wanted, using: Installer | None, on_progress: Callable[[str], None] | None
+) -> tuple[FoundWheel, ...]:
+    chooser = using or installer()
+    if on_progress:
+        what = "versions" if wanted.target.is_local else "wheels"
+        on_progress(f"choosing {what} for {wanted.place.partition(' (')[0]} with {chooser.name}")
+    return chooser.resolve(wanted)
+
+
+def _check_hashes(wheels: Iterable[LockedWheel | FoundWheel], hashes: Mapping[str, frozenset[str]]) -> None:
     for wheel in wheels:
-        if wheel.name in hashes and wheel.sha256 not in hashes[wheel.name]:
+        if wheel.sha256 and wheel.name in hashes and wheel.sha256 not in hashes[wheel.name]:
             raise ArtifactError(
                 f"{wheel.file_name!r} has none of the hashes that the requirements give for {wheel.name!r}; "
                 f"add --hash=sha256:{wheel.sha256} if it is the file that is meant"
@@ -93,8 +122,4 @@ def _read(path: Path) -> tuple[FoundWheel, ...] | None:
 
 def _keep(path: Path, found: tuple[FoundWheel, ...]) -> None:
     with contextlib.suppress(OSError):  # it is chosen again the next time
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".lock-", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump([asdict(each) for each in found], file, indent=1)
-        Path(temporary).replace(path)
+        write_whole(path, json.dumps([asdict(each) for each in found], indent=1).encode())

@@ -19,8 +19,8 @@ class PackageSize:
 
     name: str
     version: str
-    unzipped: int
-    zipped: int | None = None  # None: it is installed, and not in a file
+    unzipped: int | None  # None: it is not here yet
+    zipped: int | None = None  # None: it is not here as a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Sizes:
     @classmethod
     def of(cls, packages: Iterable[PackageSize], target: BuildTarget) -> Sizes:
         """The sizes of these packages."""
-        return cls(tuple(sorted(packages, key=lambda each: (-each.unzipped, each.name))), target)
+        return cls(tuple(sorted(packages, key=lambda each: (-(each.unzipped or 0), each.name))), target)
 
     @property
     def unzipped(self) -> int:
-        """Bytes of all packages together."""
-        return sum(each.unzipped for each in self.packages)
+        """Bytes of all packages together, as far as they are here."""
+        return sum(each.unzipped or 0 for each in self.packages)
 
     @property
     def zipped(self) -> int | None:
@@ -117,5 +117,5 @@ def _mib(size: int | None) -> str:
     return f"{size / _MIB:,.1f} MiB" if size < 1024 * _MIB else f"{size / 1024 / _MIB:,.1f} GiB"
 
 
-def _share(size: int, total: int) -> str:
-    return f"{100 * size / total:.0f} %" if total else ""
+def _share(size: int | None, total: int) -> str:
+    return f"{100 * size / total:.0f} %" if total and size is not None else ""

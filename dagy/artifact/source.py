@@ -13,24 +13,25 @@ import inspect
 import itertools
 import keyword
 import linecache
+import os
 import re
 import sys
 import tokenize
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from importlib.abc import ExecutionLoader
+from importlib.machinery import SourceFileLoader
 from importlib.util import decode_source, module_from_spec, spec_from_loader
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Literal, TypeAlias
 
 from dagy.artifact.imports import imports_of
+from dagy.artifact.loading import loading
 from dagy.artifact.manifest import CellEntry
-from dagy.errors import CodeFailedError, DagyError, DefinitionError, SourceError, UnknownFlowError
+from dagy.errors import CodeFailedError, DagyError, SourceError, UnknownFlowError
 from dagy.flows import Flow
 
 Roots: TypeAlias = Literal["flows", "tasks", "all"]  # what of a file is wanted, with all that it needs
@@ -215,19 +216,23 @@ def load_flow(source: Source, name: str | None = None) -> Flow[..., Any]:
 
 @contextmanager
 def flow_aside(source: Source, name: str | None = None) -> Iterator[Flow[..., Any]]:
-    """The flow that `load_flow` gives, to be looked at: afterwards `sys.modules` and `sys.path` are as they were.
+    """The flow that `load_flow` gives, to be looked at: afterwards `sys.path` and the user's modules are as they were.
 
-    So a module of this name that is in use stays what it is.
+    So a module of this name that is in use stays what it is, and what the flow imports of its own folder is read anew
+    the next time, as it is then.
     """
-    existing, path = sys.modules.pop(source.module, None), list(sys.path)
+    existing, path, before = sys.modules.pop(source.module, None), list(sys.path), set(sys.modules)
     try:
         yield load_flow(source, name)
     finally:
         sys.path[:] = path
-        sys.modules.pop(source.module, None)
+        new = [each for each in sys.modules.keys() - before if _is_below(source.root, each)]
+        for each in (source.module, *new):
+            sys.modules.pop(each, None)
         if existing is not None:
             sys.modules[source.module] = existing
-        _attach(source.module)
+        for each in (source.module, *new):
+            _attach(each)
 
 
 def load_module(source: Source, *, called: str) -> ModuleType:
@@ -240,7 +245,7 @@ def load_module(source: Source, *, called: str) -> ModuleType:
     module = ModuleType(called)
     module.__file__ = str(source.path)
     _add_folder(source)
-    with _put_back_on_failure(called, module), _loading(source):
+    with _put_back_on_failure(called, module), loading(source.path):
         flags = 0
         for name, text in _parts(source):
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
@@ -253,26 +258,11 @@ def load_module(source: Source, *, called: str) -> ModuleType:
     return module
 
 
-_LOADED_NOW: ContextVar[Path | None] = ContextVar("dagy_loaded_now", default=None)
-
-
-@contextmanager
-def _loading(source: Source) -> Iterator[None]:
-    token = _LOADED_NOW.set(source.path)
-    try:
-        yield
-    finally:
-        _LOADED_NOW.reset(token)
-
-
-def refuse_while_loading(call: str) -> None:
-    """Raise `DefinitionError` when a file's own code makes this call as it is loaded: it would load the file again."""
-    path = _LOADED_NOW.get()
-    if path is not None:
-        raise DefinitionError(
-            f"{call} is called while {str(path)!r}, which defines the flow, is being loaded; put the call below "
-            'if __name__ == "__main__":'
-        )
+def own_file(module: ModuleType) -> Path | None:
+    """The file of a module that was not installed; None of one that was, or that is in no file."""
+    installed = (os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages")))  # noqa: PTH120
+    file = getattr(module, "__file__", None)
+    return Path(file) if isinstance(file, str) and not file.startswith(installed) else None
 
 
 _CELL_MARK = re.compile(r"# cell (?P<id>\S+)")
@@ -303,29 +293,26 @@ def variable_of(flow: Flow[..., Any]) -> str | None:
     return next((name for name, value in top_level.items() if value is flow), None)
 
 
-class TextLoader(ExecutionLoader):
-    """Imports a module from the text of a `Source`."""
+class TextLoader(SourceFileLoader):
+    """Imports a module from the text of a `Source`, whatever its file holds by now."""
 
     def __init__(self, source: Source) -> None:
+        super().__init__(source.module, str(source.path))
         self.source = source
 
     def get_source(self, fullname: str) -> str:
         """The text that is run."""
         return self.source.text
 
-    def get_filename(self, fullname: str) -> str:
-        """What `__file__` is."""
-        return str(self.source.path)
-
-    def is_package(self, fullname: str) -> bool:
-        """Whether the module may have modules below it."""
-        return self.source.is_package
+    def get_code(self, fullname: str) -> CodeType:
+        """The text, compiled."""
+        return self.source_to_code(self.source.text, self.path)
 
 
 def _load(source: Source) -> ModuleType:
     _add_folder(source)
     existing = sys.modules.get(source.module)
-    with _loading(source):
+    with loading(source.path):
         _import_package(source)
     imported = sys.modules.get(source.module)
     if imported is not None and imported is not existing and _is_of_file(imported, source):
@@ -343,7 +330,7 @@ def _load(source: Source) -> ModuleType:
     filename = str(source.path)
     # Without a time of change the entry is never compared with the file, which may hold a notebook or a later edit.
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
-    with _put_back_on_failure(source.module, module), _loading(source):
+    with _put_back_on_failure(source.module, module), loading(source.path):
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # whatever the user's code raises
@@ -389,6 +376,12 @@ def _add_folder(source: Source) -> None:
 
 def _may_replace(module: ModuleType, source: Source) -> bool:
     return isinstance(module.__loader__, TextLoader) or _is_of_file(module, source)
+
+
+def _is_below(root: Path, name: str) -> bool:
+    """Whether the module of that name is the user's own, and of a file in that folder."""
+    file = own_file(sys.modules[name])
+    return file is not None and file.is_relative_to(root) and name.partition(".")[0] not in RESERVED_MODULES
 
 
 def _is_of_file(module: ModuleType, source: Source) -> bool:

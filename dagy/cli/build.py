@@ -12,6 +12,7 @@ from dagy import artifact
 from dagy.cli import output
 from dagy.cli.load import load
 from dagy.cli.options import Form, format_option
+from dagy.errors import ArtifactError
 from dagy.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def command(
 
     The artifact holds the flow's code, the local modules that it imports, the data files that you name, and the
     versions of what it depends on. The same code gives the same file; when nothing has changed since the last time,
-    nothing is run. The last line printed is the path of the artifact.
+    nothing is run. The last line printed is the path of the artifact, and with --quiet the only one.
 
     \b
     Examples:
@@ -64,6 +65,7 @@ def command(
       dagy build my_flows.py --include 'data/*.csv' --include templates
       dagy build my_flows.py --requirements requirements.txt --target lambda
     """
+    _check_target(platform)
     destination = output_dir.absolute()
     wanted = requirements.absolute() if requirements else None
     options = artifact.BuildOptions(include, wanted, platform)
@@ -72,10 +74,22 @@ def command(
         summary = _built(target, destination, options).summary
     for warning in summary.warnings:
         output.note(f"note: {warning}", color="yellow")
-    if form == "table":  # what shows the other forms takes longer to load than all of this
-        output.say(f"{summary}\n{_shown_path(summary, output_dir, destination)}")
+    shown = _shown_path(summary, output_dir, destination)
+    if output.volume() is output.Volume.QUIET and form == "table":
+        output.say(str(shown))
+    elif form == "table":  # what shows the other forms takes longer to load than all of this
+        output.say(f"{summary}\n{shown}")
     else:
         load("formats").show(form, summary.to_json(), str)
+
+
+def _check_target(name: str) -> None:
+    if name == "local":  # what knows the others takes long to load
+        return
+    try:
+        artifact.target_called(name)
+    except ArtifactError as error:
+        raise click.BadParameter(str(error), param_hint="'--target'") from error
 
 
 def _built(target: str, destination: Path, options: BuildOptions) -> Artifact:

@@ -10,14 +10,14 @@ import click
 from dagy.artifact import SeveralFlowsError, build_artifact, open_built, parse_target
 from dagy.cli import output
 from dagy.cli.formats import Form, format_option, plain, profile_option, show
+from dagy.cli.options import build_options, refuse_options
 from dagy.cli.tags import pairs_of
 from dagy.cli.targets import is_artifact, several_flows
 from dagy.cli.timings import zone_of
-from dagy.deploy import DeployResult, default_namespace, deploy_artifact
+from dagy.deploy import DeployResult, builds_folder, default_namespace, deploy_artifact
 from dagy.parameter_texts import values_of
-from dagy.settings import Settings, made_private
 
-_BUILDS = "builds"  # in the local folder: what is built to be deployed
+_OF_BUILDS = ("include", "requirements", "platform")  # what says how to build
 
 
 @click.command("deploy", short_help="Let runs be asked for by a name.")
@@ -34,6 +34,7 @@ _BUILDS = "builds"  # in the local folder: what is built to be deployed
 @click.option("--param", "given", metavar="NAME=VALUE", multiple=True, help="A parameter of its runs. Once for each.")
 @click.option("--force", is_flag=True, help="Also when nothing changed, or when a version's code did.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@build_options
 @profile_option
 @format_option
 def command(
@@ -48,6 +49,9 @@ def command(
     given: Sequence[str],
     force: bool,
     dry_run: bool,
+    include: tuple[str, ...],
+    requirements: Path | None,
+    platform: str,
     profile: str | None,
     form: Form,
 ) -> None:
@@ -61,12 +65,18 @@ def command(
     Examples:
       dagy deploy my_flows.py:web_scraper --deployment web-scraper
       dagy deploy my_flows.py --schedule "0 6 * * 1-5" --timezone Europe/Berlin --param url=https://example.com
+      dagy deploy my_flows.py --include 'data/*.csv' --namespace team/project
       dagy deploy dist/web_scraper/0123456789ab/artifact.zip --deployment web-scraper --tag team=data --dry-run
     """
     if timezone is not None:
         zone_of(timezone)
     labels = pairs_of(tags, "--tag")
-    path, folder = _artifact(target)
+    if is_artifact(target):
+        refuse_options(_OF_BUILDS, "what is built", "the artifact", target)
+        path, folder = Path(target), ""
+    else:
+        path = _built(target, include, requirements, platform)
+        folder = default_namespace(parse_target(target).path)
     with output.working(f"deploying {path}") as tell:
         result = deploy_artifact(
             path,
@@ -86,19 +96,24 @@ def command(
     show(form, _as_json(result), lambda: _told(result))
 
 
-def _artifact(target: str) -> tuple[Path, str]:
-    """The artifact that `target` is or becomes, and the namespace that follows from where it is."""
-    if is_artifact(target):
-        return Path(target), ""
-    destination = made_private(Settings.read().local_dir) / _BUILDS
+def _built(target: str, include: Sequence[str], requirements: Path | None, platform: str) -> Path:
+    """The artifact that `FILE[:FLOW]` becomes."""
+    destination = builds_folder()
     with output.working(f"building {target}") as tell:
         try:
-            built = build_artifact(target, output_dir=destination, on_step=tell)
+            built = build_artifact(
+                target,
+                output_dir=destination,
+                include=include,
+                requirements=requirements,
+                target=platform,
+                on_step=tell,
+            )
         except SeveralFlowsError as error:
             raise several_flows(target, error) from error
     for warning in built.warnings:
         output.note(f"note: {warning}", color="yellow")
-    return built.path, default_namespace(parse_target(target).path)
+    return built.path
 
 
 def _told(result: DeployResult) -> str:

@@ -10,7 +10,6 @@ from importlib import metadata
 
 import click
 
-from dagy.cli import output
 from dagy.cli.formats import Form, format_option, profile_option, show
 from dagy.cli.planes import FILE_NAME, connected, is_there
 from dagy.client.waking import WorkerLock
@@ -22,7 +21,7 @@ from dagy.settings import Settings
 from dagy.states import StateType
 from dagy.version import __version__
 
-_SIGNS = {"good": ("✓", "+"), "warning": ("!", "!"), "bad": ("✗", "x")}
+_SIGNS = {"good": "✓", "warning": "!", "bad": "✗"}
 _MOST = 100  # queued runs that are counted
 _OPTIONAL = ("ipython", "anywidget", "numpy", "pandas", "pyarrow")  # what Dagy does more with
 
@@ -54,8 +53,7 @@ def command(verify: bool, profile: str | None, form: Form) -> None:
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     width = max(len(each.name) for each in findings)
     for each in findings:
-        good, plain = _SIGNS[each.verdict]
-        yield f"{good if output.can_show(good, on=sys.stdout) else plain} {each.name:{width}}  {each.text}"
+        yield f"{_SIGNS[each.verdict]} {each.name:{width}}  {each.text}"
 
 
 def _here() -> Iterator[Finding]:

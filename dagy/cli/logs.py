@@ -12,14 +12,13 @@ from dagy.cli.completing import run_ids
 from dagy.cli.formats import profile_option
 from dagy.cli.listed_runs import found_run
 from dagy.cli.planes import connected_if_any
+from dagy.client.lines import Lines
 from dagy.errors import UnknownTaskError
 from dagy.runs import History, Written
 from dagy.settings import Settings
 
 if TYPE_CHECKING:
     from dagy.client import DagyClient
-
-_LONGEST = 65_536  # characters of a line that are held back for its end
 
 
 @click.command("logs", short_help="Show what the tasks of a run wrote.")
@@ -41,8 +40,8 @@ def command(run: str, task: str | None, follow: bool, profile: str | None) -> No
     with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
         found = found_run(history, client, run)
         if found.record is not None:  # which has it whole
-            for line in _lines(history.output(found.run_id, task=task, follow=follow), name=task is None):
-                output.hand_over(line)
+            for piece in _pieces(history.output(found.run_id, task=task, follow=follow), Lines(task)):
+                output.hand_over(piece)
         elif client is not None:
             _show_deployed(client, found.run_id, task=task, follow=follow)
         if follow and client is not None and found.info is not None:
@@ -61,21 +60,9 @@ def _show_deployed(client: DagyClient, run_id: str, *, task: str | None, follow:
         output.hand_over(line)
 
 
-def _lines(written: Iterable[Written], *, name: bool) -> Iterator[str]:
-    """Whole lines, each task's own, in the order of their ends; a line without end comes in pieces."""
-    begun: dict[tuple[str, int, str], str] = {}
+def _pieces(written: Iterable[Written], lines: Lines) -> Iterator[str]:
+    """What there is to print, as soon as it ends whole lines."""
     for each in written:
-        key = (each.task, each.attempt, each.stream)
-        *whole, rest = (begun.pop(key, "") + each.text).split("\n")
-        if len(rest) > _LONGEST:
-            whole, rest = [*whole, rest], ""
-        if rest:
-            begun[key] = rest
-        if whole:
-            yield "\n".join([_named(line, each.task if name else "") for line in whole])
-    for (task, _, _), rest in begun.items():
-        yield _named(rest, task if name else "")
-
-
-def _named(line: str, task: str) -> str:
-    return f"{task} | {line}" if task else line
+        if whole := lines.added(each.task, each.attempt, each.stream, each.text):
+            yield "\n".join(whole)
+    yield from lines.unfinished()

@@ -23,6 +23,8 @@ import click
 from dagy.drawing.escape import plain_lines
 
 _OURS = str(Path(__file__).parent.parent) + os.sep
+# What stands for our signs where an encoding has not got them.
+_IN_ASCII = str.maketrans("✓▶↻○◔•»·─├└│↓↑✗◷■↯…", "+>~oo*---|||v^xxxx.")
 
 
 class Volume(StrEnum):
@@ -60,7 +62,7 @@ def prepare_streams() -> None:
 
 def say(text: str) -> None:
     """Print a result."""
-    _write(plain_lines(text), to=sys.stdout)
+    _write(_legible(text, sys.stdout), to=sys.stdout)
 
 
 def hand_over(text: str, *, end: str = "\n") -> None:
@@ -71,12 +73,12 @@ def hand_over(text: str, *, end: str = "\n") -> None:
 def note(text: str, *, color: str | None = None) -> None:
     """Print something about the result, unless only results are wanted."""
     if _volume is not Volume.QUIET:
-        _write(plain_lines(text), to=sys.stderr, color=color)
+        _write(_legible(text, sys.stderr), to=sys.stderr, color=color)
 
 
 def problem(text: str) -> None:
     """Print what went wrong."""
-    _write(plain_lines(f"error: {text}"), to=sys.stderr, color="red")
+    _write(_legible(f"error: {text}", sys.stderr), to=sys.stderr, color="red")
 
 
 @contextmanager
@@ -124,6 +126,11 @@ def can_show(text: str, *, on: TextIO | None = None) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _legible(text: str, stream: TextIO | None) -> str:
+    text = plain_lines(text)
+    return text if can_show(text, on=stream) else text.translate(_IN_ASCII)
 
 
 def flush() -> None:

@@ -12,12 +12,11 @@ from threading import Thread
 from typing import Any, Literal
 
 import click
-from click.core import ParameterSource
 
 from dagy.cli import output
 from dagy.cli.completing import deployment_names_and_files, run_ids
 from dagy.cli.load import load
-from dagy.cli.options import profile_option
+from dagy.cli.options import profile_option, refuse_options
 from dagy.cli.targets import names_file, opened_flow
 from dagy.cli.watching import show_progress
 from dagy.engine import RunHandle, RunResult, checked_result
@@ -79,12 +78,12 @@ def command(
       dagy run web-scraper --param url=https://example.com --detach
     """
     if not names_file(target):
-        _refuse(_OF_FILES, "a flow that runs here", "the deployment", target)
+        refuse_options(_OF_FILES, "a flow that runs here", "the deployment", target)
         load("run_deployment").run_deployment(
             target, given, profile=profile, detach=detach, idempotency_key=idempotency_key
         )
         return
-    _refuse(_OF_DEPLOYMENTS, "a deployment", "the file", target)
+    refuse_options(_OF_DEPLOYMENTS, "a deployment", "the file", target)
     if resume is not None and not record:
         raise click.UsageError("a run that is resumed is recorded too; leave --no-record out")
     with opened_flow(target) as flow:
@@ -103,14 +102,6 @@ def command(
         if result.state.message == TERMINATED:
             sys.exit(128 + signal.SIGTERM)  # as shells count it
         checked_result(result)
-
-
-def _refuse(names: Sequence[str], theirs: str, kind: str, target: str) -> None:
-    """A usage error when one of the options is given that mean nothing for `target`."""
-    ctx = click.get_current_context()
-    for each in ctx.command.params:
-        if each.name in names and ctx.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{each.opts[0]} is for {theirs}; leave it out for {kind} {target!r}", ctx)
 
 
 def _values(flow: Flow[..., Any], texts: Mapping[str, str], *, are_all: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from dagy.artifact import MissingSourceError
 from dagy.cli import output
 from dagy.cli.planes import connected, is_there, spec_of_deployment
 from dagy.cli.watching import show_progress
+from dagy.client.lines import Lines
 from dagy.drawing import counted, duration, text_tree
 from dagy.engine import Event
 from dagy.errors import NetworkError, ParameterError, SourceError, UnknownDeploymentError, did_you_mean
@@ -84,12 +86,17 @@ def _watch(client: DagyClient, run: Run) -> None:
 
 
 def _events(run: Run) -> Iterator[Event]:
+    """The run's events, once what its tasks wrote is printed."""
+    lines = Lines()
     with output.working(f"{run.run_id} is queued"):
         events = run.events(follow=True)
         first = next(events, None)
-    if first is not None:
-        yield event_from_json(first)
-    yield from map(event_from_json, events)
+    for each in chain(() if first is None else (first,), events):
+        for line in lines.of(each):
+            output.note(line)
+        yield event_from_json(each)
+    for line in lines.unfinished():
+        output.note(line)
 
 
 def _show_end(run: Run, spec: FlowSpec) -> None:
@@ -132,10 +139,10 @@ def _missing(target: str, deployments: Sequence[str]) -> SourceError:
     if not hint and deployments:
         more = len(deployments) - _NAMED
         names = ", ".join(map(repr, deployments[:_NAMED])) + (f" and {counted(more, 'other')}" if more > 0 else "")
-        hint = f"; the deployments are {names}"
+        hint = f"; the deployments are {names}."
     elif not hint:
-        hint = "; nothing is deployed yet"
+        hint = "; nothing is deployed yet."
     return MissingSourceError(
-        f"there is no deployment and no file {target!r}{hint}. "
+        f"there is no deployment and no file {target!r}{hint} "
         f"A target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW], ARTIFACT.zip or the name of a deployment"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -216,7 +215,7 @@ def _facts_of(info: RunInfo) -> Iterator[tuple[str, str]]:
         yield "schedule", f"{info.schedule_id}{due}"
     if info.tries > 1:
         yield "tries", str(info.tries)
-    if info.cancel_reason is not None:
+    if info.cancel_reason not in (None, info.message):
         yield "cancelled", info.cancel_reason
     for name, value in info.parameters.items():
         yield "given", f"{name} = {cut(json.dumps(value, ensure_ascii=False), 200)}"
@@ -279,8 +278,7 @@ def _seconds(task: TaskRecord | TaskRunInfo) -> float | None:
 
 
 def _sign(state: StateType) -> str:
-    sign = PALETTE[state].sign
-    return f"{sign} " if output.can_show(sign, on=sys.stdout) else ""
+    return f"{PALETTE[state].sign} "
 
 
 def _local(seconds: float) -> str:

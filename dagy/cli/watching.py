@@ -9,7 +9,6 @@ from dagy.drawing import PALETTE, duration
 from dagy.engine import Event, TaskChanged
 from dagy.states import StateType
 
-_ASCII = {StateType.RUNNING: ">", StateType.COMPLETED: "+", StateType.RETRYING: "~", StateType.SKIPPED: "-"}
 _COLORS = {StateType.COMPLETED: "green", StateType.RETRYING: "yellow", StateType.RUNNING: None, StateType.SKIPPED: None}
 _SILENT = {StateType.PENDING, StateType.QUEUED}
 
@@ -26,10 +25,7 @@ def show_progress(events: Iterable[Event]) -> None:
 
 def _line(event: TaskChanged, took: str) -> str:
     state = event.state.type
-    sign = PALETTE[state].sign
-    if not output.can_show(sign):
-        sign = _ASCII.get(state, "x")
-    words = [sign, event.task]
+    words = [PALETTE[state].sign, event.task]
     if state is StateType.RUNNING and event.attempt > 1:
         words.append(f"attempt {event.attempt}")
     if state not in {StateType.RUNNING, StateType.COMPLETED}:

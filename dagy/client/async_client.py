@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from dagy.client.artifacts import arriving, digest_of, kept
 from dagy.client.connecting import Connection
 from dagy.client.embedded import AsyncEmbeddedTransport
-from dagy.client.runs import AsyncRun
+from dagy.client.runs import AsyncRun, request_key
 from dagy.client.transport import AsyncTransport
 from dagy.control import Page, api
 from dagy.control.api import Operation
@@ -89,7 +89,9 @@ class AsyncDagyClient:
 
     async def upload_artifact(self, path: Path) -> ArtifactInfo:
         """As of `DagyClient`."""
-        return await self._ask_with_file(api.PUT_ARTIFACT, path, sha256=digest_of(path))
+        import asyncio
+
+        return await self._ask(api.PUT_ARTIFACT, file=path, sha256=await asyncio.to_thread(digest_of, path))
 
     async def artifact(self, sha256: str) -> ArtifactInfo:
         """As of `DagyClient`."""
@@ -106,6 +108,15 @@ class AsyncDagyClient:
             if response.file is None:
                 api.ARTIFACT_CONTENT.read(response)
             return arrival.taken(response)
+
+    async def artifact_path(self, sha256: str) -> Path | None:
+        """As of `DagyClient`."""
+        if not self.is_local:
+            return None
+        response = await self._transport.send(api.ARTIFACT_CONTENT.request(sha256=sha256))
+        if response.file is None:
+            api.ARTIFACT_CONTENT.read(response)
+        return response.file
 
     # ---- flows
 
@@ -197,7 +208,7 @@ class AsyncDagyClient:
             api.CREATE_RUN,
             reference=reference,
             parameters=parameters or {},
-            idempotency_key=idempotency_key,
+            idempotency_key=idempotency_key if self.is_local else request_key(idempotency_key),
             tags=tags or {},
         )
         return AsyncRun(info, self)
@@ -325,9 +336,8 @@ class AsyncDagyClient:
         if isinstance(self._transport, AsyncEmbeddedTransport):
             await self._transport.wake()
 
-    async def _ask(self, operation: Operation[T], **arguments: Any) -> T:
-        return operation.read(await self._transport.send(operation.request(**arguments)))
-
-    async def _ask_with_file(self, operation: Operation[T], path: Path, **arguments: Any) -> T:
-        request = replace(operation.request(**arguments), file=path)
+    async def _ask(self, operation: Operation[T], *, file: Path | None = None, **arguments: Any) -> T:
+        if isinstance(self._transport, AsyncEmbeddedTransport):
+            return await self._transport.perform(operation, arguments, file=file)
+        request = replace(operation.request(**arguments), file=file)
         return operation.read(await self._transport.send(request))

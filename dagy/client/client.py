@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from dagy.client.artifacts import arriving, digest_of, kept
 from dagy.client.connecting import Connection
 from dagy.client.embedded import EmbeddedTransport
-from dagy.client.runs import Run
+from dagy.client.runs import Run, request_key
 from dagy.client.transport import Transport
 from dagy.control import Page, api
 from dagy.control.api import Operation
@@ -95,7 +95,7 @@ class DagyClient:
 
         Raises `ArtifactError` when it is not to be trusted.
         """
-        return self._ask_with_file(api.PUT_ARTIFACT, path, sha256=digest_of(path))
+        return self._ask(api.PUT_ARTIFACT, file=path, sha256=digest_of(path))
 
     def artifact(self, sha256: str) -> ArtifactInfo:
         """What is known of the artifact with this digest. Raises `ArtifactError` when there is none."""
@@ -115,6 +115,18 @@ class DagyClient:
             if response.file is None:
                 api.ARTIFACT_CONTENT.read(response)
             return arrival.taken(response)
+
+    def artifact_path(self, sha256: str) -> Path | None:
+        """The artifact's file, to be read only, where the control plane is in this process; None where it is not.
+
+        Raises `ArtifactError` when there is none.
+        """
+        if not self.is_local:
+            return None
+        response = self._transport.send(api.ARTIFACT_CONTENT.request(sha256=sha256))
+        if response.file is None:
+            api.ARTIFACT_CONTENT.read(response)
+        return response.file
 
     # ---- flows
 
@@ -215,7 +227,7 @@ class DagyClient:
             api.CREATE_RUN,
             reference=reference,
             parameters=parameters or {},
-            idempotency_key=idempotency_key,
+            idempotency_key=idempotency_key if self.is_local else request_key(idempotency_key),
             tags=tags or {},
         )
         return Run(info, self)
@@ -344,9 +356,8 @@ class DagyClient:
         if isinstance(self._transport, EmbeddedTransport):
             self._transport.wake()
 
-    def _ask(self, operation: Operation[T], **arguments: Any) -> T:
-        return operation.read(self._transport.send(operation.request(**arguments)))
-
-    def _ask_with_file(self, operation: Operation[T], path: Path, **arguments: Any) -> T:
-        request = replace(operation.request(**arguments), file=path)
+    def _ask(self, operation: Operation[T], *, file: Path | None = None, **arguments: Any) -> T:
+        if isinstance(self._transport, EmbeddedTransport):
+            return self._transport.perform(operation, arguments, file=file)
+        request = replace(operation.request(**arguments), file=file)
         return operation.read(self._transport.send(request))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dagy.control.api import CREATE_RUN, TRIGGER_SCHEDULE, Request, Response, answer, operation_of
+from dagy.control.api import CREATE_RUN, TRIGGER_SCHEDULE, Operation, Request, Response, answer, operation_of, perform
 
 if TYPE_CHECKING:
     from dagy.control import ControlPlane
 
-_QUEUE_A_RUN = (CREATE_RUN, TRIGGER_SCHEDULE)
+T = TypeVar("T")
 
 
 class EmbeddedTransport:
     """Answers from a `ControlPlane`: a given one, or what `plane()` opens on the first request and `close` closes.
 
-    `wake` is called once a run was created, so that somebody runs it.
+    `wake` is called once a run was created, so that somebody runs it. A client asks by `perform`, for which nothing
+    becomes JSON and is read again; `send` is what it is for every transport.
     """
 
     is_local = True
@@ -35,9 +37,15 @@ class EmbeddedTransport:
     def send(self, request: Request) -> Response:
         """What the control plane answers. `StoreError` when it can't be opened."""
         response = answer(self._opened(), request)
-        if request.method == "POST" and response.status < 300 and operation_of(request)[0] in _QUEUE_A_RUN:
-            self.wake()
+        if response.status < 300:
+            self._wake_for(operation_of(request)[0])
         return response
+
+    def perform(self, operation: Operation[T], arguments: Mapping[str, Any], *, file: Path | None = None) -> T:
+        """What the operation gives. Raises what it does over HTTP; `StoreError` when the plane can't be opened."""
+        returned = perform(self._opened(), operation, arguments, file)
+        self._wake_for(operation)
+        return returned
 
     def wake(self) -> None:
         """See to it that somebody runs what is queued, if that was asked for."""
@@ -50,6 +58,10 @@ class EmbeddedTransport:
             if self._closing is not None:
                 self._closing()
                 self._closing = self._plane = None
+
+    def _wake_for(self, operation: Operation[Any]) -> None:
+        if operation is CREATE_RUN or operation is TRIGGER_SCHEDULE:
+            self.wake()
 
     def _opened(self) -> ControlPlane:
         with self._lock:
@@ -73,6 +85,12 @@ class AsyncEmbeddedTransport:
         import asyncio
 
         return await asyncio.to_thread(self._transport.send, request)
+
+    async def perform(self, operation: Operation[T], arguments: Mapping[str, Any], *, file: Path | None = None) -> T:
+        """As of `EmbeddedTransport`."""
+        import asyncio
+
+        return await asyncio.to_thread(self._transport.perform, operation, arguments, file=file)
 
     async def wake(self) -> None:
         """As of `EmbeddedTransport`."""

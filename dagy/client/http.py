@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagy.control.api import Request, Response
 from dagy.errors import NetworkError, shown
-from dagy.profiles import checked_url
+from dagy.profiles import checked_token, checked_url, is_loopback
 from dagy.version import __version__
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ MOST_FILE_BYTES = 4 << 30  # of an answered file
 LONGEST_PAUSE = 30.0  # seconds, whatever the server asks for
 
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try; a random half is added
-_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _TRY_AGAIN = frozenset({502, 503, 504})
 _CHUNK = 1 << 16
 
@@ -78,7 +77,8 @@ def _asked_pause(header: str) -> float:
 class HttpTransport:
     """Sends requests to the control plane at `api_url`, each with the `token`.
 
-    Raises `SettingsError` for an address that a token may not be sent to: see `dagy.profiles.checked_url`.
+    Raises `SettingsError` for an address that a token may not be sent to (see `dagy.profiles.checked_url`), and for a
+    token that is none.
     """
 
     is_local = False
@@ -224,7 +224,7 @@ class _Server:
             "user-agent": f"dagy/{__version__}",
         }
         if token is not None:
-            self._headers["authorization"] = f"Bearer {token}"
+            self._headers["authorization"] = f"Bearer {checked_token(token, 'the token')}"
 
     def options(self) -> dict[str, Any]:
         """Of httpx's clients."""
@@ -234,7 +234,7 @@ class _Server:
             "timeout": httpx.Timeout(IDLE_SECONDS, connect=CONNECT_SECONDS),
             "follow_redirects": False,
             "verify": self.url.startswith("https:"),  # certificates take long to load, and plain http has none
-            "trust_env": httpx.URL(self.url).host not in _THIS_MACHINE,  # what stays here goes through no proxy
+            "trust_env": not is_loopback(httpx.URL(self.url).host),  # what stays here goes through no proxy
         }
 
     def outgoing(self, request: Request) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -35,6 +36,11 @@ def pauses(*, is_local: bool) -> Iterator[float]:
         yield seconds
         if not is_local:
             seconds = min(seconds * 1.5, LONGEST_PAUSE)
+
+
+def request_key(given: str | None) -> str | None:
+    """The idempotency key that is given, else one of its own for this one call: its answer may be lost on the way."""
+    return f"call:{os.urandom(16).hex()}" if given is None else given
 
 
 class KnownRun:

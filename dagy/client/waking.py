@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from dagy.errors import StoreError
 from dagy.settings import made_private
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def wake_worker(local_dir: Path) -> None:
             process = _started(local_dir, lock.descriptor)
         finally:
             lock.release()
-    except OSError as error:
+    except (OSError, StoreError) as error:
         logger.warning("no worker can be started (%s); start one with: dagy worker", error)
         return
     # It is waited for so that no zombie is left; when this process ends first, somebody else does.

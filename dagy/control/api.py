@@ -2,7 +2,8 @@
 
 A client asks an `Operation` for its `Request` and for what a `Response` means; `answer` does on a `ControlPlane` what a
 request asks for. Everything is JSON but the bytes of artifacts, which travel as files. A server only adapts: it makes a
-`Request` of what it received, checks who asks, and sends the `Response`.
+`Request` of what it received, checks who asks, and sends the `Response`. Where nothing has to travel, `perform` does
+the same with the values as they are.
 
 An error is `{"error": {"type", "message", "data"}}`; the one who asked gets the very same error of `dagy.errors`.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, Ty
 from urllib.parse import quote, unquote
 
 from dagy import errors
+from dagy.artifact import MissingArtifactError
 from dagy.control.pages import Page
 from dagy.control.record_json import from_json, to_json
 from dagy.control.records import (
@@ -92,14 +94,27 @@ class Operation(Generic[T]):
     is_repeatable: bool = False  # a client that got no answer may ask again
     repeatable_with: str | None = None  # the argument that makes it so
 
-    def request(self, **arguments: object) -> Request:
-        """The request with these arguments; None is what is not given. `ParameterError`: a value that is not JSON."""
-        path = "/" + "/".join(
-            _quoted(str(arguments[part[1:-1]])) if part.startswith("{") else part for part in _parts(self.path)
-        )
+    def parted(self, arguments: Mapping[str, object]) -> tuple[tuple[str, ...], dict[str, object]]:
+        """What of the arguments the path holds, in order, and the others by name; None is what is not given.
+
+        `ParameterError`: an empty name, or a value for a run that is not JSON.
+        """
+        named = tuple(str(arguments[part[1:-1]]) for part in _parts(self.path) if part.startswith("{"))
+        if not all(named):
+            raise ParameterError("a name or an id is empty")
         given = {name: arguments[name] for name in self.takes if arguments.get(name) is not None}
+        return named, {
+            name: _checked_values(name, value) if self.takes[name] is _Values else value
+            for name, value in given.items()
+        }
+
+    def request(self, **arguments: object) -> Request:
+        """The request with these arguments; errors as of `parted`."""
+        named, given = self.parted(arguments)
+        rest = iter(named)
+        path = "/" + "/".join(_quoted(next(rest)) if part.startswith("{") else part for part in _parts(self.path))
         repeatable = self.is_repeatable or self.method in ("GET", "PUT") or bool(given.get(self.repeatable_with or ""))
-        written = {name: _written(name, self.takes[name], value) for name, value in given.items()}
+        written = {name: to_json(value) for name, value in given.items()}
         if self.method in ("GET", "DELETE"):
             query = {name: value if isinstance(value, str) else json.dumps(value) for name, value in written.items()}
             return Request(self.method, path, query, is_repeatable=repeatable)
@@ -405,29 +420,38 @@ def answer(plane: ControlPlane, request: Request, *, scopes: Collection[str] | N
     except ParameterError as error:
         return error_response(error, status=400)
     try:
-        return _performed(plane, operation, request, named, arguments)
+        returned = _performed(plane, operation, named, arguments, request.file)
     except DagyError as error:
         return error_response(error)
+    if operation is ARTIFACT_CONTENT:
+        return Response(200, file=returned)
+    if operation.returns is None:
+        return Response(204)
+    return Response(200, _encoded(to_json(returned)))
+
+
+def perform(plane: ControlPlane, operation: Operation[T], arguments: Mapping[str, object], file: Path | None) -> T:
+    """What `operation` gives on `plane`, without a request and its answer: it costs less, and is the same.
+
+    Raises what `operation.request` and the plane raise.
+    """
+    named, given = operation.parted(arguments)
+    returned: T = _performed(plane, operation, named, given, file)
+    return returned
 
 
 def _performed(
     plane: ControlPlane,
     operation: Operation[Any],
-    request: Request,
     named: tuple[str, ...],
     arguments: Mapping[str, Any],
-) -> Response:
-    if operation is ARTIFACT_CONTENT:
-        return Response(200, file=plane.artifact_path(*named))
+    file: Path | None,
+) -> Any:
     if operation is HEALTH:
-        returned: object = {"status": "ok", "version": __version__}
-    elif operation is PUT_ARTIFACT:
-        returned = _put(plane, request.file, *named)
-    else:
-        returned = getattr(plane, operation.name)(*named, **arguments)
-    if operation.returns is None:
-        return Response(204)
-    return Response(200, _encoded(to_json(returned)))
+        return {"status": "ok", "version": __version__}
+    if operation is PUT_ARTIFACT:
+        return _put(plane, file, *named)
+    return getattr(plane, operation.name)(*named, **arguments)
 
 
 def _put(plane: ControlPlane, file: Path | None, sha256: str) -> ArtifactInfo:
@@ -455,6 +479,7 @@ _CROSSING: Mapping[type[DagyError], tuple[int, tuple[str, ...]]] = {
     errors.SettingsError: (422, ()),
     errors.SpecError: (422, ()),
     errors.DefinitionError: (422, ()),
+    MissingArtifactError: (404, ()),
     errors.ArtifactError: (422, ()),
     errors.NetworkError: (502, ()),
     errors.StoreError: (503, ()),
@@ -501,22 +526,20 @@ def _beginning(body: bytes) -> str:
 
 def _quoted(part: str) -> str:
     """A part of a path, percent-encoded; `..`, which on the way would be taken for the part above, too."""
-    if not part:
-        raise ParameterError("a name or an id is empty")
     return quote(part, safe="") if part.strip(".") else "%2E" * len(part)
 
 
-def _written(name: str, kind: object, value: object) -> Json:
-    """An argument as JSON."""
-    if kind is _Values:
-        assert isinstance(value, Mapping)
-        for key, each in value.items():
-            if not is_json(each):
-                raise ParameterError(
-                    f"{name}: {key!r} is {shown(each)} ({type(each).__name__}), and what a run is given must be JSON: "
-                    "text, a number, true or false, None, or a list or dict of these"
-                )
-    return to_json(value)
+def _checked_values(name: str, values: object) -> Json:
+    """A copy of the values, which are the caller's; `ParameterError` for one that is not JSON."""
+    if not isinstance(values, Mapping):
+        raise ParameterError(f"{name} are a dict, not {shown(values)}")
+    for key, each in values.items():
+        if not is_json(each):
+            raise ParameterError(
+                f"{name}: {key!r} is {shown(each)} ({type(each).__name__}), and what a run is given must be JSON: "
+                "text, a number, true or false, None, or a list or dict of these"
+            )
+    return to_json(values)
 
 
 def _read(name: str, kind: object, value: Json) -> Any:

@@ -11,16 +11,23 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dagy.artifact import Manifest, MissingArtifactError, open_artifact, read_manifest
+from dagy import artifact
 from dagy.errors import ArtifactError, StoreError, shown
 from dagy.runs.faults import point
 from dagy.settings import made_private
 
+if TYPE_CHECKING:
+    from dagy.artifact import Manifest
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_HALF = ".artifact-"  # how the name of a copy begins that is not verified yet
+_HALF_SECONDS = 86_400  # nobody takes as long to copy one
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +51,15 @@ class ArtifactFiles:
         Raises `MissingArtifactError` when there is no such file, `ArtifactError` when it is not one to trust, and
         `StoreError` when the copy can't be made.
         """
-        if not source.exists():
-            raise MissingArtifactError(f"there is no file {str(source)!r} (looked in {Path.cwd()})")
-        if not source.is_file():
-            raise ArtifactError(f"{str(source)!r} is not a file")
         try:
+            if not source.exists():
+                raise artifact.MissingArtifactError(f"there is no file {str(source)!r} (looked in {Path.cwd()})")
+            if not source.is_file():
+                raise ArtifactError(f"{str(source)!r} is not a file")
             sha256 = _digest(source)
             kept = self.folder / f"{sha256}.zip"
             if kept.is_file() and _digest(kept) == sha256:
-                return KeptFile(sha256, kept.stat().st_size, read_manifest(kept))
+                return KeptFile(sha256, kept.stat().st_size, artifact.read_manifest(kept))
             return self._copied(source)
         except OSError as error:
             if isinstance(error, ArtifactError | StoreError):
@@ -64,22 +71,31 @@ class ArtifactFiles:
     def path(self, sha256: str) -> Path:
         """Where the artifact of that digest is. Raises `MissingArtifactError` when it is not there."""
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-            raise MissingArtifactError(f"{shown(sha256)} is not the SHA-256 of an artifact: 64 lower-case hex digits")
+            raise artifact.MissingArtifactError(
+                f"{shown(sha256)} is not the SHA-256 of an artifact: 64 lower-case hex digits"
+            )
         path = self.folder / f"{sha256}.zip"
         if not path.is_file():
-            raise MissingArtifactError(f"the artifact {sha256[:12]} is not in {str(self.folder)!r}; deploy it again")
+            raise artifact.MissingArtifactError(
+                f"the artifact {sha256[:12]} is not in {str(self.folder)!r}; deploy it again"
+            )
         return path
+
+    def manifest(self, sha256: str) -> Manifest:
+        """What that artifact says of itself. Raises as `path`."""
+        return artifact.read_manifest(self.path(sha256))
 
     def _copied(self, source: Path) -> KeptFile:
         made_private(self.folder)
-        descriptor, name = tempfile.mkstemp(prefix=".artifact-", suffix=".zip", dir=self.folder)
+        self._remove_leftovers()
+        descriptor, name = tempfile.mkstemp(prefix=_HALF, suffix=".zip", dir=self.folder)
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as copy, source.open("rb") as original:
                 shutil.copyfileobj(original, copy)
                 copy.flush()
                 os.fsync(copy.fileno())
-            with _called(source, temporary), open_artifact(temporary) as opened:
+            with _called(source, temporary), artifact.open_artifact(temporary) as opened:
                 opened.verify()
                 manifest = opened.manifest
             sha256 = _digest(temporary)
@@ -89,6 +105,13 @@ class ArtifactFiles:
             return KeptFile(sha256, (self.folder / f"{sha256}.zip").stat().st_size, manifest)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        """Remove the copies of who died over them."""
+        for each in self.folder.glob(f"{_HALF}*"):
+            with contextlib.suppress(OSError):  # another process removes it
+                if each.stat().st_mtime < time.time() - _HALF_SECONDS:
+                    each.unlink()
 
 
 @contextlib.contextmanager

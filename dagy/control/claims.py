@@ -1,11 +1,13 @@
 """Who runs what: a run is claimed by one worker, stays its own by a lease, and is taken back when the worker is gone.
 
-A claimed run is still QUEUED until its worker reports for the first time. Each claim has a fence, a number that grows:
-a worker that lost a run without knowing can't report, because its number is the older one.
+A claimed run is still QUEUED until its worker reports for the first time, and before that nothing of it may have
+happened. Each claim has a fence, a number that grows: a worker that lost a run without knowing can't report, because
+its number is the older one.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.ending import change, end
 from dagy.control.names import checked_name
-from dagy.control.records import Claim, Renewal, RunInfo
+from dagy.control.records import Claim, Renewal, RunInfo, reference
 from dagy.control.runs import may_name_a_run, numbered
 from dagy.errors import ConflictError, ParameterError, StoreError, UnknownRunError, shown
 from dagy.runs.owners import Owner, is_alive, owner_from_text
@@ -40,9 +42,11 @@ _HELD = (
     sa.select(
         _RUNS.id,
         _RUNS.run_id,
+        _RUNS.namespace,
         _RUNS.deployment,
         _RUNS.status,
         _RUNS.worker,
+        _RUNS.lease_until,
         _RUNS.fence,
         _RUNS.tries,
         _RUNS.events,
@@ -63,6 +67,7 @@ class Lost:
     run_id: str
     fence: int
     events: int
+    lease_until: datetime | None
     reason: str
 
 
@@ -92,13 +97,8 @@ def claim(db: Connection, now: datetime, worker: str, token: str, lease_seconds:
 
 def renew(db: Connection, now: datetime, run_id: str, fence: int, lease_seconds: float) -> Renewal:
     """The run stays the worker's so much longer. Errors as `held`."""
-    row = held(db, run_id, fence)
-    return renewed(db, now, row, lease_seconds)
-
-
-def renewed(db: Connection, now: datetime, row: AnyRow, lease_seconds: float) -> Renewal:
-    """The lease of the run that `held` gave; one that has ended needs none."""
     until = now + _lease(lease_seconds)
+    row = held(db, run_id, fence)
     if not StateType(row.status).is_final:
         change(db, row.id, lease_until=until)
     return Renewal(until, row.cancel_reason)
@@ -121,14 +121,18 @@ def held(db: Connection, run_id: str, fence: int) -> AnyRow:
 
 
 def lost(db: Connection, now: datetime) -> list[Lost]:
-    """The runs whose workers are gone: on this machine by their processes, elsewhere by their leases."""
-    wanted = sa.select(_RUNS.id, _RUNS.run_id, _RUNS.fence, _RUNS.events, _RUNS.worker, _RUNS.lease_until).where(
-        _RUNS.status.in_(_OPEN), _RUNS.worker.is_not(None)
-    )
+    """The runs whose workers are gone: on this machine by their processes, elsewhere by their leases.
+
+    A worker of this machine that lives keeps a run that it has begun, however late it is. One that it has not begun
+    when the lease is over is not its own any more: it may never have heard that its claim was granted.
+    """
+    wanted = sa.select(
+        _RUNS.id, _RUNS.run_id, _RUNS.fence, _RUNS.events, _RUNS.worker, _RUNS.lease_until, _RUNS.started_at
+    ).where(_RUNS.status.in_(_OPEN), _RUNS.worker.is_not(None))
     return [
-        Lost(row.id, row.run_id, row.fence, row.events, reason)
+        Lost(row.id, row.run_id, row.fence, row.events, row.lease_until, reason)
         for row in db.execute(wanted)
-        if (reason := _why_gone(row.worker, row.lease_until, now))
+        if (reason := _why_gone(row, now))
     ]
 
 
@@ -139,12 +143,13 @@ def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
     """
     row = db.execute(_HELD, {"name": found.run_id}).one()
     is_open = not StateType(row.status).is_final and row.worker is not None
-    if not is_open or (row.fence, row.events) != (found.fence, found.events):
+    if not is_open or (row.fence, row.events, row.lease_until) != (found.fence, found.events, found.lease_until):
         return None
     if row.cancel_reason is not None:
         end(db, now, row.id, StateType.CANCELLED, row.cancel_reason)
     elif row.started_at is not None:
-        again = f"see what it did, then run it again with: dagy run {row.deployment}"
+        named = shlex.quote(reference(row.namespace, row.deployment))
+        again = f"see what it did, then run it again with: dagy run {named}"
         end(db, now, row.id, StateType.CRASHED, f"{found.reason}; {again}")
     elif row.tries >= MOST_TRIES:
         end(db, now, row.id, StateType.CRASHED, f"{found.reason}, the {_nth(row.tries)} that took it on")
@@ -163,17 +168,17 @@ def _lease(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def _why_gone(worker: str, lease_until: datetime | None, now: datetime) -> str:
-    """Why nobody will go on with a run of that worker; empty when it lives, or may live."""
-    owner = _owner(worker)
+def _why_gone(row: AnyRow, now: datetime) -> str:
+    """Why the worker will not go on with the run; empty when it does, or may."""
+    owner = _owner(row.worker)
+    is_over = row.lease_until is not None and row.lease_until < now
     match is_alive(owner) if owner is not None else "unseen":
         case "yes":
-            return ""
+            return "its worker did not begin it before its lease ended" if is_over and row.started_at is None else ""
         case "no":
             return f"its worker (process {owner.pid}) is gone" if owner else ""
         case _:
-            machine = owner.host.partition("/")[0] if owner else worker
-            is_over = lease_until is not None and lease_until < now
+            machine = owner.host.partition("/")[0] if owner else row.worker
             return f"nothing was heard of its worker on {machine!r} since its lease ended" if is_over else ""
 
 

@@ -14,7 +14,7 @@ from dagy.control import tables
 from dagy.control.flows import flow_row
 from dagy.control.names import checked_name, checked_namespace, checked_tags, split_reference
 from dagy.control.pages import Page, checked_limit
-from dagy.control.records import Deployment
+from dagy.control.records import Deployment, reference
 from dagy.control.signatures import checked_parameters
 from dagy.errors import ConflictError, UnknownDeploymentError
 from dagy.spec import Json
@@ -79,28 +79,28 @@ def put(
     return _deployment(db.execute(_ALL.where(is_it)).one())
 
 
-def deployment_row(db: Connection, reference: str) -> AnyRow:
+def deployment_row(db: Connection, wanted: str) -> AnyRow:
     """The row of the deployment; a name without its namespace will do where that is the only one of that name.
 
     Raises `UnknownDeploymentError`, and `ConflictError` when the name alone does not tell.
     """
-    namespace, name = split_reference(reference)
-    wanted = _ALL.where(_DEPLOYMENTS.name == name)
+    namespace, name = split_reference(wanted)
+    named = _ALL.where(_DEPLOYMENTS.name == name)
     if namespace is not None:
-        wanted = wanted.where(_DEPLOYMENTS.namespace == namespace)
-    rows = db.execute(wanted.order_by(_DEPLOYMENTS.namespace)).all()
+        named = named.where(_DEPLOYMENTS.namespace == namespace)
+    rows = db.execute(named.order_by(_DEPLOYMENTS.namespace)).all()
     if not rows:
         every = sa.select(_DEPLOYMENTS.namespace, _DEPLOYMENTS.name).order_by(_DEPLOYMENTS.name).limit(200)
-        raise UnknownDeploymentError(reference, [_reference(*row) for row in db.execute(every)])
+        raise UnknownDeploymentError(wanted, [reference(*row) for row in db.execute(every)])
     if len(rows) > 1 and rows[0].namespace != "":
-        known = ", ".join(repr(_reference(row.namespace, row.name)) for row in rows)
+        known = ", ".join(repr(reference(row.namespace, row.name)) for row in rows)
         raise ConflictError(f"there are several deployments {name!r}: {known}; give the namespace too")
     return rows[0]
 
 
-def deployment(db: Connection, reference: str) -> Deployment:
+def deployment(db: Connection, wanted: str) -> Deployment:
     """The deployment. Errors as `deployment_row`."""
-    return _deployment(deployment_row(db, reference))
+    return _deployment(deployment_row(db, wanted))
 
 
 def deployments(
@@ -125,26 +125,21 @@ def deployments(
         text = sa.type_coerce(_DEPLOYMENTS.tags, sa.Text)
         wanted = wanted.where(sa.func.replace(text, written, "") != text)
     if after is not None:
-        space, _, name = checked_name("after", after, slashes=True).rpartition("/")
-        wanted = wanted.where(
-            sa.tuple_(_DEPLOYMENTS.namespace, _DEPLOYMENTS.name) > sa.tuple_(sa.literal(space), sa.literal(name))
-        )
+        space, name = split_reference(after)
+        last = sa.tuple_(sa.literal(space or ""), sa.literal(name))
+        wanted = wanted.where(sa.tuple_(_DEPLOYMENTS.namespace, _DEPLOYMENTS.name) > last)
     found = [_deployment(row) for row in db.execute(wanted.limit(checked_limit(limit) + 1))]
     return Page(tuple(found[:limit]), found[limit - 1].reference if len(found) > limit else None)
 
 
-def delete(db: Connection, reference: str) -> None:
+def delete(db: Connection, wanted: str) -> None:
     """Take the deployment away, and its schedules with it. Its runs stay, and those that wait are still run.
 
     Errors as `deployment_row`.
     """
-    row = deployment_row(db, reference)
+    row = deployment_row(db, wanted)
     db.execute(sa.delete(tables.deployments).where(_DEPLOYMENTS.id == row.id))
 
 
 def _deployment(row: AnyRow) -> Deployment:
     return Deployment(*row[:11])
-
-
-def _reference(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}" if namespace else name

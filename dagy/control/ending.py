@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.columns import EPOCH
 from dagy.control.record_json import json_text
+from dagy.errors import ParameterError
 from dagy.spec import Json
 from dagy.states import StateType
 
@@ -75,12 +76,16 @@ def end_tasks(
 
 
 def keep_events(db: Connection, number: int, first: int, told: Sequence[Mapping[str, Json]]) -> None:
-    """Write down events that are numbered from `first` on."""
+    """Write down events that are numbered from `first` on. Raises `ParameterError` for what is no JSON."""
     rows = []
     for start in range(0, len(told), _EVENTS_OF_A_ROW):
         batch = list(told[start : start + _EVENTS_OF_A_ROW])
         last = first + start + len(batch) - 1
-        rows.append({"run": number, "first": first + start, "last": last, "batch": json_text(batch)})
+        try:
+            text = json_text(batch)
+        except ValueError as error:  # a number of thousands of digits
+            raise ParameterError(f"an event can't be written as JSON: {error}") from error
+        rows.append({"run": number, "first": first + start, "last": last, "batch": text})
     if rows:
         db.execute(sa.insert(tables.events), rows)
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from dagy.artifact import Manifest
 from dagy.control import tables
-from dagy.control.artifacts import KeptFile
-from dagy.control.names import checked_name, checked_namespace
+from dagy.control.names import checked_name, checked_namespace, split_reference
 from dagy.control.pages import Page, checked_limit
-from dagy.control.records import ArtifactInfo, FlowVersion
+from dagy.control.records import ArtifactInfo, FlowVersion, reference
 from dagy.control.signatures import signature
 from dagy.errors import ArtifactError, ConflictError, ParameterError, UnknownFlowError, shown
 from dagy.spec import Json
 
 if TYPE_CHECKING:
+    from dagy.artifact import Manifest
+    from dagy.control.artifacts import KeptFile
     from dagy.control.store import AnyRow, AnySelect
 
 
@@ -81,9 +81,10 @@ def register(
 ) -> FlowVersion:
     """The flow's version that this artifact is, made if it is new.
 
-    Raises `ConflictError` when the author's version stands for other code already.
+    Raises `ArtifactError` when nobody has written the artifact down, and `ConflictError` when the author's version stands for other code already.
     """
     checked_namespace(namespace)
+    artifact(db, sha256)
     spec = manifest.spec
     newest = db.execute(_newest_first(_of(spec.name, namespace, spec.version)).limit(1)).first()
     if newest is not None:
@@ -155,11 +156,12 @@ def flows(db: Connection, *, namespace: str | None, limit: int, after: str | Non
     if namespace is not None:
         wanted = wanted.where(_FLOWS.namespace == checked_namespace(namespace))
     if after is not None:
-        space, _, name = checked_name("after", after, slashes=True).rpartition("/")
-        wanted = wanted.where(sa.tuple_(_FLOWS.namespace, _FLOWS.name) > sa.tuple_(sa.literal(space), sa.literal(name)))
+        space, name = split_reference(after, "flow")
+        last = sa.tuple_(sa.literal(space or ""), sa.literal(name))
+        wanted = wanted.where(sa.tuple_(_FLOWS.namespace, _FLOWS.name) > last)
     found = [_flow(row) for row in db.execute(wanted.limit(checked_limit(limit) + 1))]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(tuple(found[:limit]), f"{last.namespace}/{last.name}" if last else None)
+    following = reference(found[limit - 1].namespace, found[limit - 1].name) if len(found) > limit else None
+    return Page(tuple(found[:limit]), following)
 
 
 def flow_versions(
@@ -207,7 +209,7 @@ def _check_asked(name: str, namespace: str | None, version: str | None, revision
 
 
 def _called(name: str, namespace: str | None, version: str | None, revision: int | None) -> str:
-    label = f"{namespace}/{name}" if namespace else name
+    label = reference(namespace or "", name)
     label += f" {version}" if version else ""
     return f"{label} (revision {revision})" if revision else label
 
@@ -218,4 +220,4 @@ def _known(db: Connection, name: str, namespace: str | None, version: str | None
     if versions:
         return sorted({f"{name} {row.version}" for row in versions})
     names = sa.select(_FLOWS.namespace, _FLOWS.name).distinct().order_by(_FLOWS.name).limit(200)
-    return [f"{row.namespace}/{row.name}" if row.namespace else row.name for row in db.execute(names)]
+    return [reference(*row) for row in db.execute(names)]

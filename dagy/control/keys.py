@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.names import checked_name
 from dagy.control.records import KeyInfo
+from dagy.control.timing import checked_time
 from dagy.errors import ParameterError, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def _digest(secret: str) -> str:
 
 
 def _checked_scopes(scopes: Sequence[str]) -> list[str]:
-    if isinstance(scopes, str):
-        raise ParameterError(f"scopes are a list, such as [{scopes!r}]")
+    if isinstance(scopes, str) or not isinstance(scopes, Sequence):
+        raise ParameterError(f"scopes are a list, such as ['runs.read'], not {shown(scopes)}")
     for each in scopes:
         if each not in SCOPES:
             hint = did_you_mean(each, SCOPES) if isinstance(each, str) else ""
@@ -131,11 +132,10 @@ def _checked_scopes(scopes: Sequence[str]) -> list[str]:
 
 
 def _checked_end(expires_at: datetime | None, now: datetime) -> datetime | None:
-    if expires_at is not None and (not isinstance(expires_at, datetime) or expires_at.utcoffset() is None):
-        raise ParameterError(f"expires_at is a time with its zone, not {shown(expires_at)}")
-    if expires_at is not None and expires_at <= now:
-        raise ParameterError(f"expires_at is past: {expires_at.isoformat()}")
-    return expires_at
+    end = checked_time("expires_at", expires_at)
+    if end is not None and end <= now:
+        raise ParameterError(f"expires_at is past: {end.isoformat()}")
+    return end
 
 
 def _key(row: AnyRow) -> KeyInfo:

@@ -44,10 +44,10 @@ def checked_namespace(namespace: object) -> str:
     return name
 
 
-def split_reference(reference: object) -> tuple[str | None, str]:
-    """A deployment's namespace and name; None for a namespace that is not given. Raises `ParameterError`."""
+def split_reference(reference: object, kind: str = "deployment") -> tuple[str | None, str]:
+    """A thing's namespace and name; None for a namespace that is not given. Raises `ParameterError`."""
     namespace, slash, name = reference.rpartition("/") if isinstance(reference, str) else ("", "", reference)
-    return (checked_namespace(namespace) if slash else None), checked_name("deployment", name)
+    return (checked_namespace(namespace) if slash else None), checked_name(kind, name)
 
 
 def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -10,10 +10,10 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from dagy.artifact import read_manifest
+from dagy import engine
 from dagy.control import claims, deployments, flows, keys, reports, runs, schedules
 from dagy.control.artifacts import ArtifactFiles
-from dagy.control.pages import Page
+from dagy.control.pages import Page, checked_limit
 from dagy.control.postgres import PostgresStore
 from dagy.control.records import (
     ArtifactInfo,
@@ -31,7 +31,6 @@ from dagy.control.records import (
 )
 from dagy.control.sqlite import SqliteStore
 from dagy.control.store import Clock, Store
-from dagy.engine import new_run_id
 from dagy.spec import Json
 
 ARTIFACTS = "artifacts"  # the folder of their files, in the local folder
@@ -97,7 +96,7 @@ class ControlPlane:
         Raises `ArtifactError` when there is no such artifact, and `ConflictError` when the version that the flow's
         author gave it stands for other code, unless `new_revision`.
         """
-        manifest = read_manifest(self._files.path(artifact))
+        manifest = self._files.manifest(artifact)
         return self._store.write(
             lambda db: flows.register(db, self._store.now(db), artifact, manifest, namespace, new_revision=new_revision)
         )
@@ -344,9 +343,12 @@ class ControlPlane:
         return self._store.write(lambda db: schedules.trigger(db, self._store.now(db), schedule_id, run_id))
 
     def tick_schedules(self, *, limit: int = 100) -> list[RunInfo]:
-        """Make the runs that are due, at most `limit` of them, those due longest first; the runs that were made."""
+        """Make the runs that are due, at most `limit` of them, those due longest first; the runs that were made.
+
+        Of what is passed over, or can't be run, no more than that is seen to either; more may be due still.
+        """
         made: list[RunInfo] = []
-        while len(made) < limit:
+        for _ in range(checked_limit(limit)):
             run_id = self._store.read(self._next_run_id)
             if run_id is None:
                 break
@@ -399,6 +401,6 @@ class ControlPlane:
 
 def _free_run_id(db: Connection, flow_name: str) -> str:
     """A new id that no run has: in a second with thousands of runs two might be given the same."""
-    while not runs.is_free(db, run_id := new_run_id(flow_name)):
+    while not runs.is_free(db, run_id := engine.new_run_id(flow_name)):
         pass
     return run_id

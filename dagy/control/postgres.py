@@ -84,9 +84,9 @@ class PostgresStore:
 
     def close(self) -> None:
         """Give back the connections; the store can't be used any more."""
-        if not self._is_closed:
-            self._here().dispose()
-            self._is_closed = True
+        if not self._is_closed and self._pid == os.getpid():
+            self._engine.dispose()
+        self._is_closed = True
 
     def _tried(self, function: Callable[[Connection], T]) -> T:
         for number in range(TRIES):

@@ -18,6 +18,11 @@ CatchUp: TypeAlias = Literal["none", "all"]
 Mode: TypeAlias = Literal["cron", "interval", "one_time", "manual"]
 
 
+def reference(namespace: str, name: str) -> str:
+    """What names a thing of a namespace anywhere: `etl`, or `team/project/etl` in a namespace."""
+    return f"{namespace}/{name}" if namespace else name
+
+
 @dataclass(frozen=True, slots=True)
 class ArtifactInfo:
     """An artifact in the store, known by the digest of its bytes."""
@@ -76,7 +81,7 @@ class Deployment:
     @property
     def reference(self) -> str:
         """What names it anywhere: `etl`, or `team/project/etl` in a namespace."""
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return reference(self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)

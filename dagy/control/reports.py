@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from dagy.control import tables
-from dagy.control.claims import LEASE_SECONDS, held, renewed
+from dagy.control.claims import LEASE_SECONDS, held
 from dagy.control.columns import EPOCH
 from dagy.control.ending import change, end_tasks, keep_events
 from dagy.control.names import checked_json
 from dagy.control.pages import checked_limit
 from dagy.control.records import Renewal, Report
-from dagy.control.runs import run_row, state_type
+from dagy.control.runs import run_number, state_type
 from dagy.errors import ConflictError, IllegalTransitionError, ParameterError, shown
 from dagy.spec import Json
 from dagy.states import StateType, check_move
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dagy.control.store import AnyRow
 
 
-_RUNS = tables.runs.c
 _TASKS = tables.task_runs.c
 _EVENTS = tables.events.c
 _AT_ONCE = 500  # tasks that are asked for in one statement
@@ -36,6 +35,8 @@ _LATEST_TIME = 253_402_300_799 * 10**9  # nanoseconds: the end of the year 9999
 
 def checked_report(report: Report) -> Report:
     """`report`, whose events are in order and without gaps among themselves. Raises `ParameterError`."""
+    if not isinstance(report, Report):
+        raise ParameterError(f"a report is a Report, not {shown(report)}")
     numbers = [each.get("seq") if isinstance(each, Mapping) else None for each in report.events]
     for before, number in zip([None, *numbers], numbers, strict=False):
         if type(number) is not int or number < 0 or (before is not None and number != before + 1):
@@ -56,7 +57,7 @@ def checked_report(report: Report) -> Report:
 
 
 def take(db: Connection, now: datetime, run_id: str, fence: int, report: Report) -> Renewal:
-    """Keep what a checked report tells that is new, and renew the lease.
+    """Keep what a checked report tells that is new, and renew the lease, which is never made shorter.
 
     Raises `ConflictError` for events that leave some out, for more of a run that has ended, and as `claims.held`.
     """
@@ -71,10 +72,11 @@ def take(db: Connection, now: datetime, run_id: str, fence: int, report: Report)
     if StateType(row.status).is_final:
         if new or report.status not in (None, StateType(row.status)):
             raise ConflictError(f"run {row.run_id!r} has ended {row.status}, and nothing follows an end")
-        return renewed(db, now, row, LEASE_SECONDS)
-    if new or report.status is not None:
-        _advance(db, now, row, new, report)
-    return renewed(db, now, row, LEASE_SECONDS)
+        return Renewal(now, row.cancel_reason)
+    until = max(now + timedelta(seconds=LEASE_SECONDS), row.lease_until or now)
+    changes = _advanced(db, now, row, new, report) if new or report.status is not None else {}
+    change(db, row.id, **{"lease_until": until} | changes)
+    return Renewal(until, row.cancel_reason)
 
 
 def events(db: Connection, reference: str, *, since: int, limit: int) -> list[dict[str, Json]]:
@@ -82,25 +84,19 @@ def events(db: Connection, reference: str, *, since: int, limit: int) -> list[di
     checked_limit(limit)
     if type(since) is not int or not 0 <= since < 2**62:
         raise ParameterError(f"since is the number of an event, from 0 on, not {shown(since)}")
-    run_id = run_row(db, reference).run_id
-    number = db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == run_id)).scalar_one()
+    wanted = sa.select(_EVENTS.first, _EVENTS.batch).where(
+        _EVENTS.run == run_number(db, reference), _EVENTS.last >= since, _EVENTS.first < since + limit
+    )
     found: list[dict[str, Json]] = []
-    while len(found) < limit:
-        after = since + len(found)
-        row = db.execute(
-            sa.select(_EVENTS.first, _EVENTS.batch)
-            .where(_EVENTS.run == number, _EVENTS.last >= after)
-            .order_by(_EVENTS.last)
-            .limit(1)
-        ).first()
-        if row is None:
-            break
-        found += json.loads(row.batch)[max(0, after - row.first) :][: limit - len(found)]
-    return found
+    for first, batch in db.execute(wanted.order_by(_EVENTS.last)):
+        found += json.loads(batch)[max(0, since - first) :]
+    return found[:limit]
 
 
-def _advance(db: Connection, now: datetime, row: AnyRow, new: list[dict[str, Json]], report: Report) -> None:
-    """Bring the run and its tasks to where the report says that they stand."""
+def _advanced(
+    db: Connection, now: datetime, row: AnyRow, new: list[dict[str, Json]], report: Report
+) -> dict[str, object]:
+    """Keep the events, and bring the tasks to where they say that these stand; what changes of the run by the report."""
     before = StateType(row.status)
     if before is StateType.QUEUED:  # whatever the first report says, the run has begun
         before = StateType.RUNNING
@@ -114,23 +110,26 @@ def _advance(db: Connection, now: datetime, row: AnyRow, new: list[dict[str, Jso
     counts = _fold(db, row.id, row.tasks, new)
     if status.is_final:
         counts = end_tasks(db, now, row.id, status, counts)
-    told: dict[str, Json] = {} if report.status is None else {"message": report.message}
+    changes: dict[str, object] = {
+        "status": status.value,
+        "started_at": row.started_at or now,
+        "events": row.events + len(new),
+        "tasks": counts,
+    }
+    if report.status is not None:
+        changes["message"] = report.message
+    if status.is_final:
+        changes |= {"ended_at": now, "lease_until": None}
     if report.has_result:
-        told |= {"result": report.result, "has_result": True}
-    change(
-        db,
-        row.id,
-        status=status.value,
-        started_at=row.started_at or now,
-        ended_at=now if status.is_final else None,
-        events=row.events + len(new),
-        tasks=counts,
-        **told,
-    )
+        changes |= {"result": report.result, "has_result": True}
+    return changes
 
 
 def _fold(db: Connection, number: int, counts: Mapping[str, int], new: list[dict[str, Json]]) -> dict[str, int]:
-    """Bring the tasks that the events tell of up to date; how many tasks are in each state then."""
+    """Bring the tasks that the events tell of up to date; how many tasks are in each state then.
+
+    A task that has ended stays as it is, whatever is told of it after.
+    """
     told: dict[str, list[dict[str, Json]]] = {}
     for event in new:
         if event["kind"] == "task":
@@ -141,11 +140,15 @@ def _fold(db: Connection, number: int, counts: Mapping[str, int], new: list[dict
     for task, changes in told.items():
         row = known.get(task)
         status = StateType.PENDING if row is None else StateType(row.status)
+        if status.is_final:
+            continue
         started_at = None if row is None else row.started_at
         for each in changes:
             if started_at is None and each["state"] == StateType.RUNNING:
                 started_at = _time(each["at"])
-        last = changes[-1]
+            last = each
+            if StateType(each["state"]).is_final:
+                break
         ended = StateType(last["state"])
         _count(counts, status, ended)
         changed[row is not None].append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from dagy.control import tables
 from dagy.control.deployments import deployment_row
-from dagy.control.ending import end
+from dagy.control.ending import change, end
 from dagy.control.names import LONGEST_NAME, checked_name, checked_tags, digest, split_reference
 from dagy.control.pages import Page, checked_limit
 from dagy.control.records import RunInfo, TaskRunInfo, Trigger
@@ -132,7 +132,7 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
     """
     made = db.execute(_ALL.where(_RUNS.run_id == run_id)).first()
     if made is not None:  # and the answer was lost on its way
-        return run_of(made)
+        return _run_of(made)
     if asked.idempotency_key is not None:
         known = _keyed(db, asked)
         if known is not None and known.request != asked.digest:
@@ -171,9 +171,11 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
         sa.insert(tables.runs),
         {
             "run_id": run_id,
+            "ending": _ending(run_id),
             "namespace": info.namespace,
             "deployment": info.deployment,
             "flow": asked.flow,
+            "flow_name": info.flow_name,
             "parameters": info.parameters,
             "status": info.status.value,
             "message": "",
@@ -196,7 +198,7 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
 
 def numbered(db: Connection, number: int) -> RunInfo:
     """The run with that number in the store."""
-    return run_of(db.execute(_ALL.where(_RUNS.id == number)).one())
+    return _run_of(db.execute(_ALL.where(_RUNS.id == number)).one())
 
 
 def is_free(db: Connection, run_id: str) -> bool:
@@ -204,46 +206,28 @@ def is_free(db: Connection, run_id: str) -> bool:
     return db.execute(sa.select(_RUNS.id).where(_RUNS.run_id == run_id)).first() is None
 
 
-def run_row(db: Connection, reference: str) -> AnyRow:
-    """The row of the run with that id, or whose id alone begins or ends so, or the newest.
+def run_number(db: Connection, reference: str) -> int:
+    """The number in the store of the run with that id, or whose id alone begins or ends so, or of the newest.
 
     Raises `UnknownRunError`.
     """
     if not isinstance(reference, str):
         raise ParameterError(f"a run is named by a text, not {shown(reference)}")
-    newest = _ALL.order_by(_RUNS.id.desc())
-    if reference == LATEST:
-        found = db.execute(newest.limit(1)).all()
-    elif not may_name_a_run(reference):
-        found = []
-    else:
-        size = len(reference) + 1
-        found = (
-            db.execute(newest.where(_RUNS.run_id == reference)).all()
-            or db.execute(
-                newest.where(_RUNS.run_id >= reference, _RUNS.run_id < reference + "\U0010ffff").limit(6)
-            ).all()
-            or db.execute(
-                newest.where(
-                    sa.func.substr(_RUNS.run_id, sa.func.length(_RUNS.run_id) - size + 1) == "-" + reference
-                ).limit(6)
-            ).all()
-        )
+    found = _meant(db, reference)
     if len(found) != 1:
-        ids = [row.run_id for row in found or db.execute(newest.limit(200))]
-        raise UnknownRunError(reference, ids if found else _nearest(reference, ids))
-    return found[0]
+        raise UnknownRunError(reference, [row.run_id for row in found] or _nearest(db, reference))
+    return int(found[0].id)
 
 
 def run(db: Connection, reference: str) -> RunInfo:
-    """The run. Errors as `run_row`."""
-    return run_of(run_row(db, reference))
+    """The run. Errors as `run_number`."""
+    return numbered(db, run_number(db, reference))
 
 
 def runs(
     db: Connection, *, deployment: str | None, flow: str | None, status: str | None, limit: int, after: str | None
 ) -> Page[RunInfo]:
-    """The runs that fit, the newest first. Of a deployment that was deleted too, if its whole reference is given."""
+    """The runs that fit, the newest first; also those of a deployment that was deleted."""
     wanted = _ALL.order_by(_RUNS.id.desc())
     if deployment is not None:
         namespace, name = split_reference(deployment)
@@ -251,7 +235,7 @@ def runs(
         if namespace is not None:
             wanted = wanted.where(_RUNS.namespace == namespace)
     if flow is not None:
-        wanted = wanted.where(_FLOWS.name == checked_name("flow", flow))
+        wanted = wanted.where(_RUNS.flow_name == checked_name("flow", flow))
     if status is not None:
         wanted = wanted.where(_RUNS.status == state_type(status).value)
     if after is not None:
@@ -262,7 +246,7 @@ def runs(
             raise UnknownRunError(after)
         wanted = wanted.where(_RUNS.id < number)
     rows = db.execute(wanted.limit(checked_limit(limit) + 1)).all()
-    return Page(tuple(map(run_of, rows[:limit])), rows[limit - 1].run_id if len(rows) > limit else None)
+    return Page(tuple(map(_run_of, rows[:limit])), rows[limit - 1].run_id if len(rows) > limit else None)
 
 
 def cancel(db: Connection, now: datetime, reference: str, reason: str) -> RunInfo:
@@ -270,39 +254,41 @@ def cancel(db: Connection, now: datetime, reference: str, reason: str) -> RunInf
 
     Raises `UnknownRunError`.
     """
-    run_id = run_row(db, reference).run_id
+    if not isinstance(reason, str):
+        raise ParameterError(f"the reason to cancel a run is a text, not {shown(reason)}")
+    number = run_number(db, reference)
     row = db.execute(
-        sa.select(_RUNS.id, _RUNS.status, _RUNS.worker, _RUNS.cancel_reason)
-        .where(_RUNS.run_id == run_id)
-        .with_for_update()
+        sa.select(_RUNS.status, _RUNS.worker, _RUNS.cancel_reason).where(_RUNS.id == number).with_for_update()
     ).one()
     if not StateType(row.status).is_final:
         if row.cancel_reason is None:
-            db.execute(sa.update(tables.runs).where(_RUNS.id == row.id).values(cancel_reason=reason))
+            change(db, number, cancel_reason=reason)
         if row.worker is None:
-            end(db, now, row.id, StateType.CANCELLED, reason)
-    return run(db, run_id)
+            end(db, now, number, StateType.CANCELLED, reason)
+    return numbered(db, number)
 
 
 def task_runs(db: Connection, reference: str) -> list[TaskRunInfo]:
     """Every task of the run, in the order of the flow. Raises `UnknownRunError`."""
-    run = run_row(db, reference)
-    number, spec = db.execute(
-        sa.select(_RUNS.id, _FLOWS.spec).join(tables.flows, _FLOWS.id == _RUNS.flow).where(_RUNS.run_id == run.run_id)
+    number = run_number(db, reference)
+    run = db.execute(
+        sa.select(_RUNS.run_id, _RUNS.status, _FLOWS.spec)
+        .join(tables.flows, _FLOWS.id == _RUNS.flow)
+        .where(_RUNS.id == number)
     ).one()
     found = {row.task: row for row in db.execute(sa.select(tables.task_runs).where(tables.task_runs.c.run == number))}
     has_ended = StateType(run.status).is_final
     never = (StateType.CANCELLED, "not started: the run ended") if has_ended else (StateType.PENDING, "")
     listed = []
-    for task in json.loads(spec)["tasks"]:
+    for task in json.loads(run.spec)["tasks"]:
         row = found.get(task["id"])
         told = (*never, 0, None, None) if row is None else (StateType(row.status), *row[3:])
         listed.append(TaskRunInfo(run.run_id, task["id"], task["name"], *told))
     return listed
 
 
-def run_of(row: AnyRow) -> RunInfo:
-    """The run that the row of `run_row` tells of."""
+def _run_of(row: AnyRow) -> RunInfo:
+    """The run that a row of `_ALL` tells of."""
     values = dict(row._mapping)
     tasks = {StateType(name): count for name, count in values.pop("tasks").items()}
     status = StateType(values.pop("status"))
@@ -340,6 +326,35 @@ def may_name_a_run(reference: object) -> bool:
     )
 
 
-def _nearest(reference: str, known: list[str]) -> list[str]:
+def _meant(db: Connection, reference: str) -> Sequence[AnyRow]:
+    """The numbers and ids of what the reference may stand for: the run of that id, or else a few that begin or end so."""
+    known = sa.select(_RUNS.id, _RUNS.run_id)
+    if reference == LATEST:
+        return db.execute(known.order_by(_RUNS.id.desc()).limit(1)).all()
+    if not may_name_a_run(reference):
+        return []
+    size = len(reference) + 1  # with the dash before it
+    ways = (
+        _RUNS.run_id == reference,
+        sa.and_(_RUNS.run_id >= reference, _RUNS.run_id < reference + "\U0010ffff"),
+        sa.and_(
+            _RUNS.ending == _ending(reference),
+            sa.func.substr(_RUNS.run_id, sa.func.length(_RUNS.run_id) - size + 1) == "-" + reference,
+        ),
+    )
+    for fits in ways:
+        found = db.execute(known.where(fits).order_by(_RUNS.run_id.desc()).limit(6)).all()
+        if found:
+            return found
+    return []
+
+
+def _ending(run_id: str) -> str:
+    """What follows the last dash of a run's id: enough to tell it by, for people."""
+    return run_id.rpartition("-")[2]
+
+
+def _nearest(db: Connection, reference: str) -> list[str]:
+    known = list(db.execute(sa.select(_RUNS.run_id).order_by(_RUNS.id.desc()).limit(200)).scalars())
     close = difflib.get_close_matches(reference, known, n=3, cutoff=0.5)
     return close or known[:3]

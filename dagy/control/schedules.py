@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.deployments import deployment_row
 from dagy.control.names import digest
-from dagy.control.record_json import from_json, to_json
-from dagy.control.records import RunInfo, Schedule, Timing
-from dagy.control.runs import SCHEDULE_KEY, Request, create, request
+from dagy.control.record_json import to_json
+from dagy.control.records import RunInfo, Schedule, Timing, reference
+from dagy.control.runs import SCHEDULE_KEY, Request, create, is_free, request, run
 from dagy.control.signatures import checked_parameters
 from dagy.control.timing import checked_timing, due_after, step
 from dagy.errors import DagyError, ParameterError, StoreError, UnknownScheduleError, sentence, shown
@@ -48,33 +48,33 @@ def put(
     db: Connection,
     now: datetime,
     schedule_id: str,
-    reference: str,
+    of: str,
     timing: Timing,
     *,
     parameters: Mapping[str, Json],
     implicit: bool,
     enabled: bool,
 ) -> Schedule:
-    """Make a schedule under this id. A deployment has one that is implicit, which is changed where it is there.
+    """Make a schedule of the deployment that `of` names, under this id. A deployment has one that is implicit, which is changed where it is there.
 
     Raises `UnknownDeploymentError`, and `ParameterError` for a timing or parameters that can't be.
     """
+    _check_flag("implicit", implicit)
+    _check_flag("enabled", enabled)
     timing = checked_timing(timing)
-    deployment = deployment_row(db, reference)
-    of = f"deployment {deployment.name!r}"
-    checked_parameters(of, deployment.signature, parameters, all_given=False)
-    checked_parameters(of, deployment.signature, deployment.parameters | dict(parameters))
+    deployment = deployment_row(db, of)
+    called = f"deployment {deployment.name!r}"
+    checked_parameters(called, deployment.signature, parameters, all_given=False)
+    checked_parameters(called, deployment.signature, deployment.parameters | dict(parameters))
     same = _SCHEDULES.schedule_id == schedule_id
     if implicit:
         same = sa.or_(same, sa.and_(_SCHEDULES.deployment == deployment.id, _SCHEDULES.is_implicit))
     known = db.execute(_ALL.where(same)).first()
     made_at = now if known is None else known.created_at
-    values: dict[str, object] = {"timing": to_json(timing), "parameters": dict(parameters), "enabled": enabled}
-    if known is not None and known.timing == values["timing"]:
-        values["enabled"] = known.enabled  # a deploy does not switch on again what somebody has switched off
-    else:
-        values["next_run_at"] = _first_due(timing, now, made_at) if enabled else None
-        values["last_error"] = None
+    values: dict[str, object] = {"timing": to_json(timing), "parameters": dict(parameters)}
+    if known is None or known.timing != values["timing"]:  # else a deploy would switch on what somebody switched off
+        next_run_at = _first_due(timing, now, made_at) if enabled else None
+        values |= {"enabled": enabled, "next_run_at": next_run_at, "last_error": None}
     if known is None:
         values |= {
             "schedule_id": schedule_id,
@@ -107,6 +107,7 @@ def set_enabled(db: Connection, now: datetime, schedule_id: str, *, enabled: boo
 
     Raises `UnknownScheduleError`.
     """
+    _check_flag("enabled", enabled)
     known = _schedule(_row(db, schedule_id))
     if known.enabled != enabled:
         next_run_at = due_after(known.timing, now, made_at=known.created_at) if enabled else None
@@ -147,10 +148,12 @@ def tick(db: Connection, now: datetime, run_id: str) -> list[RunInfo]:
 
     A schedule whose run can't be made says so in `last_error`, and is moved on as well.
     """
+    if not is_free(db, run_id):  # it was made, and the answer was lost on its way
+        return [run(db, run_id)]
     row = _due(db, now, lock=True)
     if row is None:
         return []
-    timing = from_json(Timing, row.timing)
+    timing = _timing(row.timing)
     meant, following = step(timing, row.next_run_at, now, made_at=row.created_at)
     changes: dict[str, object] = {"next_run_at": following}
     made = []
@@ -176,8 +179,7 @@ def flow_name(db: Connection, schedule_id: str) -> str:
 
 def _request(db: Connection, row: AnyRow, meant: datetime | None) -> Request:
     """What a schedule asks for, for the time that is meant."""
-    reference = f"{row.namespace}/{row.name}" if row.namespace else row.name
-    asked = request(db, reference, row.parameters)
+    asked = request(db, reference(row.namespace, row.name), row.parameters)
     key = None if meant is None else f"{SCHEDULE_KEY}{row.schedule_id}:{meant.isoformat()}"
     return replace(
         asked,
@@ -216,12 +218,23 @@ def _change(schedule_id: str) -> sa.Update:
     return sa.update(tables.schedules).where(_SCHEDULES.schedule_id == schedule_id)
 
 
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} is True or False, not {shown(value)}")
+
+
+def _timing(kept: Mapping[str, Any]) -> Timing:
+    """The timing that `to_json` made of one that was checked."""
+    times = {name: datetime.fromisoformat(kept[name]) for name in ("at", "start_at", "end_at") if kept[name]}
+    return Timing(**{**kept, **times})
+
+
 def _schedule(row: AnyRow) -> Schedule:
     return Schedule(
         row.schedule_id,
         row.namespace,
         row.name,
-        from_json(Timing, row.timing),
+        _timing(row.timing),
         row.parameters,
         row.enabled,
         bool(row.is_implicit),

@@ -1,7 +1,8 @@
 """The control plane in a SQLite file of this machine, which any number of processes and threads write to at once.
 
 Each change takes the writer's lock before it reads (`BEGIN IMMEDIATE`) and waits its turn. The write-ahead log is
-copied into the file only by who holds that lock, for the reason that `dagy.runs.database` gives.
+copied into the file only by who holds that lock, for the reason that `dagy.runs.database` gives. A file that can't be
+written here can still be read.
 """
 
 from __future__ import annotations
@@ -36,11 +37,16 @@ FILE_NAME = "control.db"
 
 _APPLICATION_ID = 0x44616743  # "DagC", in the file's header
 _MOST_CONNECTIONS = 64  # of one process
+_TO_WRITE, _TO_READ = "mode=rwc", "mode=ro"
+_TO_READ_ALONE = "mode=ro&immutable=1"  # where not even what SQLite needs for readers can be made beside the file
 _INHERITED: list[object] = []  # what belongs to the process this one was forked from: to close it would break it
 
 
 class SqliteStore:
-    """The file in `folder`; both are made if they are missing, for their owner's eyes only. Raises `StoreError`."""
+    """The file in `folder`; both are made if they are missing, for their owner's eyes only.
+
+    Where it can't be written, it is there to be read. Raises `StoreError`.
+    """
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class SqliteStore:
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self.path = made_private(folder).absolute() / FILE_NAME
+        self._log = self.path.with_name(f"{FILE_NAME}-wal")
         self._clock = clock or time.time_ns
         self._warn_seconds = warn_seconds
         self._wait_seconds = wait_seconds
@@ -92,9 +99,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Give back the file; the store can't be used any more."""
-        if not self._is_closed:
-            self._here().dispose()
-            self._is_closed = True
+        if not self._is_closed and self._pid == os.getpid():
+            self._engine.dispose()
+        self._is_closed = True
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[tuple[Connection, sqlite3.Connection]]:
@@ -116,17 +123,28 @@ class SqliteStore:
         return self._engine
 
     def _made(self) -> Engine:
+        with contextlib.suppress(OSError):  # it is there, or SQLite will say what is wrong
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            return self._connections(_TO_WRITE)
+        except StoreError:
+            for how in (_TO_READ, _TO_READ_ALONE):
+                if how == _TO_READ or not self._log.exists():  # what is in the log would be passed over
+                    with contextlib.suppress(StoreError):
+                        return self._connections(how)
+            raise
+
+    def _connections(self, how: str) -> Engine:
+        """Connections that are opened so, to tables that are up to date."""
         engine = sa.create_engine(
             "sqlite://",
-            creator=self._opened,
+            creator=lambda: self._opened(how),
             poolclass=QueuePool,
             pool_size=8,
             max_overflow=_MOST_CONNECTIONS - 8,
             pool_timeout=self._wait_seconds,
             hide_parameters=True,
         )
-        with contextlib.suppress(OSError):  # it is there, or SQLite will say what is wrong
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             with self._translated(), engine.connect() as db:
                 self._prepare(db)
@@ -135,9 +153,9 @@ class SqliteStore:
             raise
         return engine
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self, how: str) -> sqlite3.Connection:
         raw = sqlite3.connect(
-            f"{self.path.as_uri()}?mode=rwc",
+            f"{self.path.as_uri()}?{how}",
             uri=True,
             timeout=self._warn_seconds,
             isolation_level=None,
@@ -197,17 +215,26 @@ class SqliteStore:
                 raw.execute(f"PRAGMA busy_timeout = {self._warn_seconds * 1000:.0f}")
 
     def _tidy(self) -> None:
-        """Copy the write-ahead log into the file if it has grown long, and nobody else writes at the moment."""
+        """Copy the write-ahead log into the file if it has grown long, and nobody else writes at the moment.
+
+        What was written before is kept either way, so a failure is no error of who wrote it: the next one tries again.
+        """
         try:
-            if Path(f"{self.path}-wal").stat().st_size <= LOG_LIMIT:
+            if self._log.stat().st_size <= LOG_LIMIT:
                 return
         except OSError:
             return
+        try:
+            self._copy_log()
+        except StoreError as error:
+            logger.warning("the write-ahead log can't be copied: %s", error)
+
+    def _copy_log(self) -> None:
         with self._connected() as (_, raw):
             raw.execute("PRAGMA busy_timeout = 0")
             try:
                 raw.execute("BEGIN IMMEDIATE")  # nobody writes from here on, and nothing starts the log anew
-                with contextlib.closing(self._opened()) as copier:
+                with contextlib.closing(self._opened(_TO_WRITE)) as copier:
                     copier.execute("PRAGMA wal_checkpoint(PASSIVE)")
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):

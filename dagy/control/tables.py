@@ -70,9 +70,11 @@ runs = Table(
     METADATA,
     _numbered(),
     Column("run_id", Name(), nullable=False),
+    Column("ending", Name(), nullable=False),  # the last part of its id, to find it by
     Column("namespace", Name(), nullable=False),
     Column("deployment", Name(), nullable=False),
     Column("flow", _NUMBER, ForeignKey("flows.id"), nullable=False),
+    Column("flow_name", Name(), nullable=False),  # of that flow, to list its runs by
     Column("parameters", Document, nullable=False),
     Column("status", Name(), nullable=False),
     Column("message", FreeText, nullable=False),
@@ -97,8 +99,9 @@ runs = Table(
     Column("has_result", Boolean, nullable=False),
     UniqueConstraint("run_id", name="runs_run_id"),
     UniqueConstraint("namespace", "deployment", "idempotency_key", name="runs_idempotency_key"),
-    Index("runs_deployment", "namespace", "deployment", "id"),
-    Index("runs_flow", "flow"),
+    Index("runs_ending", "ending"),
+    Index("runs_deployment", "deployment", "id"),
+    Index("runs_flow_name", "flow_name", "id"),
     Index("runs_status", "status", "id"),
     Index("runs_claim", "claim"),
 )

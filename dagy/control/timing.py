@@ -38,11 +38,13 @@ _NOT_ZONES = frozenset(
 )  # files beside the zones, which differ from machine to machine
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
-_YEAR_OF_NEVER = 9000
+_FIRST_YEAR, _YEAR_OF_NEVER = 1970, 9000
 
 
 def checked_timing(timing: Timing) -> Timing:
     """`timing`, which can be due, with its times in UTC. Raises `ParameterError`, which says what to write instead."""
+    if not isinstance(timing, Timing):
+        raise ParameterError(f"a schedule's timing is a Timing, such as Timing('cron', '0 6 * * *'), not {shown(timing)}")
     if timing.mode not in get_args(Mode):
         raise ParameterError(f"a schedule's mode is one of {', '.join(get_args(Mode))}, not {shown(timing.mode)}")
     if timing.catchup not in get_args(CatchUp):
@@ -50,9 +52,9 @@ def checked_timing(timing: Timing) -> Timing:
     checked_zone(timing.timezone)
     known = replace(
         timing,
-        start_at=_in_utc("start_at", timing.start_at),
-        end_at=_in_utc("end_at", timing.end_at),
-        at=_in_utc("at", timing.at),
+        start_at=checked_time("start_at", timing.start_at),
+        end_at=checked_time("end_at", timing.end_at),
+        at=checked_time("at", timing.at),
     )
     if known.start_at and known.end_at and known.end_at < known.start_at:
         raise ParameterError("a schedule's end_at is before its start_at")
@@ -118,6 +120,19 @@ def checked_zone(name: str) -> zoneinfo.ZoneInfo:
             pass
     hint = did_you_mean(name, zoneinfo.available_timezones()) if isinstance(name, str) else ""
     raise ParameterError(f"there is no time zone {shown(name)}{hint or '; give an IANA name such as Europe/Berlin'}")
+
+
+def checked_time(name: str, time: datetime | None) -> datetime | None:
+    """`time` in UTC, which `name` was given; None stays None. Raises `ParameterError`."""
+    if time is None:
+        return None
+    if not isinstance(time, datetime) or time.utcoffset() is None:
+        raise ParameterError(
+            f"{name} is a time with its zone, such as datetime(2026, 1, 31, 14, 25, tzinfo=UTC), not {shown(time)}"
+        )
+    if not _YEAR_OF_NEVER > time.year >= _FIRST_YEAR:
+        raise ParameterError(f"{name} is in the year {time.year}; give one from {_FIRST_YEAR} to {_YEAR_OF_NEVER - 1}")
+    return time.astimezone(UTC)
 
 
 def due_after(timing: Timing, moment: datetime, *, made_at: datetime) -> datetime | None:
@@ -219,16 +234,6 @@ def _interval_after(timing: Timing, moment: datetime, made_at: datetime) -> date
         return first + count * length
     except OverflowError:
         return None
-
-
-def _in_utc(name: str, time: datetime | None) -> datetime | None:
-    if time is None:
-        return None
-    if not isinstance(time, datetime) or time.utcoffset() is None:
-        raise ParameterError(
-            f"{name} is a time with its zone, such as datetime(2026, 1, 31, 14, 25, tzinfo=UTC), not {shown(time)}"
-        )
-    return time.astimezone(UTC)
 
 
 def _is_day(field: str) -> bool:

@@ -8,7 +8,7 @@ from dagy.lazy import lazily
 
 if TYPE_CHECKING:
     from dagy.deploy.comparing import is_deployed_code
-    from dagy.deploy.deploying import DeployResult, deploy_artifact, deploy_flow
+    from dagy.deploy.deploying import DeployResult, builds_folder, deploy_artifact, deploy_flow
     from dagy.deploy.plan import Plan, PutSchedule, RegisterFlow, RemoveSchedule, Step, SwitchDeployment, UploadArtifact
     from dagy.deploy.running import run_deployed
     from dagy.deploy.wanted import Wanted, default_namespace
@@ -23,6 +23,7 @@ _HOMES = {
     "SwitchDeployment": "dagy.deploy.plan",
     "UploadArtifact": "dagy.deploy.plan",
     "Wanted": "dagy.deploy.wanted",
+    "builds_folder": "dagy.deploy.deploying",
     "default_namespace": "dagy.deploy.wanted",
     "deploy_artifact": "dagy.deploy.deploying",
     "deploy_flow": "dagy.deploy.deploying",
@@ -40,6 +41,7 @@ __all__ = [
     "SwitchDeployment",
     "UploadArtifact",
     "Wanted",
+    "builds_folder",
     "default_namespace",
     "deploy_artifact",
     "deploy_flow",

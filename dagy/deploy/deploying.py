@@ -24,6 +24,7 @@ from dagy.deploy.plan import (
     Step,
     SwitchDeployment,
     UploadArtifact,
+    label_of,
     look,
     plan,
 )
@@ -33,8 +34,6 @@ from dagy.flows import Flow
 from dagy.runs.faults import point
 from dagy.settings import Settings, made_private
 from dagy.spec import Json
-
-BUILDS = "builds"  # the folder, in the local one, of what is built to be deployed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +77,14 @@ class DeployResult:
         return self.plan.wanted.flow_version
 
     def __str__(self) -> str:
-        what = f"{self.reference}: {self.flow_name} {self.flow_version}"
+        version = self.flow_version if self.deployment is None or self.is_dry_run else label_of(self.deployment)
+        what = f"{self.reference}: {self.flow_name} {version}"
         if self.skipped:
             return drawing.plain_lines(f"{what} is deployed already, nothing to do")
         head = f"{what} would be deployed" if self.is_dry_run else f"{what} is deployed"
         lines = [head, *(f"  {step}" for step in self.plan.steps)]
+        if self.artifact.layer is not None:
+            lines.append(f"its packages stay on this machine for now: {self.artifact.layer}")
         if not self.is_dry_run:
             if self.plan.wanted.timing is not None and self.is_local:
                 lines.append("its schedule is followed while a worker runs: dagy worker")
@@ -175,7 +177,7 @@ def deploy_flow(
     refuse_while_loading("flow.deploy()")
     artifact = build_artifact(
         flow,
-        output_dir=made_private(Settings.read().local_dir) / BUILDS if output_dir is None else output_dir,
+        output_dir=builds_folder() if output_dir is None else output_dir,
         include=include,
         requirements=requirements,
         target=target,
@@ -190,7 +192,15 @@ def deploy_flow(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        return _deployed(opened_client, artifact, meant, force=force, dry_run=dry_run, on_step=on_step)
+        result = _deployed(opened_client, artifact, meant, force=force, dry_run=dry_run, on_step=on_step)
+    if not dry_run:
+        flow.deployed_as = result.reference
+    return result
+
+
+def builds_folder() -> Path:
+    """Where what is built to be deployed is kept: in the local folder, which is made. Raises `StoreError`."""
+    return made_private(Settings.read().local_dir) / "builds"
 
 
 def _opened(client: DagyClient | None, api_url: str | None, profile: str | None) -> AbstractContextManager[DagyClient]:

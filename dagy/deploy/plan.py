@@ -27,7 +27,7 @@ class UploadArtifact:
     size: int  # bytes
 
     def __str__(self) -> str:
-        return f"upload the artifact {self.sha256[:12]} ({self.size:,} bytes)"
+        return f"upload the artifact ({self.size:,} bytes, sha256 {self.sha256[:12]})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,12 @@ class RegisterFlow:
     namespace: str
     flow: str
     version: str
+    code_hash: str
     new_revision: bool
 
     def __str__(self) -> str:
-        return f"register {self.flow} {self.version}{' as a new revision' if self.new_revision else ''}"
+        what = f"register {self.flow} {self.version}{' as a new revision' if self.new_revision else ''}"
+        return f"{what} (build id {self.code_hash[:12]})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,16 @@ class SwitchDeployment:
         if before is None:
             return f"make the deployment {name}: {self.flow} {self.version}"
         if not self.is_other_code:
-            return f"set the tags and the parameters of {name}"
+            pairs = (("tags", before.tags, self.tags), ("parameters", before.parameters, self.parameters))
+            changed = " and the ".join(what for what, was, is_ in pairs if dict(was) != dict(is_))
+            return f"set the {changed} of {name}" if changed else f"set {name} to what it is set to"
         if self.revision is not None:
-            after = _label(self.flow, self.version, self.revision)
+            after = f"{self.flow} {_label(self.version, self.revision)}"
         elif (before.flow_name, before.flow_version) == (self.flow, self.version):
             after = "a new revision"
         else:
             after = f"{self.flow} {self.version}"
-        return f"switch {name} from {_label(before.flow_name, before.flow_version, before.revision)} to {after}"
+        return f"switch {name} from {before.flow_name} {label_of(before)} to {after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +142,21 @@ def look(client: DagyClient, wanted: Wanted, *, force: bool = False) -> Present:
 
 
 def plan(wanted: Wanted, present: Present, *, force: bool = False) -> Plan:
-    """The steps from `present` to `wanted`; with `force` all of them, also those that change nothing.
+    """The steps from `present` to `wanted`; with `force` those to the switch also where they change nothing.
 
     What a deployment needs is there before it is switched, and made again each step does what it did. `ConflictError`
     when the version is registered with other code, unless `force` makes that a new revision of it.
     """
     return Plan(wanted, (*_switching(wanted, present, force=force), *_scheduling(wanted, present)))
+
+
+def label_of(deployment: Deployment) -> str:
+    """The version that it stands for, with its revision where the version alone does not tell."""
+    return _label(deployment.flow_version, deployment.revision)
+
+
+def _label(version: str, revision: int) -> str:
+    return version if revision == 1 and version != UNNAMED_VERSION else f"{version} (revision {revision})"
 
 
 def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Step]:
@@ -162,7 +175,12 @@ def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Ste
     if force or not is_registered:
         new_revision = is_other and force
         yield RegisterFlow(
-            wanted.artifact, wanted.namespace, wanted.flow_name, wanted.flow_version, new_revision=new_revision
+            wanted.artifact,
+            wanted.namespace,
+            wanted.flow_name,
+            wanted.flow_version,
+            wanted.code_hash,
+            new_revision=new_revision,
         )
     yield SwitchDeployment(
         wanted.name,
@@ -197,11 +215,6 @@ def _is_as_wanted(deployment: Deployment, wanted: Wanted) -> bool:
 
 def _is_same(one: Timing, other: Timing) -> bool:
     return (one.mode, one.cron, one.timezone) == (other.mode, other.cron, other.timezone)
-
-
-def _label(flow: str, version: str, revision: int) -> str:
-    is_told = revision == 1 and version != UNNAMED_VERSION
-    return f"{flow} {version}" if is_told else f"{flow} {version} (revision {revision})"
 
 
 def _told(timing: Timing) -> str:

@@ -16,6 +16,8 @@ from dagy.spec import Json
 
 logger = logging.getLogger(__name__)
 
+_told: set[tuple[str, str, str]] = set()  # of which flow and deployment it was said already that they differ
+
 
 def run_deployed(
     flow: Flow[..., Any],
@@ -28,8 +30,10 @@ def run_deployed(
     """Ask for a run of the deployment, or of the one that the flow has; see `Flow.run`."""
     refuse_while_loading("flow.run()")
     client = client or DagyClient()
-    found = client.deployment(deployment) if deployment is not None else _only_deployment(flow, client)
-    if is_deployed_code(flow, found, client) is False:
+    found = client.deployment(deployment) if deployment is not None else _own_deployment(flow, client)
+    told = (flow.name, found.reference, found.code_hash)
+    if told not in _told and is_deployed_code(flow, found, client) is False:
+        _told.add(told)
         logger.warning(
             "flow %r is other code here than as the deployment %r, which is what runs; %s.deploy() takes this over",
             flow.name,
@@ -39,15 +43,18 @@ def run_deployed(
     return client.create_run(found.reference, parameters, idempotency_key=idempotency_key)
 
 
-def _only_deployment(flow: Flow[..., Any], client: DagyClient) -> Deployment:
-    found = client.deployments(flow=flow.name).items
+def _own_deployment(flow: Flow[..., Any], client: DagyClient) -> Deployment:
+    found = client.deployments(flow=flow.name)
     called = flow.function.__name__
     if not found:
         known = [each.reference for each in client.deployments()]
         raise UnknownDeploymentError(flow.name, known, remedy=f"deploy the flow first: {called}.deploy()")
     if len(found) > 1:
-        names = ", ".join(repr(each.reference) for each in found)
+        for each in found:
+            if each.reference == flow.deployed_as:
+                return each
+        names = [repr(each.reference) for each in found]
         raise ConflictError(
-            f"flow {flow.name!r} is deployed as {names}; say which: {called}.run(deployment={found[0].reference!r})"
+            f"flow {flow.name!r} is deployed as {', '.join(names)}; say which: {called}.run(deployment={names[0]})"
         )
-    return found[0]
+    return found.items[0]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dagy.engine.output import Sink, current_sink
     from dagy.engine.processes.surroundings import import_in_workers
     from dagy.engine.result import RunResult, TaskRun, error_text
+    from dagy.engine.run_values import items_of
     from dagy.engine.runner import RunHandle, checked_result, run, start
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "current_sink": "dagy.engine.output",
     "error_text": "dagy.engine.result",
     "import_in_workers": "dagy.engine.processes.surroundings",
+    "items_of": "dagy.engine.run_values",
     "new_run_id": "dagy.engine.options",
     "run": "dagy.engine.runner",
     "start": "dagy.engine.runner",
@@ -65,6 +67,7 @@ __all__ = [
     "current_sink",
     "error_text",
     "import_in_workers",
+    "items_of",
     "new_run_id",
     "run",
     "start",

@@ -139,13 +139,17 @@ class RunValues:
             self._returned[task] = GONE
 
     def _list(self, task: str, name: str) -> list[Any]:
-        value = resolve(self._program.inputs[task][name], self._returned, self._parameters)
-        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
-            raise ParameterError(
-                f"task {task!r} is mapped over {name!r}, so it must be a list, not {shown(value)} "
-                f"({type(value).__name__}); give what is the same for every item by name"
-            )
-        return list(value)
+        return items_of(task, name, resolve(self._program.inputs[task][name], self._returned, self._parameters))
+
+
+def items_of(task: str, name: str, value: Any) -> list[Any]:
+    """What a task is mapped over; `ParameterError` when it is not of items: a text is one thing, and so is a dict."""
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        raise ParameterError(
+            f"task {task!r} is mapped over {name!r}, so it must be a list, not {shown(value)} "
+            f"({type(value).__name__}); give what is the same for every item by name"
+        )
+    return list(value)
 
 
 def _brought_here(found: dict[str, Any], elsewhere: Mapping[str, Deferred], way: Way) -> dict[str, Any]:

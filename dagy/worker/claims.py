@@ -28,15 +28,16 @@ class ClaimNote:
 
 
 class ClaimNotes:
-    """The notes in a folder; what can't be read there is passed over."""
+    """The notes in a folder; what can't be read there is passed over. A run that was claimed twice has two."""
 
     def __init__(self, local_dir: Path) -> None:
         self._folder = local_dir / "claims"
 
     def add(self, note: ClaimNote) -> None:
         """Write it down, whole or not at all. Raises `StoreError`."""
-        path = made_private(self._folder) / f"{safe_id(note.run_id)}.json"
-        half = path.with_name(f".{note.run_id}.{os.getpid()}")
+        made_private(self._folder)
+        path = self._path(note)
+        half = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             half.write_text(json.dumps(asdict(note)), encoding="utf-8")
             half.replace(path)
@@ -46,7 +47,10 @@ class ClaimNotes:
     def remove(self, note: ClaimNote) -> None:
         """The end of its run is told, or is no longer the worker's to tell."""
         with contextlib.suppress(OSError):
-            (self._folder / f"{safe_id(note.run_id)}.json").unlink()
+            self._path(note).unlink()
+
+    def _path(self, note: ClaimNote) -> Path:
+        return self._folder / f"{safe_id(note.run_id)}.{note.fence}.json"
 
     def __iter__(self) -> Iterator[ClaimNote]:
         for path in sorted(self._folder.glob("*.json")):

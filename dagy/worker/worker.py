@@ -74,7 +74,7 @@ class Worker:
         self._clock = clock
         self._name = owner_text(this_process())
         self._bell = Bell(local_dir)
-        self._active: dict[str, ClaimedRun] = {}
+        self._active: set[ClaimedRun] = set()
         self._changing = threading.Lock()  # of `_active`
         self._stops = 0  # how often it was told to stop
         self._next_recovery = 0.0
@@ -179,12 +179,12 @@ class Worker:
             ended=self._forget,
         )
         with self._changing:
-            self._active[run.run_id] = run
+            self._active.add(run)
         run.start()
 
     def _forget(self, run: ClaimedRun) -> None:
         with self._changing:  # who finds nothing there any more closes the bell
-            del self._active[run.run_id]
+            self._active.remove(run)
             self._bell.ring()
 
     def _finish(self) -> None:
@@ -203,7 +203,7 @@ class Worker:
 
     def _running(self) -> list[ClaimedRun]:
         with self._changing:
-            return list(self._active.values())
+            return sorted(self._active, key=lambda each: each.run_id)
 
     def _asked(self, ask: Callable[[], T]) -> T | None:
         """What the control plane answers; None when it can't be reached, which is tried again ever less often."""

@@ -82,7 +82,7 @@ def test_an_archive_is_readable_by_all_and_leaves_nothing_beside_it(path: Path) 
 
 def test_writing_the_same_again_leaves_the_file_alone(path: Path) -> None:
     before = path.stat()
-    write_artifact(path, manifest_of(CONTENTS), CONTENTS)
+    assert not write_artifact(path, manifest_of(CONTENTS), CONTENTS)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -143,19 +144,27 @@ def test_a_relative_import_above_the_topmost_package_is_refused(write: Callable[
         module_files(read_source(write("top/etl.py", "from ... import outside\n")))
 
 
-def test_looking_at_a_flow_leaves_its_package_as_it_was(sales: Path) -> None:
+def test_looking_at_a_flow_leaves_its_package_as_it_was(sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(sales.parents[2])
+    package = importlib.import_module("shop.flows")
+    before = set(sys.modules)
     with flow_aside(read_source(sales)):
-        assert sys.modules["shop.flows"].sales is sys.modules["shop.flows.sales"]
-    assert "shop.flows.sales" not in sys.modules
-    assert not hasattr(sys.modules["shop.flows"], "sales")
+        assert package.sales is sys.modules["shop.flows.sales"]
+        assert "shop.flows.rows" in sys.modules
+    assert sys.modules.keys() == before
+    assert not {"sales", "rows"} & set(vars(package))
+
+
+def test_looking_at_a_flow_leaves_nothing_of_a_package_that_was_not_in_use(sales: Path) -> None:
+    with flow_aside(read_source(sales)):
+        assert "shop.flows.rows" in sys.modules
+    assert not [name for name in sys.modules if name.partition(".")[0] == "shop"]
 
 
 def test_the_same_flow_has_one_code_hash_wherever_its_package_stands(sales: Path, tmp_path: Path) -> None:
     first = build_artifact(sales, output_dir=tmp_path / "dist")
     moved = tmp_path / "elsewhere"
     os.rename(tmp_path / "project", moved)  # noqa: PTH104
-    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
-        del sys.modules[name]
     second = build_artifact(moved / "shop/flows/sales.py", output_dir=tmp_path / "dist2")
     assert second.sha256 == first.sha256
 

@@ -299,6 +299,51 @@ def test_a_run_whose_name_is_hostile_stays_in_the_store(
 # ---- as a program
 
 
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"task": "double", "item": 0, "results": {"load": {"value": 5}}}, "so it must be a list, not 5"),
+        ({"task": "double", "item": 0, "results": {"load": {"value": "abc"}}}, "so it must be a list, not 'abc'"),
+        ({"attempt": 0}, "the payload's 'attempt' can't be 0"),
+        ({"max_workers": True}, "the payload's 'max_workers' can't be True"),
+    ],
+)
+def test_a_payload_that_makes_no_sense_is_answered_and_raises_nothing(
+    unpack: Callable[..., Path], payload: dict[str, Any], message: str
+) -> None:
+    told = answer({"run_id": "steps-1", **payload}, unpack())
+    assert told["state"] == "FAILED"
+    assert message in told["message"]
+
+
+def test_what_the_users_types_raise_is_answered_too(unpack: Callable[..., Path]) -> None:
+    text = """
+from typing import Annotated
+from dagy import flow
+from pydantic import BeforeValidator
+
+def check(value):
+    raise OSError("no such price list")
+
+@flow(name="steps")
+def steps(price: Annotated[int, BeforeValidator(check)]):
+    return price
+"""
+    told = answer({"run_id": "steps-1", "parameters": {"price": 3}}, unpack(text=text))
+    assert told["state"] == "FAILED"
+    assert "no such price list" in told["message"]
+
+
+def test_a_file_that_runs_its_flow_as_it_is_loaded_is_refused(unpack: Callable[..., Path]) -> None:
+    folder = unpack()
+    (module,) = folder.glob("*.py")
+    module.write_text(f"{STEPS}\nsteps.run(count=1)\n")
+    told = answer({"run_id": "steps-1"}, folder)
+    assert told["state"] == "FAILED"
+    assert told["error"]["type"] == "dagy.errors.DefinitionError"
+    assert f"flow.run() is called while {str(module)!r}" in told["message"]
+
+
 def python(folder: Path, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LAMBDA_TASK_ROOT": str(folder), **options.pop("env", {})}
     return subprocess.run(

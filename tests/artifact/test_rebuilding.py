@@ -55,7 +55,6 @@ class Project:
 
     def build(self) -> Artifact:
         self._settle()
-        sys.modules.pop("rows_beside", None)
         return build_artifact(self.folder / "etl.py", output_dir=self.folder / "dist", **self.options)  # type: ignore[arg-type]  # options, by name
 
     @property
@@ -76,6 +75,24 @@ def test_a_build_with_nothing_changed_runs_nothing_and_gives_the_same(project: P
     assert again == first
     assert project.times_loaded == 1
     assert str(again).startswith("unchanged: etl")
+
+
+def test_a_build_that_comes_to_what_is_there_already_is_not_new(project: Project) -> None:
+    project.build()
+    project.write("etl.py", FLOW)  # saved again
+    again = project.build()
+    assert project.times_loaded == 2
+    assert not again.is_new
+
+
+def test_a_module_that_was_edited_is_drawn_and_packed_as_it_is_now(project: Project) -> None:
+    text = "from dagy import task\n@task(retries={})\ndef double(row):\n    return 2 * row\n"
+    project.write("rows_beside.py", text.format(1))
+    project.write("etl.py", "from dagy import flow\nfrom rows_beside import double\n@flow\ndef etl():\n    double(1)\n")
+    retries = [project.build().manifest.spec.tasks[0].options.retries]
+    project.write("rows_beside.py", text.format(10))
+    retries.append(project.build().manifest.spec.tasks[0].options.retries)
+    assert retries == [1, 10]
 
 
 def test_it_stays_known_after_it_was_asked_for_again(project: Project) -> None:

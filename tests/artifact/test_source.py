@@ -240,6 +240,18 @@ def test_a_flow_that_is_only_looked_at_leaves_the_modules_as_they_were(write: Ca
     assert (sys.modules.keys() - before.keys(), sys.path) == (set(), path)
 
 
+def test_what_a_flow_imports_of_its_folder_is_read_anew_the_next_time(write: Callable[..., Path]) -> None:
+    beside = write("rows_of_it.py", "NAME = 'first'\n")
+    text = "import rows_of_it\nfrom dagy import flow\n@flow(name=rows_of_it.NAME)\ndef etl():\n    pass\n"
+    source = read_source(write("etl_of_it.py", text))
+    with flow_aside(source) as found:
+        assert found.name == "first"
+    beside.write_text("NAME = 'the second'\n")
+    with flow_aside(source) as found:
+        assert found.name == "the second"
+    assert "rows_of_it" not in sys.modules
+
+
 def test_a_file_named_as_a_module_in_use_is_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(SourceError, match="'pytest', which is in use; rename the file"):
         load_flow(read_source(write("pytest.py", ONE.format(name="etl"))))

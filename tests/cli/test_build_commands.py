@@ -177,3 +177,23 @@ def test_two_artifacts_are_compared(dagy: Run, folder: Path) -> None:
     assert "+def etl(limit: int = 5):" in out.splitlines()
     assert len(json.loads(dagy("artifact", "diff", old, new, "--format", "json")[1])["differences"]) == 3
     assert dagy("artifact", "diff", old, old)[1:] == ("", "no difference\n")
+
+
+def test_quietly_only_the_path_of_the_artifact_is_printed(folder: Path, dagy: Run) -> None:
+    code, said, _ = dagy("build", "flows.py", "--quiet")
+    assert code == ExitCode.SUCCESS
+    assert (folder / said.rstrip("\n")).is_file()
+
+
+def test_one_output_folder_may_be_written_in_two_ways(folder: Path, dagy: Run) -> None:
+    for output_dir in ("dist", "data/../dist", "dist/../dist"):
+        code, said, noted = dagy("build", "flows.py", "--output-dir", output_dir)
+        assert code == ExitCode.SUCCESS, noted
+        assert said.splitlines()[-1].startswith(f"{output_dir}/etl/")
+
+
+def test_a_target_that_is_not_there_is_a_wrong_option(folder: Path, dagy: Run) -> None:
+    code, _, noted = dagy("build", "flows.py", "--target", "lamda")
+    assert code == ExitCode.USAGE
+    assert "did you mean 'lambda'" in noted
+    assert not (folder / "loaded").exists()

@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -22,11 +22,13 @@ import dagy.deploy.deploying
 from dagy.artifact import Artifact
 from dagy.client import DagyClient, EmbeddedTransport
 from dagy.control import ControlPlane, open_plane
-from dagy.control.api import Request, Response
+from dagy.control.api import Operation
 from dagy.deploy import deploy_artifact
 from dagy.errors import NetworkError
 
 from .states import state
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,15 +65,15 @@ class Failing(EmbeddedTransport):
         self._when = when
         self.changes = 0
 
-    def send(self, request: Request) -> Response:
-        if request.method == "GET":
-            return super().send(request)
-        self.changes += 1
-        if self.changes != self._number:
-            return super().send(request)
-        if self._when == "after":
-            super().send(request)
-        raise NetworkError("the line went dead")
+    def perform(self, operation: Operation[T], arguments: Mapping[str, Any], *, file: Path | None = None) -> T:
+        self.changes += operation.method != "GET"
+        fails = operation.method != "GET" and self.changes == self._number
+        if fails and self._when == "before":
+            raise NetworkError("the line went dead")
+        found = super().perform(operation, arguments, file=file)
+        if fails:
+            raise NetworkError("the line went dead")
+        return found
 
 
 @dataclass(frozen=True)

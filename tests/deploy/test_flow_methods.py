@@ -105,10 +105,22 @@ def test_a_flow_that_is_not_deployed_says_what_to_do(load: Load) -> None:
         load().run(number=1)
 
 
+def test_a_flow_runs_as_it_was_deployed_last_here(load: Load) -> None:
+    etl = load()
+    for name in ("a", "b"):
+        etl.deploy(name=name, parameters={"number": 1})
+    etl.deploy(name="a", dry_run=True)
+    assert etl.run().info.deployment == "b"
+    with DagyClient() as client:
+        client.delete_deployment("b")
+    assert etl.run().info.deployment == "a"
+
+
 def test_a_flow_that_is_deployed_several_times_wants_to_know_which(load: Load) -> None:
     etl = load()
     etl.deploy(name="a")
     etl.deploy(name="b")
+    etl = load()
     with pytest.raises(ConflictError, match=r"'team/project/a', 'team/project/b'.*deployment='team/project/a'"):
         etl.run(number=1)
     assert etl.run(deployment="b", number=1).info.deployment == "b"

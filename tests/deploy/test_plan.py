@@ -126,8 +126,8 @@ def test_a_dry_run_changes_nothing_and_tells_the_steps(client: DagyClient, artif
     assert (list(client.flows()), list(client.deployments()), client.schedules()) == ([], [], [])
     assert str(result).splitlines() == [
         "etl: etl 1.0.0 would be deployed",
-        f"  upload the artifact {artifacts['first'].sha256[:12]} ({artifacts['first'].size:,} bytes)",
-        "  register etl 1.0.0",
+        f"  upload the artifact ({artifacts['first'].size:,} bytes, sha256 {artifacts['first'].sha256[:12]})",
+        f"  register etl 1.0.0 (build id {artifacts['first'].build_id})",
         "  make the deployment etl: etl 1.0.0",
         "  schedule etl: 0 6 * * * (UTC)",
     ]

@@ -75,9 +75,11 @@ def upgrade() -> None:
         "runs",
         sa.Column("id", _number(), nullable=False),
         sa.Column("run_id", _name(), nullable=False),
+        sa.Column("ending", _name(), nullable=False),
         sa.Column("namespace", _name(), nullable=False),
         sa.Column("deployment", _name(), nullable=False),
         sa.Column("flow", _number(), nullable=False),
+        sa.Column("flow_name", _name(), nullable=False),
         sa.Column("parameters", sa.Text(), nullable=False),
         sa.Column("status", _name(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
@@ -109,8 +111,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", name="runs_run_id"),
     )
     op.create_index("runs_claim", "runs", ["claim"], unique=False)
-    op.create_index("runs_deployment", "runs", ["namespace", "deployment", "id"], unique=False)
-    op.create_index("runs_flow", "runs", ["flow"], unique=False)
+    op.create_index("runs_deployment", "runs", ["deployment", "id"], unique=False)
+    op.create_index("runs_ending", "runs", ["ending"], unique=False)
+    op.create_index("runs_flow_name", "runs", ["flow_name", "id"], unique=False)
     op.create_index("runs_status", "runs", ["status", "id"], unique=False)
     op.create_table(
         "events",

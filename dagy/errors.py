@@ -284,8 +284,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+_NONE = {
+    "run": "no run is recorded yet",
+    "deployment": "nothing is deployed yet",
+    "schedule": "there is no schedule yet",
+}
+
+
 def _unknown(kind: str, name: str, known: Sequence[str], where: str) -> str:
     hint = did_you_mean(name, known)
     if not hint:
-        hint = f"; known: {', '.join(map(repr, known))}" if known else "" if where else f"; no {kind} is defined yet"
+        none = f"; {_NONE.get(kind, f'no {kind} is defined yet')}"
+        hint = f"; known: {', '.join(map(repr, known))}" if known else "" if where else none
     return f"there is no {kind} {name!r}{where and f' in {where}'}{hint}"

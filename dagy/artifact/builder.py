@@ -14,6 +14,7 @@ from typing import Any, cast
 from dagy.artifact.archive import MAX_FILE_BYTES, check_amount, fault_of_name, read_manifest, write_artifact
 from dagy.artifact.data_files import DataFiles, LeftOut, fault_of_data
 from dagy.artifact.declared import Declared, read_declared
+from dagy.artifact.drawn import Drawn, drawn
 from dagy.artifact.files import ModuleFile, module_files
 from dagy.artifact.loading import refuse_while_loading
 from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
@@ -22,7 +23,7 @@ from dagy.artifact.origin import provided_source, source_of
 from dagy.artifact.packages import Packages, packages_of
 from dagy.artifact.rebuilding import Declaration, Request, known_build, remember
 from dagy.artifact.snapshots import Snapshot
-from dagy.artifact.source import Source, flow_aside, own_file, parse_target, read_source, variable_of
+from dagy.artifact.source import Source, flow_aside, own_file, parse_target, read_source
 from dagy.artifact.summary import Summary
 from dagy.errors import ArtifactError
 from dagy.flows import Flow
@@ -51,7 +52,7 @@ class Artifact:
     warnings: tuple[str, ...] = field(default=(), compare=False)  # sentences on what may not be as it is meant
     packages: Packages | None = field(default=None, compare=False)  # what it depends on; None when it was only opened
     layer: Path | None = None  # the file with the packages, beside it; None where they are installed already
-    is_new: bool = field(default=True, compare=False)  # False: it had been built before, and nothing has changed
+    is_new: bool = field(default=True, compare=False)  # False: the very same one was there already
 
     @property
     def flow_name(self) -> str:
@@ -118,8 +119,8 @@ def build_artifact(
     that `[tool.dagy] include` declares. `requirements` is a requirements file that says what to install. `target` is
     the platform that it is for. `on_step` is told what is being done.
 
-    A file that was built before and has not changed since, with all that it needs, is not loaded again: the artifact's
-    `is_new` is False. Raises `ArtifactError` for what can't go in, and what reading and loading the code raises.
+    A file that was built before and has not changed since, with all that it needs, is not loaded again. Raises
+    `ArtifactError` for what can't go in, and what reading and loading the code raises.
     """
     refuse_while_loading("build_artifact")
     if isinstance(include, str):
@@ -140,12 +141,14 @@ def build_artifact(
     snapshot = Snapshot()
     snapshot.look(wanted.path.absolute())
     source = read_source(wanted.path)
-    with _in_its_folder(source), flow_aside(source, wanted.flow) as found:
+    with _in_its_folder(source), drawn(source, wanted.flow, options, on_step) as found:
         made = _Build(source, found, destination, options, snapshot, on_step or _say_nothing)
         artifact = made.artifact()
         for module in list(sys.modules.values()):  # the flow is drawn by what is in them
             if (path := own_file(module)) is not None:
                 snapshot.look(path)
+        for path in found.files:
+            snapshot.look(path)
     remember(request, artifact.summary, snapshot, made.declaration, local_dir)
     return artifact
 
@@ -164,7 +167,7 @@ def build(
     Python version give the same path and the same bytes, wherever and whenever it is built. `ArtifactError` names what
     can't go in.
     """
-    return _Build(source, flow, output_dir, options, Snapshot(), on_step or _say_nothing).artifact()
+    return _Build(source, Drawn.of(flow), output_dir, options, Snapshot(), on_step or _say_nothing).artifact()
 
 
 def open_built(path: Path) -> Artifact:
@@ -197,7 +200,7 @@ class _Build:
     def __init__(
         self,
         source: Source,
-        flow: Flow[..., Any],
+        flow: Drawn,
         output_dir: Path,
         options: BuildOptions,
         snapshot: Snapshot,
@@ -248,11 +251,11 @@ class _Build:
 
     def _variable(self) -> str:
         """The name of the flow at the top level of its module."""
-        variable = variable_of(self._flow)
-        if variable is None or self._flow.function.__module__ not in (self._source.module, _MAIN):
+        variable = self._flow.variable
+        if variable is None or self._flow.module not in (self._source.module, _MAIN):
             raise ArtifactError(
-                f"flow {self._flow.name!r} is not a name at the top level of {self._source.path}, so it can't be found "
-                "there again; define it at the top level with @flow"
+                f"flow {self._flow.spec.name!r} is not a name at the top level of {self._source.path}, so it can't be "
+                "found there again; define it at the top level with @flow"
             )
         return variable
 

@@ -1,42 +1,62 @@
-"""Packages as they are installed here: found from imports or declarations, and pinned to their versions."""
+"""Packages as they are installed here: found from imports or declarations, and pinned to their versions.
+
+Where something else is declared than what is installed, `own_environment` has the say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dagy.artifact.declared import Declared
 from dagy.artifact.dependencies import Reached, check_reached, reached
 from dagy.artifact.imports import Import
-from dagy.artifact.installed import Distribution, Installed, files_of, installed, normalized
+from dagy.artifact.installed import Distribution, Installed, applies, files_of, installed, normalized, requires
 from dagy.artifact.packages import Packages
 from dagy.artifact.sizes import PackageSize, Sizes
-from dagy.errors import ArtifactError
+from dagy.lazy import lazily
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+    from dagy.artifact.installers import Installer
+
 OWN_NAMES = frozenset({"dagy", "dagy-nb"})  # whose version the manifest holds
 
 
-def as_installed(known: Packages, imports: Iterable[tuple[str, Import]], said: Declared, local_dir: Path) -> Packages:
-    """The packages pinned to what is installed here. `ArtifactError` names what is not, and what does not fit."""
+def as_installed(
+    known: Packages,
+    imports: Iterable[tuple[str, Import]],
+    said: Declared,
+    local_dir: Path,
+    project: Path,
+    *,
+    using: Installer | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> Packages:
+    """The packages pinned to what is installed here, or to what is declared where that is something else.
+
+    `ArtifactError` names what is not installed and not declared, and what is declared and can't be had.
+    """
     here = installed(local_dir)
     found = reached(imports, here)
-    check_reached(found)
+    asked = [each for each in map(parsed, said.requirements or ()) if _is_meant(each)]
+    if not all(is_satisfied(each, here) for each in asked):
+        choose = cast("Callable[..., Packages]", _load("as_resolved"))
+        return choose(known, found, said, asked, here, local_dir, project, using=using, on_progress=on_progress)
+    check_reached(found, said.origin)
     if said.requirements is None:
         wanted = by_key(found)
     else:
-        asked = [each for each in map(parsed, said.requirements) if _is_meant(each)]
-        wanted = {one.key: one for each in asked for one in _with_extras(each, _fitting(each, said.origin, here), here)}
+        wanted = {one.key: one for each in asked for one in _with_extras(each, here)}
     needed = here.needed_by(wanted)
     return replace(
         known,
         origin=said.origin or known.origin,
         requirements=pins(wanted.values()),
-        sizes=Sizes.of(map(_size_here, needed), known.target),
+        sizes=Sizes.of(map(size_here, needed), known.target),
         evidence=(*known.evidence, *here.paths),
         warnings=(
             *known.warnings,
@@ -44,6 +64,9 @@ def as_installed(known: Packages, imports: Iterable[tuple[str, Import]], said: D
             *(of_this_machine(each) for each in needed if each.folder),
         ),
     )
+
+
+_load, _ = lazily(__name__, {"as_resolved": "dagy.artifact.own_environment"})  # most projects get by without it
 
 
 def by_key(found: Iterable[Reached]) -> dict[str, Distribution]:
@@ -84,6 +107,20 @@ def parsed(requirement: str) -> Requirement:
     return Requirement(requirement)
 
 
+def is_satisfied(requirement: Requirement, here: Installed) -> bool:
+    """Whether what is installed is what the requirement asks for, with its extras."""
+    found = here.called(requirement.name)
+    if found is None or not requirement.specifier.contains(found.version, prereleases=True):
+        return False
+    extras = [each for extra in requirement.extras for each in requires(found) if applies(each, extra)]
+    return all(here.called(each.name) is not None for each in extras)
+
+
+def size_here(distribution: Distribution) -> PackageSize:
+    """The size of an installed distribution."""
+    return PackageSize(distribution.key, distribution.version, sum(size for _, size in files_of(distribution)))
+
+
 def _is_meant(requirement: Requirement) -> bool:
     """Whether it is for this machine, and not Dagy itself, whose version the manifest holds."""
     return normalized(requirement.name) not in OWN_NAMES and (
@@ -91,30 +128,11 @@ def _is_meant(requirement: Requirement) -> bool:
     )
 
 
-def _fitting(requirement: Requirement, origin: str, here: Installed) -> Distribution:
-    """The installed distribution that the requirement asks for."""
-    found = here.called(requirement.name)
-    if found is None:
-        raise ArtifactError(
-            f"{origin} asks for {str(requirement)!r}, which is not installed here; pip install {str(requirement)!r}, "
-            "so that its version is known, or build for another target"
-        )
-    if not requirement.specifier.contains(found.version, prereleases=True):
-        raise ArtifactError(
-            f"{origin} asks for {str(requirement)!r}, and {found.requirement} is installed here; "
-            f"pip install {str(requirement)!r}, so that what runs here is what is built"
-        )
-    return found
-
-
-def _with_extras(requirement: Requirement, found: Distribution, here: Installed) -> list[Distribution]:
-    """The distribution, and those of its extras that are asked for."""
+def _with_extras(requirement: Requirement, here: Installed) -> list[Distribution]:
+    """The installed distribution, and those of its extras that are asked for."""
+    found = here.distributions[normalized(requirement.name)]
     if not requirement.extras:
         return [found]
     plain = {each.key for each in here.needed_by([found.name])}
     extras = here.needed_by([f"{found.name}[{','.join(requirement.extras)}]"])
     return [found, *(each for each in extras if each.key not in plain)]
-
-
-def _size_here(distribution: Distribution) -> PackageSize:
-    return PackageSize(distribution.key, distribution.version, sum(size for _, size in files_of(distribution)))

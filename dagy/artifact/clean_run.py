@@ -86,8 +86,9 @@ def start_clean(
     packages of this one, and nothing else: not its modules, not its `sys.path`, and not its terminal. It never outlives
     this process.
     """
-    folder = Path(tempfile.mkdtemp(prefix="dagy-clean-"))
-    try:
+    with contextlib.ExitStack() as undoing:
+        folder = Path(tempfile.mkdtemp(prefix="dagy-clean-"))
+        undoing.callback(shutil.rmtree, folder, ignore_errors=True)
         path = code.path if isinstance(code, Artifact) else code
         if extracted is not None and isinstance(path, Path):
             path, flow = _extracted_source(read_manifest(path), extracted)
@@ -107,20 +108,18 @@ def start_clean(
         module = path.module if isinstance(path, Source) else read_manifest(path).module
         order.write(folder)
         process, lifeline, report = _started(folder, directory or Path.cwd(), python)
-        try:
+        undoing.callback(_kill, process)
+        undoing.callback(os.close, lifeline)
+        with open(report, encoding="utf-8") as told:  # noqa: PTH123 (a descriptor)
             if started is not None:
                 started(process.pid)
-            run_id = _begun(process, report, folder, place_of)
-            names = {} if namespace is None else {module: namespace}
-            source = _ProcessSource(process, lifeline, folder, history_dir, run_id, names, place_of, most_read)
-            return CleanRun(source, run_id, source.history.spec(run_id), parameters)
-        except BaseException:
-            os.close(lifeline)
-            _kill(process)
-            raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+            run_id = _begun(process, told.readline(), folder, place_of)
+        names = {} if namespace is None else {module: namespace}
+        source = _ProcessSource(process, lifeline, folder, history_dir, run_id, names, place_of, most_read)
+        undoing.callback(source.history.close)
+        run = CleanRun(source, run_id, source.history.spec(run_id), parameters)
+        undoing.pop_all()
+        return run
 
 
 def _extracted_source(manifest: Manifest, folder: Path) -> tuple[Source, str]:
@@ -340,10 +339,9 @@ class RunStartError(SourceError):
     """The process of a clean run could not be started, or died before the run began."""
 
 
-def _begun(process: subprocess.Popen[bytes], report: int, folder: Path, place_of: PlaceOf | None) -> str:
-    """The id of the run, once it has begun; raises what keeps it from that."""
-    with open(report, encoding="utf-8") as line:
-        word, _, run_id = line.readline().rstrip("\n").partition(" ")
+def _begun(process: subprocess.Popen[bytes], told: str, folder: Path, place_of: PlaceOf | None) -> str:
+    """The id of the run, if it has begun, which is what the process told; raises what keeps it from that."""
+    word, _, run_id = told.rstrip("\n").partition(" ")
     if word != BEGAN:
         error = _not_begun(process, folder)
         _show_places(error, place_of)

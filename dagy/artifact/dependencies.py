@@ -37,15 +37,19 @@ def reached(imports: Iterable[tuple[str, Import]], here: Installed) -> tuple[Rea
     return tuple(Reached(each, path, tuple(_holders(each, here))) for path, each in imports)
 
 
-def check_reached(imports: Iterable[Reached]) -> None:
-    """Raise `ArtifactError` for the first import that nothing here provides, unless the code goes on without it."""
+def check_reached(imports: Iterable[Reached], declared: str = "") -> None:
+    """Raise `ArtifactError` for the first import that nothing here provides, unless the code goes on without it.
+
+    `declared` names what says which packages to use, all of which are installed; empty when nothing does.
+    """
     for each in imports:
         if each.distributions or each.wanted.optional:
             continue
         origin = _origin(each.module)
         if origin is None:
+            remedy = f"add the package that holds it to {declared}" if declared else "install the package that holds it"
             raise ArtifactError(
-                f"{each.place}: module {each.module!r} is not installed; install the package that holds it, or "
+                f"{each.place}: module {each.module!r} is not installed; {remedy}, or "
                 "import it inside try/except ImportError when the flow can do without"
             )
         raise ArtifactError(

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dagy.artifact.choosing import OWN_NAMES
@@ -24,6 +24,7 @@ from dagy.artifact.own_code import RUNTIME_REQUIREMENTS
 from dagy.errors import ArtifactError
 
 _SCHEMA = 1
+_MOST_SHOWN = 4  # packages in a message
 _READY = "dagy-requirements.txt"  # in the environment, written last
 
 
@@ -36,27 +37,41 @@ def environment_for(
 ) -> Path:
     """The path of an interpreter that has the artifact's Python version and requirements.
 
-    It is this one when nothing differs. Otherwise it is of a virtual environment under `local_dir`, which is made when
-    it is not there. `ArtifactError` says what can't be had.
+    See `environment_with`.
     """
-    wanted = [each for each in manifest.requirements if normalized(each.partition("==")[0]) not in OWN_NAMES]
-    if manifest.python_version == PYTHON_VERSION and not wanted:
+    return environment_with(manifest.requirements, manifest.python_version, local_dir, on_progress, using=using)
+
+
+def environment_with(
+    requirements: Sequence[str],
+    python_version: str,
+    local_dir: Path,
+    on_progress: Callable[[str], None] | None = None,
+    *,
+    using: Installer | None = None,
+) -> Path:
+    """The path of an interpreter of that version, `"3.12"`, that has the requirements, each as `name==version`.
+
+    It is this one when nothing differs. Otherwise it is of a virtual environment under `local_dir`, which is made when
+    it is not there; `on_progress` is told before that. `ArtifactError` says what can't be had.
+    """
+    asked = [each for each in requirements if normalized(each.partition("==")[0]) not in OWN_NAMES]
+    if python_version == PYTHON_VERSION and not asked:
         return Path(sys.executable)
     here = installed(local_dir)
-    if manifest.python_version == PYTHON_VERSION and all(_is_here(each, here) for each in wanted):
+    unlike = [each for each in asked if not _is_here(each, here)]
+    if python_version == PYTHON_VERSION and not unlike:
         return Path(sys.executable)
-    python = _python(manifest.python_version)
-    requirements = (*wanted, *_own_requirements(here, {normalized(each.partition("==")[0]) for each in wanted}))
-    key = json.dumps([_SCHEMA, manifest.python_version, str(python.resolve()), sorted(requirements)])
+    python = _python(python_version)
+    wanted = (*asked, *_own_requirements(here, {normalized(each.partition("==")[0]) for each in asked}))
+    key = json.dumps([_SCHEMA, python_version, str(python.resolve()), sorted(wanted)])
     folder = local_dir / "environments" / hashlib.sha256(key.encode()).hexdigest()[:20]
     if not (folder / _READY).is_file():
+        if on_progress:
+            on_progress(f"making an environment with {_shown(unlike) or f'Python {python_version}'}")
         with _locked(folder):
             if not (folder / _READY).is_file():  # another process may have made it meanwhile
-                if on_progress:
-                    on_progress(
-                        f"making an environment with {', '.join(wanted) or f'Python {manifest.python_version}'}"
-                    )
-                _make(folder, python, requirements, using or installer())
+                _make(folder, python, wanted, using or installer())
     return python_of(folder)
 
 
@@ -64,6 +79,13 @@ def _is_here(requirement: str, here: Installed) -> bool:
     name, _, version = requirement.partition("==")
     found = here.called(name)
     return found is not None and found.version == version
+
+
+def _shown(requirements: Sequence[str]) -> str:
+    """`humanize 4.9.0, numpy 2.2.6, pandas 2.2.3 and 3 more`."""
+    names = [each.replace("==", " ") for each in requirements]
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more
 
 
 def _python(python_version: str) -> Path:

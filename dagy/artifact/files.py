@@ -6,8 +6,8 @@ Only Python modules under the folder that the flow is imported from are ever loo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from dagy.artifact.imports import Import, imports_of
 from dagy.artifact.snapshots import Snapshot
@@ -15,8 +15,7 @@ from dagy.artifact.source import RESERVED_MODULES, Source, encode_python, read_p
 from dagy.errors import ArtifactError
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleFile:
+class ModuleFile(NamedTuple):
     """One module that goes into an artifact."""
 
     path: str  # in the artifact, with forward slashes: "package/module.py"

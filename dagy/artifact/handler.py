@@ -37,7 +37,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dagy.artifact.loading import loading
 from dagy.artifact.references import Values
@@ -279,8 +279,7 @@ def _wait(policy: RetryPolicy, attempt: int, done: TaskRun) -> float | None:
 # ---- running, and telling how it went
 
 
-@dataclass(frozen=True, slots=True)
-class _Ran:
+class _Ran(NamedTuple):
     result: RunResult
     output: str  # the end of it
 

@@ -90,7 +90,7 @@ class Installed:
             for extra in ("", *wanted.extras):
                 if (found.key, extra) not in seen:
                     seen.add((found.key, extra))
-                    todo += [each for each in requires(found) if _applies(each, extra)]
+                    todo += [each for each in requires(found) if applies(each, extra)]
         keys = {key for key, _ in seen}
         return tuple(self.distributions[key] for key in sorted(keys))
 
@@ -132,7 +132,7 @@ def files_of(distribution: Distribution) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _applies(requirement: Requirement, extra: str) -> bool:
+def applies(requirement: Requirement, extra: str) -> bool:
     """Whether it is needed here, with this extra (`""`: with none)."""
     if requirement.marker is None:
         return not extra

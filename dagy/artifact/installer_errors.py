@@ -17,6 +17,11 @@ _WAY_OUT = (
     "name the folder with find-links in the settings of uv or pip"
 )
 
+
+class NoFitError(ArtifactError):
+    """The indexes have nothing that fits what is asked for; other versions might. It is always told as its parent."""
+
+
 # In what uv says.
 _OTHER_PLATFORM = re.compile(
     r"Wheels are available for `(?P<name>[^`]+)` \(v(?P<version>[^)]+)\) on the following platforms?: (?P<there>.+?)"
@@ -51,11 +56,11 @@ def explain_uv(text: str, place: str) -> NoReturn:
     if match := _SOURCE_ONLY.search(words):
         _refuse_platform(match["name"], place, "there is its source, or wheels for other systems")
     if match := _NOT_FOUND.search(words):
-        raise ArtifactError(
-            f"no index has a package {match['name']!r}, which is needed for {place}; check how it is written, or name "
-            "your own index in uv.toml"
-        )
-    raise ArtifactError(f"no set of wheels fits the requirements for {place}: {uv_reason(text)}")
+        remedy = "check how it is written, or name your own index in uv.toml"
+        if "the network was disabled" in words:
+            remedy = "uv may not use the network: unset UV_OFFLINE, or name a folder with its wheel (find-links)"
+        raise ArtifactError(f"no index has a package {match['name']!r}, which is needed for {place}; {remedy}")
+    _refuse_set(place, uv_reason(text), words)
 
 
 def explain_pip(text: str, place: str) -> NoReturn:
@@ -63,7 +68,7 @@ def explain_pip(text: str, place: str) -> NoReturn:
     words = _one_line(text)
     match = _NOTHING_FITS.search(words)
     if match is None or _NETWORK.search(words) or _SIGN_IN.search(words):
-        raise ArtifactError(f"no set of wheels fits the requirements for {place}: {pip_reason(text)}")
+        _refuse_set(place, pip_reason(text), words)
     if match["versions"] == "none":
         _refuse_platform(match["name"], place, "there may be other wheels, its source, or no package of that name")
     _refuse_platform(match["name"] + match["rest"], place, f"there are {_short(match['versions'])}")
@@ -98,7 +103,12 @@ def pip_reason(text: str) -> str:
 
 
 def _refuse_platform(name: str, place: str, there: str) -> NoReturn:
-    raise ArtifactError(f"there is no wheel of {name!r} for {place}; {there}; {_WAY_OUT}")
+    raise NoFitError(f"there is no wheel of {name!r} for {place}; {there}; {_WAY_OUT}")
+
+
+def _refuse_set(place: str, reason: str, words: str) -> NoReturn:
+    kind = ArtifactError if _network_reason(words) else NoFitError
+    raise kind(f"no set of wheels fits the requirements for {place}: {reason}")
 
 
 def _network_reason(words: str) -> str:

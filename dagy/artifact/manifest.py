@@ -28,12 +28,13 @@ SCHEMA_VERSION = 3  # 1 had no cells; 2 had no target, no lock, and no flow in a
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"  # of this Python
 LOCAL_TARGET = "local"  # the machine itself
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ENTRY_POINT = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<variable>[^\W\d]\w*)")
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
-_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
-_TARGET = re.compile(r"[a-z][a-z0-9-]{0,40}")
-_PYTHON_VERSION = re.compile(r"3\.\d{1,3}")
+# Compiled when a manifest is read: a build only writes one.
+_SHA256 = r"[0-9a-f]{64}"
+_ENTRY_POINT = r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<variable>[^\W\d]\w*)"
+_REQUIREMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*"
+_WHEEL = r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl"
+_TARGET = r"[a-z][a-z0-9-]{0,40}"
+_PYTHON_VERSION = r"3\.\d{1,3}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,19 +238,19 @@ def _module_path(module: str, paths: Container[str]) -> str:
 def _check(manifest: Manifest, document: _Document) -> None:
     """Refuse what is well formed and yet can't be an artifact that Dagy built."""
     paths = [file.path for file in manifest.files]
-    if not _ENTRY_POINT.fullmatch(manifest.entry_point) or manifest.module_path not in paths:
+    if not re.fullmatch(_ENTRY_POINT, manifest.entry_point) or manifest.module_path not in paths:
         raise ArtifactError(f"the entry point {manifest.entry_point[:200]!r} is not in a module of the artifact")
     if paths != sorted(set(paths)) or MANIFEST_NAME in paths:
         raise ArtifactError("the manifest's files are not in order, or one is listed twice")
     for file in manifest.files:
-        if not _SHA256.fullmatch(file.sha256) or file.size < 0:
+        if not re.fullmatch(_SHA256, file.sha256) or file.size < 0:
             raise ArtifactError(f"the manifest's entry for {file.path!r} has no proper size and SHA-256")
     _check_cells(manifest)
     for requirement in manifest.requirements:
-        if not _REQUIREMENT.fullmatch(requirement):
+        if not re.fullmatch(_REQUIREMENT, requirement):
             raise ArtifactError(f"the requirement {requirement!r} is not of the form name==version")
     _check_lock(manifest)
-    if not _PYTHON_VERSION.fullmatch(manifest.python_version):
+    if not re.fullmatch(_PYTHON_VERSION, manifest.python_version):
         raise ArtifactError(f"the manifest's python_version {manifest.python_version!r} is not of the form 3.11")
     for name in ("flow_name", "flow_version", "build_id", "code_hash"):
         if getattr(document, name) != getattr(manifest, name):
@@ -258,21 +259,23 @@ def _check(manifest: Manifest, document: _Document) -> None:
 
 def _check_cells(manifest: Manifest) -> None:
     for cell in manifest.cells:
-        if not cell.id or not _SHA256.fullmatch(cell.sha256):
+        if not cell.id or not re.fullmatch(_SHA256, cell.sha256):
             raise ArtifactError(f"the manifest's entry for the cell {cell.id!r} has no id or no proper SHA-256")
     if len({cell.id for cell in manifest.cells}) < len(manifest.cells):
         raise ArtifactError("the manifest lists a cell twice")
 
 
 def _check_lock(manifest: Manifest) -> None:
-    if not _TARGET.fullmatch(manifest.target):
+    if not re.fullmatch(_TARGET, manifest.target):
         raise ArtifactError(f"the manifest's target {manifest.target[:100]!r} is not the name of one")
     if manifest.schema_version < 3 and (manifest.target != LOCAL_TARGET or manifest.lock):
         raise ArtifactError(f"a manifest of version {manifest.schema_version} has no target and no lock")
     for wheel in manifest.lock:
-        if not _REQUIREMENT.fullmatch(f"{wheel.name}=={wheel.version}") or not _WHEEL.fullmatch(wheel.file_name):
+        if not re.fullmatch(_REQUIREMENT, f"{wheel.name}=={wheel.version}") or not re.fullmatch(
+            _WHEEL, wheel.file_name
+        ):
             raise ArtifactError(f"the manifest's lock does not name a wheel: {wheel.name!r}, {wheel.file_name!r}")
-        if not _SHA256.fullmatch(wheel.sha256) or wheel.size < 0:
+        if not re.fullmatch(_SHA256, wheel.sha256) or wheel.size < 0:
             raise ArtifactError(f"the manifest's lock has no proper size and SHA-256 for {wheel.file_name!r}")
     if len({wheel.name for wheel in manifest.lock}) < len(manifest.lock):
         raise ArtifactError("the manifest locks a package twice")

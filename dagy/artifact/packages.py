@@ -51,7 +51,9 @@ def packages_of(
 ) -> Packages:
     """What the modules `files` of the flow in `source` need on the target of that name.
 
-    What is declared counts before what the imports tell: `read_declared` is asked, unless its answer is given.
+    What is declared counts before what the imports tell: `read_declared` is asked, unless its answer is given. For this
+    machine they are what is installed here, unless other versions are declared: then those, for an environment of its
+    own.
     `local_dir` keeps wheels and choices; None: where the settings say. `ArtifactError` names what can't be had, and the
     way out, and so it does when the target can't take as much.
     """
@@ -63,9 +65,8 @@ def packages_of(
     if place.is_local and not imports and not said.requirements:
         return known
     folder = Settings.read().local_dir if local_dir is None else local_dir
-    if place.is_local:
-        return _later("as_installed")(known, imports, said, folder)
-    return _later("as_locked")(known, imports, said, folder, source.path.parent, using=using, on_progress=on_progress)
+    choose = _later("as_installed" if place.is_local else "as_locked")
+    return choose(known, imports, said, folder, source.path.parent, using=using, on_progress=on_progress)
 
 
 _load, _ = lazily(__name__, {"as_installed": "dagy.artifact.choosing", "as_locked": "dagy.artifact.target_packages"})

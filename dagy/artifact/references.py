@@ -12,9 +12,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from dagy.errors import ParameterError, StoreError, did_you_mean, shown
@@ -72,8 +71,7 @@ class FolderStore:
 STORES: dict[str, Callable[[str], ValueStore]] = {"file": FolderStore}  # by the scheme of their URLs
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """Where a value lies, and what it is."""
 
     ref: str  # its URL
@@ -125,17 +123,17 @@ class Values:
                 f"{called} ({encoded.codec}, {encoded.size:,} bytes) does not fit into a payload; name a store for it "
                 "in DAGY_STORE, such as file:///results"
             )
-        return asdict(self._written(encoded, parts))
+        return self._written(encoded, parts)._asdict()
 
     def keep(self, value: object, *parts: str, called: str) -> dict[str, Json]:
         """`value` as a payload carries it; and in the store in any case, where `kept` finds it by its parts."""
         encoded = encode(value, called=called)
         reference = self._written(encoded, parts)
-        told = json.dumps(asdict(reference)).encode()
+        told = json.dumps(reference._asdict()).encode()
         self._existing.write(f"{_name(parts)}.json", Encoded("json", (told,)))
         if encoded.codec == "json" and encoded.size <= INLINE_BYTES:
             return {"value": value}
-        return asdict(reference)
+        return reference._asdict()
 
     def kept(self, *parts: str) -> object:
         """What `keep` put there. Raises `StoreError` when it did not, or the value is another than it was."""

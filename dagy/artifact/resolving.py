@@ -90,8 +90,8 @@ def _chosen(
 ) -> tuple[FoundWheel, ...]:
     chooser = using or installer()
     if on_progress:
-        what = "versions" if wanted.target.is_local else "wheels"
-        on_progress(f"choosing {what} for {wanted.place.partition(' (')[0]} with {chooser.name}")
+        what = "versions" if wanted.target.is_local else f"wheels for {wanted.target.description}"
+        on_progress(f"choosing {what} with {chooser.name}")
     return chooser.resolve(wanted)
 
 

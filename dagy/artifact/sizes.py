@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from dagy.artifact.targets import TARGETS, BuildTarget
 from dagy.errors import ArtifactError
@@ -13,8 +14,7 @@ _MIB = 1 << 20
 _HEADS = ("package", "version", "zipped", "unzipped", "share")
 
 
-@dataclass(frozen=True, slots=True)
-class PackageSize:
+class PackageSize(NamedTuple):
     """The size of one package, in bytes."""
 
     name: str
@@ -63,7 +63,7 @@ class Sizes:
         """The same as data: sizes in bytes."""
         return {
             "target": self.target.name,
-            "packages": [asdict(each) for each in self.packages],
+            "packages": [each._asdict() for each in self.packages],
             "zipped": self.zipped,
             "unzipped": self.unzipped,
             "zipped_limit": self.target.zipped_limit,
@@ -73,13 +73,14 @@ class Sizes:
     def __str__(self) -> str:
         if not self.packages:
             return "no packages"
-        total = self.unzipped
+        is_known = all(each.unzipped is not None for each in self.packages)
+        total = self.unzipped if is_known else 0
         rows = [
             (each.name, each.version, _mib(each.zipped), _mib(each.unzipped), _share(each.unzipped, total))
             for each in self.packages
         ]
         count = f"{len(self.packages)} package{'s' if len(self.packages) > 1 else ''}"
-        feet = [(count, "", _mib(self.zipped), _mib(total), "")]
+        feet = [(count, "", _mib(self.zipped), _mib(total if is_known else None), "")]
         limits = self.target.zipped_limit, self.target.unzipped_limit
         if any(limits):
             verdict = "too large" if limits[1] is not None and total > limits[1] else ""

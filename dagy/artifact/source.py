@@ -26,7 +26,7 @@ from importlib.util import decode_source, module_from_spec, spec_from_loader
 from io import BytesIO
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dagy.artifact.imports import imports_of
 from dagy.artifact.loading import loading
@@ -58,8 +58,7 @@ class SeveralFlowsError(SourceError):
         super().__init__(f"{path} defines {len(known)} flows; say which one you mean:\n{choices}")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What `FILE[:FLOW]` says: a file, and a flow in it or None for the only one there is."""
 
     path: Path
@@ -94,8 +93,7 @@ class Source:
         return f"{stem}/{_INIT}" if self.is_package else f"{stem}.py"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a reader makes of a file that is not a Python module: the text of one, and how it came about."""
 
     text: str

@@ -12,8 +12,10 @@ from dagy.artifact.dependencies import Reached, check_reached, reached
 from dagy.artifact.fetching import wheel_path
 from dagy.artifact.imports import Import
 from dagy.artifact.installed import Installed, installed, normalized
+from dagy.artifact.installer_errors import NoFitError
 from dagy.artifact.installers import Installer, Wanted
 from dagy.artifact.manifest import PYTHON_VERSION
+from dagy.artifact.nearest_versions import refuse_with_nearest
 from dagy.artifact.own_code import RUNTIME_REQUIREMENTS, own_code
 from dagy.artifact.packages import Packages
 from dagy.artifact.resolving import choice_path, resolve
@@ -50,7 +52,10 @@ def as_locked(
         index_options=said.index_options,
         folder=project,
     )
-    lock = resolve(wanted, local_dir, hashes=said.hashes, using=using, on_progress=on_progress)
+    try:
+        lock = resolve(wanted, local_dir, hashes=said.hashes, using=using, on_progress=on_progress)
+    except NoFitError as error:
+        refuse_with_nearest(error, wanted, said, using=using, on_progress=on_progress)
     wheels = tuple(wheel_path(local_dir, each) for each in lock)
     own = sum(map(len, own_code().values()))
     sizes = Sizes.of(

@@ -10,8 +10,9 @@ import click
 from dagy.cli import output
 from dagy.cli.completing import profile_names
 from dagy.cli.formats import Form, facts, format_option, profile_option, show, table
+from dagy.cli.planes import local_store
 from dagy.errors import SettingsError
-from dagy.profiles import TABLE_FORMAT, Profile, Profiles, checked_url
+from dagy.profiles import TABLE_FORMAT, Credentials, Profile, Profiles, checked_url
 from dagy.settings import Settings
 
 _HEADS = ("PROFILE", "DEFAULT", "API URL", "TABLES", "CHANGED")
@@ -50,9 +51,11 @@ def show_profiles(profile: str | None, form: Form) -> None:
     counts = profiles.resolve(profile)
 
     def as_text() -> str:
+        settings = Settings.read()
+        here = "everything is on this machine" if settings.database_url is None else local_store(settings)
         now = [
             ("profile", f"{counts.name or 'none'} ({counts.sources['name']})"),
-            ("api_url", f"{counts.api_url or 'none: everything is on this machine'} ({counts.sources['api_url']})"),
+            ("api_url", f"{counts.api_url or f'none: {here}'} ({counts.sources['api_url']})"),
             ("app_url", f"{counts.app_url} ({counts.sources['app_url']})"),
             ("table_format", f"{counts.table_format} ({counts.sources['table_format']})"),
             ("file", str(profiles.path)),
@@ -116,13 +119,13 @@ def use(name: str) -> None:
 @command.command("delete", short_help="Let go of a profile.")
 @click.argument("name", shell_complete=profile_names)
 def delete(name: str) -> None:
-    """Let go of a profile. Its token stays until `dagy logout`.
+    """Let go of a profile, and of its token.
 
     \b
     Examples:
       dagy config delete staging
     """
-    _profiles().delete(name)
+    _delete(_profiles(), name)
     output.say(f"deleted profile {name!r}")
 
 
@@ -157,13 +160,19 @@ def _ask(profiles: Profiles) -> None:
                 case "delete" if profiles.names:
                     name = _choice("Which one", profiles.names, None)
                     if click.confirm(f"Delete profile {name!r}?", err=True):
-                        profiles.delete(name)
+                        _delete(profiles, name)
                 case "done":
                     return
                 case _:
                     output.note("there is no profile yet; create one")
         except SettingsError as error:
             output.problem(str(error))
+
+
+def _delete(profiles: Profiles, name: str) -> None:
+    """Let go of the profile and of what is kept for it, which no `dagy logout` could name any more."""
+    profiles.delete(name)
+    Credentials(profiles.path.parent).forget(Profile(name))
 
 
 def _edit(profiles: Profiles, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, flow_names
 from dagy.cli.formats import Form, cut, facts, format_option, plain, profile_option, show, table
+from dagy.cli.options import confirm
 from dagy.cli.planes import connected_if_any, taken
 from dagy.cli.tags import pairs_of
 from dagy.cli.timings import timing_text
@@ -144,23 +144,20 @@ def delete(deployment: str, yes: bool, profile: str | None) -> None:
         if client is None:
             raise UnknownDeploymentError(deployment)
         found = client.deployment(deployment)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise click.UsageError("nobody can be asked whether this is meant; give --yes")
-            click.confirm(f"Delete deployment {found.reference!r} and its schedules?", abort=True, err=True)
+        confirm(f"Delete deployment {found.reference!r} and its schedules?", yes=yes)
         client.delete_deployment(found.reference)
     output.say(f"deleted deployment {found.reference}")
 
 
 def _listed(deployments: Sequence[Deployment], profile: str | None) -> str:
-    rows = [(each.reference, each.flow_name, _version(each), cut(_tags(each), 40), _ago(each)) for each in deployments]
+    rows = [(each.reference, each.flow_name, each.label, cut(_tags(each), 40), _ago(each)) for each in deployments]
     return table(("DEPLOYMENT", "FLOW", "VERSION", "TAGS", "CHANGED"), rows, profile=profile) if rows else ""
 
 
 def _facts(found: Deployment, schedules: Sequence[Schedule], runs: Sequence[Run]) -> list[tuple[str, str]]:
     told = [
         ("deployment", found.reference),
-        ("flow", f"{found.flow_name} {_version(found)}"),
+        ("flow", f"{found.flow_name} {found.label}"),
         ("code", found.code_hash),
         ("artifact", found.artifact),
         ("changed", f"{found.updated_at.astimezone():%Y-%m-%d %H:%M:%S %Z}"),
@@ -172,12 +169,6 @@ def _facts(found: Deployment, schedules: Sequence[Schedule], runs: Sequence[Run]
         told.append(("schedule", f"{timing_text(each.timing)}{rests} ({each.schedule_id})"))
     told += [("run", f"{each.run_id}: {each.state}") for each in runs]
     return told
-
-
-def _version(found: Deployment) -> str:
-    if found.revision == 1 and found.flow_version != "latest":
-        return found.flow_version
-    return f"{found.flow_version} (revision {found.revision})"
 
 
 def _tags(found: Deployment) -> str:

@@ -11,7 +11,7 @@ from importlib import metadata
 import click
 
 from dagy.cli.formats import Form, format_option, profile_option, show
-from dagy.cli.planes import FILE_NAME, connected, is_there
+from dagy.cli.planes import connected, is_there, local_store
 from dagy.client.waking import WorkerLock
 from dagy.drawing import counted
 from dagy.errors import DagyError, SettingsError
@@ -81,7 +81,7 @@ def _deploying(settings: Settings, name: str | None) -> Iterator[Finding]:
     yield _uv()
     try:
         profile = Profiles.read(settings.local_dir).resolve(name)
-        yield Finding("profile", "good", _told(profile))
+        yield Finding("profile", "good", _told(settings, profile))
         if not profile.is_local:
             yield _token(settings, profile)
     except SettingsError as error:
@@ -97,14 +97,15 @@ def _deploying(settings: Settings, name: str | None) -> Iterator[Finding]:
     except DagyError as error:
         yield Finding("control", "bad", str(error))
         return
-    where = settings.local_dir / FILE_NAME if profile.is_local else profile.api_url
+    where = local_store(settings) if profile.is_local else profile.api_url
     yield Finding("control", "good", f"{where} answers, dagy {version}")
     if profile.is_local:
         yield _worker(settings, queued)
 
 
-def _told(profile: Profile) -> str:
-    where = "everything is on this machine" if profile.api_url is None else profile.api_url
+def _told(settings: Settings, profile: Profile) -> str:
+    here = "everything is on this machine" if settings.database_url is None else local_store(settings)
+    where = profile.api_url or here
     return f"{profile.name or 'none'} ({profile.sources['name']}): {where}"
 
 

@@ -40,9 +40,12 @@ class ListedRun:
     @property
     def deployment(self) -> str | None:
         """The deployment that it is of, as its `reference`."""
-        if self.info is None:
-            return None
-        return f"{self.info.namespace}/{self.info.deployment}" if self.info.namespace else self.info.deployment
+        return None if self.info is None else self.info.reference
+
+    @property
+    def label(self) -> str:
+        """The flow's version, with the revision where the version alone does not tell."""
+        return self.flow_version if self.info is None else self.info.label
 
     @property
     def seconds(self) -> float | None:

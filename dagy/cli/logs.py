@@ -11,7 +11,7 @@ from dagy.cli import output
 from dagy.cli.completing import run_ids
 from dagy.cli.formats import profile_option
 from dagy.cli.listed_runs import found_run
-from dagy.cli.planes import connected_if_any
+from dagy.cli.planes import connected_beside_history
 from dagy.client.lines import Lines
 from dagy.errors import UnknownTaskError
 from dagy.runs import History, Written
@@ -37,7 +37,7 @@ def command(run: str, task: str | None, follow: bool, profile: str | None) -> No
       dagy logs latest --follow
       dagy logs latest --task parse > parse.log
     """
-    with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
+    with History(Settings.read().local_dir) as history, connected_beside_history(profile) as client:
         found = found_run(history, client, run)
         if found.record is not None:  # which has it whole
             for piece in _pieces(history.output(found.run_id, task=task, follow=follow), Lines(task)):

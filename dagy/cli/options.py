@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -58,6 +59,15 @@ def refuse_options(names: Collection[str], theirs: str, kind: str, target: str) 
     for each in ctx.command.params:
         if each.name in names and ctx.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{each.opts[0]} is for {theirs}; leave it out for {kind} {target!r}", ctx)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on when `yes` is given or answered; else `click.Abort`. A usage error where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked whether this is meant; give --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 profile_option = click.option(

@@ -52,7 +52,7 @@ def run_deployment(
         if detach:
             output.say(run.run_id)
             return
-        output.note(f"run {run.run_id} of {deployment.reference} ({deployment.flow_name} {deployment.flow_version})")
+        output.note(f"run {run.run_id} of {deployment.reference} ({run.info.flow_name} {run.info.label})")
         try:
             _watch(client, run)
         except NetworkError:
@@ -88,8 +88,13 @@ def _watch(client: DagyClient, run: Run) -> None:
 def _events(run: Run) -> Iterator[Event]:
     """The run's events, once what its tasks wrote is printed."""
     lines = Lines()
-    with output.working(f"{run.run_id} is queued"):
-        events = run.events(follow=True)
+    with output.working(f"{run.run_id} is queued") as tell:
+
+        def tell_why() -> None:
+            if run.status is StateType.QUEUED and run.state.message:  # such as what is installed for it
+                tell(f"{run.run_id} is queued: {run.state.message}")
+
+        events = run.events(follow=True, on_wait=tell_why)
         first = next(events, None)
     for each in chain(() if first is None else (first,), events):
         for line in lines.of(each):

@@ -14,9 +14,9 @@ from dagy.cli import output
 from dagy.cli.completing import deployment_names, flow_names, run_ids
 from dagy.cli.formats import Form, cut, facts, format_option, profile_option, show, table
 from dagy.cli.listed_runs import ListedRun, found_run, listed_runs
-from dagy.cli.planes import connected_if_any
+from dagy.cli.planes import connected_beside_history, connected_if_any
 from dagy.drawing import PALETTE, ago, duration, plain_line, text_tree
-from dagy.errors import ConflictError, SpecError, UnknownFlowError
+from dagy.errors import ConflictError, SpecError, StoreError, UnknownFlowError
 from dagy.runs import History, TaskRecord
 from dagy.settings import Settings
 from dagy.spec import FlowSpec
@@ -72,7 +72,8 @@ def list_runs(
     """
     local_dir = Settings.read().local_dir
     wanted = None if status is None else StateType(status.upper())
-    with History(local_dir) as history, connected_if_any(profile) as client:
+    connection = connected_beside_history(profile) if deployment is None else connected_if_any(profile)
+    with History(local_dir) as history, connection as client:
         _tell_recovered(history, client)
         found = listed_runs(history, client, flow=flow, deployment=deployment, status=wanted, limit=limit)
     if not found and form == "table":
@@ -93,7 +94,7 @@ def show_run(run: str, profile: str | None, form: Form) -> None:
       dagy runs show latest
       dagy runs show latest --format json
     """
-    with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
+    with History(Settings.read().local_dir) as history, connected_beside_history(profile) as client:
         _tell_recovered(history, client)
         found = found_run(history, client, run)
         tasks = _tasks(history, client, found)
@@ -134,7 +135,11 @@ def _tell_recovered(history: History, client: DagyClient | None) -> None:
         output.note(f"note: run {run_id} was without a process, and has ended CRASHED now", color="yellow")
     if client is None or not client.is_local:  # a server sees to it by itself
         return
-    for each in client.recover_runs():
+    try:
+        recovered = client.recover_runs()
+    except StoreError:  # it may only be read, and then somebody else sees to it
+        return
+    for each in recovered:
         now = f"has ended {each.status} now" if each.status.is_final else "is queued again"
         output.note(f"note: run {each.run_id} was without a worker, and {now}", color="yellow")
         if each.status is StateType.QUEUED:
@@ -182,7 +187,7 @@ def _shown(
 
 def _facts(history: History, run: ListedRun) -> Iterator[tuple[str, str]]:
     yield "run", run.run_id
-    yield "flow", f"{run.flow_name}, version {run.flow_version}"
+    yield "flow", f"{run.flow_name}, version {run.label}"
     if run.deployment is not None:
         yield "deployment", run.deployment
     yield "state", f"{_sign(run.state.type)}{run.state}"
@@ -210,6 +215,7 @@ def _facts(history: History, run: ListedRun) -> Iterator[tuple[str, str]]:
 
 
 def _facts_of(info: RunInfo) -> Iterator[tuple[str, str]]:
+    yield "code", info.code_hash
     if info.schedule_id is not None:
         due = "" if info.scheduled_for is None else f", due {_local(info.scheduled_for.timestamp())}"
         yield "schedule", f"{info.schedule_id}{due}"
@@ -308,6 +314,8 @@ def _more(info: RunInfo | None) -> dict[str, Any]:
     if info is None:
         return {}
     return {
+        "revision": info.revision,
+        "code_hash": info.code_hash,
         "parameters": info.parameters,
         "tags": info.tags,
         "trigger": info.trigger,

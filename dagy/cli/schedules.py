@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,10 @@ import dagy.control  # its names are loaded when they are asked for
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, schedule_ids
 from dagy.cli.formats import Form, format_option, profile_option, show, table
+from dagy.cli.options import confirm
 from dagy.cli.planes import connected_if_any, spec_of_deployment
 from dagy.cli.timings import seconds_of, time_of, timing_text, zone_of
-from dagy.drawing import ago, duration
+from dagy.drawing import ago, counted, duration
 from dagy.errors import UnknownDeploymentError, UnknownScheduleError
 from dagy.parameter_texts import values_of
 
@@ -99,7 +99,7 @@ def create(
         values = values_of(spec_of_deployment(client, found), given) if given else {}
         made = client.put_schedule(found.reference, timing, parameters=values, enabled=not paused)
         is_local = client.is_local
-    show(form, made, lambda: f"{made.schedule_id}: {_reference(made)} {timing_text(made.timing)}; next: {_next(made)}")
+    show(form, made, lambda: f"{made.schedule_id}: {made.reference} {timing_text(made.timing)}; next: {_next(made)}")
     if is_local and made.next_run_at is not None:
         output.note("note: schedules are kept while `dagy worker` runs", color="yellow")
 
@@ -143,11 +143,11 @@ def next_runs(limit: int, profile: str | None, form: Form) -> None:
         output.note("no schedule is due")
 
     def as_text() -> str:
-        rows = [(_at(each.next_run_at), _in(each.next_run_at), _reference(each), each.schedule_id) for each in coming]
+        rows = [(_at(each.next_run_at), _in(each.next_run_at), each.reference, each.schedule_id) for each in coming]
         return table(("DUE", "IN", "DEPLOYMENT", "SCHEDULE"), rows, profile=profile) if rows else ""
 
     data = [
-        {"next_run_at": each.next_run_at, "deployment": _reference(each), "schedule_id": each.schedule_id}
+        {"next_run_at": each.next_run_at, "deployment": each.reference, "schedule_id": each.schedule_id}
         for each in coming
     ]
     show(form, data, as_text)
@@ -210,10 +210,7 @@ def delete(schedule: str, yes: bool, profile: str | None) -> None:
       dagy schedules delete SCHEDULE --yes
     """
     with _opened(schedule, profile) as (client, found):
-        if not yes:
-            if not sys.stdin.isatty():
-                raise click.UsageError("nobody can be asked whether this is meant; give --yes")
-            click.confirm(f"Delete schedule {found.schedule_id!r} of {_reference(found)}?", abort=True, err=True)
+        confirm(f"Delete schedule {found.schedule_id!r} of {found.reference}?", yes=yes)
         client.delete_schedule(found.schedule_id)
     output.say(f"deleted schedule {found.schedule_id}")
 
@@ -238,7 +235,7 @@ def _opened(reference: str, profile: str | None) -> Iterator[tuple[DagyClient, S
 
 def _listed(schedules: Sequence[Schedule], profile: str | None) -> str:
     rows = [
-        (each.schedule_id, _reference(each), timing_text(each.timing), _next(each), _last(each)) for each in schedules
+        (each.schedule_id, each.reference, timing_text(each.timing), _next(each), _last(each)) for each in schedules
     ]
     return table(("SCHEDULE", "DEPLOYMENT", "DUE", "NEXT", "LAST"), rows, profile=profile) if rows else ""
 
@@ -259,16 +256,14 @@ def _last(schedule: Schedule) -> str:
     return ago(max(0.0, time.time() - schedule.last_triggered_at.timestamp()))
 
 
-def _reference(schedule: Schedule) -> str:
-    return f"{schedule.namespace}/{schedule.deployment}" if schedule.namespace else schedule.deployment
-
-
 def _at(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _in(moment: datetime | None) -> str:
     left = 0.0 if moment is None else moment.timestamp() - time.time()
+    if left > 2 * 86_400:
+        return counted(int(left // 86_400), "day")
     return duration(left) if left > 0 else "now"
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
 
+from dagy.control.timing import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from dagy.drawing import counted, duration
 from dagy.errors import did_you_mean
 
@@ -22,9 +23,12 @@ _INTERVAL = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhdw]?)", re.ASC
 def seconds_of(text: str) -> float:
     """The seconds of "90", "90s", "15m", "2h", "1d" or "1w"; a usage error for anything else."""
     match = _INTERVAL.fullmatch(text.strip())
-    seconds = float(match["number"]) * _UNITS[match["unit"] or "s"] if match else 0
-    if not seconds:
+    if match is None:
         raise click.UsageError(f"--interval {text!r} is no time; give seconds, or a number with s, m, h, d or w: 15m")
+    seconds = float(match["number"]) * _UNITS[match["unit"] or "s"]
+    if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        days = counted(int(LONGEST_INTERVAL) // _UNITS["d"], "day")
+        raise click.UsageError(f"--interval {text!r} is not from {SHORTEST_INTERVAL:g} s to {days}; 15m is one")
     return seconds
 
 

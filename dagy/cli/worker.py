@@ -10,20 +10,23 @@ from dagy.client import DagyClient
 from dagy.client.waking import WorkerLock
 from dagy.settings import Settings
 from dagy.states import StateType
-from dagy.worker import Worker
+from dagy.worker import CONCURRENCY, Worker
 from dagy.worker.signals import stopped_by_signals
 
 
 @click.command("worker", short_help="Run what is queued, and what schedules are due.")
-@click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="How many runs at once.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="How many runs at once."
+)
 @click.option("--until-idle", is_flag=True, help="End when nothing is queued or running.")
 @click.option("--no-schedules", is_flag=True, help="Leave schedules to another worker.")
 @profile_option
 def command(concurrency: int, until_idle: bool, no_schedules: bool, profile: str | None) -> None:
     """Run what is queued, and what schedules are due, each run in a process of its own.
 
-    The first Ctrl-C takes no more runs and waits for those that run; the second cancels them. With --until-idle there
-    is one such worker at a time: a second one ends at once.
+    The first Ctrl-C takes no more runs and waits for those that run; the second cancels them. What is queued then on
+    this machine goes on in the background, unless DAGY_AUTO_WORKER is 0. With --until-idle there is one such worker at
+    a time: a second one ends at once.
 
     \b
     Examples:
@@ -31,7 +34,8 @@ def command(concurrency: int, until_idle: bool, no_schedules: bool, profile: str
       dagy worker --concurrency 4 --no-schedules
       dagy worker --until-idle
     """
-    local_dir = Settings.read().local_dir
+    settings = Settings.read()
+    local_dir = settings.local_dir
     with DagyClient(profile=profile) as client:
         lock = None
         if client.is_local:
@@ -44,5 +48,8 @@ def command(concurrency: int, until_idle: bool, no_schedules: bool, profile: str
             output.note(f"waiting for runs ({concurrency} at once); Ctrl-C stops")
             worker.run(until_idle=until_idle, lock=lock)
         waiting = client.runs(status=StateType.QUEUED, limit=1).items
-        if waiting:
+        if waiting and client.is_local and settings.auto_worker:
+            client.keep_awake()
+            output.note("there are runs in the queue, which go on in the background")
+        elif waiting:
             output.note("there are runs in the queue, which wait for a worker: dagy worker")

@@ -33,7 +33,7 @@ MOST_BYTES = 64 << 20  # of an answer
 MOST_FILE_BYTES = 4 << 30  # of an answered file
 LONGEST_PAUSE = 30.0  # seconds, whatever the server asks for
 
-_PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try; a random half is added
+_PAUSES = (0.2, 0.6, 1.5)  # seconds before each further try; a random half is added
 _TRY_AGAIN = frozenset({502, 503, 504})
 _CHUNK = 1 << 16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dagy import drawing
@@ -94,8 +94,7 @@ class KnownRun:
 
     def __str__(self) -> str:
         info = self.info
-        deployment = f"{info.namespace}/{info.deployment}" if info.namespace else info.deployment
-        lines = [f"run {info.run_id} of {deployment} ({info.flow_name} {info.flow_version}): {self.state}"]
+        lines = [f"run {info.run_id} of {info.reference} ({info.flow_name} {info.label}): {self.state}"]
         if info.tasks:
             lines.append("tasks: " + ", ".join(f"{number} {state}" for state, number in info.tasks.items()))
         if info.has_result and info.result is not None:
@@ -176,8 +175,13 @@ class Run(KnownRun):
         """How each of its tasks stands now."""
         return self._client.task_runs(self.run_id)
 
-    def events(self, *, since: int = 0, follow: bool = False) -> Iterator[dict[str, Json]]:
-        """Its events from number `since` on, in order, as JSON; with `follow` until the run has ended."""
+    def events(
+        self, *, since: int = 0, follow: bool = False, on_wait: Callable[[], None] | None = None
+    ) -> Iterator[dict[str, Json]]:
+        """Its events from number `since` on, in order, as JSON; with `follow` until the run has ended.
+
+        `on_wait` is called each time that there is nothing new to give yet; the run knows how it stands then.
+        """
         watch = _Watch(is_local=self._client.is_local, timeout=None)
         while True:
             is_last = not follow or self.status.is_final or self.refresh().status.is_final  # asked before the events
@@ -187,6 +191,8 @@ class Run(KnownRun):
                 yield from found
             if is_last:
                 return
+            if on_wait is not None:
+                on_wait()
             if watch.wakes(self.status):
                 self._client.keep_awake()
             self._client.sleep(watch.next() or 0)
@@ -246,7 +252,9 @@ class AsyncRun(KnownRun):
         """As of `Run`."""
         return await self._client.task_runs(self.run_id)
 
-    async def events(self, *, since: int = 0, follow: bool = False) -> AsyncIterator[dict[str, Json]]:
+    async def events(
+        self, *, since: int = 0, follow: bool = False, on_wait: Callable[[], None] | None = None
+    ) -> AsyncIterator[dict[str, Json]]:
         """As of `Run`."""
         watch = _Watch(is_local=self._client.is_local, timeout=None)
         while True:
@@ -258,6 +266,8 @@ class AsyncRun(KnownRun):
                     yield event
             if is_last:
                 return
+            if on_wait is not None:
+                on_wait()
             if watch.wakes(self.status):
                 await self._client.keep_awake()
             await self._client.sleep(watch.next() or 0)

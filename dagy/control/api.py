@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, Ty
 from urllib.parse import quote, unquote
 
 from dagy import errors
-from dagy.artifact import MissingArtifactError
 from dagy.control.pages import Page
 from dagy.control.record_json import from_json, to_json
 from dagy.control.records import (
@@ -479,7 +478,6 @@ _CROSSING: Mapping[type[DagyError], tuple[int, tuple[str, ...]]] = {
     errors.SettingsError: (422, ()),
     errors.SpecError: (422, ()),
     errors.DefinitionError: (422, ()),
-    MissingArtifactError: (404, ()),
     errors.ArtifactError: (422, ()),
     errors.NetworkError: (502, ()),
     errors.StoreError: (503, ()),
@@ -491,6 +489,8 @@ def error_response(error: DagyError, *, status: int | None = None) -> Response:
     """The response that tells `error`."""
     kind = next(each for each in type(error).__mro__ if each in _CROSSING)
     usual, names = _CROSSING[kind]
+    if isinstance(error, FileNotFoundError):  # an artifact that is not there
+        usual = 404
     data = {name: getattr(error, name) for name in names}
     return Response(status or usual, _encoded({"error": {"type": kind.__name__, "message": str(error), "data": data}}))
 

@@ -86,6 +86,7 @@ class ArtifactFiles:
         return artifact.read_manifest(self.path(sha256))
 
     def _copied(self, source: Path) -> KeptFile:
+        made_private(self.folder.parent)  # a parent that is made on the way is not private
         made_private(self.folder)
         self._remove_leftovers()
         descriptor, name = tempfile.mkstemp(prefix=_HALF, suffix=".zip", dir=self.folder)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.ending import change, end
 from dagy.control.names import checked_name
-from dagy.control.records import Claim, Renewal, RunInfo, reference
+from dagy.control.records import Claim, Renewal, RunInfo, reference_of
 from dagy.control.runs import may_name_a_run, numbered
 from dagy.errors import ConflictError, ParameterError, StoreError, UnknownRunError, shown
 from dagy.runs.owners import Owner, is_alive, owner_from_text
@@ -148,7 +148,7 @@ def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
     if row.cancel_reason is not None:
         end(db, now, row.id, StateType.CANCELLED, row.cancel_reason)
     elif row.started_at is not None:
-        named = shlex.quote(reference(row.namespace, row.deployment))
+        named = shlex.quote(reference_of(row.namespace, row.deployment))
         again = f"see what it did, then run it again with: dagy run {named}"
         end(db, now, row.id, StateType.CRASHED, f"{found.reason}; {again}")
     elif row.tries >= MOST_TRIES:

@@ -14,7 +14,7 @@ from dagy.control import tables
 from dagy.control.flows import flow_row
 from dagy.control.names import checked_name, checked_namespace, checked_tags, split_reference
 from dagy.control.pages import Page, checked_limit
-from dagy.control.records import Deployment, reference
+from dagy.control.records import Deployment, reference_of
 from dagy.control.signatures import checked_parameters
 from dagy.errors import ConflictError, UnknownDeploymentError
 from dagy.spec import Json
@@ -91,9 +91,9 @@ def deployment_row(db: Connection, wanted: str) -> AnyRow:
     rows = db.execute(named.order_by(_DEPLOYMENTS.namespace)).all()
     if not rows:
         every = sa.select(_DEPLOYMENTS.namespace, _DEPLOYMENTS.name).order_by(_DEPLOYMENTS.name).limit(200)
-        raise UnknownDeploymentError(wanted, [reference(*row) for row in db.execute(every)])
+        raise UnknownDeploymentError(wanted, [reference_of(*row) for row in db.execute(every)])
     if len(rows) > 1 and rows[0].namespace != "":
-        known = ", ".join(repr(reference(row.namespace, row.name)) for row in rows)
+        known = ", ".join(repr(reference_of(row.namespace, row.name)) for row in rows)
         raise ConflictError(f"there are several deployments {name!r}: {known}; give the namespace too")
     return rows[0]
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.names import checked_name, checked_namespace, split_reference
 from dagy.control.pages import Page, checked_limit
-from dagy.control.records import ArtifactInfo, FlowVersion, reference
+from dagy.control.records import ArtifactInfo, FlowVersion, reference_of
 from dagy.control.signatures import signature
 from dagy.errors import ArtifactError, ConflictError, ParameterError, UnknownFlowError, shown
 from dagy.spec import Json
@@ -81,7 +81,8 @@ def register(
 ) -> FlowVersion:
     """The flow's version that this artifact is, made if it is new.
 
-    Raises `ArtifactError` when nobody has written the artifact down, and `ConflictError` when the author's version stands for other code already.
+    Raises `ArtifactError` when nobody has written the artifact down, and `ConflictError` when the author's version
+    stands for other code already.
     """
     checked_namespace(namespace)
     artifact(db, sha256)
@@ -160,7 +161,7 @@ def flows(db: Connection, *, namespace: str | None, limit: int, after: str | Non
         last = sa.tuple_(sa.literal(space or ""), sa.literal(name))
         wanted = wanted.where(sa.tuple_(_FLOWS.namespace, _FLOWS.name) > last)
     found = [_flow(row) for row in db.execute(wanted.limit(checked_limit(limit) + 1))]
-    following = reference(found[limit - 1].namespace, found[limit - 1].name) if len(found) > limit else None
+    following = reference_of(found[limit - 1].namespace, found[limit - 1].name) if len(found) > limit else None
     return Page(tuple(found[:limit]), following)
 
 
@@ -209,7 +210,7 @@ def _check_asked(name: str, namespace: str | None, version: str | None, revision
 
 
 def _called(name: str, namespace: str | None, version: str | None, revision: int | None) -> str:
-    label = reference(namespace or "", name)
+    label = reference_of(namespace or "", name)
     label += f" {version}" if version else ""
     return f"{label} (revision {revision})" if revision else label
 
@@ -220,4 +221,4 @@ def _known(db: Connection, name: str, namespace: str | None, version: str | None
     if versions:
         return sorted({f"{name} {row.version}" for row in versions})
     names = sa.select(_FLOWS.namespace, _FLOWS.name).distinct().order_by(_FLOWS.name).limit(200)
-    return [reference(*row) for row in db.execute(names)]
+    return [reference_of(*row) for row in db.execute(names)]

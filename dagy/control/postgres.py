@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from dagy.control.migrating import HEAD, bring_up_to_date, version_of
 from dagy.control.store import Clock, moment
-from dagy.errors import MissingExtraError, SettingsError, StoreError
+from dagy.errors import MissingExtraError, NetworkError, SettingsError, StoreError
 from dagy.runs.faults import point
 
 T = TypeVar("T")
@@ -31,11 +31,16 @@ _MET_ANOTHER = frozenset({"40001", "40P01", "23505", "55P03"})  # SQLSTATEs of t
 _INHERITED: list[object] = []  # what belongs to the process this one was forked from: to close it would break it
 
 
+class UnreachableError(StoreError, NetworkError):
+    """The server with the control plane does not answer."""
+
+
 class PostgresStore:
     """The database that `url` names, such as `postgresql://user:password@host/name`; its tables are made if missing.
 
     With a `clock` the time is what that says; else the database's own, which all machines share. Raises
-    `SettingsError` for what is no such URL, `MissingExtraError` without the driver, and `StoreError`.
+    `SettingsError` for what is no such URL, `MissingExtraError` without the driver, and `StoreError`, which is an
+    `UnreachableError` when nothing answers.
     """
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
@@ -95,7 +100,8 @@ class PostgresStore:
                     return function(db)
             except sa.exc.DBAPIError as error:
                 if number == TRIES - 1 or not _may_be_tried_again(error):
-                    raise StoreError(self._explained(error)) from error
+                    kind = StoreError if _state(error) else UnreachableError
+                    raise kind(self._explained(error)) from error
             except sa.exc.TimeoutError as error:
                 raise StoreError(f"too many threads use {self.name} at once") from error
             time.sleep(0.02 * 2**number * random.uniform(0.5, 1.5))

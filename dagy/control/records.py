@@ -18,9 +18,14 @@ CatchUp: TypeAlias = Literal["none", "all"]
 Mode: TypeAlias = Literal["cron", "interval", "one_time", "manual"]
 
 
-def reference(namespace: str, name: str) -> str:
+def reference_of(namespace: str, name: str) -> str:
     """What names a thing of a namespace anywhere: `etl`, or `team/project/etl` in a namespace."""
     return f"{namespace}/{name}" if namespace else name
+
+
+def version_label(version: str, revision: int) -> str:
+    """`1.0.0`, and `latest (revision 3)` where the version alone does not tell."""
+    return version if revision == 1 and version != "latest" else f"{version} (revision {revision})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,8 @@ class FlowVersion:
 
     @property
     def label(self) -> str:
-        """`1.0.0`, and `latest (revision 3)` where the version alone does not tell."""
-        return (
-            self.version
-            if self.revision == 1 and self.version != "latest"
-            else f"{self.version} (revision {self.revision})"
-        )
+        """Its version, with the revision where the version alone does not tell."""
+        return version_label(self.version, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,12 @@ class Deployment:
     @property
     def reference(self) -> str:
         """What names it anywhere: `etl`, or `team/project/etl` in a namespace."""
-        return reference(self.namespace, self.name)
+        return reference_of(self.namespace, self.name)
+
+    @property
+    def label(self) -> str:
+        """The flow's version, with the revision where the version alone does not tell."""
+        return version_label(self.flow_version, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,16 @@ class RunInfo:
     tasks: Mapping[StateType, int]  # how many are in each state
     result: Json = None  # what the flow returned, where that is JSON and small
     has_result: bool = False  # whether `result` is what it returned
+
+    @property
+    def reference(self) -> str:
+        """What names its deployment anywhere."""
+        return reference_of(self.namespace, self.deployment)
+
+    @property
+    def label(self) -> str:
+        """The flow's version, with the revision where the version alone does not tell."""
+        return version_label(self.flow_version, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +175,11 @@ class Schedule:
     last_run_id: str | None
     last_error: str | None
     created_at: datetime
+
+    @property
+    def reference(self) -> str:
+        """What names its deployment anywhere."""
+        return reference_of(self.namespace, self.deployment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +229,7 @@ class Report:
     """
 
     events: tuple[Mapping[str, Json], ...] = ()
-    status: StateType | None = None  # a final one ends the run
+    status: StateType | None = None  # a final one ends the run; QUEUED: what its worker does before it begins
     message: str = ""
     result: Json = None
     has_result: bool = False

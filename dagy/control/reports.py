@@ -47,8 +47,8 @@ def checked_report(report: Report) -> Report:
     for each in told:
         _check_event(each)
     status = None if report.status is None else state_type(report.status)
-    if status in (StateType.PENDING, StateType.QUEUED):
-        raise ParameterError(f"a worker's run is running or has ended; it can't be {status}")
+    if status is StateType.PENDING or (status is StateType.QUEUED and (report.events or report.has_result)):
+        raise ParameterError(f"a run that a worker tells of is running or has ended; it can't be {status}")
     if not isinstance(report.message, str):
         raise ParameterError(f"a report's message is a text, not {shown(report.message)}")
     if report.has_result:
@@ -74,7 +74,13 @@ def take(db: Connection, now: datetime, run_id: str, fence: int, report: Report)
             raise ConflictError(f"run {row.run_id!r} has ended {row.status}, and nothing follows an end")
         return Renewal(now, row.cancel_reason)
     until = max(now + timedelta(seconds=LEASE_SECONDS), row.lease_until or now)
-    changes = _advanced(db, now, row, new, report) if new or report.status is not None else {}
+    changes: dict[str, object] = {}
+    if report.status is StateType.QUEUED:
+        if row.started_at is not None:
+            raise ConflictError(f"run {row.run_id!r} has begun: it is {row.status}, and can't be QUEUED again")
+        changes = {"message": report.message}
+    elif new or report.status is not None:
+        changes = _advanced(db, now, row, new, report)
     change(db, row.id, **{"lease_until": until} | changes)
     return Renewal(until, row.cancel_reason)
 
@@ -96,7 +102,7 @@ def events(db: Connection, reference: str, *, since: int, limit: int) -> list[di
 def _advanced(
     db: Connection, now: datetime, row: AnyRow, new: list[dict[str, Json]], report: Report
 ) -> dict[str, object]:
-    """Keep the events, and bring the tasks to where they say that these stand; what changes of the run by the report."""
+    """Keep the events, and bring the tasks to where these say that they stand; what the report changes of the run."""
     before = StateType(row.status)
     if before is StateType.QUEUED:  # whatever the first report says, the run has begun
         before = StateType.RUNNING

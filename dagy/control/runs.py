@@ -327,7 +327,7 @@ def may_name_a_run(reference: object) -> bool:
 
 
 def _meant(db: Connection, reference: str) -> Sequence[AnyRow]:
-    """The numbers and ids of what the reference may stand for: the run of that id, or else a few that begin or end so."""
+    """Numbers and ids of what the reference may stand for: the run of that id, or else a few that begin or end so."""
     known = sa.select(_RUNS.id, _RUNS.run_id)
     if reference == LATEST:
         return db.execute(known.order_by(_RUNS.id.desc()).limit(1)).all()

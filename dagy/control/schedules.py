@@ -18,7 +18,7 @@ from dagy.control import tables
 from dagy.control.deployments import deployment_row
 from dagy.control.names import digest
 from dagy.control.record_json import to_json
-from dagy.control.records import RunInfo, Schedule, Timing, reference
+from dagy.control.records import RunInfo, Schedule, Timing, reference_of
 from dagy.control.runs import SCHEDULE_KEY, Request, create, is_free, request, run
 from dagy.control.signatures import checked_parameters
 from dagy.control.timing import checked_timing, due_after, step
@@ -55,7 +55,9 @@ def put(
     implicit: bool,
     enabled: bool,
 ) -> Schedule:
-    """Make a schedule of the deployment that `of` names, under this id. A deployment has one that is implicit, which is changed where it is there.
+    """Make a schedule of the deployment that `of` names, under this id.
+
+    A deployment has one that is implicit, which is changed where it is there.
 
     Raises `UnknownDeploymentError`, and `ParameterError` for a timing or parameters that can't be.
     """
@@ -179,7 +181,7 @@ def flow_name(db: Connection, schedule_id: str) -> str:
 
 def _request(db: Connection, row: AnyRow, meant: datetime | None) -> Request:
     """What a schedule asks for, for the time that is meant."""
-    asked = request(db, reference(row.namespace, row.name), row.parameters)
+    asked = request(db, reference_of(row.namespace, row.name), row.parameters)
     key = None if meant is None else f"{SCHEDULE_KEY}{row.schedule_id}:{meant.isoformat()}"
     return replace(
         asked,

@@ -39,6 +39,10 @@ _APPLICATION_ID = 0x44616743  # "DagC", in the file's header
 _MOST_CONNECTIONS = 64  # of one process
 _TO_WRITE, _TO_READ = "mode=rwc", "mode=ro"
 _TO_READ_ALONE = "mode=ro&immutable=1"  # where not even what SQLite needs for readers can be made beside the file
+# SQLAlchemy takes longer to write a statement than SQLite to carry it out, so all stores of a process share what is
+# written: that goes by the dialect, so they share one.
+_STATEMENTS: dict[object, object] = {}
+_DIALECT: dict[str, sa.Dialect] = {}
 _INHERITED: list[object] = []  # what belongs to the process this one was forked from: to close it would break it
 
 
@@ -151,7 +155,9 @@ class SqliteStore:
         except BaseException:
             engine.dispose()
             raise
-        return engine
+        sharing = engine.execution_options(compiled_cache=_STATEMENTS)
+        sharing.dialect = _DIALECT.setdefault("sqlite", engine.dialect)
+        return sharing
 
     def _opened(self, how: str) -> sqlite3.Connection:
         raw = sqlite3.connect(

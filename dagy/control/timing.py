@@ -44,7 +44,7 @@ _FIRST_YEAR, _YEAR_OF_NEVER = 1970, 9000
 def checked_timing(timing: Timing) -> Timing:
     """`timing`, which can be due, with its times in UTC. Raises `ParameterError`, which says what to write instead."""
     if not isinstance(timing, Timing):
-        raise ParameterError(f"a schedule's timing is a Timing, such as Timing('cron', '0 6 * * *'), not {shown(timing)}")
+        raise ParameterError(f"a timing is such as Timing('cron', '0 6 * * *'), not {shown(timing)}")
     if timing.mode not in get_args(Mode):
         raise ParameterError(f"a schedule's mode is one of {', '.join(get_args(Mode))}, not {shown(timing.mode)}")
     if timing.catchup not in get_args(CatchUp):

@@ -24,7 +24,6 @@ from dagy.deploy.plan import (
     Step,
     SwitchDeployment,
     UploadArtifact,
-    label_of,
     look,
     plan,
 )
@@ -77,11 +76,12 @@ class DeployResult:
         return self.plan.wanted.flow_version
 
     def __str__(self) -> str:
-        version = self.flow_version if self.deployment is None or self.is_dry_run else label_of(self.deployment)
+        version = self.flow_version if self.deployment is None or self.is_dry_run else self.deployment.label
         what = f"{self.reference}: {self.flow_name} {version}"
+        where = f" in the namespace {self.namespace}" if self.namespace else ""
         if self.skipped:
-            return drawing.plain_lines(f"{what} is deployed already, nothing to do")
-        head = f"{what} would be deployed" if self.is_dry_run else f"{what} is deployed"
+            return drawing.plain_lines(f"{what} is deployed already{where}, nothing to do")
+        head = f"{what} {'would be' if self.is_dry_run else 'is'} deployed{where}"
         lines = [head, *(f"  {step}" for step in self.plan.steps)]
         if self.artifact.layer is not None:
             lines.append(f"its packages stay on this machine for now: {self.artifact.layer}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from dagy.control.records import Deployment, FlowVersion, Schedule, Timing
+from dagy.control.records import Deployment, FlowVersion, Schedule, Timing, reference_of, version_label
 from dagy.deploy.wanted import Wanted
 from dagy.errors import ArtifactError, ConflictError, UnknownDeploymentError, UnknownFlowError
 from dagy.spec import Json
@@ -61,7 +61,7 @@ class SwitchDeployment:
     is_other_code: bool  # than it stands for until then
 
     def __str__(self) -> str:
-        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        name = reference_of(self.namespace, self.name)
         before = self.before
         if before is None:
             return f"make the deployment {name}: {self.flow} {self.version}"
@@ -70,12 +70,12 @@ class SwitchDeployment:
             changed = " and the ".join(what for what, was, is_ in pairs if dict(was) != dict(is_))
             return f"set the {changed} of {name}" if changed else f"set {name} to what it is set to"
         if self.revision is not None:
-            after = f"{self.flow} {_label(self.version, self.revision)}"
+            after = f"{self.flow} {version_label(self.version, self.revision)}"
         elif (before.flow_name, before.flow_version) == (self.flow, self.version):
             after = "a new revision"
         else:
             after = f"{self.flow} {self.version}"
-        return f"switch {name} from {before.flow_name} {label_of(before)} to {after}"
+        return f"switch {name} from {before.flow_name} {before.label} to {after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +148,6 @@ def plan(wanted: Wanted, present: Present, *, force: bool = False) -> Plan:
     when the version is registered with other code, unless `force` makes that a new revision of it.
     """
     return Plan(wanted, (*_switching(wanted, present, force=force), *_scheduling(wanted, present)))
-
-
-def label_of(deployment: Deployment) -> str:
-    """The version that it stands for, with its revision where the version alone does not tell."""
-    return _label(deployment.flow_version, deployment.revision)
-
-
-def _label(version: str, revision: int) -> str:
-    return version if revision == 1 and version != UNNAMED_VERSION else f"{version} (revision {revision})"
 
 
 def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Step]:

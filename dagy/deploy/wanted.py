@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagy.artifact import Artifact
 from dagy.control.names import LONGEST_NAME, checked_json, checked_name, checked_namespace, checked_tags
-from dagy.control.records import Timing
+from dagy.control.records import Timing, reference_of
 from dagy.control.timing import checked_timing
 from dagy.errors import ConflictError, ParameterError, did_you_mean
 from dagy.spec import FlowSpec, Json
@@ -38,7 +38,7 @@ class Wanted:
     @property
     def reference(self) -> str:
         """What names it anywhere: `etl`, or `team/project/etl` in a namespace."""
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return reference_of(self.namespace, self.name)
 
 
 def wanted(
@@ -67,6 +67,8 @@ def wanted(
             raise ConflictError(
                 f"{str(artifact.path)!r} holds {what} {found!r}, not {meant!r}; build that one, or leave the name out"
             )
+    checked_name("flow's name", manifest.flow_name)
+    checked_name("flow's version", manifest.flow_version)
     given = dict(parameters or {})
     _check_parameters(manifest.spec, given)
     if schedule is not None:

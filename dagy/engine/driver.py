@@ -281,6 +281,8 @@ class Driver:
         entry = self._cache_entry(attempt, inputs)
         if entry is not None and entry.found is not None:
             return self._returned(attempt, entry.found, entry.note)
+        if self.options.recorder is not None:
+            self.options.recorder.begin_attempt(task)
         if way.is_isolated:
             value = self._run_in_process(attempt, inputs)
         else:

@@ -17,8 +17,9 @@ from dagy.values import Deferred
 
 
 class Recorder(Protocol):
-    """Keeps one run. `begin` comes first, then `keep` and `write` from any thread, then `end`, and last `close`.
+    """Keeps one run.
 
+    `begin` comes first, then `begin_attempt`, `keep` and `write` from any thread, then `end`, and last `close`.
     The events it reads for itself, from the log and at its own pace.
     """
 
@@ -33,6 +34,12 @@ class Recorder(Protocol):
         """The run is about to start; when this returns it will not be forgotten, whatever happens.
 
         `give_up` is to be called, once, when the run can't be kept any longer, so that it stops. Raises `StoreError`.
+        """
+
+    def begin_attempt(self, task: str) -> None:
+        """The code of a task, or of one of its items, begins now: should this process die, that is to be known.
+
+        Called in the attempt's own thread. Never raises.
         """
 
     def keep(self, task: str, item: int | None, attempt: int, value: object) -> None:

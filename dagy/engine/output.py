@@ -161,11 +161,18 @@ class _StreamProxy(io.TextIOBase):
         if sink is None:
             return self._base.write(text)
         if sink.write(self._name, text) is False:
-            self._base.write(text)
+            try:  # noqa: SIM105 (it is done for all that tasks print)
+                self._base.write(text)
+            except OSError:  # whoever read it has gone, or the disk is full, which is not the task's fault
+                pass
         return len(text)
 
     def flush(self) -> None:
-        self._base.flush()
+        try:
+            self._base.flush()
+        except OSError:
+            if _SINK.get() is None:
+                raise
 
     def close(self) -> None:
         """Nothing: the stream below is not the task's, nor ours, to close."""

@@ -21,6 +21,8 @@ from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged,
 from dagy.engine.log import OUTPUT_LIMIT, EventLog
 from dagy.errors import ResumeError, StoreError, UnknownRunError, sentence
 from dagy.program import Program
+from dagy.runs.beginnings import FILE_NAME as BEGINNINGS_NAME
+from dagy.runs.beginnings import Beginnings, Begun, forget
 from dagy.runs.code import add_code, functions_of
 from dagy.runs.database import insert, insert_fast, storable
 from dagy.runs.event_json import bundle_json
@@ -107,15 +109,22 @@ class RunRecorder:
             recover(self._store, self._clock)
             HELD_HERE.add(run_id)
             self._add_run(parameters)
+            self._beginnings = Beginnings(self._folder / BEGINNINGS_NAME, len(self._numbers))
             threading.Thread(target=self._serve, name=f"dagy-{run_id}-recorder", daemon=True).start()
         except BaseException:
             HELD_HERE.discard(run_id)
             self._store.close()
             raise
 
+    def begin_attempt(self, task: str) -> None:
+        """Write down that the code of the task has begun, at once."""
+        self._beginnings.note(self._numbers[task], Begun.BEGUN)
+
     def keep(self, task: str, item: int | None, attempt: int, value: object) -> None:
         """Keep what an attempt returned. Raises `StoreError`."""
         self._check()
+        if item is None:
+            self._beginnings.note(self._numbers[task], Begun.RETURNED)
         if not is_small(value):
             name = f"results/{self._numbers[task]}-{_item(item)}-{attempt}"
             value = kept(value, self._folder, name, called=f"the result of {task!r}")
@@ -196,6 +205,9 @@ class RunRecorder:
     def _let_go(self) -> None:
         try:
             self._output.close()
+            self._beginnings.close()
+            if self._has_ended and self._failure is None:
+                forget(self._folder / BEGINNINGS_NAME)
             self._store.tidy()
             self._store.close()
         except StoreError as error:

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagy.errors import SpecError, StoreError
+from dagy.runs.beginnings import FILE_NAME as BEGINNINGS_NAME
+from dagy.runs.beginnings import Begun, forget, read_beginnings
 from dagy.runs.database import insert, storable
 from dagy.runs.faults import point
 from dagy.runs.owners import LEASE_SECONDS, Owner, why_gone
 from dagy.runs.schema import ITEM, RUN, STATE_OF, STATES, TASK
 from dagy.runs.store import Store
 from dagy.spec import FlowSpec
-from dagy.states import State, StateType, cancelled, completed, crashed, skipped
+from dagy.states import State, StateType, cancelled, completed, crashed, running, skipped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -79,16 +81,18 @@ def opened(local_dir: Path, clock: Callable[[], int]) -> tuple[Store, list[str]]
 
 def end(store: Store, orphan: Orphan) -> bool:
     """End the run; False if its owner or somebody else did so meanwhile. Raises `StoreError`."""
+    beginnings = store.run_folder(orphan.run_id) / BEGINNINGS_NAME
     with store.sound(), store.writing(durable=True) as db:
-        has_ended = _end(db, orphan)
+        has_ended = _end(db, orphan, read_beginnings(beginnings))
         point("recovery.before_commit")
+    forget(beginnings)
     point("recovery.after_commit")
     if has_ended:
         logger.info("run %s ended CRASHED: %s", orphan.run_id, orphan.reason)
     return has_ended
 
 
-def _end(db: sqlite3.Connection, run: Orphan) -> bool:
+def _end(db: sqlite3.Connection, run: Orphan, begun: bytes) -> bool:
     taken = db.execute(
         "UPDATE runs SET fence = fence + 1, lease_until = NULL WHERE id = ? AND fence = ? AND ended_at IS NULL",
         (run.id, run.fence),
@@ -102,7 +106,7 @@ def _end(db: sqlite3.Connection, run: Orphan) -> bool:
     rows: list[tuple[object, ...]] = []
     if seq < 0:
         rows.append((run.id, 0, at, RUN, None, None, None, STATES[StateType.RUNNING], None, None))
-    for task, item, attempt, last in _ends(db, run.id):
+    for task, item, attempt, last in _ends(db, run.id, begun):
         kind = TASK if item is None else ITEM
         message = storable(last.message) or None
         rows.append((run.id, seq + 1 + len(rows), at, kind, task, item, attempt, STATES[last.type], message, None))
@@ -122,8 +126,11 @@ def _end(db: sqlite3.Connection, run: Orphan) -> bool:
     return True
 
 
-def _ends(db: sqlite3.Connection, run: int) -> list[tuple[int, int | None, int, State]]:
-    """How each task and each item that has not ended does: (task, item, attempt, state), items before their task."""
+def _ends(db: sqlite3.Connection, run: int, begun: bytes) -> list[tuple[int, int | None, int, State]]:
+    """How each task and each item that has not ended does: (task, item, attempt, state), items before their task.
+
+    `begun` tells of tasks which began so late that it is in no event.
+    """
     last: dict[tuple[int, int | None], tuple[int, StateType]] = {}
     for task, item, attempt, state in db.execute(
         "SELECT task, item, attempt, state FROM events WHERE run = ? AND kind IN (?, ?) ORDER BY seq", (run, TASK, ITEM)
@@ -138,6 +145,11 @@ def _ends(db: sqlite3.Connection, run: int) -> list[tuple[int, int | None, int, 
     spec = _spec(db, run)
     ended: list[tuple[int, int | None, int, State]] = []
     bad: dict[int, str] = {}
+    unseen = {task: each for task, each in enumerate(begun) if each and (task, None) not in last}
+    for task, each in unseen.items():
+        when = "as it began" if each == Begun.BEGUN else "before its result was kept"
+        ended += [(task, None, 1, running()), (task, None, 1, crashed(f"its process died {when}"))]
+        bad[task] = "crashed"
     for (task, item), (attempt, state) in sorted(last.items(), key=lambda each: (each[0][0], each[0][1] is None, each)):
         if not state.is_final:
             returned = state is StateType.RUNNING and (task, item, attempt) in kept
@@ -148,7 +160,7 @@ def _ends(db: sqlite3.Connection, run: int) -> list[tuple[int, int | None, int, 
             bad[task] = "crashed" if state is StateType.CRASHED else "did not complete"
     reasons = _skipped(spec, bad)
     for task in range(len(spec.tasks) if spec is not None else _tasks(db, run)):
-        if (task, None) not in last:
+        if (task, None) not in last and task not in unseen:
             reason = reasons.get(task)
             how = cancelled("not started: the process died") if reason is None else skipped(reason)
             ended.append((task, None, 0, how))

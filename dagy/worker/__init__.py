@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
-    from dagy.worker.worker import Worker, WorkerClient
+    from dagy.worker.worker import CONCURRENCY, Worker, WorkerClient
 
 _HOMES = {
+    "CONCURRENCY": "dagy.worker.worker",
     "Worker": "dagy.worker.worker",
     "WorkerClient": "dagy.worker.worker",
 }
 
-__all__ = ["Worker", "WorkerClient"]
+__all__ = ["CONCURRENCY", "Worker", "WorkerClient"]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

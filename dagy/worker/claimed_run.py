@@ -18,7 +18,7 @@ from dagy.engine import RunResult
 from dagy.errors import DagyError, sentence
 from dagy.runs.faults import point
 from dagy.spec import Json
-from dagy.states import State, StateType, cancelled, failed, running
+from dagy.states import State, StateType, cancelled, failed, queued, running
 from dagy.values import is_json
 from dagy.worker.claims import ClaimNote, ClaimNotes
 from dagy.worker.extracted import CODE_FOLDER, extracted_code
@@ -42,8 +42,8 @@ class RunsFrom(ReportsTo, Protocol):
 class Environments(Protocol):
     """What makes the environment that an artifact asks for: its interpreter."""
 
-    def __call__(self, manifest: Manifest, local_dir: Path) -> Path:
-        """Raises `ArtifactError` when it can't be had."""
+    def __call__(self, manifest: Manifest, local_dir: Path, on_progress: Callable[[str], None]) -> Path:
+        """Tells `on_progress` what takes long. Raises `ArtifactError` when it can't be had."""
 
 
 class ClaimedRun:
@@ -70,6 +70,7 @@ class ClaimedRun:
         self._said = said
         self._ended = ended
         self._reporter = Reporter(client, claim)
+        self._preparing = ""  # what takes long before the run begins, in words
         self._pid: int | None = None  # of the process, until the run has begun
         self._stop_reason: str | None = None  # the worker wants it to end
         self._hurry = threading.Event()  # what can't be delivered now stays undelivered
@@ -126,7 +127,8 @@ class ClaimedRun:
     def _ready(self) -> tuple[Path, Path, Path]:
         """The artifact, its code in a folder, and the interpreter for it."""
         artifact = self._client.download_artifact(self._claim.run.artifact, self._local_dir / CODE_FOLDER)
-        return artifact, extracted_code(artifact), self._environment_for(read_manifest(artifact), self._local_dir)
+        code = extracted_code(artifact)
+        return artifact, code, self._environment_for(read_manifest(artifact), self._local_dir, self._know_preparing)
 
     def _started(self, artifact: Path, code: Path, python: Path) -> CleanRun:
         return start_clean(
@@ -182,8 +184,11 @@ class ClaimedRun:
     def _made_ready(self) -> tuple[Path, Path, Path]:
         """What `_ready` gives. When the run is to be cancelled, or is lost, that goes on alone: it may serve others."""
         doing = _Doing(self._ready, f"dagy-{self.run_id}-preparing")
+        told = ""
         while not doing.done.wait(REPORT_SECONDS):
-            self._reporter.tell(())
+            now = self._preparing
+            if self._reporter.tell((), None if now == told else queued(now)):
+                told = now
             self._check_wanted()
         found = doing.result()
         self._check_wanted()
@@ -211,6 +216,10 @@ class ClaimedRun:
             _stop(run)
             raise lost
         return run
+
+    def _know_preparing(self, text: str) -> None:
+        self._preparing = text
+        self._said(f"{self.run_id}: {text}")
 
     def _know_process(self, pid: int) -> None:
         self._pid = pid

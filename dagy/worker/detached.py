@@ -15,7 +15,6 @@ from dagy.client.waking import LOG_NAME, WorkerLock
 from dagy.worker.signals import stopped_by_signals
 from dagy.worker.worker import Worker
 
-CONCURRENCY = 2  # runs at once
 LINGER_SECONDS = 10.0  # so long it waits for another run: to start takes longer than to wait
 MOST_LOG_BYTES = 1_000_000  # and as much again of what is older
 
@@ -30,7 +29,7 @@ def main(folder: str, lock: int) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     try:
         with DagyClient(local_dir=local_dir) as client:
-            worker = Worker(client, local_dir, concurrency=CONCURRENCY, schedules=False, said=logger.info)
+            worker = Worker(client, local_dir, schedules=False, said=logger.info)
             with stopped_by_signals(worker):
                 worker.run(until_idle=True, linger_seconds=LINGER_SECONDS, lock=held)
     except Exception:

@@ -23,6 +23,7 @@ from dagy.worker.reporting import LEASE_SECONDS
 
 logger = logging.getLogger(__name__)
 
+CONCURRENCY = 4  # runs at once, unless it is said: one that hangs holds up no other
 LOOK_SECONDS = 1.0  # between two looks at the queue and the schedules, when nobody rings
 RECOVER_SECONDS = 10.0  # between two looks for runs whose worker is gone
 _LONGEST_PAUSE = 15.0  # seconds between two tries to reach the control plane
@@ -59,7 +60,7 @@ class Worker:
         client: WorkerClient,
         local_dir: Path,
         *,
-        concurrency: int = 1,
+        concurrency: int = CONCURRENCY,
         schedules: bool = True,
         said: Callable[[str], object] = logger.info,
         environment_for: Environments = environment_for,

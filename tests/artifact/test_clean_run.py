@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from dagy import StateType
-from dagy.artifact import Artifact, CleanRun, RunStartError, Source, Unreadable, safe_extract, start_clean
+from dagy.artifact import Artifact, CleanRun, RunStartError, Source, Unreadable, read_source, safe_extract, start_clean
 from dagy.engine import TaskChanged, TaskWrote, error_text
 from dagy.errors import CodeFailedError, ParameterError, TaskFailedError, TravelError, UnknownTaskError, WorkerDiedError
 from dagy.runs import History
@@ -337,3 +338,16 @@ def test_with_a_limit_only_json_up_to_it_is_read_here(begin: Callable[..., Clean
     assert isinstance(run.task_run("load").value, Unreadable)
     assert isinstance(run.task_run("surroundings").value, Unreadable)
     assert isinstance(run.wait().value, Unreadable)
+
+
+def test_a_run_that_nobody_wants_any_more_leaves_nothing_open(flow_file: Path, tmp_path: Path) -> None:
+    def refuse(pid: int) -> None:
+        numbers.append(pid)
+        raise KeyboardInterrupt
+
+    numbers: list[int] = []
+    before = psutil.Process().num_fds()
+    with pytest.raises(KeyboardInterrupt):
+        start_clean(read_source(flow_file), {}, directory=tmp_path, started=refuse)
+    assert psutil.Process().num_fds() == before
+    assert not psutil.pid_exists(numbers[0])

@@ -66,10 +66,18 @@ def test_where_a_version_differs_an_environment_is_made_once(tmp_path: Path) -> 
     first = environment_for(manifest("pytest==1.0"), tmp_path, said.append, using=maker)
     assert environment_for(manifest("pytest==1.0"), tmp_path, said.append, using=maker) == first
     assert first.is_relative_to(tmp_path / "environments")
-    assert said == ["making an environment with pytest==1.0"]
+    assert said == ["making an environment with pytest 1.0"]
     ((python, requirements),) = maker.asked
     assert python == Path(sys.executable)
     assert requirements == ("pytest==1.0", *(f"{name}=={version(name)}" for name in RUNTIME))
+
+
+def test_only_what_is_not_here_is_told_and_not_too_much_of_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    many = [f"absent-{number}==1.0" for number in range(6)]
+    environment_for(manifest(f"pytest=={version('pytest')}", *many), tmp_path, said.append, using=Made())
+    names = "absent-0 1.0, absent-1 1.0, absent-2 1.0, absent-3 1.0"
+    assert said == [f"making an environment with {names} and 2 more"]
 
 
 def test_what_an_artifact_asks_for_itself_is_not_overruled(tmp_path: Path) -> None:

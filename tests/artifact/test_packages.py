@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from dagy.artifact.files import module_files
+from dagy.artifact.installers import Installer, installers
 from dagy.artifact.manifest import PYTHON_VERSION
+from dagy.artifact.own_code import RUNTIME_REQUIREMENTS
 from dagy.artifact.packages import Packages, packages_of
 from dagy.artifact.source import read_source
 from dagy.errors import ArtifactError
@@ -31,7 +33,7 @@ def needed(write: Write, tmp_path: Path) -> Callable[..., Packages]:
     (tmp_path / "project/.git").mkdir(parents=True)
 
     def needed(
-        text: str, *, requirements: str | None = None, target: str = "local", using: Chosen | None = None
+        text: str, *, requirements: str | None = None, target: str = "local", using: Installer | None = None
     ) -> Packages:
         source = read_source(write("project/main.py", text))
         file = None if requirements is None else write("project/requirements.txt", requirements)
@@ -123,16 +125,134 @@ def test_declared_names_are_pinned_to_what_is_installed(
     assert found.warnings == ()
 
 
-def test_what_is_declared_and_not_installed_is_refused(
-    needed: Callable[..., Packages], install: Callable[..., None]
+def test_what_is_declared_and_is_not_what_is_installed_is_chosen_for_an_environment_of_its_own(
+    needed: Callable[..., Packages], install: Callable[..., None], wheelhouse: Wheelhouse
 ) -> None:
     install("quick", "1.5")
-    with pytest.raises(
-        ArtifactError, match="asks for 'absent>=2', which is not installed here; pip install 'absent>=2'"
-    ):
-        needed("", requirements="absent>=2\n")
-    with pytest.raises(ArtifactError, match=r"asks for 'quick>=2', and quick==1\.5 is installed here"):
-        needed("", requirements="quick>=2\n")
+    install("slow", "1.0")
+    wheelhouse.add("quick", "2.0")
+    wheelhouse.add("absent", "3.0")
+    wheelhouse.add("slow", "1.0")
+    wheelhouse.add("brought", "7.0")
+    chooser = Chosen(wheelhouse.folder)
+    text = "import quick, slow\ndef f():\n    import absent\n"
+    found = needed(text, requirements="quick>=2\nabsent\nslow\n", using=chooser)
+    assert found.requirements == ("absent==3.0", "brought==7.0", "quick==2.0", "slow==1.0")
+    assert found.lock == ()
+    assert found.warnings == (
+        "absent 3.0 is not installed here, quick 2.0 is not what is installed here (1.5): "
+        "a run gets an environment of its own",
+    )
+    (asked,) = chooser.asked
+    assert asked.requirements == ("quick>=2", "absent", "slow", *RUNTIME_REQUIREMENTS)
+    assert asked.preferred["slow"] == "1.0"
+    assert "quick" not in asked.preferred
+    assert {each.name: each.unzipped for each in found.sizes.packages}["quick"] is None
+
+
+def test_a_declared_extra_that_is_not_installed_is_chosen(
+    needed: Callable[..., Packages], install: Callable[..., None], wheelhouse: Wheelhouse
+) -> None:
+    install("quick", "1.5", requires=("deep; extra == 'all'",))
+    wheelhouse.add("quick", "1.5")
+    wheelhouse.add("deep", "2.0")
+    found = needed("import quick\n", requirements="quick[all]\n", using=Chosen(wheelhouse.folder))
+    assert found.requirements == ("deep==2.0", "quick==1.5")
+
+
+def test_what_dagy_needs_is_no_requirement_where_it_is_as_it_is_here(
+    needed: Callable[..., Packages], wheelhouse: Wheelhouse
+) -> None:
+    wheelhouse.add("absent", "3.0")
+    wheelhouse.add("tblib", version("tblib"))
+    wheelhouse.add("cloudpickle", "3.0")
+    found = needed("", requirements="absent\n", using=Chosen(wheelhouse.folder))
+    assert found.requirements == ("absent==3.0", "cloudpickle==3.0")
+
+
+def test_versions_that_were_chosen_once_are_kept(needed: Callable[..., Packages], wheelhouse: Wheelhouse) -> None:
+    wheelhouse.add("absent", "3.0")
+    chooser = Chosen(wheelhouse.folder)
+    first = needed("", requirements="absent\n", using=chooser)
+    wheelhouse.add("newer", "9.0")
+    assert needed("# again\n", requirements="absent\n", using=chooser) == first
+    assert len(chooser.asked) == 1
+    assert [each.parent.name for each in first.evidence].count("locks") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("import absent", [], id="by-its-name"),
+        pytest.param("import absent, other", ["other"], id="nothing-is-left-that-could"),
+        pytest.param("import other", [], id="what-is-not-here-may-hold-anything"),
+        pytest.param("import pytest", ["pytest"], id="known-to-be-of-another"),
+    ],
+)
+def test_a_module_that_is_not_here_is_taken_to_be_of_what_is_declared(
+    needed: Callable[..., Packages], wheelhouse: Wheelhouse, text: str, expected: list[str]
+) -> None:
+    wheelhouse.add("absent", "3.0")
+    _, *warnings = needed(f"{text}\n", requirements="absent\n", using=Chosen(wheelhouse.folder)).warnings
+    assert [each.rpartition(" ask for ")[2] for each in warnings] == [repr(each) for each in expected]
+
+
+def test_where_all_that_is_declared_is_here_an_import_of_nothing_is_refused(
+    needed: Callable[..., Packages], install: Callable[..., None]
+) -> None:
+    install("quick")
+    expected = r"main\.py, line 1: module 'no_such_thing' is not installed; add the package .* to .*requirements\.txt"
+    with pytest.raises(ArtifactError, match=expected):
+        needed("import no_such_thing\n", requirements="quick\n")
+
+
+def test_a_package_under_development_that_comes_from_an_index_there_is_told(
+    needed: Callable[..., Packages], install: Callable[..., None], wheelhouse: Wheelhouse
+) -> None:
+    install("mine", "0.3", url='{"url": "file:///home/me/mine", "dir_info": {"editable": true}}')
+    wheelhouse.add("mine", "0.2")
+    wheelhouse.add("absent")
+    found = needed("", requirements="mine\nabsent\n", using=Chosen(wheelhouse.folder))
+    assert found.warnings[-1] == (
+        "mine is installed here from '/home/me/mine', and a run gets mine 0.2 of an index, which may be another's"
+    )
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("program", tuple(installers()), ids=lambda each: each.name)
+def test_uv_and_pip_choose_what_is_declared_and_keep_what_is_installed(
+    needed: Callable[..., Packages], install: Callable[..., None], wheelhouse: Wheelhouse, program: Installer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    install("deep", "1.0")
+    for each in RUNTIME_REQUIREMENTS:
+        wheelhouse.add(each.partition(">=")[0], version(each.partition(">=")[0]))
+    wheelhouse.add("quick", "1.0", requires=["deep"])
+    wheelhouse.add("quick", "2.0", requires=["deep"])
+    wheelhouse.add("deep", "1.0")
+    wheelhouse.add("deep", "2.0")
+    wheelhouse.serve(monkeypatch)
+    found = needed("import quick\n", requirements="quick<2\n", using=program)
+    assert found.requirements == ("deep==1.0", "quick==1.0")
+
+
+@pytest.mark.program
+@pytest.mark.parametrize(
+    ("target", "program"),
+    [("lambda", each) for each in installers()] + [("local", each) for each in installers() if each.name == "uv"],
+    ids=lambda each: getattr(each, "name", each),
+)
+def test_what_can_not_be_had_is_told_with_the_nearest_version_that_can(
+    needed: Callable[..., Packages], wheelhouse: Wheelhouse, program: Installer, target: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    wheelhouse.add_what_dagy_needs()
+    wheelhouse.add("quick", "1.0")
+    wheelhouse.add("quick", "2.0", tag="py3-none-macosx_11_0_arm64")
+    wheelhouse.serve(monkeypatch)
+    expected = r"^quick>=2 can't be had for Python 3.*; what is nearest and would do is quick==1\.0: ask for that in /"
+    with pytest.raises(ArtifactError, match=expected):
+        needed("import quick\n", requirements="quick>=2\n", target=target, using=program)
 
 
 def test_an_import_that_is_not_declared_is_told(needed: Callable[..., Packages], install: Callable[..., None]) -> None:

@@ -78,3 +78,15 @@ def test_the_sizes_are_data_too() -> None:
         "zipped_limit": 250 * MIB,
         "unzipped_limit": 250 * MIB,
     }
+
+
+def test_of_a_package_that_is_not_here_yet_no_size_is_told_and_so_no_sum() -> None:
+    sizes = Sizes.of([PackageSize("a", "1", 3 << 20), PackageSize("b", "2", None)], LOCAL)
+    assert str(sizes) == (
+        "package     version  unzipped  share\n"
+        "----------  -------  --------  -----\n"
+        "a           1         3.0 MiB\n"
+        "b           2\n"
+        "----------  -------  --------  -----\n"
+        "2 packages"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dagy.artifact.installed import files_of, installed
 from dagy.artifact.installers import Wanted
 from dagy.artifact.own_code import RUNTIME_REQUIREMENTS
 from dagy.artifact.wheels import FoundWheel
@@ -59,6 +61,18 @@ class Wheelhouse:
         for each in RUNTIME_REQUIREMENTS:
             name, _, version = each.partition(">=")
             self.add(name, version)
+
+    def add_installed(self, name: str) -> None:
+        """A wheel of what is installed here under that name, and of all that it needs."""
+        self.folder.mkdir(exist_ok=True)
+        for each in installed(self.folder.parent / "local").needed_by([name]):
+            where = Path(each.location).parent
+            (tag,) = re.findall(r"(?m)^Tag: (.*)", (Path(each.location) / "WHEEL").read_text())[:1]
+            path = self.folder / f"{each.key.replace('-', '_')}-{each.version}-{tag}.whl"
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, _ in files_of(each):
+                    if not name.startswith(("..", "/")) and (where / name).is_file():
+                        archive.write(where / name, name)
 
     def serve(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let uv and pip find these wheels, and nothing else."""

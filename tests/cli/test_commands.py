@@ -387,6 +387,7 @@ def test_a_terminal_that_can_not_show_a_sign_gets_another(here: Path) -> None:
     )
     assert done.returncode == 0
     assert "> fetch\n" in done.stderr
+    assert "+ parse - completed" in done.stdout
     assert "\\xe9" in done.stdout
 
 

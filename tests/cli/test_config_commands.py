@@ -155,6 +155,18 @@ def test_without_a_control_plane_elsewhere_there_is_nothing_to_sign_in_to(dagy: 
     assert (code, "everything is on this machine" in err) == (ExitCode.USAGE, True)
 
 
+def test_a_profile_that_is_deleted_leaves_no_token_behind(
+    workplace: Path, local_dir: Path, dagy: Dagy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("production", "staging"):
+        dagy("config", "set", name, "--api-url", f"https://{name}.example.com")
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"dagy_sk_of_{name}"))
+        dagy("login", "--profile", name, "--token", "-")
+    dagy("config", "delete", "production")
+    kept = (local_dir / "credentials").read_text()
+    assert ("dagy_sk_of_production" in kept, "dagy_sk_of_staging" in kept) == (False, True)
+
+
 def test_after_a_logout_a_variable_that_still_counts_is_told(
     production: str, dagy: Dagy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,3 +197,13 @@ def test_a_profile_that_is_wrong_does_not_stop_what_needs_none(workplace: Path, 
     assert dagy("draw", "my_flows.py")[0] is ExitCode.SUCCESS
     code, _, err = dagy("flows", "list")
     assert (code, "config.yaml, line 1 is not plain YAML" in err) == (ExitCode.USAGE, True)
+
+
+def test_the_database_that_counts_is_told_without_its_password(
+    workplace: Path, dagy: Dagy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGY_DATABASE_URL", "postgresql://me:s3cret@db.example.com:5432/team")
+    code, out, err = dagy("config", "show")
+    assert (code, err) == (ExitCode.SUCCESS, "")
+    assert "team on db.example.com (DAGY_DATABASE_URL)" in out
+    assert "s3cret" not in out

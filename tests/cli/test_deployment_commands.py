@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,17 @@ def test_what_is_built_to_be_deployed_is_for_its_owner_only(deployed: str, local
     assert local_dir.stat().st_mode & 0o077 == 0
 
 
+def test_a_deploy_takes_along_what_a_build_does(workplace: Path, dagy: Dagy) -> None:
+    (workplace / "data.csv").write_text("a,b\n")
+    code, out, err = dagy("deploy", "my_flows.py", "--include", "*.csv", "--format", "json")
+    assert (code, err) == (ExitCode.SUCCESS, "")
+    with zipfile.ZipFile(as_json(out)["artifact"]) as built:
+        assert "data.csv" in built.namelist()
+    code, out, err = dagy("deploy", "dist/artifact.zip", "--include", "*.csv")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "--include is for what is built; leave it out for the artifact 'dist/artifact.zip'" in err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -109,7 +121,7 @@ def test_a_deploy_that_is_typed_wrong_is_refused_with_the_remedy(
 def test_a_run_of_a_deployment_is_watched_like_one_here(deployed: str, dagy: Dagy) -> None:
     code, out, err = dagy("run", deployed, "--param", "limit=4")
     assert code is ExitCode.SUCCESS, err
-    assert err.index("✓ fetch") < err.index("▶ parse") < err.index("✓ parse")
+    assert err.index("fetch | fetching x") < err.index("✓ fetch") < err.index("▶ parse") < err.index("✓ parse")
     assert out.splitlines()[0].startswith("web_scraper: COMPLETED in ")
     assert out.splitlines()[-1] == "value: {'title': '<p>x'}"
     run_id = as_json(dagy("runs", "list", "--format", "json")[1])[0]["run_id"]
@@ -168,6 +180,9 @@ def test_a_run_that_waits_can_be_shown_and_cancelled(deployed: str, dagy: Dagy) 
     found = as_json(dagy("runs", "show", run_id, "--format", "json")[1])
     assert (found["status"], found["cancel_reason"]) == ("CANCELLED", "wrong day")
     assert dagy("runs", "cancel", run_id)[2].startswith(f"run {run_id} has ended already: CANCELLED")
+    shown = dagy("runs", "show", run_id)[1]
+    assert shown.count("wrong day") == 1
+    assert "version 1.0.0\n" in shown
 
 
 def test_a_run_whose_worker_is_gone_is_said_to_be_queued_again(deployed: str, local_dir: Path, dagy: Dagy) -> None:
@@ -416,7 +431,8 @@ def test_a_time_without_a_zone_is_meant_in_the_schedules(deployed: str, dagy: Da
         ([], "say when: one of --cron, --interval, --at and --manual"),
         (["--cron", "0 6 * * *", "--manual"], "say when"),
         (["--interval", "soon"], "--interval 'soon' is no time"),
-        (["--interval", "0"], "--interval '0' is no time"),
+        (["--interval", "0"], "--interval '0' is not from 1 s to 3,660 days"),
+        (["--interval", "100000000000d"], "is not from 1 s to 3,660 days"),
         (["--at", "tomorrow"], "--at 'tomorrow' is no time"),
         (["--manual", "--timezone", "Europe/Berln"], "did you mean 'Europe/Berlin'?"),
         (["--cron", "0 6 * *"], "0 6 * *"),

@@ -66,6 +66,19 @@ def test_a_server_that_makes_no_sense_ends_with_four(
     assert "is not whole JSON" in err
 
 
+def test_what_was_recorded_here_is_shown_without_the_server(
+    workplace: Path, dagy: Dagy, strange_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dagy("run", "my_flows.py", "--param", "url=x")
+    monkeypatch.setenv("DAGY_API_URL", f"{strange_server}/odd")
+    for words in ("runs list", "runs show latest", "logs latest"):
+        code, out, err = dagy(*words.split())
+        assert (code, out != "") == (ExitCode.SUCCESS, True)
+        assert err.startswith("note: without the runs of deployments: ")
+        assert err.count("\n") == 1
+    assert dagy("runs", "list", "--deployment", "etl")[0] is ExitCode.NETWORK
+
+
 @pytest.mark.parametrize(
     "url", ["http://me:s3cret@127.0.0.1", "file:///etc/passwd", "http://elsewhere.example", "https://x/?key=s3cret&y"]
 )

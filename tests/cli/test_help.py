@@ -68,6 +68,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cell = {"cell_type": "code", "id": "pages", "metadata": {}, "outputs": [], "execution_count": None}
     source = "%%dagy_task\ndef read(pages: int = 1):\n    return pages"
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{**cell, "source": source}]}
+    (folder / "data").mkdir()
+    (folder / "data/pages.csv").write_text("url\n")
     (folder / "scraper.ipynb").write_text(json.dumps(notebook))
     (folder / "my_flows.py").write_text(
         FLOWS.replace('if "bad" in html', 'if "bad" in html and not Path("mended").exists()').replace(

@@ -78,7 +78,9 @@ def test_a_first_signal_waits_for_what_runs_and_a_second_cancels_it(
     os.mkfifo(gate)
     run = client.create_run("etl", {"gate": str(gate)})
     left = client.create_run("etl", {})
-    with subprocess.Popen([sys.executable, "-m", "dagy", "worker"], stderr=subprocess.PIPE, text=True) as worker:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dagy", "worker", "--concurrency", "1"], stderr=subprocess.PIPE, text=True
+    ) as worker:
         assert worker.stderr is not None
         _wait_for(worker, f"{run.run_id}: running")
         for each in range(times):
@@ -93,6 +95,23 @@ def test_a_first_signal_waits_for_what_runs_and_a_second_cancels_it(
     assert f"{run.run_id}: {state}" in noted
     assert left.refresh().status is StateType.QUEUED
     assert "there are runs in the queue" in noted
+
+
+def test_what_is_queued_when_it_is_stopped_goes_on_in_the_background(
+    client: DagyClient, tmp_path: Path, waking: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    first = client.create_run("etl", {"gate": str(gate)})
+    left = client.create_run("etl", {})
+    command = [sys.executable, "-P", "-m", "dagy", "worker", "--concurrency", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        _wait_for(worker, f"{first.run_id}: running")
+        worker.send_signal(signal.SIGTERM)
+        _wait_for(worker, "waiting for")
+        gate.write_text("done")
+        assert worker.wait(20) == 0
+    assert left.wait(30).status is StateType.COMPLETED
 
 
 def _wait_for(worker: subprocess.Popen[str], text: str) -> None:

@@ -35,7 +35,6 @@ from dagy.errors import (
     DagyError,
     NetworkError,
     ParameterError,
-    RunCancelledError,
     SettingsError,
     StoreError,
     UnknownDeploymentError,
@@ -172,7 +171,6 @@ def test_a_name_that_is_empty_names_nothing() -> None:
         (ParameterError("'x' is \ud800"), 422),
         (SettingsError("é"), 422),
         (ArtifactError("broken"), 422),
-        (MissingArtifactError("there is no file"), 404),
         (StoreError("disk full"), 503),
         (NetworkError("gone"), 502),
         (DagyError("something"), 500),
@@ -187,6 +185,8 @@ def test_an_error_is_the_same_on_the_other_side(error: DagyError, status: int) -
 
 
 def test_an_error_that_does_not_cross_goes_as_the_nearest_that_does() -> None:
-    again = error_of(error_response(RunCancelledError("stopped", None)))  # type: ignore[arg-type]  # nobody reads it
-    assert type(again) is DagyError
-    assert str(again) == "stopped"
+    response = error_response(MissingArtifactError("there is no file"))
+    assert response.status == 404
+    again = error_of(response)
+    assert type(again) is ArtifactError
+    assert str(again) == "there is no file"

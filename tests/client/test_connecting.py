@@ -75,10 +75,15 @@ def test_a_profile_that_is_not_there_is_told() -> None:
         DagyClient(profile="prod")
 
 
-def test_a_client_of_a_server_loads_no_database() -> None:
-    program = (
-        "import sys; from dagy import DagyClient; DagyClient('https://dagy.example.com', token='t')\n"
-        "print([each for each in ('sqlalchemy', 'sqlite3', 'alembic') if each in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+@pytest.mark.program
+@pytest.mark.parametrize(
+    ("program", "without"),
+    [
+        ("DagyClient('https://dagy.example.com', token='t')", ["sqlalchemy", "sqlite3", "alembic", "dagy.flows"]),
+        ("print(len(DagyClient().deployments(tags={'a': 'b'})))", ["pydantic", "httpx"]),
+    ],
+)
+def test_a_client_loads_no_more_than_its_way_of_asking_needs(program: str, without: list[str]) -> None:
+    code = f"import sys; from dagy import DagyClient; {program}; print(sorted({{*{without}}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

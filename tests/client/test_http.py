@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from dagy.client import AsyncDagyClient, AsyncHttpTransport, DagyClient, HttpTransport
 from dagy.client.http import LONGEST_PAUSE, Failure, pause
 from dagy.control.api import ARTIFACT_CONTENT, CLAIM_RUN, CREATE_RUN, HEALTH, RUN, Request, Response
-from dagy.errors import AuthError, NetworkError, SettingsError, UnknownRunError
+from dagy.errors import AuthError, ConflictError, NetworkError, SettingsError, UnknownRunError
 
 from .servers import HANGS_UP, Reply, ScriptedServer, scripted
 
@@ -219,6 +220,29 @@ def test_an_address_that_a_token_may_not_go_to_is_refused(url: str):
         DagyClient(url, token=TOKEN)
     assert TOKEN not in str(caught.value)
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["dagy_sk_canary\r\nx: y", "dagy_sk_canary é", "", "dagy_sk_canary" * 1_000])
+@pytest.mark.parametrize("client", [DagyClient, AsyncDagyClient])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(
+    client: type[DagyClient | AsyncDagyClient], token: str
+):
+    with pytest.raises(SettingsError, match="the token is not one") as caught:
+        client("https://dagy.example.com", token=token)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_run_is_asked_for_once_though_its_answer_was_lost():
+    refusal = Reply(409, b'{"error": {"type": "ConflictError", "message": "enough"}}', JSON)
+    with scripted(HANGS_UP, refusal) as server:
+        client = DagyClient(transport=HttpTransport(server.url, sleep=lambda seconds: None))
+        for _ in range(2):
+            with pytest.raises(ConflictError, match="enough"):
+                client.create_run("etl", {"number": 1})
+        client.close()
+    first, again, second = [json.loads(each.body) for each in server.asked]
+    assert first == again
+    assert first["idempotency_key"] != second["idempotency_key"]
 
 
 # When a request is tried again, decided without a server.

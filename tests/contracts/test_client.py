@@ -17,9 +17,11 @@ from dagy.client import (
     AsyncDagyClient,
     AsyncEmbeddedTransport,
     AsyncHttpTransport,
+    AsyncRun,
     DagyClient,
     EmbeddedTransport,
     HttpTransport,
+    Run,
 )
 from dagy.control import ControlPlane, Report, Timing, open_plane
 from dagy.control.api import OPERATIONS
@@ -175,6 +177,23 @@ def test_an_artifact_comes_back_as_it_went(client: Any, artifacts: dict[str, Art
     with pytest.raises(ArtifactError, match="is not the SHA-256"):
         client.download_artifact("../../etc/passwd", tmp_path / "here")
     assert [each.name for each in (tmp_path / "here").iterdir()] == [path.name]
+
+
+def test_an_artifact_is_read_in_its_place_where_that_is_here(
+    client: Any, artifacts: dict[str, Artifact], plane: ControlPlane
+) -> None:
+    info = client.upload_artifact(artifacts["first"].path)
+    assert client.artifact_path(info.sha256) == (plane.artifact_path(info.sha256) if client.is_local else None)
+    if client.is_local:
+        with pytest.raises(ArtifactError):
+            client.artifact_path("0" * 64)
+
+
+def test_what_a_caller_gives_stays_the_callers(client: Any, artifacts: dict[str, Artifact]) -> None:
+    given = {"number": 2, "note": "x"}
+    made = deployed(client, artifacts["first"], parameters=given)
+    given["number"] = 3
+    assert made.parameters == {"number": 2, "note": "x"}
 
 
 # ---- flows
@@ -499,6 +518,13 @@ def test_both_clients_have_the_same_methods() -> None:
         other = methods(AsyncDagyClient)[name]
         assert inspect.signature(each).parameters == inspect.signature(other).parameters, name
         assert inspect.iscoroutinefunction(other), name
+
+
+def test_both_kinds_of_runs_have_the_same_methods() -> None:
+    ours, others = methods(Run), methods(AsyncRun)
+    assert others.keys() - ours.keys() == {"follow_logs"}, "what `logs` does with `follow`"
+    for name in ours.keys() - {"logs"}:
+        assert inspect.signature(ours[name]).parameters == inspect.signature(others[name]).parameters, name
 
 
 def test_every_operation_is_a_method_of_the_control_plane_with_these_arguments() -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from dagy.control import ControlPlane, Report, open_plane
+from dagy.errors import StoreError
 from dagy.runs import owner_text, this_process
 from dagy.states import StateType
 
@@ -49,6 +50,16 @@ def work(plane: ControlPlane, number: int) -> object:
             plane.report(run_id, fence, Report(status=StateType.COMPLETED))
             done += 1
     return done
+
+
+def look(plane: ControlPlane, number: int) -> object:
+    """List the runs, and try to ask for another."""
+    found = [run.run_id for run in plane.runs()]
+    try:
+        plane.create_run("etl", {"limit": 1})
+    except StoreError as error:
+        return [found, str(error)]
+    return [found, ""]
 
 
 def fork(plane: ControlPlane, number: int) -> object:

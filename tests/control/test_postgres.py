@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dagy.control import open_plane
-from dagy.errors import MissingExtraError, SettingsError, StoreError
+from dagy.errors import MissingExtraError, NetworkError, SettingsError, StoreError
 
 SECRET = "s3cret%21"
 
@@ -34,6 +34,7 @@ def test_a_password_is_never_told(url: str, error: type[Exception], tmp_path: Pa
     if error is StoreError:
         assert "can't be reached" in str(caught.value)
         assert "check DAGY_DATABASE_URL" in str(caught.value)
+        assert isinstance(caught.value, NetworkError)
 
 
 def test_without_the_driver_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

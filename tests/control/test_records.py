@@ -20,7 +20,7 @@ from dagy.control import (
     to_json,
 )
 from dagy.control.names import checked_namespace, split_reference
-from dagy.control.records import KeyInfo
+from dagy.control.records import KeyInfo, version_label
 from dagy.errors import ParameterError
 from dagy.states import StateType
 
@@ -58,11 +58,26 @@ def test_a_field_that_a_newer_dagy_has_added_is_passed_over() -> None:
     assert from_json(Timing, {"mode": "manual", "since_then": 1}) == Timing("manual")
 
 
+def test_a_page_is_a_sequence_of_its_items() -> None:
+    page = Page(("a", "b", "c"), "c")
+    assert (page[0], page[-1], page[1:], len(page), list(page)) == ("a", "c", ("b", "c"), 3, ["a", "b", "c"])
+
+
 def test_json_that_is_no_record_is_refused_by_the_field() -> None:
     with pytest.raises(ParameterError, match=r"this is no RunInfo: run_id: Field required"):
         from_json(RunInfo, {})
     with pytest.raises(ParameterError, match=r"this is no Timing: catchup:"):
         from_json(Timing, {"mode": "cron", "catchup": "some"})
+
+
+def test_a_version_is_told_with_its_revision_where_it_alone_does_not_tell() -> None:
+    assert [version_label(*each) for each in (("1.0.0", 1), ("1.0.0", 2), ("latest", 1))] == [
+        "1.0.0",
+        "1.0.0 (revision 2)",
+        "latest (revision 1)",
+    ]
+    assert RUN.label == "latest (revision 1)"
+    assert RUN.reference == "team/etl"
 
 
 def test_a_secret_is_in_no_repr() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +155,20 @@ def test_a_flow_that_changed_since_it_was_deployed_is_told_of(load: Load, caplog
     (told,) = caplog.messages
     assert told.startswith("flow 'sums' is other code here than as the deployment 'team/project/sums'")
     assert caplog.records[0].levelno == logging.WARNING
+    load(FLOW.replace("2 *", "3 *")).run(number=1)
+    assert caplog.messages == [told], "once is enough"
+
+
+@pytest.mark.program
+def test_a_program_that_deploys_its_own_flow_runs_what_it_deployed(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        f"{FLOW}\nif __name__ == '__main__':\n    etl.deploy()\n    print(etl.run(number=1).status)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("QUEUED\n", "")
 
 
 def test_other_code_under_the_same_version_is_refused(load: Load) -> None:
@@ -162,6 +178,20 @@ def test_other_code_under_the_same_version_is_refused(load: Load) -> None:
         changed.deploy()
     assert changed.deploy(force=True).deployment is not None
     assert changed.deploy().skipped
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [("a/b", "1", "the flow's name 'a/b' has a slash"), ("a", "1/b", "the flow's version '1/b' has a slash")],
+)
+def test_a_flow_whose_name_no_control_plane_takes_is_refused_as_what_it_is(
+    load: Load, name: str, version: str, message: str
+) -> None:
+    etl = load(FLOW.replace('"sums"', repr(name)).replace('"1.0.0"', repr(version)))
+    with pytest.raises(ParameterError, match=message):
+        etl.deploy("sums")
+    with DagyClient() as client:
+        assert list(client.deployments()) == []
 
 
 def test_a_flow_without_a_file_can_not_be_deployed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,38 @@ def test_a_deploy_does_no_more_than_is_needed(
     result = deploy(client, artifacts["first"], **{**usual, **settings})
     assert steps(result) == expected
     assert deploy(client, artifacts["first"], **{**usual, **settings}).skipped
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"tags": {"a": "b"}}, "set the tags of etl"),
+        ({"parameters": {"number": 3}}, "set the parameters of etl"),
+        ({"tags": {"a": "b"}, "parameters": {"number": 3}}, "set the tags and the parameters of etl"),
+        ({"force": True}, "set etl to what it is set to"),
+    ],
+)
+def test_a_step_says_what_it_changes(
+    client: DagyClient, artifacts: Artifacts, settings: dict[str, Any], told: str
+) -> None:
+    deploy(client, artifacts["first"])
+    assert str(deploy(client, artifacts["first"], **settings).plan.steps[-1]) == told
+
+
+def test_a_result_says_where_and_which_revision(client: DagyClient, artifacts: Artifacts) -> None:
+    deploy(client, artifacts["latest"], namespace="team/a")
+    result = str(deploy(client, artifacts["latest-changed"], namespace="team/a"))
+    assert result.startswith("team/a/etl: etl latest (revision 2) is deployed in the namespace team/a\n")
+
+
+def test_packages_that_are_for_elsewhere_are_said_to_stay_here(
+    client: DagyClient, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    result = deploy(client, artifacts["first"])
+    layer = tmp_path / "dependencies.zip"
+    elsewhere = replace(result, artifact=replace(result.artifact, layer=layer))
+    assert f"its packages stay on this machine for now: {layer}" in str(elsewhere).splitlines()
+    assert "packages" not in str(result)
 
 
 def test_a_new_version_is_switched_to(client: DagyClient, artifacts: Artifacts) -> None:

@@ -577,6 +577,25 @@ def test_a_record_whose_arguments_do_not_fit_is_reported_as_always(
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_reader_that_has_gone_fails_no_task(page: Page, monkeypatch: pytest.MonkeyPatch):
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    page.wants_a_copy = True
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with captured():
+        context = contextvars.copy_context()
+        context.run(set_sink, page)
+        context.run(functools.partial(print, "hello", flush=True))
+        with pytest.raises(BrokenPipeError):
+            print("outside of tasks", flush=True)
+    assert page.text("stdout") == "hello\n"
+
+
 def test_what_a_sink_has_a_copy_of_is_printed_and_written_to_it_once(capfd: Captured, page: Page):
     page.wants_a_copy = True
 

@@ -200,7 +200,7 @@ def test_a_defect_of_a_recorder_fails_the_run_and_does_not_leave_it_without_an_e
 def test_after_a_run_nothing_of_its_recorder_is_left(local_dir: Path, record: Callable[..., Any]) -> None:
     result = record(etl)
     assert [each.name for each in threading.enumerate() if result.run_id in each.name] == []
-    assert sorted(path.name for path in local_dir.iterdir()) == ["history.db"]
+    assert sorted(path.name for path in local_dir.rglob("*")) == ["history.db", "runs"]
 
 
 def test_the_same_graph_is_kept_once(local_dir: Path, record: Callable[..., Any]) -> None:

@@ -68,6 +68,32 @@ def test_a_run_without_a_process_ends_with_all_its_tasks(local_dir: Path, script
         assert list(violations(store, time.time_ns())) == []
 
 
+def test_a_task_that_began_in_the_last_moment_is_known_to_have(local_dir: Path, script: Callable[..., Script]) -> None:
+    each = script("run-1", of=wide.program())
+    each.add(lambda seq: RunChanged(seq, 1, running()))
+    with each.recorder._flushing:  # so that no event and no result is kept any more
+        each.recorder.begin_attempt("a")
+        each.recorder.keep("a", None, 1, [1])
+        each.recorder.begin_attempt("b-3")
+        each.recorder._kept.clear()
+    kill(local_dir, each)
+    with History(local_dir) as history:
+        states = {task.id: str(task.state) for task in history.tasks("run-1")}
+        assert states == {
+            "a": "CRASHED: its process died before its result was kept",
+            "b": "SKIPPED: not started, because 'a' crashed",
+            "b-2": "SKIPPED: not started, because 'a' crashed",
+            "a-2": "CANCELLED: not started: the process died",
+            "b-3": "CRASHED: its process died as it began",
+        }
+        assert history.run("run-1").tasks == {StateType.CRASHED: 2, StateType.SKIPPED: 2, StateType.CANCELLED: 1}
+        events = history.events("run-1")
+        assert [event.seq for event in events] == list(range(len(events)))
+    with Store(local_dir) as store:
+        assert not store.run_folder("run-1").exists()
+        assert list(violations(store, time.time_ns())) == []
+
+
 def test_a_task_whose_result_was_kept_has_completed(local_dir: Path, script: Callable[..., Script]) -> None:
     each = script("run-1")
     each.add(lambda seq: RunChanged(seq, 1, running()))

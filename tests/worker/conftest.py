@@ -253,7 +253,7 @@ def begin(queue: Queue, local_dir: Path) -> Iterator[Callable[..., Shift]]:
             each.thread.join(0.5)
 
 
-def this_python(manifest: Manifest, local_dir: Path) -> Path:
+def this_python(manifest: Manifest, local_dir: Path, on_progress: Callable[[str], None]) -> Path:
     """The interpreter of the tests."""
     import sys
 

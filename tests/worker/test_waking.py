@@ -81,6 +81,14 @@ def test_many_who_wake_start_one_worker(local_dir: Path, tmp_path: Path, monkeyp
     assert len((local_dir / LOG_NAME).read_text().split()) == 1
 
 
+def test_a_folder_that_can_not_be_made_keeps_no_run_from_being_queued(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    wake_worker(tmp_path / "file" / "local")
+    assert "no worker can be started" in caplog.text
+
+
 @pytest.mark.program
 def test_a_worker_keeps_nothing_of_who_woke_it(local_dir: Path, tmp_path: Path) -> None:
     program = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -117,12 +118,31 @@ def test_an_artifact_that_is_broken_ends_the_run_failed(queue: Queue, begin: Beg
 
 
 def test_an_environment_that_cannot_be_had_ends_the_run_failed(queue: Queue, begin: Begin) -> None:
-    def refuse(manifest: object, local_dir: Path) -> Path:
+    def refuse(manifest: object, local_dir: Path, on_progress: object) -> Path:
         raise ArtifactError("there is no wheel of pandas for this machine")
 
     entry = queue.add()
     begin(environment_for=refuse)
     assert queue.wait_for_end(entry) == "FAILED: there is no wheel of pandas for this machine"
+
+
+def test_what_takes_long_before_a_run_begins_is_told_while_it_is_queued(queue: Queue, begin: Begin) -> None:
+    may_end = threading.Event()
+
+    def slow(manifest: object, local_dir: Path, on_progress: Callable[[str], None]) -> Path:
+        on_progress("making an environment with pandas 2.2.3")
+        may_end.wait(20)
+        return Path(sys.executable)
+
+    entry = queue.add()
+    shift = begin(environment_for=slow)
+    queue.wait_for(lambda: entry.info.message)
+    assert entry.text == "QUEUED: making an environment with pandas 2.2.3"
+    assert "steps-1: making an environment with pandas 2.2.3" in shift.said
+    may_end.set()
+    assert queue.wait_for_end(entry) == "COMPLETED"
+    told = [str(each.status) for each in entry.reports if each.status]
+    assert told == ["QUEUED", "RUNNING", "COMPLETED"]
 
 
 def test_a_wish_to_cancel_is_heeded_while_it_runs(queue: Queue, begin: Begin) -> None:
@@ -136,7 +156,7 @@ def test_a_wish_to_cancel_is_heeded_while_it_runs(queue: Queue, begin: Begin) ->
 def test_a_run_is_cancelled_while_its_environment_is_made(queue: Queue, begin: Begin) -> None:
     making, may_end = threading.Event(), threading.Event()
 
-    def slow(manifest: object, local_dir: Path) -> Path:
+    def slow(manifest: object, local_dir: Path, on_progress: object) -> Path:
         making.set()
         may_end.wait(20)
         raise ArtifactError("too late")
@@ -326,3 +346,15 @@ def test_code_that_no_run_used_for_a_month_is_removed(tmp_path: Path) -> None:
     assert (code / "steps.py").exists()
     remove_unused_code(artifact.parent, now=soon + 2 * 86_400)
     assert list(artifact.parent.iterdir()) == []
+
+
+def test_a_run_that_this_worker_lost_and_claims_again_is_two_to_it(queue: Queue, begin: Begin, local_dir: Path) -> None:
+    entry = queue.add(how="hang")
+    shift = begin(concurrency=2)
+    queue.wait_for_text(entry, "hanging")
+    with queue.changed:  # its lease ran out: this machine slept
+        entry.info = dataclasses.replace(entry.info, status=StateType.QUEUED, worker=None, parameters={"colour": "red"})
+    assert queue.wait_for_end(entry).startswith("FAILED")
+    shift.worker.stop()
+    shift.end()
+    assert list((local_dir / "claims").iterdir()) == []

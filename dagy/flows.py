@@ -20,7 +20,7 @@ from dagy.parameters import Parameters
 from dagy.program import Program
 from dagy.retry import RetryDelay, retry_policy
 from dagy.settings import Settings
-from dagy.spec import FlowOptions, FlowSpec, FromParameter
+from dagy.spec import FlowOptions, FlowSpec, FromParameter, Json
 from dagy.tasks import TRACE, FlowParameter, Reference, Trace, check_options, checked_name, is_positive
 from dagy.values import is_json
 
@@ -314,7 +314,7 @@ class Flow(Generic[P, R]):
             tags=tags,
             schedule=schedule,
             timezone=timezone,
-            parameters=parameters,
+            parameters=None if parameters is None else self._given_as_json(parameters),
             force=force,
             target=target,
             output_dir=output_dir,
@@ -340,8 +340,9 @@ class Flow(Generic[P, R]):
         `run.wait()` waits for its end. The deployment is the one that `deployment` names, such as "etl" or "team/etl";
         else the one of this flow, and of several the one that this object was deployed as. Where it is looked for
         follows from the profile, as for `DagyClient`.
-        Asked again with the same `idempotency_key`, it gives the run that was made then. The parameters must be JSON,
-        and what is not given is the deployment's own, or the flow's default.
+        Asked again with the same `idempotency_key`, it gives the run that was made then. The parameters travel as JSON:
+        they are JSON, or what their annotations make of it, such as a date. What is not given is the deployment's own,
+        or the flow's default.
 
         What runs is what is deployed; a warning is logged when that is known to be other code than the flow's here.
 
@@ -349,9 +350,9 @@ class Flow(Generic[P, R]):
         named, `ParameterError` for a parameter that is unknown or of the wrong type.
         """
         self._refuse_inside_a_flow()
-        self._check_given(parameters)
+        given = self._given_as_json(parameters)
         run: Run = later("dagy.deploy").run_deployed(
-            self, parameters, deployment=deployment, idempotency_key=idempotency_key
+            self, given, deployment=deployment, idempotency_key=idempotency_key
         )
         return run
 
@@ -371,18 +372,15 @@ class Flow(Generic[P, R]):
         if TRACE.get() is not None:
             raise GraphError(f"flow {self.name!r} can't be drawn or run while another flow is drawn; call it instead")
 
-    def _check_given(self, given: Mapping[str, Any]) -> None:
-        """Refuse what a run of a deployment can't be given."""
-        for name, value in given.items():
+    def _given_as_json(self, given: Mapping[str, Any]) -> dict[str, Json]:
+        """What a run of a deployment is given, checked; `ParameterError` for what it can't be."""
+        for name in given:
             if name not in self.parameters:
                 raise self.parameters.unknown(name)
-            if not is_json(value):
-                raise ParameterError(
-                    f"flow {self.name!r}: {name!r} is {shown(value)} ({type(value).__name__}), and what a deployed run "
-                    "is given must be JSON: text, a number, true or false, None, or a list or dict of these"
-                )
+        written = {name: self.parameters.as_json(name, value) for name, value in given.items()}
         if self.validate_parameters:
-            self.parameters.check(dict(given))
+            self.parameters.check(written)
+        return written
 
     def _static_value(self, name: str, given: dict[str, Any]) -> Any:
         try:

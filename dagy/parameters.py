@@ -23,7 +23,7 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from dagy.errors import DefinitionError, ParameterError, did_you_mean, shown
-from dagy.spec import ParameterSpec
+from dagy.spec import Json, ParameterSpec
 from dagy.values import is_json
 
 if TYPE_CHECKING:
@@ -198,6 +198,27 @@ class Parameters:
         except ParameterError:
             return self._checked(name, text)
 
+    def as_json(self, name: str, value: Any) -> Json:
+        """`value` itself where it is JSON, else JSON of which `check` makes an equal value: "2026-01-31" for a date.
+
+        `ParameterError` when there is none, because of the value or because the annotation does not say what it is.
+        """
+        if is_json(value):
+            return value
+        from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+        try:
+            written = to_jsonable_python(value, fallback=_of_numpy)
+            if is_json(written) and self._checked(name, written) == value:
+                return written
+        except (PydanticSerializationError, ParameterError, ValueError, TypeError):  # an array's == is no yes or no
+            pass
+        raise ParameterError(
+            f"{self.of}: {name!r} is {shown(value)} ({type(value).__name__}), and what a deployed run is given must be "
+            "JSON: text, a number, true or false, None, or a list or dict of these; or what the parameter's annotation "
+            "makes of it, such as a date"
+        )
+
     def unknown(self, name: str) -> ParameterError:
         """The error that there is no parameter `name`."""
         known = list(self.signature.parameters)
@@ -260,6 +281,13 @@ class Parameters:
             annotation = self._annotation(name)
             self._adapters[name] = None if annotation is _UNKNOWN or _is_lazy(annotation) else _adapter_of(annotation)
         return self._adapters[name]
+
+
+def _of_numpy(value: Any) -> object:
+    """The plain number of one of numpy's; `TypeError` for anything else."""
+    if type(value).__module__ == "numpy" and value.shape == ():
+        return value.item()
+    raise TypeError(type(value).__name__)
 
 
 def _annotation_text(annotation: Any) -> str:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -287,3 +292,64 @@ def test_an_annotation_is_evaluated_and_any_where_nothing_is_known() -> None:
 
     parameters = Parameters(function, of="task 'function'")
     assert [parameters.annotation(name) for name in parameters] == [list[int], Any, Any, Any]
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Spot:
+    day: date
+    color: Color
+
+
+def day_of(
+    day: date,
+    moment: datetime,
+    price: Decimal,
+    color: Color,
+    path: Path,
+    spot: Spot,
+    days: set[date],
+    n: int,
+    x: float,
+    any_=None,
+) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("day", date(2026, 1, 31), "2026-01-31"),
+        ("moment", datetime(2026, 1, 31, tzinfo=UTC), "2026-01-31T00:00:00Z"),
+        ("price", Decimal("1.10"), "1.10"),
+        ("color", Color.RED, "red"),
+        ("path", Path("a/b"), "a/b"),
+        ("spot", Spot(date(2026, 1, 31), Color.RED), {"day": "2026-01-31", "color": "red"}),
+        ("days", {date(2026, 1, 31)}, ["2026-01-31"]),
+        ("n", np.int64(3), 3),
+        ("x", np.float64(0.5), 0.5),
+        ("n", "5", "5"),
+        ("any_", [1, None], [1, None]),
+    ],
+)
+def test_a_value_travels_as_the_json_that_its_annotation_reads(name: str, value: Any, written: Any) -> None:
+    assert of(day_of).as_json(name, value) == written
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("any_", date(2026, 1, 31)),
+        ("moment", date(2026, 1, 31)),
+        ("n", date(2026, 1, 31)),
+        ("n", np.array([1, 2])),
+        ("x", float("nan")),
+        ("days", [object()]),
+        ("any_", b"x"),
+    ],
+)
+def test_a_value_that_no_json_gives_back_does_not_travel(name: str, value: Any) -> None:
+    with pytest.raises(ParameterError, match=f"'{name}' is .* must be JSON"):
+        of(day_of).as_json(name, value)

@@ -206,6 +206,8 @@ def _facts(history: History, run: ListedRun) -> Iterator[tuple[str, str]]:
             yield "resumes", run.record.resumed_from
         if run.record.resumed_by is not None:
             yield "resumed by", run.record.resumed_by
+    if (written := history.written_files(run.run_id)) is not None:
+        yield "files", str(written)
     if run.info is not None:
         yield from _facts_of(run.info)
     elif run.record is not None:

@@ -24,7 +24,7 @@ from dagy.runs.owners import Owner
 from dagy.runs.recovery import opened, recover
 from dagy.runs.results import Kept, RecordedValue
 from dagy.runs.schema import DISPLAY, HOOK, ITEM, OUTPUT, RUN, STATE_OF, STATES, TASK
-from dagy.runs.store import FILE_NAME, Store
+from dagy.runs.store import FILE_NAME, Store, files_folder
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
 
@@ -96,6 +96,7 @@ class History:
 
     def __init__(self, local_dir: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
+        self._local_dir = local_dir
         self._store: Store | None = None
         self.recovered: list[str] = []
         if not (local_dir / FILE_NAME).exists():
@@ -238,6 +239,11 @@ class History:
         if self._store is None:
             raise UnknownRunError(run_id)
         return self._store.run_folder(run_id)
+
+    def written_files(self, run_id: str) -> Path | None:
+        """The folder with the files that a deployed run wrote where it worked; None when there are none."""
+        folder = files_folder(self._local_dir, run_id)
+        return folder if folder.is_dir() and any(folder.iterdir()) else None
 
     def _is_over(self, run_id: str) -> bool:
         if self._store is not None and self._store.can_write:

@@ -173,6 +173,8 @@ class RunRecorder:
                 logger.warning("the last events of run %s are not in the history: %s", self._run_id, self._failure)
             finally:
                 HELD_HERE.discard(self._run_id)
+                if self._has_ended and self._failure is None:
+                    forget(self._folder / BEGINNINGS_NAME)
                 self._is_over = True
                 self._wake.set()
 
@@ -206,8 +208,6 @@ class RunRecorder:
         try:
             self._output.close()
             self._beginnings.close()
-            if self._has_ended and self._failure is None:
-                forget(self._folder / BEGINNINGS_NAME)
             self._store.tidy()
             self._store.close()
         except StoreError as error:

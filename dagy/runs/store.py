@@ -42,6 +42,11 @@ class Store(Database):
         return self.folder / "runs" / safe_id(run_id)
 
 
+def files_folder(local_dir: Path, run_id: str) -> Path:
+    """Where a deployed run works, and what it wrote stays. Raises `StoreError` when `run_id` can't be one."""
+    return local_dir / "runs" / safe_id(run_id) / "files"
+
+
 def safe_id(run_id: str) -> str:
     """`run_id`, which may be the name of a file or a folder. Raises `StoreError` when it may not."""
     if not _SAFE_ID.fullmatch(run_id):

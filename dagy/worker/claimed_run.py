@@ -23,6 +23,7 @@ from dagy.values import is_json
 from dagy.worker.claims import ClaimNote, ClaimNotes
 from dagy.worker.extracted import CODE_FOLDER, extracted_code
 from dagy.worker.reporting import LostLeaseError, Reporter, ReportsTo
+from dagy.worker.working_folder import remove_copies, working_folder
 
 logger = logging.getLogger(__name__)
 
@@ -111,10 +112,10 @@ class ClaimedRun:
 
     def _run(self) -> None:
         try:
-            artifact, code, python = self._made_ready()
+            artifact, python = self._made_ready()
             point("worker.ready")
             self._deliver(running())  # from here on it may have effects, and whoever finds it alone is to know
-            run = self._begun(artifact, code, python)
+            run = self._begun(artifact, python)
         except _CancelledError as wish:
             self._end_early(cancelled(str(wish)))
         except LostLeaseError:
@@ -124,22 +125,23 @@ class ClaimedRun:
         else:
             self._follow(run)
 
-    def _ready(self) -> tuple[Path, Path, Path]:
-        """The artifact, its code in a folder, and the interpreter for it."""
+    def _ready(self) -> tuple[Path, Path]:
+        """The artifact, whose code is extracted now, and the interpreter for it."""
         artifact = self._client.download_artifact(self._claim.run.artifact, self._local_dir / CODE_FOLDER)
-        code = extracted_code(artifact)
-        return artifact, code, self._environment_for(read_manifest(artifact), self._local_dir, self._know_preparing)
+        extracted_code(artifact)
+        return artifact, self._environment_for(read_manifest(artifact), self._local_dir, self._know_preparing)
 
-    def _started(self, artifact: Path, code: Path, python: Path) -> CleanRun:
+    def _started(self, artifact: Path, python: Path) -> CleanRun:
+        folder = working_folder(self._local_dir, self._note)
         return start_clean(
             artifact,
             self._claim.run.parameters,
-            directory=code,
+            directory=folder,
             record=True,
             local_dir=self._local_dir,
             run_id=self.run_id,
             python=python,
-            extracted=code,
+            extracted=folder,
             started=self._know_process,
             most_read=MOST_RESULT_BYTES,
         )
@@ -157,6 +159,7 @@ class ClaimedRun:
             _stop(run)
             raise
         result = run.wait()
+        remove_copies(self._local_dir, self._note)
         point("worker.before_end")
         self._deliver(result.state, run, result=_small_json(result))
         point("worker.after_end")
@@ -168,6 +171,7 @@ class ClaimedRun:
         point("worker.running")
 
     def _end_early(self, state: State) -> None:
+        remove_copies(self._local_dir, self._note)
         self._deliver(state)
         self._said(f"{self.run_id}: {state}")
 
@@ -181,7 +185,7 @@ class ClaimedRun:
 
     # ---- what is waited for while the lease is renewed
 
-    def _made_ready(self) -> tuple[Path, Path, Path]:
+    def _made_ready(self) -> tuple[Path, Path]:
         """What `_ready` gives. When the run is to be cancelled, or is lost, that goes on alone: it may serve others."""
         doing = _Doing(self._ready, f"dagy-{self.run_id}-preparing")
         told = ""
@@ -194,9 +198,9 @@ class ClaimedRun:
         self._check_wanted()
         return found
 
-    def _begun(self, artifact: Path, code: Path, python: Path) -> CleanRun:
+    def _begun(self, artifact: Path, python: Path) -> CleanRun:
         """The run, which has begun. When it is to be cancelled before that, or is lost, its process is killed."""
-        doing = _Doing(lambda: self._started(artifact, code, python), f"dagy-{self.run_id}-starting")
+        doing = _Doing(lambda: self._started(artifact, python), f"dagy-{self.run_id}-starting")
         lost: LostLeaseError | None = None
         while not doing.done.wait(REPORT_SECONDS):
             try:

@@ -24,6 +24,7 @@ class ClaimNote:
     run_id: str
     fence: int
     worker: str  # as `owner_text` writes it
+    artifact: str  # the SHA-256 of its bytes
     reported: int = 0  # how many of its events the control plane has, at least
 
 

@@ -18,6 +18,11 @@ CODE_FOLDER = "code"  # in the local folder: artifacts that runs were taken from
 _KEPT_SECONDS = 30 * 86_400  # after its last use
 
 
+def code_folder(local_dir: Path, sha256: str) -> Path:
+    """Where the files of the artifact with this digest are, once they are extracted."""
+    return local_dir / CODE_FOLDER / sha256
+
+
 def extracted_code(artifact: Path) -> Path:
     """The folder beside `artifact` that has its files and its name, made if it is not there; nobody may write to it.
 

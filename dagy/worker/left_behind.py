@@ -13,6 +13,7 @@ from dagy.runs.owners import is_alive
 from dagy.states import State, StateType, crashed
 from dagy.worker.claims import ClaimNote, ClaimNotes
 from dagy.worker.reporting import ReportsTo, portions
+from dagy.worker.working_folder import remove_copies
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def tell_what_was_left(client: ReportsTo, notes: ClaimNotes, local_dir: Path) ->
         if _is_at_work(note):
             continue
         try:
-            _tell(client, note, local_dir)
+            if _tell(client, note, local_dir):
+                remove_copies(local_dir, note)
         except ConflictError as error:  # it was seen to already
             logger.debug("run %s: %s", note.run_id, error)
         except UnknownRunError:  # it is of another control plane, whose workers share this folder
@@ -40,11 +42,12 @@ def tell_what_was_left(client: ReportsTo, notes: ClaimNotes, local_dir: Path) ->
         notes.remove(note)
 
 
-def _tell(client: ReportsTo, note: ClaimNote, local_dir: Path) -> None:
+def _tell(client: ReportsTo, note: ClaimNote, local_dir: Path) -> bool:
+    """Whether there was something to tell: the run had begun, and has ended."""
     with History(local_dir) as history:
         client.renew(note.run_id, note.fence, lease_seconds=_PATIENCE_SECONDS)  # raises if there is nothing to tell
         if not history.has(note.run_id):
-            return
+            return False
         record = history.run(note.run_id)
         if record.ended_at is None:  # its process is about to find out that it is alone
             raise StoreError("its process has not ended yet")
@@ -53,6 +56,7 @@ def _tell(client: ReportsTo, note: ClaimNote, local_dir: Path) -> None:
         client.report(note.run_id, note.fence, Report(tuple(event_to_json(each) for each in part)))
     state = _end(record.state)
     client.report(note.run_id, note.fence, Report(status=state.type, message=state.message))
+    return True
 
 
 def _with_end(event: Event) -> Event:

@@ -169,7 +169,7 @@ class Worker:
         return has_claimed
 
     def _begin(self, claim: Claim) -> None:
-        note = ClaimNote(claim.run.run_id, claim.fence, self._name)
+        note = ClaimNote(claim.run.run_id, claim.fence, self._name, claim.run.artifact)
         run = ClaimedRun(
             self._client,
             claim,

@@ -87,6 +87,24 @@ def test_a_worker_is_looked_for_again_while_a_run_waits_for_one(
     assert woken == [0, 20, 40]
 
 
+def test_who_follows_hears_what_a_run_waits_for(plane: ControlPlane) -> None:
+    claims = []
+
+    def sleep(_: float) -> None:
+        if not claims:
+            claims.append(plane.claim_run(owner_text(this_process())))
+            (claim,) = claims
+            assert claim is not None
+            plane.report(claim.run.run_id, claim.fence, Report((), StateType.QUEUED, "installing humanize"))
+        else:
+            plane.report(run.run_id, claims[0].fence, Report((), StateType.COMPLETED))
+
+    run = DagyClient(transport=EmbeddedTransport(plane), sleep=sleep).create_run("etl")
+    told: list[str] = []
+    assert list(run.events(follow=True, on_wait=lambda: told.append(str(run.state)))) == []
+    assert told == ["QUEUED", "QUEUED: installing humanize"]
+
+
 def test_an_interrupt_ends_the_waiting_and_not_the_run(plane: ControlPlane) -> None:
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt

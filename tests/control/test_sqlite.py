@@ -40,6 +40,12 @@ def test_the_folder_and_the_file_are_their_owners_alone(tmp_path: Path) -> None:
     assert set(found.values()) == {0o600}
 
 
+def test_the_folder_of_artifacts_alone_is_private_too(tmp_path: Path) -> None:
+    ArtifactFiles(tmp_path / "dagy" / "artifacts").put(artifact_file(tmp_path))  # as where PostgreSQL has the rest
+    for folder in (tmp_path / "dagy", tmp_path / "dagy" / "artifacts"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_a_path_may_hold_what_a_url_may_not(tmp_path: Path) -> None:
     folder = tmp_path / "a b#?%41=é🙂"
     open_plane(folder).close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dagy.artifact import Manifest, build, flow_aside, read_source
+from dagy.artifact import BuildOptions, Manifest, build, flow_aside, read_source
 from dagy.client.waking import WorkerLock
 from dagy.control import Claim, Renewal, Report, RunInfo
 from dagy.errors import ConflictError, NetworkError
@@ -175,8 +175,9 @@ class Queue:
         with self._reached():
             path = folder / f"{sha256}.zip"
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.artifact.read_bytes())
-            return path
+            half = path.with_suffix(f".{threading.get_ident()}")  # several runs ask at once
+            half.write_bytes(self.artifact.read_bytes())
+            return half.replace(path)
 
     def _reached(self) -> threading.Condition:
         with self.changed:
@@ -197,13 +198,13 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(tmp_path_factory.mktemp("steps"), STEPS)
 
 
-def built(folder: Path, text: str, name: str = "steps.py") -> Path:
+def built(folder: Path, text: str, name: str = "steps.py", *, include: tuple[str, ...] = ()) -> Path:
     """The artifact of the flow that `text` defines."""
     path = folder / name
     path.write_text(text)
     source = read_source(path)
     with flow_aside(source) as flow:
-        return build(source, flow, folder / "dist").path
+        return build(source, flow, folder / "dist", BuildOptions(include)).path
 
 
 @pytest.fixture

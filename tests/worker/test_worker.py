@@ -331,7 +331,7 @@ def test_a_note_of_another_control_planes_run_is_left_to_its_own_workers(
     monkeypatch.setattr(queue, "renew", unknown)
     notes = ClaimNotes(local_dir)
     dead = dataclasses.replace(this_process(), pid=2**22 + 1)
-    note = ClaimNote("elsewhere-1", 1, owner_text(dead))
+    note = ClaimNote("elsewhere-1", 1, owner_text(dead), "0" * 64)
     notes.add(note)
     begin(until_idle=True).end()
     assert list(notes) == [note]
@@ -358,3 +358,51 @@ def test_a_run_that_this_worker_lost_and_claims_again_is_two_to_it(queue: Queue,
     shift.worker.stop()
     shift.end()
     assert list((local_dir / "claims").iterdir()) == []
+
+
+WRITES = """
+from pathlib import Path
+from dagy import flow, task
+
+
+@task
+def write(name: str):
+    before = sorted(each.name for each in Path().iterdir() if each.name != "__pycache__")
+    Path(name).write_text(name)
+    Path("rows.csv").open("a").write(name) if name == "changes" else None
+    return [before, Path("rows.csv").read_text(), Path(__file__).parent.samefile(".")]
+
+
+@flow
+def steps(name: str):
+    return write(name)
+"""
+
+
+def test_each_run_works_in_a_folder_of_its_own_and_what_it_wrote_stays(
+    queue: Queue, begin: Begin, tmp_path: Path, local_dir: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("rows")
+    queue.artifact = built(tmp_path, WRITES, include=("rows.csv",))
+    entries = [queue.add(name, name=name) for name in ("first", "changes", "last")]
+    begin(until_idle=True).end()
+    assert [each.text for each in entries] == ["COMPLETED"] * 3
+    own = ["rows.csv", "steps.py"]
+    assert [each.info.result for each in entries] == [
+        [own, "rows", True],
+        [own, "rowschanges", True],
+        [own, "rows", True],
+    ]
+    with History(local_dir) as history:
+        found = {each.run_id: history.written_files(each.run_id) for each in history.runs()}
+    left = {
+        name: sorted(each.name for each in folder.iterdir()) for name, folder in found.items() if folder is not None
+    }
+    assert left == {"first": ["first"], "changes": ["changes", "rows.csv"], "last": ["last"]}
+
+
+def test_a_run_that_wrote_nothing_leaves_no_folder(queue: Queue, begin: Begin, local_dir: Path) -> None:
+    entries = [queue.add(), queue.add("steps-2", colour="red")]
+    begin(until_idle=True).end()
+    assert [each.info.status for each in entries] == [StateType.COMPLETED, StateType.FAILED]
+    assert sorted(each.name for each in (local_dir / "runs").rglob("*")) == ["output.jsonl", "steps-1"]

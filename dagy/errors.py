@@ -171,12 +171,17 @@ class StoreError(DagyError, OSError):
 
 
 class UnknownRunError(DagyError, LookupError):
-    """There is no run of that id; `known` holds the ids that are nearest."""
+    """There is no run of that id, or more than one is meant; `known` holds the ids that are nearest."""
 
     def __init__(self, run_id: str, known: Iterable[str] = ()) -> None:
         self.run_id = run_id
         self.known = tuple(known)
-        super().__init__(_unknown("run", run_id, self.known, ""))
+        meant = [each for each in self.known if run_id and (each.startswith(run_id) or each.endswith(f"-{run_id}"))]
+        if len(meant) > 1:
+            some = ", ".join(map(repr, meant[:_MOST_NAMED])) + (", ..." if len(meant) > _MOST_NAMED else "")
+            super().__init__(f"several runs begin or end with {run_id!r}: {some}; name one of them, or say 'latest'")
+        else:
+            super().__init__(_unknown("run", run_id, self.known, ""))
 
 
 class UnknownDeploymentError(DagyError, LookupError):
@@ -284,6 +289,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+_MOST_NAMED = 5  # in a message
 _NONE = {
     "run": "no run is recorded yet",
     "deployment": "nothing is deployed yet",

@@ -11,9 +11,10 @@ import datetime
 import decimal
 import inspect
 import pathlib
+import re
 import typing
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dagy.parameters import Parameters
@@ -29,6 +30,23 @@ _NAMES: Mapping[str, Any] = {
     "UUID": uuid.UUID,
     "None": None,
 }
+_BUILT_IN = {
+    "str",
+    "int",
+    "float",
+    "bool",
+    "list",
+    "dict",
+    "None",
+    "Optional",
+    "Union",
+    "Literal",
+    "List",
+    "Dict",
+    "typing",
+}
+_WORD = re.compile(r"[^\W\d]\w*")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MODULES = {"typing", "datetime", "decimal", "pathlib", "uuid"}
 _LONGEST = 500  # characters of an annotation
 _EMPTY = inspect.Parameter.empty
@@ -45,13 +63,31 @@ def values_of(spec: FlowSpec, pairs: Iterable[str]) -> dict[str, Json]:
     return {name: value if is_json(value) else texts[name] for name, value in values.items()}
 
 
+def check_values(of: str, annotations: Mapping[str, str], values: Mapping[str, Json]) -> None:
+    """Raise `ParameterError` for a value that can't be what its annotation says, as far as that is built into Python.
+
+    `annotations` and `values` are by parameter name; messages call the one that takes them `of`. Any other annotation
+    may mean something else where the flow is, and is passed over.
+    """
+    plain = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=_type(text))
+        for name, text in annotations.items()
+        if name in values and name.isidentifier() and set(_WORD.findall(_QUOTED.sub("", text))) <= _BUILT_IN
+    ]
+    if plain:
+        _parameters_of(of, [each for each in plain if each.annotation is not Any]).check(dict(values))
+
+
 def _parameters(spec: FlowSpec) -> Parameters:
     """The flow's parameters, as a function that had them would show them."""
+    return _parameters_of(f"flow {spec.name!r}", [_parameter(each) for each in spec.parameters])
 
+
+def _parameters_of(of: str, parameters: Sequence[inspect.Parameter]) -> Parameters:
     def flow() -> None: ...
 
-    flow.__signature__ = inspect.Signature([_parameter(each) for each in spec.parameters])  # type: ignore[attr-defined]  # as inspect reads it
-    return Parameters(flow, of=f"flow {spec.name!r}")
+    flow.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as inspect reads it
+    return Parameters(flow, of=of)
 
 
 def _parameter(spec: ParameterSpec) -> inspect.Parameter:

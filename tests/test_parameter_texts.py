@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from dagy.errors import ParameterError
-from dagy.parameter_texts import values_of
-from dagy.spec import FlowSpec, ParameterSpec
+from dagy.parameter_texts import check_values, values_of
+from dagy.spec import FlowSpec, Json, ParameterSpec
 
 
 def value(annotation: str, text: str) -> object:
@@ -79,3 +79,33 @@ def test_what_the_flow_does_not_take_is_refused(pairs: list[str], message: str) 
 def test_what_is_not_given_is_not_made_up() -> None:
     spec = FlowSpec("etl", parameters=(ParameterSpec("x", "int"), ParameterSpec("limit", "int", required=False)))
     assert values_of(spec, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [("int", "x"), ("int | None", [1]), ("list[int]", ["a"]), ("Literal['a', \"b c\"]", "c"), ("dict[str, float]", 1)],
+)
+def test_a_value_that_a_plain_annotation_does_not_take_is_refused(annotation: str, value: Json) -> None:
+    with pytest.raises(ParameterError, match=r"deployment 'etl'.*'x'"):
+        check_values("deployment 'etl'", {"x": annotation, "y": "int"}, {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        ("int", "5"),
+        ("int", 5),
+        ("float", 5),
+        ("Optional[int]", None),
+        ("list[int]", [1]),
+        ("", []),
+        ("Any", []),
+        ("MyModel", []),
+        ("list[MyModel]", 1),
+        ("Path", 1),  # may be another one there
+        ("Annotated[int, Gt(0)]", "x"),
+        ("list[", 1),
+    ],
+)
+def test_a_value_that_an_annotation_may_take_is_let_through(annotation: str, value: Json) -> None:
+    check_values("deployment 'etl'", {"x": annotation}, {"x": value})

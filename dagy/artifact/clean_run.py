@@ -309,9 +309,8 @@ def _started(folder: Path, directory: Path, python: Path | None) -> tuple[subpro
     """The process, the pipe that tells it that we live, and the one by which it tells how the start went."""
     far_lifeline, lifeline = os.pipe()
     report, far_report = os.pipe()
-    root = str(Path(__file__).resolve().parents[2])  # where dagy is, should it not be installed
-    arguments = [root, str(folder), str(far_lifeline), str(far_report)]
     try:
+        arguments = [_path_of_dagy(folder, python), str(folder), str(far_lifeline), str(far_report)]
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
                 [str(python or sys.executable), "-P", "-c", _CHILD, *arguments],
@@ -330,6 +329,17 @@ def _started(folder: Path, directory: Path, python: Path | None) -> tuple[subpro
         os.close(far_lifeline)
         os.close(far_report)
     return process, lifeline, report
+
+
+def _path_of_dagy(folder: Path, python: Path | None) -> str:
+    """The folder to find dagy in, should it not be installed; for another environment one with nothing beside it."""
+    package = Path(__file__).resolve().parents[1]
+    if python is None or python == Path(sys.executable):
+        return str(package.parent)
+    alone = folder / "path"
+    alone.mkdir()
+    (alone / package.name).symlink_to(package, target_is_directory=True)
+    return str(alone)
 
 
 _LOG = "said.txt"  # what the process says outside tasks

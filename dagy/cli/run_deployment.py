@@ -86,8 +86,8 @@ def _watch(client: DagyClient, run: Run) -> None:
 
 
 def _events(run: Run) -> Iterator[Event]:
-    """The run's events, once what its tasks wrote is printed."""
-    lines = Lines()
+    """The run's events, once what its tasks wrote is printed, as that of a run here would be."""
+    lines, shortened = Lines(), set()
     with output.working(f"{run.run_id} is queued") as tell:
 
         def tell_why() -> None:
@@ -97,11 +97,16 @@ def _events(run: Run) -> Iterator[Event]:
         events = run.events(follow=True, on_wait=tell_why)
         first = next(events, None)
     for each in chain(() if first is None else (first,), events):
+        if each["kind"] == "output" and not each["text"]:  # of very much only the newest goes with the events
+            shortened.add(str(each["task"]))
         for line in lines.of(each):
-            output.note(line)
+            output.hand_over(line)
         yield event_from_json(each)
     for line in lines.unfinished():
-        output.note(line)
+        output.hand_over(line)
+    if shortened:
+        tasks = ", ".join(map(repr, sorted(shortened)))
+        output.note(f"note: not all that {tasks} wrote is shown; all of it: dagy logs {run.run_id}", color="yellow")
 
 
 def _show_end(run: Run, spec: FlowSpec) -> None:

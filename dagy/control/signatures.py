@@ -1,6 +1,6 @@
-"""What a flow may be given, and whether what a run is given fits: names, and what is missing.
+"""What a flow may be given, and whether what a run is given fits: names, what is missing, and types that are plain.
 
-The values' types are checked where the flow's code is, in the process that runs it.
+Of other types the values are checked where the flow's code is, in the process that runs it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from dagy.control.names import checked_json, digest
 from dagy.errors import ParameterError, did_you_mean, shown
+from dagy.parameter_texts import check_values
 from dagy.spec import FlowSpec, Json
 
 
@@ -17,7 +18,7 @@ def signature(spec: FlowSpec) -> list[dict[str, Json]]:
     return [
         {"name": each.name, "fixed": spec.static.get(each.name)}  # its value when the graph was drawn
         if each.static
-        else {"name": each.name, "required": each.required}
+        else {"name": each.name, "required": each.required, "annotation": each.annotation}
         for each in spec.parameters
     ]
 
@@ -27,7 +28,7 @@ def checked_parameters(
 ) -> dict[str, Json]:
     """`given`, which fits the signature of what `of` names; with `all_given` nothing that it needs is missing.
 
-    Raises `ParameterError`, which names what is unknown, missing, fixed or not JSON.
+    Raises `ParameterError`, which names what is unknown, missing, fixed, not JSON or of the wrong type.
     """
     if not isinstance(given, Mapping):
         raise ParameterError(f"the parameters of {of} are a dict of values by name, not {shown(given)}")
@@ -43,6 +44,7 @@ def checked_parameters(
                 f"the parameter {name!r} of {of} shaped its graph when it was built, with "
                 f"{shown(known[name]['fixed'])}; build it with another value to change it"
             )
+    check_values(of, {name: str(each.get("annotation", "")) for name, each in known.items()}, given)
     missing = [name for name, each in known.items() if each.get("required") and name not in given]
     if all_given and missing:
         raise ParameterError(f"{of} needs {', '.join(map(repr, missing))}, and was not given it")

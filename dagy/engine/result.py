@@ -14,7 +14,7 @@ from dagy.errors import ResultGoneError, TaskFailedError, UnknownTaskError, show
 from dagy.spec import FlowSpec
 from dagy.states import State, StateType
 
-_OURS = f"{Path(__file__).resolve().parents[1]}{os.sep}"  # where frames are that are not the user's
+_OURS = f"{Path(__file__).absolute().parents[1]}{os.sep}"  # where frames are that are not the user's
 _MOST_FRAMES = 30  # of an error that is shown
 
 

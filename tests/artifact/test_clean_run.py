@@ -324,10 +324,15 @@ def test_a_run_uses_the_interpreter_that_is_given(begin: Callable[..., CleanRun]
     text = (
         "import sys\nfrom dagy import flow, task\n\n"
         "@task\ndef where():\n    return sys.prefix\n\n"
-        "@flow\ndef steps():\n    return where()\n"
+        "@task(isolation='process')\ndef beside():\n    import dagy_nb\n\n"
+        "@flow\ndef steps():\n    beside()\n    return where()\n"
     )
-    run = begin(Source(tmp_path / "where.py", "where", text), {"python": tmp_path / "other" / "bin" / "python"})
-    assert run.wait(20).value == str(tmp_path / "other")
+    python = tmp_path / "other" / "bin" / "python"
+    run = begin(Source(tmp_path / "where.py", "where", text), {"python": python, "fail_fast": False})
+    assert run.wait(20)["where"] == str(tmp_path / "other")
+    error = run.task_run("beside").error
+    assert isinstance(error, ModuleNotFoundError)
+    assert "engine" not in error_text(error)
 
 
 @pytest.mark.program

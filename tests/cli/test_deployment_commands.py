@@ -121,8 +121,9 @@ def test_a_deploy_that_is_typed_wrong_is_refused_with_the_remedy(
 def test_a_run_of_a_deployment_is_watched_like_one_here(deployed: str, dagy: Dagy) -> None:
     code, out, err = dagy("run", deployed, "--param", "limit=4")
     assert code is ExitCode.SUCCESS, err
-    assert err.index("fetch | fetching x") < err.index("✓ fetch") < err.index("▶ parse") < err.index("✓ parse")
-    assert out.splitlines()[0].startswith("web_scraper: COMPLETED in ")
+    assert err.index("✓ fetch") < err.index("▶ parse") < err.index("✓ parse")
+    assert out.splitlines()[0] == "fetch | fetching x"
+    assert out.splitlines()[1].startswith("web_scraper: COMPLETED in ")
     assert out.splitlines()[-1] == "value: {'title': '<p>x'}"
     run_id = as_json(dagy("runs", "list", "--format", "json")[1])[0]["run_id"]
     assert dagy("logs", run_id)[1] == "fetch | fetching x\n"
@@ -133,8 +134,20 @@ def test_a_run_of_a_deployment_is_watched_like_one_here(deployed: str, dagy: Dag
     assert code is ExitCode.GENERAL
     assert "✗ parse FAILED: ValueError: no title in <p>bad" in err
     assert "dagy logs " in err
-    assert out.startswith("web_scraper: FAILED")
+    assert "\nweb_scraper: FAILED" in out
     assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("waking")
+def test_of_very_much_output_it_is_said_that_not_all_is_shown(workplace: Path, dagy: Dagy) -> None:
+    text = "from dagy import flow, task\n@task\ndef talk():\n    for _ in range(40):\n        print('x' * 60_000)\n"
+    (workplace / "much.py").write_text(f"{text}@flow\ndef much():\n    talk()\n", "utf-8")
+    assert dagy("deploy", "much.py")[0] is ExitCode.SUCCESS
+    code, out, err = dagy("run", "much")
+    assert code is ExitCode.SUCCESS, err
+    assert 0 < out.count("x" * 60_000) < 40
+    assert "note: not all that 'talk' wrote is shown; all of it: dagy logs much-" in err
+    assert dagy("logs", "latest")[1].count("x" * 60_000) == 40
 
 
 def test_a_detached_run_prints_its_id_alone_and_one_key_is_one_run(deployed: str, dagy: Dagy) -> None:

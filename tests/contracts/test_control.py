@@ -277,15 +277,19 @@ def test_parameters_that_do_not_fit_the_flow_are_refused_by_name(etl: ControlPla
         ({"limit": {1}}, "'limit'.*JSON can't hold"),
         ({"limit": float("nan")}, "'limit'.*JSON can't hold"),
         ({"limit": [float("inf")]}, "'limit'.*JSON can't hold"),
+        ({"limit": "many"}, "deployment 'etl'.*'limit'.*'many'"),
+        ({"limit": [1]}, "'limit'"),
+        ({"limit": None}, "'limit'"),
         ({"limit": 1, "width": 3}, "'width'.*shaped its graph.*with 2"),
         ([], "a dict of values"),
-        ({"limit": "x" * 5_000_001}, "more than 5,000,000"),
+        ({"limit": 1, "mode": "x" * 5_000_001}, "more than 5,000,000"),
         ({"limit": 10**5000}, "can't be written as JSON"),
     ):
         with pytest.raises(ParameterError, match=message):
             etl.create_run("etl", parameters or None if parameters == {} else parameters)  # type: ignore[arg-type]
     assert len(etl.runs()) == 0
     assert etl.create_run("etl", {"limit": 1, "width": 2}).parameters["width"] == 2
+    assert etl.create_run("etl", {"limit": "3"}).parameters["limit"] == "3"  # which the flow takes for 3
 
 
 def test_the_same_idempotency_key_is_the_same_run(etl: ControlPlane) -> None:

@@ -18,7 +18,7 @@ def spec_of(name: str = "etl", version: str = "latest") -> FlowSpec:
         version,
         parameters=(
             ParameterSpec("limit", "int"),
-            ParameterSpec("mode", "str", required=False, default="fast"),
+            ParameterSpec("mode", "Any", required=False, default="fast"),
             ParameterSpec("width", "Static[int]", required=False, default=2, static=True),
         ),
         tasks=(

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -100,7 +101,7 @@ def test_the_write_ahead_log_does_not_grow_for_ever(tmp_path: Path) -> None:
     with open_plane(tmp_path / "dagy") as plane:
         deployed(plane, tmp_path)
         for _ in range(6):
-            plane.create_run("etl", {"limit": "x" * LOG_LIMIT})
+            plane.create_run("etl", {"limit": 1, "mode": "x" * LOG_LIMIT})
         assert (tmp_path / "dagy" / "control.db-wal").stat().st_size < 3 * LOG_LIMIT
         assert len(plane.runs()) == 6
 
@@ -177,7 +178,7 @@ LISTINGS: list[Callable[[ControlPlane], object]] = [
 
 @pytest.mark.parametrize("ask", LISTINGS)
 def test_no_question_reads_all_runs_there_ever_were(tmp_path: Path, ask: Callable[[ControlPlane], object]) -> None:
-    asked: list[tuple[str, object]] = []
+    asked: list[tuple[str, Any]] = []
     store = SqliteStore(tmp_path / "dagy")
     with ControlPlane(store, ArtifactFiles(tmp_path / "dagy" / "artifacts")) as plane:
         deployed(plane, tmp_path)

@@ -61,7 +61,9 @@ def test_a_run_is_named_by_its_id_the_start_or_the_end_of_it(local_dir: Path, sc
         for reference in ("", "nope", "b", "%", "_", "\udcff"):
             with pytest.raises(UnknownRunError):
                 history.run(reference)
-        with pytest.raises(UnknownRunError, match="did you mean 'etl-2-bb'"):
+        with pytest.raises(
+            UnknownRunError, match="several runs begin or end with 'etl-': 'etl-2-bb', 'etl-1-aa'; name"
+        ):
             history.run("etl-")
         with pytest.raises(UnknownRunError, match="did you mean 'web-1-cc'"):
             history.run("web-1-cd")

@@ -206,6 +206,7 @@ class Database:
         db = self._opened("mode=rwc")
         try:
             db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute("PRAGMA journal_size_limit = 0")  # a log that is begun anew is cut, so that its size tells
             db.execute("PRAGMA synchronous = NORMAL")
             self._prepare(db)
         except BaseException:

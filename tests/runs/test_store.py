@@ -271,3 +271,14 @@ def test_importing_the_package_does_not_load_sqlite() -> None:
     program = "import dagy.runs, sys; print('sqlite3' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_log_that_was_copied_is_short_again_once_more_is_written(local_dir: Path) -> None:
+    with Store(local_dir) as store:
+        for number in range(3):
+            with store.writing() as db:
+                db.execute("INSERT INTO specs VALUES (?, ?)", (str(number), "x" * 2_000_000))
+        assert store.tidy()
+        with store.writing() as db:
+            db.execute("INSERT INTO specs VALUES ('more', 'x')")
+        assert not store.tidy(), "it would be copied again and again"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from binascii import b2a_base64
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagy.errors import ParameterError, SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_BYTES = 5 * 1024 * 1024
 LIMIT_VARIABLE = "DAGY_LOCAL_ARTIFACT_MAX_BYTES"
@@ -51,6 +53,8 @@ class LocalArtifact:
     @classmethod
     def file(cls, path: str | Path, name: str | None = None, *, media_type: str | None = None) -> LocalArtifact:
         """The file at `path` as it is now. `StoreError` when it can't be read, else as `text`."""
+        from pathlib import Path
+
         path = Path(path)
         name = name or path.name
         try:
@@ -87,6 +91,8 @@ class LocalArtifact:
 
         `StoreError` when it can't be written.
         """
+        from pathlib import Path
+
         path = Path(path)
         target = path / self.name if path.is_dir() else path
         try:

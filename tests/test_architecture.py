@@ -76,7 +76,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "dagy.deploy.aws": frozenset({"boto3", "botocore"}),
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
-    "dagy.local_artifact": frozenset({"hashlib", "mimetypes"}),
+    "dagy.local_artifact": frozenset({"hashlib", "mimetypes", "pathlib"}),
     "dagy.profiles": frozenset({"yaml"}),
     "dagy.deploy": frozenset({"pydantic"}),
     "dagy.worker": frozenset({"importlib.metadata"}),

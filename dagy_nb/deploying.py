@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -182,6 +181,8 @@ def _when(schedule: Schedule) -> str:
 
 
 def _told_time(moment: datetime, timezone: str) -> str:
+    import zoneinfo
+
     return moment.astimezone(zoneinfo.ZoneInfo(timezone)).strftime("%a %d %b %Y %H:%M")
 
 

@@ -85,6 +85,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy_nb.cells": frozenset({"IPython"}),
     "dagy_nb.magics": frozenset({"IPython"}),
     "dagy_nb.completion": frozenset({"IPython"}),
+    "dagy_nb.deploying": frozenset({"zoneinfo"}),
     "dagy_nb.export": frozenset({"ruff"}),
     "dagy_nb.figures": frozenset({"IPython"}),
     "dagy_nb.notebook_file": frozenset({"nbformat"}),

@@ -83,14 +83,14 @@ def first_state(asked: DagyClient, info: RunInfo) -> State:
 
 
 class DeployedCode:
-    """The code that a run of a deployment has, for its tracebacks to tell of the notebook's cells.
+    """The code that the run of a deployment has, for its tracebacks to tell of the notebook's cells.
 
     It is fetched when the first traceback asks for it; where it can't be had the traceback stays as it is.
     """
 
-    def __init__(self, asked: DagyClient, sha256: str, cells: Callable[[], Sequence[Cell]]) -> None:
+    def __init__(self, asked: DagyClient, info: RunInfo, cells: Callable[[], Sequence[Cell]]) -> None:
         self._asked = asked
-        self._sha256 = sha256
+        self._info = info
         self._cells = cells
 
     def retold(self, text: str) -> str:
@@ -102,7 +102,7 @@ class DeployedCode:
     def _told(self, match: re.Match[str]) -> str:
         filename, line = match["file"], int(match["line"])
         module = self._module
-        if module is None or not filename.endswith(f"/{self._sha256}/{module[0]}"):
+        if module is None or not filename.endswith(f"/{self._info.run_id}/files/{module[0]}"):
             return match[0]
         path, text = module
         place = ModulePlaces(text, filename, self._cells()).place_of(filename, line)
@@ -116,7 +116,7 @@ class DeployedCode:
         """The path of the artifact's module in it, and its text."""
         try:
             with tempfile.TemporaryDirectory() as folder:
-                path = self._asked.download_artifact(self._sha256, Path(folder))
+                path = self._asked.download_artifact(self._info.artifact, Path(folder))
                 with artifact.open_artifact(path) as opened:
                     wanted = opened.manifest.module_path
                     entry = next(each for each in opened.manifest.files if each.path == wanted)

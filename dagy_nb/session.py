@@ -197,7 +197,7 @@ class Session:
         handle = follow(asked, info, on_refused=self._tell_refusal, local_dir=Settings.read().local_dir)
         is_mine = info.flow_name in self.notebook.flow_names()
         cells = {each.name: each.cell for each in self.notebook.kept if each.name} if is_mine else {}
-        code = DeployedCode(asked, info.artifact, lambda: self.notebook.cells if is_mine else ())
+        code = DeployedCode(asked, info, lambda: self.notebook.cells if is_mine else ())
         return self.runs.follow(
             handle,
             background=background,

@@ -334,19 +334,18 @@ def test_a_run_that_is_shown_already_is_not_shown_twice(etl: NotebookShell, aske
 
 
 def test_a_line_of_deployed_code_is_told_as_the_cell_it_came_from(etl: NotebookShell, asked: DagyClient) -> None:
-    sha256 = asked.deployment("morning").artifact
-    module = _module_of(asked, sha256)
+    info = asked.create_run("morning").info
+    module = _module_of(asked, info.artifact)
     line = next(number for number, each in enumerate(module.splitlines(), 1) if "sum(load)" in each)
-    frame = f'  File "{local_dir()}/code/{sha256}/notebook.py", line {line}, in total'
+    frame = f'  File "{local_dir()}/runs/{info.run_id}/files/notebook.py", line {line}, in total'
     cells = etl.session.notebook.cells
-    assert DeployedCode(asked, sha256, lambda: cells).retold(frame) == "  Cell [3], line 2, in total"
+    assert DeployedCode(asked, info, lambda: cells).retold(frame) == "  Cell [3], line 2, in total"
     edited = [replace(each, source=each.source.replace("sum(load)", "max(load)")) for each in cells]
     told = f"  notebook.py, line {line} (of the cell 'total' when it was deployed), in total"
-    assert DeployedCode(asked, sha256, lambda: edited).retold(frame) == told
+    assert DeployedCode(asked, info, lambda: edited).retold(frame) == told
     other = f'  File "/elsewhere/notebook.py", line {line}, in total'
-    assert DeployedCode(asked, sha256, lambda: cells).retold(other) == other
-    gone = DeployedCode(asked, "0" * 64, lambda: cells)
-    frame = frame.replace(sha256, "0" * 64)
+    assert DeployedCode(asked, info, lambda: cells).retold(other) == other
+    gone = DeployedCode(asked, replace(info, artifact="0" * 64), lambda: cells)
     assert gone.retold(frame) == frame
 
 

@@ -51,7 +51,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     """Write a module below the working directory, import it anew, and give its flow `etl`."""
     names: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of two texts of one size in one second Python takes the first
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two texts of one size in one second share it
 
     def load(text: str = FLOW, folder: str = "team/project") -> Flow[..., Any]:
         path = tmp_path / folder

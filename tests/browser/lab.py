@@ -277,8 +277,8 @@ class NotebookPage:
             }"""
         )
 
-    def wait_until_idle(self) -> None:
-        """Wait until no cell runs or waits to run."""
+    def wait_until_idle(self, seconds: float = PAGE_SECONDS) -> None:
+        """Wait until no cell runs or waits to run; `playwright.sync_api.TimeoutError` after `seconds`."""
         self.page.wait_for_function(
             """() => {
                 const panel = window.jupyterapp.shell.currentWidget;
@@ -286,7 +286,8 @@ class NotebookPage:
                 return cells.every(model => model.executionState !== 'running')
                     && ![...document.querySelectorAll('.jp-InputPrompt')].some(each => each.textContent.includes('*'))
                     && panel.sessionContext.session.kernel.status === 'idle';
-            }"""
+            }""",
+            timeout=seconds * 1000,
         )
 
     def wait_until_run(self, cell: int) -> None:

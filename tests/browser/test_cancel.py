@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import TimeoutError as PageTimeoutError
 from playwright.sync_api import expect
 
 from .kernels import OTHER_KERNELS
@@ -34,6 +35,26 @@ json.dumps({"at": at, "states": {name: str(each.state.type.value) for name, each
     "time.time(), background.wait().status.value, time.time()",
 ]
 RUN, REPORT, BACKGROUND, CANCEL, AFTER = 3, 4, 5, 6, 7
+
+
+def prepared(open_page: Callable[[], NotebookPage]) -> NotebookPage:
+    """A page whose kernel has run the cells that make the tasks.
+
+    Once in some twenty times a kernel of 7.3.0 starts, says that it is idle, and runs none of the first cells:
+    then another one is started.
+    """
+    for seconds in (20, 60):
+        page = open_page()
+        for cell in range(RUN):
+            page.run_cell(cell)
+        try:
+            page.wait_until_idle(seconds)
+        except PageTimeoutError:
+            if seconds == 60:
+                raise
+            continue
+        return page
+    raise AssertionError("unreachable")
 
 
 def start(page: NotebookPage) -> None:
@@ -83,10 +104,7 @@ def cancel_by_interrupt(page: NotebookPage) -> float:
 def test_a_run_is_cancelled_soon_while_the_kernel_is_busy(
     open_notebook: OpenNotebook, interface: Interface, kernel: str
 ) -> None:
-    page = open_notebook(CELLS, interface=interface, kernel=kernel)
-    for cell in range(RUN):
-        page.run_cell(cell)
-    page.wait_until_idle()
+    page = prepared(lambda: open_notebook(CELLS, interface=interface, kernel=kernel))
     seconds = {"button": best(cancel_by_button, page), "interrupt": best(cancel_by_interrupt, page)}
     print(f"{interface}, {kernel}: {seconds}")
     assert max(seconds.values()) < SOON, seconds
@@ -96,10 +114,7 @@ def test_a_run_is_cancelled_soon_while_the_kernel_is_busy(
 def test_a_run_is_cancelled_soon_where_a_busy_kernel_hears_no_widget(
     open_without_subshells: OpenNotebook, kernel: str
 ) -> None:
-    page = open_without_subshells(CELLS, kernel=kernel)
-    for cell in range(RUN):
-        page.run_cell(cell)
-    page.wait_until_idle()
+    page = prepared(lambda: open_without_subshells(CELLS, kernel=kernel))
     seconds = best(cancel_by_button, page)
     print(f"without subshells, {kernel}: {seconds}")
     # The page waits half a second for an answer before it asks the server to interrupt.

@@ -26,6 +26,9 @@
     ├── ConflictError                     what is asked for contradicts what is there
     ├── AuthError (PermissionError)       not signed in, or not allowed
     ├── NetworkError (ConnectionError)    a server can't be reached, or does not answer as it should
+    ├── CloudError (RuntimeError)         a cloud service refused something, or failed
+    ├── BackendError (ValueError)         a backend can't run the flow as it stands
+    │   └── LimitError                    something is larger than the service takes
     ├── SettingsError (ValueError)        a setting or a profile is wrong
     ├── ResumeError                       a run can't be resumed as things stand
     ├── SourceError                       a file does not hold code that can be read
@@ -214,6 +217,27 @@ class AuthError(DagyError, PermissionError):
 
 class NetworkError(DagyError, ConnectionError):
     """A server can't be reached, or does not answer as it should."""
+
+
+class CloudError(DagyError, RuntimeError):
+    """A cloud service refused what was asked of it, or failed; `operation` and `code` are in the service's own words."""
+
+    def __init__(self, message: str, *, operation: str = "", code: str = "") -> None:
+        self.operation = operation
+        self.code = code
+        super().__init__(message)
+
+
+class BackendError(DagyError, ValueError):
+    """A backend can't run the flow as it stands; `reasons` holds a sentence for each reason."""
+
+    def __init__(self, message: str, reasons: Sequence[str] = ()) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join([message, *(f"  - {each}" for each in self.reasons)]))
+
+
+class LimitError(BackendError):
+    """Something is larger than the service takes; the message has the number and the limit."""
 
 
 class SettingsError(DagyError, ValueError):

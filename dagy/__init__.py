@@ -12,11 +12,13 @@ from dagy.version import __version__
 
 if TYPE_CHECKING:
     from dagy.artifact import build_artifact
+    from dagy.backends import BackendRouter
     from dagy.client import AsyncDagyClient, DagyClient, Run
     from dagy.control import Deployment
     from dagy.deploy import DeployResult, deploy_artifact
     from dagy.engine import RunHandle, RunResult, TaskRun
     from dagy.errors import DagyError, TaskFailedError
+    from dagy.executors import Executor
     from dagy.flows import Flow, LocalOptions, flow
     from dagy.hooks import Hook, RunContext
     from dagy.local_artifact import LocalArtifact
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncDagyClient": "dagy.client",
+    "BackendRouter": "dagy.backends",
     "DagyClient": "dagy.client",
     "DagyError": "dagy.errors",
     "DeployResult": "dagy.deploy",
     "Deployment": "dagy.control",
+    "Executor": "dagy.executors",
     "Flow": "dagy.flows",
     "FlowSpec": "dagy.spec",
     "Hook": "dagy.hooks",
@@ -58,10 +62,12 @@ _HOMES = {
 
 __all__ = [
     "AsyncDagyClient",
+    "BackendRouter",
     "DagyClient",
     "DagyError",
     "DeployResult",
     "Deployment",
+    "Executor",
     "Flow",
     "FlowSpec",
     "Hook",

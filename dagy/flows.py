@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, T
 
 from dagy import drawing, engine, runs
 from dagy.errors import DagyError, DefinitionError, DrawingError, GraphError, ParameterError, shown
+from dagy.executors import Executor, wished
 from dagy.hooks import Hook, hooks_by_state
 from dagy.lazy import later
 from dagy.parameters import Parameters
@@ -71,6 +72,8 @@ class Flow(Generic[P, R]):
         retries: int = 0,
         retry_delay_seconds: RetryDelay | None = None,
         timeout_seconds: float | None = None,
+        executor: str | Executor | None = None,
+        memory_mb: int | None = None,
         on_running: Sequence[Hook] | None = None,
         on_completion: Sequence[Hook] | None = None,
         on_failure: Sequence[Hook] | None = None,
@@ -89,10 +92,13 @@ class Flow(Generic[P, R]):
         self.retry = retry_policy(retries, retry_delay_seconds, None, None, of=of)
         if timeout_seconds is not None and not is_positive(timeout_seconds):
             raise DefinitionError(f"{of}: timeout_seconds must be more than 0 seconds, not {timeout_seconds!r}")
+        executor, memory_mb = wished(of, executor, memory_mb)
         self.options = FlowOptions(
             retries=self.retry.retries,
             retry_delays=self.retry.delays,
             timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
+            executor=executor,
+            memory_mb=memory_mb,
         )
         self.version = version
         self.function = function
@@ -291,6 +297,8 @@ class Flow(Generic[P, R]):
         api_url: str | None = None,
         profile: str | None = None,
         client: DagyClient | None = None,
+        executor: str | Executor | None = None,
+        image: str | None = None,
         dry_run: bool = False,
     ) -> DeployResult:
         """Build the flow's artifact, put it into the store, and let the deployment `name` stand for it.
@@ -323,6 +331,8 @@ class Flow(Generic[P, R]):
             api_url=api_url,
             profile=profile,
             client=client,
+            executor=executor,
+            image=image,
             dry_run=dry_run,
         )
         return deployed
@@ -434,6 +444,8 @@ def flow(
     retries: int = 0,
     retry_delay_seconds: RetryDelay | None = None,
     timeout_seconds: float | None = None,
+    executor: str | Executor | None = None,
+    memory_mb: int | None = None,
     on_running: Sequence[Hook] | None = None,
     on_completion: Sequence[Hook] | None = None,
     on_failure: Sequence[Hook] | None = None,
@@ -445,7 +457,9 @@ def flow(
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
     given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
-    task): what completed is not run again. `timeout_seconds` bounds the whole run. The hooks `on_running`,
+    task): what completed is not run again. `timeout_seconds` bounds the whole run. `executor` is where it runs once it
+    is deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier ("nano" to "xlarge"); `memory_mb` is how
+    much memory its tasks need together. The hooks `on_running`,
     `on_completion` and `on_failure` are called once a run, with a `RunContext` and a `State`. Raises `DefinitionError`
     when an option or the function has no meaning as a flow.
 

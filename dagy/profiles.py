@@ -8,10 +8,14 @@
       production:
         api_url: https://dagy.example.com
         table_format: heavy_grid
+        aws:
+          region: eu-central-1
+          stack: dagy
 
 Which one counts: `--profile`, else `DAGY_PROFILE`, else `default_profile`, else the first by name. Its API's address:
-`DAGY_API_URL`, else the profile's own, else none, and then everything happens on this machine. Tokens are not in this
-file but in `credentials` beside it, which nobody but its owner may read.
+`DAGY_API_URL`, else the profile's own, else none, and then everything happens on this machine. With an `aws` section,
+which `dagy aws init` writes, deployments go to that stack; `DAGY_AWS_STACK` names one for any profile. Tokens are not
+in this file but in `credentials` beside it, which nobody but its owner may read.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -41,6 +45,7 @@ CONFIG_NAME = "config.yaml"
 CREDENTIALS_NAME = "credentials"
 APP_URL = "https://dagy.io"
 TABLE_FORMAT = "heavy_grid"
+DEFAULT_STACK = "dagy"
 
 _Place: TypeAlias = tuple[str, ...]  # of a value in the file: ("profiles", "production", "api_url")
 
@@ -49,6 +54,20 @@ _DEEPEST = 16  # levels in the file
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _TOKEN = re.compile(r"[!-~]{1,8192}\Z")  # what may stand in a header
 _KEYS = ("api_url", "app_url", "table_format")  # of a profile, that a user gives
+_AWS_KEYS = ("region", "stack", "endpoint_url")  # of its `aws` section
+_STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}\Z")  # a stack's, which begins the names of what is deployed
+_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class AwsTarget:
+    """Which stack of AWS deployments go to. `sources` says for each value where it came from."""
+
+    stack: str = DEFAULT_STACK
+    region: str | None = None  # None: the one that AWS's own files name
+    endpoint_url: str | None = None  # of a stand-in for AWS
+    bucket: str | None = None  # the one that the stack must have; None: whichever it has
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,7 @@ class Profile:
     table_format: str = TABLE_FORMAT  # one of tabulate's
     last_updated: str | None = None  # ISO 8601
     sources: Mapping[str, str] = field(default_factory=dict)
+    aws: AwsTarget | None = None  # None: deployments stay off AWS unless one says otherwise
 
     @property
     def is_local(self) -> bool:
@@ -117,6 +137,7 @@ class Profiles:
             given.get("table_format") or TABLE_FORMAT,
             None if updated is None else str(updated),
             {key: "the default" if given.get(key) is None else f"profile {name!r}" for key in _KEYS},
+            _aws_of(given.get("aws"), f"profile {name!r}"),
         )
 
     def resolve(self, name: str | None = None, environment: Mapping[str, str] = os.environ) -> Profile:
@@ -131,10 +152,16 @@ class Profiles:
             found = _with(found, "api_url", checked_url(api_url, "DAGY_API_URL", environment), "DAGY_API_URL")
         elif found.api_url is not None:
             checked_url(found.api_url, self._where(("profiles", str(chosen), "api_url")), environment)
+        if found.aws is not None and found.aws.endpoint_url is not None:
+            place = ("profiles", str(chosen), "aws", "endpoint_url")
+            checked_url(found.aws.endpoint_url, self._where(place), environment)
+        found = replace(found, aws=_aws_with(found.aws, environment))
         return _with(found, "name", chosen, source)
 
-    def set(self, name: str, values: Mapping[str, str | None]) -> None:
+    def set(self, name: str, values: Mapping[str, str | Mapping[str, str] | None]) -> None:
         """Make the profile, or change `values` of it; None lets go of one. The file's other values stay.
+
+        The value of `aws` is a section: region, stack and endpoint_url, those of them that are known.
 
         Raises `SettingsError` for a name, a key or a value that can't be.
         """
@@ -222,8 +249,8 @@ class Profiles:
             if not isinstance(name, str) or not _NAME.match(name):
                 raise SettingsError(f"{where}: a profile can't be called {shown(name)}; use letters, digits and . _ -")
             if not isinstance(given, dict):
-                raise SettingsError(f"{where} is {shown(given)}, and should hold api_url, app_url or table_format")
-            for key in _KEYS:
+                raise SettingsError(f"{where} is {shown(given)}, and should hold {', '.join(_KEYS)} or aws")
+            for key in (*_KEYS, "aws"):
                 if key in given:
                     _check_value(key, given[key], self._where(("profiles", name, key)))
         default = data.get("default_profile")
@@ -336,12 +363,68 @@ def _key_of(name: str | None, api_url: str | None) -> str:
 
 
 def _with(profile: Profile, key: str, value: str | None, source: str) -> Profile:
-    values = {each: getattr(profile, each) for each in ("name", *_KEYS, "last_updated")}
-    return Profile(**{**values, key: value}, sources={**profile.sources, key: source})
+    return replace(profile, **{key: value}, sources={**profile.sources, key: source})
+
+
+def _aws_of(section: Mapping[str, str | None] | None, where: str) -> AwsTarget | None:
+    if section is None:
+        return None
+    given = {key: value for key in _AWS_KEYS if (value := section.get(key)) is not None}
+    return AwsTarget(**given, sources=dict.fromkeys(given, where))
+
+
+def _aws_with(target: AwsTarget | None, environment: Mapping[str, str]) -> AwsTarget | None:
+    """`target` with what the environment says of it: the stack it names counts, the region only where none is named."""
+    variables = {"stack": "DAGY_AWS_STACK", "bucket": "DAGY_ARTIFACT_BUCKET"}
+    given = {key: value for key, variable in variables.items() if (value := environment.get(variable))}
+    if target is None and not given:
+        return None
+    if "stack" in given:
+        check_stack(given["stack"], "DAGY_AWS_STACK")
+    found = target or AwsTarget()
+    sources = {**found.sources, **{key: variables[key] for key in given}}
+    if found.region is None:
+        for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            if environment.get(variable):
+                given["region"], sources["region"] = environment[variable], variable
+                break
+    return replace(found, **given, sources=sources)
+
+
+def check_stack(name: str, where: str) -> None:
+    """Refuse what can't be a stack's name; `where` says in the message what holds it. Raises `SettingsError`."""
+    if not _STACK.match(name):
+        raise SettingsError(
+            f"{where} is {shown(name)}; a stack's name begins with a letter, and has letters, digits and '-', "
+            f"32 of them at most"
+        )
+
+
+def _check_aws(section: object, where: str) -> None:
+    if not isinstance(section, Mapping):
+        raise SettingsError(f"{where} is {shown(section)}, and should hold {', '.join(_AWS_KEYS)}")
+    for key, value in section.items():
+        place = f"{key} of {where}"
+        if key not in _AWS_KEYS:
+            hint = did_you_mean(str(key), _AWS_KEYS)
+            raise SettingsError(f"{where} has {shown(key)}{hint}; it may have {', '.join(_AWS_KEYS)}")
+        if not isinstance(value, str):
+            raise SettingsError(f"{place} is {shown(value)}, and should be text")
+        match key:
+            case "stack":
+                check_stack(value, place)
+            case "region":
+                if not _REGION.match(value):
+                    raise SettingsError(f"{place} is {shown(value)}, which is no region; one is such as eu-central-1")
+            case _:
+                _split(value, place)
 
 
 def _check_value(key: str, value: object, where: str) -> None:
     if value is None:
+        return
+    if key == "aws":
+        _check_aws(value, where)
         return
     if not isinstance(value, str) or not value:
         raise SettingsError(f"{where} is {shown(value)}, and should be text")
@@ -352,7 +435,9 @@ def _check_value(key: str, value: object, where: str) -> None:
             if not re.fullmatch(r"[a-z_]{1,32}", value):
                 raise SettingsError(f"{where} is {shown(value)}; it is the name of a format, such as {TABLE_FORMAT!r}")
         case _:
-            raise SettingsError(f"a profile has no {key!r}{did_you_mean(key, _KEYS)}; it has {', '.join(_KEYS)}")
+            raise SettingsError(
+                f"a profile has no {key!r}{did_you_mean(key, _KEYS)}; it has {', '.join(_KEYS)} and aws"
+            )
 
 
 def _split(text: str, where: str) -> SplitResult:

@@ -51,6 +51,42 @@ class RetryPolicy:
             return False
 
 
+@dataclass(frozen=True, slots=True)
+class RetryGroup:
+    """Failures in a row after which the wait is the same."""
+
+    first: int  # the number of its first failure, from 1
+    count: int  # how many failures
+    delay: float  # seconds from such a failure to the next try
+
+
+def retry_groups(retries: int, delays: Sequence[float]) -> tuple[RetryGroup, ...]:
+    """The failures that are followed by another try, in order, by the wait that follows them.
+
+    It says exactly what a `RetryPolicy` waits without jitter, in as few parts as can be.
+    """
+    groups: list[RetryGroup] = []
+    failure = 1
+    while failure <= retries:
+        delay = delays[min(failure, len(delays)) - 1] if delays else 0.0
+        last = failure
+        while last < min(retries, len(delays)) and delays[last] == delay:
+            last += 1
+        if last >= len(delays):  # the last delay repeats
+            last = retries
+        groups.append(RetryGroup(failure, last - failure + 1, delay))
+        failure = last + 1
+    return tuple(groups)
+
+
+def retry_group_of(groups: Sequence[RetryGroup], failure: int) -> int | None:
+    """The number, from 1, of the group that failure number `failure` is in; None: no other try follows it."""
+    for number, group in enumerate(groups, 1):
+        if group.first <= failure < group.first + group.count:
+            return number
+    return None
+
+
 def retry_policy(
     retries: int,
     delay: RetryDelay | None,

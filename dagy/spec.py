@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
-EXECUTORS = ("lambda", "step-functions", "ecs")  # the backends that a task may ask for
+_LATER = {
+    "later": True
+}  # marks a field that came later: while it is None it is not written, so old flows stay the same
 
 Json: TypeAlias = Any  # None, bool, int, float, str, or lists and string-keyed dicts of these
 Path: TypeAlias = tuple[str | int, ...]  # ("rows", 0): the keys and indices that lead to a part of a value
@@ -88,10 +90,11 @@ class TaskOptions:
     retry_jitter_factor: float = 0.0  # each wait grows by up to this share of itself, at random
     timeout_seconds: float | None = None
     concurrency_limit: int | None = None  # how many instances of the task may run at once
-    executor: str | None = None  # one of EXECUTORS; None: whatever suits
+    executor: str | None = None  # one of `dagy.executors.EXECUTORS`; None: whatever suits
     validate_parameters: bool = True
     isolation: Literal["thread", "process"] | None = None  # None: a process when there is a timeout, else a thread
     cache: bool | float = False  # whether its results are kept for later runs, or for how many seconds
+    memory_mb: int | None = field(default=None, metadata=_LATER)  # how much it needs; None: whatever suits
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ class FlowOptions:
     retries: int = 0
     retry_delays: tuple[float, ...] = ()  # the last one repeats; empty: no wait
     timeout_seconds: float | None = None
+    executor: str | None = field(default=None, metadata=_LATER)  # one of EXECUTORS; None: whatever suits
+    memory_mb: int | None = field(default=None, metadata=_LATER)  # what its tasks need together
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +182,14 @@ class FlowSpec:
 
     def model_dump(self) -> dict[str, Json]:
         """The flow as JSON-ready dicts and lists: what `model_dump_json` writes, made without loading pydantic."""
-        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        return _fields(self)
 
     def model_dump_json(self, *, indent: int | None = None) -> str:
         """The flow as JSON text; the same flow gives the same text."""
-        from pydantic_core import PydanticSerializationError
+        from pydantic_core import PydanticSerializationError, to_json
 
         try:
-            return _adapter().dump_json(self, indent=indent).decode()
+            return to_json(self.model_dump(), indent=indent).decode()
         except PydanticSerializationError as error:  # half of a surrogate pair in a text
             raise SpecError(f"flow {self.name!r} can't be written as JSON: {error}") from error
 
@@ -252,7 +257,12 @@ def _plain(value: Any) -> Json:
         case Mapping():
             return {name: _plain(each) for name, each in value.items()}
         case _:
-            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+            return _fields(value)
+
+
+def _fields(value: Any) -> dict[str, Json]:
+    found = [(each, getattr(value, each.name)) for each in fields(value)]
+    return {each.name: _plain(held) for each, held in found if held is not None or not each.metadata}
 
 
 def _adapter() -> TypeAdapter[FlowSpec]:

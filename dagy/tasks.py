@@ -19,12 +19,12 @@ from types import FrameType, GeneratorType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from dagy.errors import DefinitionError, GraphError, ValueNeededError, did_you_mean, shown
+from dagy.executors import Executor, wished
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters
 from dagy.program import Actual, Source, TaskCode
 from dagy.retry import RetryCondition, RetryDelay, retry_policy
 from dagy.spec import (
-    EXECUTORS,
     Binding,
     Constant,
     DictOf,
@@ -304,7 +304,8 @@ class Task(Generic[P, R]):
         *,
         name: str | None = None,
         description: str | None = None,
-        executor: str | None = None,
+        executor: str | Executor | None = None,
+        memory_mb: int | None = None,
         retries: int = 0,
         retry_delay_seconds: RetryDelay | None = None,
         retry_jitter_factor: float | None = None,
@@ -332,8 +333,7 @@ class Task(Generic[P, R]):
             raise DefinitionError(
                 f"{of}: concurrency_limit must be a whole number, 1 or more, not {concurrency_limit!r}"
             )
-        if executor is not None and executor not in EXECUTORS:
-            raise DefinitionError(f"{of}: executor must be one of {', '.join(map(repr, EXECUTORS))}, not {executor!r}")
+        executor, memory_mb = wished(of, executor, memory_mb)
         if isolation not in (None, "thread", "process"):
             raise DefinitionError(f"{of}: isolation must be 'thread' or 'process', not {isolation!r}")
         if not isinstance(cache, bool) and not is_positive(cache):
@@ -352,6 +352,7 @@ class Task(Generic[P, R]):
             validate_parameters=bool(validate_parameters),
             isolation=isolation,
             cache=cache if isinstance(cache, bool) else float(cache),
+            memory_mb=memory_mb,
         )
         hooks = hooks_by_state(
             of=of, on_running=on_running, on_completion=on_completion, on_failure=on_failure, on_retry=on_retry
@@ -414,7 +415,8 @@ def task(
     *,
     name: str | None = None,
     description: str | None = None,
-    executor: str | None = None,
+    executor: str | Executor | None = None,
+    memory_mb: int | None = None,
     retries: int = 0,
     retry_delay_seconds: RetryDelay | None = None,
     retry_jitter_factor: float | None = None,
@@ -434,9 +436,9 @@ def task(
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task: `@task`, or `@task(retries=3, ...)`.
 
-    `name` defaults to the function's name and `description` to its docstring. `executor` is the backend it prefers
-    ("lambda", "step-functions", "ecs"). After a failure it is tried `retries` times more, waiting
-    `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the
+    `name` defaults to the function's name and `description` to its docstring. `executor` is where it runs once it is
+    deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier ("nano" to "xlarge"); `memory_mb` is how
+    much memory it needs there. After a failure it is tried `retries` times more, waiting `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the
     number of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that
     share, and `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each
     attempt. `isolation` is where it runs: "process", so that it can be killed and computes beside others; or "thread",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dagy.spec import EXECUTORS
+from dagy.executors import EXECUTORS
 from dagy_nb.directives import option_names, written_directive
 from dagy_nb.lines import LineParser, parsers
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeAlias
 
 from dagy.errors import DefinitionError, did_you_mean
-from dagy.spec import EXECUTORS
+from dagy.executors import EXECUTORS
 
 _FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)(?!\w)(.*)")
 _MEANT = re.compile(r"\s*#\s*\|?\s*%*dagy[-_ ]?(task|flow|export)s?(?!\w)", re.IGNORECASE)  # a comment much like one

@@ -16,6 +16,7 @@ from dagy.client.transport import AsyncTransport
 from dagy.control import Page, api
 from dagy.control.api import Operation
 from dagy.control.records import (
+    LOCAL,
     ArtifactInfo,
     Claim,
     Deployment,
@@ -28,6 +29,7 @@ from dagy.control.records import (
     Schedule,
     TaskRunInfo,
     Timing,
+    Trigger,
 )
 from dagy.spec import Json
 from dagy.states import StateType
@@ -160,6 +162,8 @@ class AsyncDagyClient:
         namespace: str = "",
         tags: Mapping[str, str] | None = None,
         parameters: Mapping[str, Json] | None = None,
+        executor: str = LOCAL,
+        resources: Mapping[str, Json] | None = None,
     ) -> Deployment:
         """As of `DagyClient`."""
         return await self._ask(
@@ -171,6 +175,8 @@ class AsyncDagyClient:
             revision=revision,
             tags=tags or {},
             parameters=parameters or {},
+            executor=executor,
+            resources=resources or {},
         )
 
     async def deployment(self, reference: str) -> Deployment:
@@ -202,6 +208,7 @@ class AsyncDagyClient:
         *,
         idempotency_key: str | None = None,
         tags: Mapping[str, str] | None = None,
+        resume: str | None = None,
     ) -> AsyncRun:
         """As of `DagyClient`."""
         info = await self._ask(
@@ -210,6 +217,7 @@ class AsyncDagyClient:
             parameters=parameters or {},
             idempotency_key=idempotency_key if self.is_local else request_key(idempotency_key),
             tags=tags or {},
+            resume=resume,
         )
         return AsyncRun(info, self)
 
@@ -247,6 +255,25 @@ class AsyncDagyClient:
         return await self._ask(api.EVENTS, run_id=run_id, since=since, limit=limit)
 
     # ---- for workers
+
+    async def import_run(
+        self,
+        reference: str,
+        run_id: str,
+        parameters: Mapping[str, Json] | None = None,
+        *,
+        trigger: Trigger = "schedule",
+        started_at: datetime,
+    ) -> RunInfo:
+        """As of `DagyClient`."""
+        return await self._ask(
+            api.IMPORT_RUN,
+            reference=reference,
+            run_id=run_id,
+            parameters=parameters or {},
+            trigger=trigger,
+            started_at=started_at,
+        )
 
     async def claim_run(self, worker: str, *, lease_seconds: float = 60.0) -> Claim | None:
         """As of `DagyClient`."""

@@ -17,6 +17,7 @@ from dagy.client.transport import Transport
 from dagy.control import Page, api
 from dagy.control.api import Operation
 from dagy.control.records import (
+    LOCAL,
     ArtifactInfo,
     Claim,
     Deployment,
@@ -29,6 +30,7 @@ from dagy.control.records import (
     Schedule,
     TaskRunInfo,
     Timing,
+    Trigger,
 )
 from dagy.spec import Json
 from dagy.states import StateType
@@ -172,8 +174,12 @@ class DagyClient:
         namespace: str = "",
         tags: Mapping[str, str] | None = None,
         parameters: Mapping[str, Json] | None = None,
+        executor: str = LOCAL,
+        resources: Mapping[str, Json] | None = None,
     ) -> Deployment:
         """Let the deployment stand for that version of the flow, with these tags and parameters and no others.
+
+        `executor` says what runs it, and `resources` what that takes.
 
         Raises `UnknownFlowError` when it is not registered, `ParameterError` when the flow does not take `parameters`.
         """
@@ -186,6 +192,8 @@ class DagyClient:
             revision=revision,
             tags=tags or {},
             parameters=parameters or {},
+            executor=executor,
+            resources=resources or {},
         )
 
     def deployment(self, reference: str) -> Deployment:
@@ -217,11 +225,14 @@ class DagyClient:
         *,
         idempotency_key: str | None = None,
         tags: Mapping[str, str] | None = None,
+        resume: str | None = None,
     ) -> Run:
         """Ask for a run of the deployment, and return at once; `parameters` stand before the deployment's own.
 
         Asked again with the same `idempotency_key`, it gives the run that was made then; `ConflictError` when the
-        parameters are others. Raises `UnknownDeploymentError`, and `ParameterError` for what the flow does not take.
+        parameters are others. With `resume` the run goes on with what that run of the deployment, which did not
+        complete, has got done, and has its parameters; `ResumeError` when that can't be. Raises
+        `UnknownDeploymentError`, and `ParameterError` for what the flow does not take.
         """
         info = self._ask(
             api.CREATE_RUN,
@@ -229,6 +240,7 @@ class DagyClient:
             parameters=parameters or {},
             idempotency_key=idempotency_key if self.is_local else request_key(idempotency_key),
             tags=tags or {},
+            resume=resume,
         )
         return Run(info, self)
 
@@ -266,6 +278,28 @@ class DagyClient:
         return self._ask(api.EVENTS, run_id=run_id, since=since, limit=limit)
 
     # ---- for workers
+
+    def import_run(
+        self,
+        reference: str,
+        run_id: str,
+        parameters: Mapping[str, Json] | None = None,
+        *,
+        trigger: Trigger = "schedule",
+        started_at: datetime,
+    ) -> RunInfo:
+        """Make a run known that was begun elsewhere: RUNNING, for a worker to follow; what is known stays as it is.
+
+        Raises `UnknownDeploymentError`, and `ConflictError` when the id is another deployment's run.
+        """
+        return self._ask(
+            api.IMPORT_RUN,
+            reference=reference,
+            run_id=run_id,
+            parameters=parameters or {},
+            trigger=trigger,
+            started_at=started_at,
+        )
 
     def claim_run(self, worker: str, *, lease_seconds: float = 60.0) -> Claim | None:
         """Take on the oldest run that waits; None when none does. `worker` is a line that tells who asks."""

@@ -219,6 +219,8 @@ PUT_DEPLOYMENT: Operation[Deployment] = Operation(
         "revision": int,
         "tags": _Tags,
         "parameters": _Values,
+        "executor": str,
+        "resources": _Values,
     },
     needs=("flow_name", "flow_version", "revision"),
 )
@@ -243,9 +245,18 @@ CREATE_RUN: Operation[RunInfo] = Operation(
     "/runs",
     "runs.trigger",
     RunInfo,
-    {"reference": str, "parameters": _Values, "idempotency_key": str, "tags": _Tags},
+    {"reference": str, "parameters": _Values, "idempotency_key": str, "tags": _Tags, "resume": str},
     needs=("reference",),
     repeatable_with="idempotency_key",
+)
+IMPORT_RUN: Operation[RunInfo] = Operation(
+    "import_run",
+    "PUT",
+    "/deployments/{reference}/runs/{run_id}",
+    "runs.work",
+    RunInfo,
+    {"parameters": _Values, "trigger": str, "started_at": datetime},
+    needs=("started_at",),
 )
 RUNS: Operation[Page[RunInfo]] = Operation(
     "runs",
@@ -359,6 +370,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     DEPLOYMENT,
     DELETE_DEPLOYMENT,
     CREATE_RUN,
+    IMPORT_RUN,
     RUNS,
     RUN,
     CANCEL_RUN,
@@ -474,6 +486,7 @@ _CROSSING: Mapping[type[DagyError], tuple[int, tuple[str, ...]]] = {
     errors.ConflictError: (409, ()),
     errors.IllegalTransitionError: (409, ()),
     errors.AuthError: (403, ()),
+    errors.ResumeError: (409, ("differences",)),
     errors.ParameterError: (422, ()),
     errors.SettingsError: (422, ()),
     errors.SpecError: (422, ()),

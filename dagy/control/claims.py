@@ -3,6 +3,9 @@
 A claimed run is still QUEUED until its worker reports for the first time, and before that nothing of it may have
 happened. Each claim has a fence, a number that grows: a worker that lost a run without knowing can't report, because
 its number is the older one.
+
+What runs elsewhere, by another executor than a worker's own processes, goes on without its worker, and is claimed by
+the next one.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.ending import change, end
 from dagy.control.names import checked_name
-from dagy.control.records import Claim, Renewal, RunInfo, reference_of
+from dagy.control.records import LOCAL, Claim, Renewal, RunInfo, reference_of
 from dagy.control.runs import may_name_a_run, numbered
 from dagy.errors import ConflictError, ParameterError, StoreError, UnknownRunError, shown
 from dagy.runs.owners import Owner, is_alive, owner_from_text
@@ -33,11 +36,12 @@ MOST_TRIES = 3  # workers that may take on a run and be gone before they report
 LONGEST_LEASE = 86_400.0  # seconds
 
 _RUNS = tables.runs.c
-_WAITING = sa.select(_RUNS.id, _RUNS.fence, _RUNS.tries).where(
-    _RUNS.status == StateType.QUEUED.value, _RUNS.worker.is_(None)
+_OPEN = [each.value for each in StateType if not each.is_final]
+_WAITING = sa.select(_RUNS.id, _RUNS.fence, _RUNS.tries, _RUNS.events).where(
+    _RUNS.status.in_(_OPEN), _RUNS.worker.is_(None)
 )
 _OLDEST = _WAITING.order_by(_RUNS.id).limit(1).with_for_update(skip_locked=True)
-_MINE = sa.select(_RUNS.id, _RUNS.fence, _RUNS.lease_until).where(_RUNS.claim == sa.bindparam("token"))
+_MINE = sa.select(_RUNS.id, _RUNS.fence, _RUNS.lease_until, _RUNS.events).where(_RUNS.claim == sa.bindparam("token"))
 _HELD = (
     sa.select(
         _RUNS.id,
@@ -53,6 +57,7 @@ _HELD = (
         _RUNS.tasks,
         _RUNS.started_at,
         _RUNS.cancel_reason,
+        _RUNS.executor,
     )
     .where(_RUNS.run_id == sa.bindparam("name"))
     .with_for_update()
@@ -85,14 +90,14 @@ def claim(db: Connection, now: datetime, worker: str, token: str, lease_seconds:
     until = now + _lease(lease_seconds)
     mine = db.execute(_MINE, {"token": token}).first()
     if mine is not None and mine.lease_until is not None:
-        return Claim(numbered(db, mine.id), mine.fence, mine.lease_until)
+        return Claim(numbered(db, mine.id), mine.fence, mine.lease_until, mine.events)
     row = db.execute(_OLDEST).first()
     if row is None:
         return None
     change(
         db, row.id, worker=worker, claim=token, fence=row.fence + 1, tries=row.tries + 1, lease_until=until, message=""
     )
-    return Claim(numbered(db, row.id), row.fence + 1, until)
+    return Claim(numbered(db, row.id), row.fence + 1, until, row.events)
 
 
 def renew(db: Connection, now: datetime, run_id: str, fence: int, lease_seconds: float) -> Renewal:
@@ -139,13 +144,16 @@ def lost(db: Connection, now: datetime) -> list[Lost]:
 def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
     """Have the run wait for another worker if nothing of it was reported, else end it; None if that was done already.
 
-    What ran may have had effects, so it is never begun again by itself.
+    What ran may have had effects, so it is never begun again by itself. What runs elsewhere is not begun again by
+    another worker but followed, so it waits for one in any case.
     """
     row = db.execute(_HELD, {"name": found.run_id}).one()
     is_open = not StateType(row.status).is_final and row.worker is not None
     if not is_open or (row.fence, row.events, row.lease_until) != (found.fence, found.events, found.lease_until):
         return None
-    if row.cancel_reason is not None:
+    if row.executor != LOCAL:
+        change(db, row.id, worker=None, claim=None, lease_until=None, message=f"waits to be followed: {found.reason}")
+    elif row.cancel_reason is not None:
         end(db, now, row.id, StateType.CANCELLED, row.cancel_reason)
     elif row.started_at is not None:
         named = shlex.quote(reference_of(row.namespace, row.deployment))
@@ -157,9 +165,6 @@ def take_back(db: Connection, now: datetime, found: Lost) -> RunInfo | None:
         change(db, row.id, worker=None, claim=None, lease_until=None, message=f"waits again: {found.reason}")
     change(db, row.id, fence=row.fence + 1)
     return numbered(db, row.id)
-
-
-_OPEN = [each.value for each in StateType if not each.is_final]
 
 
 def _lease(seconds: float) -> timedelta:

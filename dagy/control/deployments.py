@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from dagy.control import tables
 from dagy.control.flows import flow_row
-from dagy.control.names import checked_name, checked_namespace, checked_tags, split_reference
+from dagy.control.names import checked_json, checked_name, checked_namespace, checked_tags, split_reference
 from dagy.control.pages import Page, checked_limit
-from dagy.control.records import Deployment, reference_of
+from dagy.control.records import LOCAL, Deployment, reference_of
 from dagy.control.signatures import checked_parameters
-from dagy.errors import ConflictError, UnknownDeploymentError
+from dagy.errors import ConflictError, ParameterError, UnknownDeploymentError, shown
 from dagy.spec import Json
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _COLUMNS = [
     _DEPLOYMENTS.parameters,
     _DEPLOYMENTS.created_at,
     _DEPLOYMENTS.updated_at,
+    _DEPLOYMENTS.executor,
+    _DEPLOYMENTS.resources,
     _DEPLOYMENTS.id,
     _DEPLOYMENTS.flow,
     _FLOWS.signature,
@@ -56,6 +58,8 @@ def put(
     revision: int,
     tags: Mapping[str, str],
     parameters: Mapping[str, Json],
+    executor: str,
+    resources: Mapping[str, Json],
 ) -> Deployment:
     """Make the deployment, or bind the one there is to this version of the flow, which is in the same namespace.
 
@@ -70,6 +74,8 @@ def put(
         "tags": checked_tags(tags),
         "parameters": checked_parameters(f"flow {flow_name!r}", signature, parameters, all_given=False),
         "updated_at": now,
+        "executor": checked_name("executor", executor),
+        "resources": checked_resources(executor, resources),
     }
     is_it = sa.and_(_DEPLOYMENTS.namespace == namespace, _DEPLOYMENTS.name == name)
     if not db.execute(sa.update(tables.deployments).where(is_it).values(values)).rowcount:
@@ -141,5 +147,13 @@ def delete(db: Connection, wanted: str) -> None:
     db.execute(sa.delete(tables.deployments).where(_DEPLOYMENTS.id == row.id))
 
 
+def checked_resources(executor: str, resources: Mapping[str, Json]) -> Mapping[str, Json]:
+    """`resources`, JSON by name, which what is run by a worker has none of. Raises `ParameterError`."""
+    if not isinstance(resources, Mapping) or (executor == LOCAL and resources):
+        raise ParameterError(f"the resources of executor {executor!r} can't be {shown(resources)}")
+    checked_json("the resources", dict(resources))
+    return dict(resources)
+
+
 def _deployment(row: AnyRow) -> Deployment:
-    return Deployment(*row[:11])
+    return Deployment(*row[:13])

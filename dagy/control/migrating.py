@@ -18,7 +18,7 @@ from dagy.runs.faults import point
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-REVISIONS = ("0001",)  # every version there was, the oldest first
+REVISIONS = ("0001", "0002")  # every version there was, the oldest first
 HEAD = REVISIONS[-1]
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -16,6 +16,7 @@ from dagy.control.artifacts import ArtifactFiles
 from dagy.control.pages import Page, checked_limit
 from dagy.control.postgres import PostgresStore
 from dagy.control.records import (
+    LOCAL,
     ArtifactInfo,
     Claim,
     Deployment,
@@ -28,9 +29,11 @@ from dagy.control.records import (
     Schedule,
     TaskRunInfo,
     Timing,
+    Trigger,
 )
 from dagy.control.sqlite import SqliteStore
 from dagy.control.store import Clock, Store
+from dagy.control.timing import checked_time
 from dagy.spec import Json
 
 ARTIFACTS = "artifacts"  # the folder of their files, in the local folder
@@ -142,8 +145,12 @@ class ControlPlane:
         revision: int,
         tags: Mapping[str, str] | None = None,
         parameters: Mapping[str, Json] | None = None,
+        executor: str = LOCAL,
+        resources: Mapping[str, Json] | None = None,
     ) -> Deployment:
         """Make the deployment, or bind it to another version of a flow, with other tags and parameters.
+
+        `executor` says what runs it, and `resources` what that takes; its runs are given both as they are then.
 
         Raises `UnknownFlowError` when its namespace has no such version.
         """
@@ -158,6 +165,8 @@ class ControlPlane:
                 revision=revision,
                 tags={} if tags is None else tags,
                 parameters={} if parameters is None else parameters,
+                executor=executor,
+                resources={} if resources is None else resources,
             )
         )
 
@@ -195,20 +204,51 @@ class ControlPlane:
         *,
         idempotency_key: str | None = None,
         tags: Mapping[str, str] | None = None,
+        resume: str | None = None,
     ) -> RunInfo:
         """A new run of the deployment, QUEUED; with a key that was given before, the run that it was given for.
 
-        Raises as `deployment`, and `ConflictError` for a key that was given for another request.
+        With `resume` it goes on with what that run, which did not complete, has got done; it has its parameters.
+
+        Raises as `deployment`, `ConflictError` for a key that was given for another request, and `ResumeError` and
+        `UnknownRunError` for a run that can't be resumed.
         """
 
         def asked(db: Connection) -> tuple[runs.Request, str]:
             wanted = runs.request(
-                db, reference, {} if parameters is None else parameters, tags=tags, idempotency_key=idempotency_key
+                db,
+                reference,
+                {} if parameters is None else parameters,
+                tags=tags,
+                idempotency_key=idempotency_key,
+                resume=resume,
             )
             return wanted, _free_run_id(db, wanted.flow_name)
 
         wanted, run_id = self._store.read(asked)
         return self._store.write(lambda db: runs.create(db, self._store.now(db), wanted, run_id))
+
+    def import_run(
+        self,
+        reference: str,
+        run_id: str,
+        parameters: Mapping[str, Json] | None = None,
+        *,
+        trigger: Trigger = "schedule",
+        started_at: datetime,
+    ) -> RunInfo:
+        """The run of the deployment that was begun elsewhere under this id, RUNNING and to be claimed by a worker.
+
+        One that is known stays as it is. Raises as `deployment`, and `ConflictError` for the id of another
+        deployment's run, or a deployment whose runs only workers begin.
+        """
+        started = checked_time("started_at", started_at)
+        assert started is not None
+        return self._store.write(
+            lambda db: runs.take_over(
+                db, self._store.now(db), reference, run_id, parameters or {}, trigger=trigger, started_at=started
+            )
+        )
 
     def run(self, reference: str) -> RunInfo:
         """The run with that id, or the only one whose id begins or ends so, or the "latest".

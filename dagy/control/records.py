@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias
 from dagy.spec import Json
 from dagy.states import StateType
 
+LOCAL = "local"  # the executor of what a worker runs in processes of its own
+
 Trigger: TypeAlias = Literal["api", "schedule"]
 CatchUp: TypeAlias = Literal["none", "all"]
 Mode: TypeAlias = Literal["cron", "interval", "one_time", "manual"]
@@ -78,6 +80,8 @@ class Deployment:
     parameters: Mapping[str, Json]  # given to runs that do not say otherwise
     created_at: datetime
     updated_at: datetime
+    executor: str = LOCAL  # what runs it: "lambda", "step-functions", "ecs", or a worker's own processes
+    resources: Mapping[str, Json] = field(default_factory=dict)  # of another executor: all that starting a run takes
 
     @property
     def reference(self) -> str:
@@ -119,6 +123,9 @@ class RunInfo:
     tasks: Mapping[StateType, int]  # how many are in each state
     result: Json = None  # what the flow returned, where that is JSON and small
     has_result: bool = False  # whether `result` is what it returned
+    executor: str = LOCAL  # its deployment's when it was asked for, and so are the resources
+    resources: Mapping[str, Json] = field(default_factory=dict)
+    resumes: str | None = None  # the run whose results it goes on with
 
     @property
     def reference(self) -> str:
@@ -210,6 +217,7 @@ class Claim:
     run: RunInfo
     fence: int  # grows with each worker that takes the run on; who has an older number can't report
     lease_until: datetime
+    events: int = 0  # how many are known of it; who goes on with a run reports from this number on
 
 
 @dataclass(frozen=True, slots=True)

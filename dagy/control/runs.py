@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -19,11 +19,11 @@ from sqlalchemy import Connection
 from dagy.control import tables
 from dagy.control.deployments import deployment_row
 from dagy.control.ending import change, end
-from dagy.control.names import LONGEST_NAME, checked_name, checked_tags, digest, split_reference
+from dagy.control.names import LONGEST_NAME, checked_json, checked_name, checked_tags, digest, split_reference
 from dagy.control.pages import Page, checked_limit
-from dagy.control.records import RunInfo, TaskRunInfo, Trigger
+from dagy.control.records import LOCAL, RunInfo, TaskRunInfo, Trigger
 from dagy.control.signatures import checked_parameters
-from dagy.errors import ConflictError, ParameterError, UnknownRunError, did_you_mean, shown
+from dagy.errors import ConflictError, ParameterError, ResumeError, UnknownRunError, did_you_mean, shown
 from dagy.spec import Json
 from dagy.states import StateType
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LATEST = "latest"  # what names the newest run
 SCHEDULE_KEY = "schedule:"  # how the keys of what schedules ask for begin
+_ABSENT = object()
 
 _RUNS = tables.runs.c
 _FLOWS = tables.flows.c
@@ -62,6 +63,9 @@ _COLUMNS = [
     _RUNS.tasks,
     _RUNS.result,
     _RUNS.has_result,
+    _RUNS.executor,
+    _RUNS.resources,
+    _RUNS.resumes,
 ]
 _ALL = sa.select(*_COLUMNS).join(tables.flows, _FLOWS.id == _RUNS.flow)
 
@@ -86,6 +90,9 @@ class Request:
     idempotency_key: str | None = None
     schedule_id: str | None = None
     scheduled_for: datetime | None = None
+    executor: str = LOCAL
+    resources: Mapping[str, Json] = field(default_factory=dict)
+    resumes: str | None = None
 
 
 def request(
@@ -95,17 +102,21 @@ def request(
     *,
     tags: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
+    resume: str | None = None,
 ) -> Request:
     """A run of the deployment with these parameters, and the deployment's for the others.
 
-    Raises `UnknownDeploymentError`, and `ParameterError` for what does not fit the flow.
+    One that is to `resume` a run has that run's parameters. Raises `UnknownDeploymentError`, `ParameterError` for what
+    does not fit the flow, and as `_resumable`.
     """
     if idempotency_key is not None and checked_name("idempotency key", idempotency_key, slashes=True).startswith(
         SCHEDULE_KEY
     ):
         raise ParameterError(f"an idempotency key that begins with {SCHEDULE_KEY!r} is a schedule's; choose another")
     row = deployment_row(db, reference)
-    all_given = row.parameters | dict(parameters) if isinstance(parameters, Mapping) else parameters
+    resumes = None if resume is None else _resumable(db, row, resume, parameters)
+    own = row.parameters if resumes is None else resumes.parameters
+    all_given = {**own, **parameters} if isinstance(parameters, Mapping) else parameters
     checked = checked_parameters(f"deployment {row.name!r}", row.signature, all_given)
     own_tags = checked_tags({} if tags is None else tags)
     return Request(
@@ -120,8 +131,11 @@ def request(
         row.tasks,
         checked,
         row.tags | own_tags,
-        digest([dict(parameters), own_tags]),
+        digest([dict(parameters), own_tags, *([] if resumes is None else [resumes.run_id])]),
         idempotency_key=idempotency_key,
+        executor=row.executor,
+        resources=row.resources,
+        resumes=None if resumes is None else resumes.run_id,
     )
 
 
@@ -166,6 +180,9 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
         tries=0,
         cancel_reason=None,
         tasks={StateType.PENDING: asked.tasks} if asked.tasks else {},
+        executor=asked.executor,
+        resources=asked.resources,
+        resumes=asked.resumes,
     )
     db.execute(
         sa.insert(tables.runs),
@@ -191,9 +208,64 @@ def create(db: Connection, now: datetime, asked: Request, run_id: str) -> RunInf
             "tasks": info.tasks,
             "events": 0,
             "has_result": False,
+            "executor": info.executor,
+            "resources": info.resources,
+            "resumes": info.resumes,
         },
     )
     return info
+
+
+def take_over(
+    db: Connection,
+    now: datetime,
+    reference: str,
+    run_id: str,
+    parameters: Mapping[str, Json],
+    *,
+    trigger: Trigger,
+    started_at: datetime,
+) -> RunInfo:
+    """The run of the deployment that something else began under this id: RUNNING, and to be claimed by a worker.
+
+    One that is known already stays as it is. Its parameters are taken as they are. Raises `UnknownDeploymentError`,
+    `ConflictError` when the id is that of a run of another deployment, and `ParameterError`.
+    """
+    checked_name("run's id", run_id)
+    if not may_name_a_run(run_id) or run_id == LATEST:
+        raise ParameterError(f"a run's id is in ASCII, and not {LATEST!r}: {shown(run_id)}")
+    if trigger not in get_args(Trigger):
+        raise ParameterError(f"trigger is one of {', '.join(get_args(Trigger))}, not {shown(trigger)}")
+    row = deployment_row(db, reference)
+    if row.executor == LOCAL:
+        raise ConflictError(f"the deployment {row.name!r} is run by workers alone, and none of them began {run_id!r}")
+    known = None if is_free(db, run_id) else run(db, run_id)
+    if known is not None:
+        if (known.namespace, known.deployment) != (row.namespace, row.name):
+            raise ConflictError(f"the run {run_id!r} is one of {known.reference!r}, not of {row.name!r}")
+        return known
+    asked = Request(
+        row.namespace,
+        row.name,
+        row.flow,
+        row.flow_name,
+        row.version,
+        row.revision,
+        row.code_hash,
+        row.artifact,
+        row.tasks,
+        dict(parameters),
+        row.tags,
+        digest(run_id),
+        trigger,
+        executor=row.executor,
+        resources=row.resources,
+    )
+    checked_json("the parameters", asked.parameters)
+    created = create(db, min(now, started_at), asked, run_id)
+    number = run_number(db, run_id)
+    change(db, number, status=StateType.RUNNING.value, started_at=created.created_at)
+    return numbered(db, number)
 
 
 def numbered(db: Connection, number: int) -> RunInfo:
@@ -250,7 +322,9 @@ def runs(
 
 
 def cancel(db: Connection, now: datetime, reference: str, reason: str) -> RunInfo:
-    """Have the run cancelled: at once if no worker has it, else its worker learns of it. One that has ended stays so.
+    """Have the run cancelled: at once if nobody has begun it, else its worker learns of it. One that has ended stays.
+
+    What may go on elsewhere without a worker waits for the next one, which stops it.
 
     Raises `UnknownRunError`.
     """
@@ -258,12 +332,15 @@ def cancel(db: Connection, now: datetime, reference: str, reason: str) -> RunInf
         raise ParameterError(f"the reason to cancel a run is a text, not {shown(reason)}")
     number = run_number(db, reference)
     row = db.execute(
-        sa.select(_RUNS.status, _RUNS.worker, _RUNS.cancel_reason).where(_RUNS.id == number).with_for_update()
+        sa.select(_RUNS.status, _RUNS.worker, _RUNS.cancel_reason, _RUNS.executor, _RUNS.tries)
+        .where(_RUNS.id == number)
+        .with_for_update()
     ).one()
     if not StateType(row.status).is_final:
         if row.cancel_reason is None:
             change(db, number, cancel_reason=reason)
-        if row.worker is None:
+        was_begun = row.status != StateType.QUEUED.value or row.tries > 0
+        if row.worker is None and not (was_begun and row.executor != LOCAL):
             end(db, now, number, StateType.CANCELLED, reason)
     return numbered(db, number)
 
@@ -285,6 +362,37 @@ def task_runs(db: Connection, reference: str) -> list[TaskRunInfo]:
         told = (*never, 0, None, None) if row is None else (StateType(row.status), *row[3:])
         listed.append(TaskRunInfo(run.run_id, task["id"], task["name"], *told))
     return listed
+
+
+def _resumable(db: Connection, row: AnyRow, reference: str, parameters: Mapping[str, Json]) -> RunInfo:
+    """The run that a run of the deployment in `row` can go on with.
+
+    Raises `UnknownRunError`, and `ResumeError` when there is nothing left to do, or things are not as they were.
+    """
+    before = run(db, reference)
+    named = f"run {before.run_id!r}"
+    if (before.namespace, before.deployment) != (row.namespace, row.name):
+        raise ResumeError(f"{named} is one of {before.reference!r}; resume it with: dagy run {before.reference}")
+    if row.executor == LOCAL or before.executor == LOCAL:
+        raise ResumeError(
+            f"{named} can't be resumed: what a worker runs in its own processes is begun anew, with: "
+            f"dagy run {before.reference}"
+        )
+    if not before.status.is_final:
+        raise ResumeError(f"{named} is still {before.status}; wait until it ends, or cancel it")
+    if before.status is StateType.COMPLETED:
+        raise ResumeError(f"{named} has completed; there is nothing left to do")
+    if before.code_hash != row.code_hash:
+        raise ResumeError(
+            f"{named} ran the code with the build id {before.code_hash[:12]}, and the deployment stands for other code "
+            f"now ({row.code_hash[:12]}), whose results may differ; run it anew: dagy run {before.reference}"
+        )
+    others = [name for name, value in parameters.items() if before.parameters.get(name, _ABSENT) != value]
+    if others:
+        raise ResumeError(
+            f"{named} had another value for {', '.join(map(repr, others))}; a run that is resumed keeps its parameters"
+        )
+    return before
 
 
 def _run_of(row: AnyRow) -> RunInfo:

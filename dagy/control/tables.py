@@ -60,6 +60,8 @@ deployments = Table(
     Column("parameters", Document, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
+    Column("executor", Name(), nullable=False, server_default="local"),
+    Column("resources", Document, nullable=False, server_default="{}"),
     UniqueConstraint("namespace", "name", name="deployments_reference"),
     Index("deployments_name", "name"),
 )
@@ -97,6 +99,9 @@ runs = Table(
     Column("events", BigInteger, nullable=False),  # how many there are
     Column("result", Document),
     Column("has_result", Boolean, nullable=False),
+    Column("executor", Name(), nullable=False, server_default="local"),
+    Column("resources", Document, nullable=False, server_default="{}"),
+    Column("resumes", Name()),  # the id of the run that it goes on with
     UniqueConstraint("run_id", name="runs_run_id"),
     UniqueConstraint("namespace", "deployment", "idempotency_key", name="runs_idempotency_key"),
     Index("runs_ending", "ending"),

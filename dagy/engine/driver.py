@@ -120,6 +120,7 @@ class Driver:
             max_workers=options.max_workers or MAX_WORKERS,
             fail_fast=options.fail_fast,
             grace_seconds=options.grace_seconds,
+            time_limit=options.time_limit,
             reused=frozenset(options.reused),
             reused_items={task: frozenset(items) for task, items in options.reused_items.items()},
         )
@@ -443,6 +444,8 @@ class Driver:
         later: _Later | None = None
         inbox, machine = self._inbox, self._machine
         at = self._clock()
+        if machine.time_limit is not None:
+            machine.seconds_left = machine.time_limit - (at - self._began) / 1e9
         with self._lock:
             while inbox:
                 stimulus = inbox.popleft()

@@ -124,6 +124,10 @@ class FlowDeadline(NamedTuple):
     """The run has used up its time."""
 
 
+class RunDeadline(NamedTuple):
+    """The time that the run's surroundings gave it is up."""
+
+
 class FlowRetryDue(NamedTuple):
     """The run has waited long enough since it failed."""
 
@@ -132,7 +136,7 @@ class GraceOver(NamedTuple):
     """What was told to stop has had its time to do so."""
 
 
-Timer: TypeAlias = Deadline | RetryDue | FlowDeadline | FlowRetryDue | GraceOver
+Timer: TypeAlias = Deadline | RetryDue | FlowDeadline | RunDeadline | FlowRetryDue | GraceOver
 
 
 class StartAttempt(NamedTuple):

@@ -27,6 +27,7 @@ from dagy.engine.events import (
     RecordRun,
     Release,
     RetryDue,
+    RunDeadline,
     RunStarted,
     SetTimer,
     StartAttempt,
@@ -38,6 +39,19 @@ from dagy.engine.events import (
     TimerFired,
     WorkerDied,
     new,
+)
+from dagy.engine.reasons import (
+    fault,
+    flow_time_up,
+    items_failed,
+    no_time,
+    not_begun,
+    not_started,
+    run_end,
+    run_time_up,
+    some,
+    stopped,
+    tried_again,
 )
 from dagy.errors import StoreError, TaskTimeoutError, sentence
 from dagy.program import Program, TaskCode
@@ -53,7 +67,6 @@ from dagy.states import (
     pending,
     retrying,
     running,
-    skipped,
     timed_out,
 )
 
@@ -111,7 +124,7 @@ class TaskLine:
 class Items:
     """The items of a mapped task."""
 
-    __slots__ = ("begun", "count", "failed", "first_fault", "left", "lines", "reused", "were_stopped")
+    __slots__ = ("begun", "count", "failed", "first_fault", "left", "left_out", "lines", "reused", "were_stopped")
 
     def __init__(self, reused: frozenset[int]) -> None:
         self.reused = reused  # indices whose results are there already
@@ -121,6 +134,7 @@ class Items:
         self.failed: list[int] = []
         self.first_fault = ""  # how the first of them failed
         self.were_stopped = False  # whether some that had begun were
+        self.left_out: State | None = None  # of those that there was no time for
         self.lines: dict[int, TaskLine] = {}  # of those that have begun and not ended
 
 
@@ -138,6 +152,7 @@ class RunMachine:
     """A run as the state machine sees it. Only `step` changes it; anyone may read it.
 
     `reused` are the ids of tasks whose results are there already, `reused_items` the same for items of mapped tasks.
+    With a `time_limit`, in seconds, whoever steps it says in `seconds_left` what is left of that.
     """
 
     def __init__(
@@ -147,12 +162,15 @@ class RunMachine:
         max_workers: int,
         fail_fast: bool,
         grace_seconds: float = GRACE_SECONDS,
+        time_limit: float | None = None,
         reused: frozenset[str] = frozenset(),
         reused_items: Mapping[str, frozenset[int]] | None = None,
     ) -> None:
         spec = program.spec
         self.fail_fast = fail_fast
         self.grace_seconds = grace_seconds
+        self.time_limit = time_limit
+        self.seconds_left = time_limit
         self.options = spec.options
         self.retry = program.retry
         self.state: State = _PENDING
@@ -167,6 +185,7 @@ class RunMachine:
         self.is_ending = False  # nothing new is to be started
         self.cancel_reason: str | None = None
         self.is_out_of_time = False
+        self.left_out = ""  # which task there was no time for first, and why
         self.broken: StoreError | None = None
         self.first_failure: str | None = None
         self._begin(program, reused, reused_items or {})
@@ -198,7 +217,7 @@ class RunMachine:
         """Why what ran was told to stop."""
         if self.cancel_reason is not None:
             return self.cancel_reason
-        return f"stopped because {self.first_failure!r} failed"
+        return stopped(self.first_failure or "")
 
     def line(self, task: str, item: int | None = None) -> TaskLine | None:
         """The task, or the item of it if that has begun and not ended."""
@@ -278,6 +297,8 @@ def _begin(run: RunMachine, out: list[Command]) -> None:
     run.state = _RUNNING
     if run.options.timeout_seconds is not None:
         out.append(SetTimer(FlowDeadline(), run.options.timeout_seconds))
+    if run.time_limit is not None:
+        out.append(SetTimer(RunDeadline(), run.time_limit))
     if not run.is_ending:  # else somebody was quicker
         run.ready.extend(line for line in run.tasks.values() if not line.waiting and line.state is _PENDING)
     for line in run.tasks.values():
@@ -297,6 +318,8 @@ def _start_ready(run: RunMachine, out: list[Command]) -> None:
             continue
         if line.state.is_final:
             continue
+        if run.time_limit is not None and _leave_out(run, line, out):
+            continue
         limit = line.limit
         if limit is not None:
             if not limit.free:
@@ -314,6 +337,27 @@ def _start_ready(run: RunMachine, out: list[Command]) -> None:
         line.attempt += 1
         spec = line.spec
         out.append(new(StartAttempt, (spec.id, line.attempt, spec.options.timeout_seconds, line.index)))
+
+
+def _leave_out(run: RunMachine, line: TaskLine, out: list[Command]) -> bool:
+    """Whether `line` may take longer than the run has time, so that it, or what is left of its items, is not started."""
+    seconds, left = line.spec.options.timeout_seconds, run.seconds_left
+    if seconds is None or left is None or seconds <= left:
+        return False
+    state = no_time(seconds, left, again=bool(line.attempt) and line.items is None)
+    run.left_out = run.left_out or f"{line.name!r} was {state.message}"
+    items = line.items
+    if items is None:
+        _finish(run, line, state, out)
+    else:
+        items.left_out = state
+        items.left = len(items.lines)
+        if items.lines:  # it ends with those
+            return True
+        _finish_mapped(run, line, out)
+    if line.of is None:
+        _skip_downstream(run, line, out)
+    return True
 
 
 def _begin_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
@@ -417,7 +461,7 @@ def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Comma
     items.left -= 1
     if item.state.is_failure:
         items.failed.append(item.index)
-        items.first_fault = items.first_fault or f"{item.name} {_ENDED[item.state.type]}: {item.state.message}"
+        items.first_fault = items.first_fault or fault(item.name, item.state)
     elif not item.state.is_completed:
         items.were_stopped = True
     if run.is_ending and not items.lines:
@@ -431,8 +475,10 @@ def _finish_mapped(run: RunMachine, line: TaskLine, out: list[Command]) -> None:
     if items is None:
         return
     if items.failed:
-        state = failed(f"{len(items.failed)} of {items.count} items failed; {items.first_fault}")
-        _finish(run, line, state, out)
+        _finish(run, line, items_failed(len(items.failed), items.count or 0, items.first_fault), out)
+        _skip_downstream(run, line, out)
+    elif items.left_out is not None and run.cancel_reason is None:
+        _finish(run, line, items.left_out, out)
         _skip_downstream(run, line, out)
     elif items.were_stopped or items.begun < (items.count or 0):
         _finish(run, line, cancelled(run.stop_reason), out)
@@ -453,10 +499,10 @@ def _failed(
     if delay is None and not waits_for_run:
         _finish_failed(run, line, state, error, out)
         return
-    again = retrying(
-        f"{state.message}; waits for the flow to be tried again"
+    again = (
+        retrying(f"{state.message}; waits for the flow to be tried again")
         if delay is None
-        else f"attempt {line.failures} of {line.code.retry.retries + 1}: {state.message}"
+        else tried_again(state, line.failures, line.code.retry.retries)
     )
     check_move(line.name, line.state.type, again.type)
     line.state = again
@@ -485,16 +531,13 @@ def _finish_failed(run: RunMachine, line: TaskLine, state: State, error: BaseExc
 
 def _skip_downstream(run: RunMachine, cause: TaskLine, out: list[Command]) -> None:
     """Skip all that needs `cause`, directly or not."""
-    state = skipped(f"not started, because {cause.id!r} {_ENDED[cause.state.type]}")
+    state = not_started(cause.id, cause.state.type)
     todo = deque(cause.downstream)
     while todo:
         line = todo.popleft()
         if not line.state.is_final:
             _finish(run, line, state, out)
             todo.extend(line.downstream)
-
-
-_ENDED = {StateType.FAILED: "failed", StateType.TIMED_OUT: "timed out", StateType.CRASHED: "crashed"}
 
 
 # ---- trying the whole run again
@@ -506,7 +549,7 @@ def _is_worth_another_run(run: RunMachine, error: BaseException) -> bool:
 
 def _try_again(run: RunMachine, out: list[Command]) -> None:
     """All that could go on has ended, and something failed: try that again, after a while."""
-    names = _some([line.name for line in run.held])
+    names = some([line.name for line in run.held])
     delay = run.retry.wait(run.attempt, 0.0)
     run.state = retrying(f"attempt {run.attempt} of {run.retry.retries + 1}: {names} failed")
     out.append(RecordRun(run.state))
@@ -549,7 +592,11 @@ def _time_is_up(run: RunMachine, timer: Timer, chance: float, out: list[Command]
         case FlowDeadline():
             if not run.state.is_final and run.cancel_reason is None:
                 run.is_out_of_time = True
-                _end_early(run, f"the flow ran out of time after {run.options.timeout_seconds:g} s", out)
+                _end_early(run, flow_time_up(run.options.timeout_seconds or 0.0), out)
+        case RunDeadline():
+            if not run.state.is_final and run.cancel_reason is None:
+                run.is_out_of_time = True
+                _end_early(run, run_time_up(run.time_limit or 0.0), out)
         case FlowRetryDue():
             if run.held and not run.is_ending:
                 _begin_again(run, out)
@@ -571,9 +618,9 @@ def _end_early(run: RunMachine, reason: str, out: list[Command]) -> None:
 
 def _stop_all(run: RunMachine, out: list[Command]) -> None:
     """Start nothing more, and tell what runs to stop."""
-    why = f"because {run.first_failure!r} failed"
-    not_started = cancelled(run.cancel_reason if run.cancel_reason is not None else f"not started, {why}")
-    not_again = cancelled(run.cancel_reason if run.cancel_reason is not None else f"not tried again, {why}")
+    reason, first = run.cancel_reason, run.first_failure or ""
+    never = not_begun(first) if reason is None else cancelled(reason)
+    not_again = not_begun(first, again=True) if reason is None else cancelled(reason)
     run.ready.clear()
     run.busy += len(run.held)
     run.held.clear()
@@ -584,7 +631,7 @@ def _stop_all(run: RunMachine, out: list[Command]) -> None:
         elif line.items is not None and line.items.lines:
             continue  # it ends with its items
         elif not line.state.is_final:
-            _finish(run, line, not_again if line.attempt else not_started, out)
+            _finish(run, line, not_again if line.attempt else never, out)
     if run.stopping:
         out.append(SetTimer(GraceOver(), run.grace_seconds))
 
@@ -597,18 +644,8 @@ def _lines(run: RunMachine) -> Iterator[TaskLine]:
 
 
 def _end_state(run: RunMachine) -> State:
-    ends: dict[StateType, list[str]] = {}
-    for line in run.tasks.values():
-        ends.setdefault(line.state.type, []).append(line.id)
-    bad = [task for kind in _ENDED for task in ends.get(kind, ())]
     if run.broken is not None:
         return failed(f"the run can't be recorded any more: {run.broken}")
-    if run.cancel_reason is not None and (bad or StateType.CANCELLED in ends):
-        return timed_out(run.cancel_reason) if run.is_out_of_time else cancelled(run.cancel_reason)
-    if not bad:
-        return _COMPLETED
-    return failed(f"{len(bad)} of {len(run.tasks)} tasks failed: {_some(bad)}")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return run_end(
+        run.states(), cancel_reason=run.cancel_reason, is_out_of_time=run.is_out_of_time, left_out=run.left_out
+    )

@@ -36,6 +36,8 @@ class RunOptions:
     cache: Cache | None = None
     reused: Mapping[str, object] = field(default_factory=dict)
     reused_items: Mapping[str, Mapping[int, object]] = field(default_factory=dict)
+    # Seconds that the run may take: then what runs is stopped. A task that may take longer than it has is not started.
+    time_limit: float | None = None
     grace_seconds: float = GRACE_SECONDS  # how long what is told to stop may take to do so
 
     def __post_init__(self) -> None:

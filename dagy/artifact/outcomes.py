@@ -1,0 +1,78 @@
+"""How a task of a run ended, as it lies in the run's store: a value that says what the next invocations need to know.
+
+The rules that follow from it are the engine's: what has no value upstream is not run, and says why in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dagy.engine.reasons import all_items, not_started
+from dagy.errors import StoreError, shown
+from dagy.spec import Json
+from dagy.states import State, StateType, crashed
+
+GONE = "its invocation ended without telling how"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a task, or an item of a mapped one, ended. Times are seconds since the epoch."""
+
+    state: State
+    at: float  # when; of what was not started because another failed: when that did
+    attempt: int = 0  # the number of the last attempt; 0: it never started
+    result: Mapping[str, Json] | None = None  # what it returned, as `Values.carried` has it; of a mapped task `items`
+    error: Mapping[str, Json] | None = None  # `type`, `message` and `traceback`
+    cause: str = ""  # the failed task because of which it was not started
+
+    def to_json(self) -> dict[str, Json]:
+        """As it is kept."""
+        told: dict[str, Json] = {"state": self.state.type.value, "at": self.at, "attempt": self.attempt}
+        more = {"message": self.state.message, "result": self.result, "error": self.error, "cause": self.cause}
+        return told | {name: value for name, value in more.items() if value}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        """What `to_json` made. Raises `StoreError` for what is none."""
+        try:
+            state = State(StateType(data["state"]), data.get("message", ""))
+            more = {name: data[name] for name in ("result", "error", "cause") if name in data}
+            return cls(state, data["at"], data["attempt"], **more)
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreError(f"{shown(data)} is not how a task ended") from error
+
+
+def without_upstream(upstream: Mapping[str, Outcome | None], now: float) -> Outcome | None:
+    """How a task ends that needs these; None when they have all completed, so that it may start.
+
+    One that left no outcome has crashed. Of several reasons the oldest counts, as it does while a run goes.
+    """
+    found: list[Outcome] = []
+    for task, outcome in upstream.items():
+        if outcome is None or outcome.state.is_failure:
+            kind = StateType.CRASHED if outcome is None else outcome.state.type
+            found.append(Outcome(not_started(task, kind), now if outcome is None else outcome.at, cause=task))
+        elif not outcome.state.is_completed:
+            state = outcome.state if outcome.cause else not_started(task, outcome.state.type)
+            found.append(Outcome(state, outcome.at, cause=outcome.cause or task))
+    return min(found, key=lambda each: each.at, default=None)
+
+
+def mapped_outcome(
+    task: str, items: Sequence[Outcome | None], stopped: State | None, now: float
+) -> tuple[Outcome, list[int]]:
+    """How a mapped task ended whose items ended so, and which items crashed.
+
+    An item without an outcome was not begun when the run was `stopped` (the state that such items have), else it crashed.
+    """
+    lost = [index for index, each in enumerate(items) if each is None] if stopped is None else []
+    failures = [(each.at, index, each.state) for index, each in enumerate(items) if each and each.state.is_failure]
+    failures += [(now, index, crashed(GONE)) for index in lost]
+    failures.sort(key=lambda each: each[:2])
+    is_whole = all(each is not None and each.state.is_completed for each in items)
+    state = all_items(task, len(items), [(index, state) for _, index, state in failures], None if is_whole else stopped)
+    error = next((each.error for each in items if each is not None and each.error), None)
+    return Outcome(state, now, 1, error=error), lost

@@ -1,0 +1,204 @@
+"""The one place where botocore is loaded: signed-in clients of AWS's services, whose errors are ours.
+
+boto3 is botocore with layers that nothing here needs, and that would double the time a Lambda function takes to load.
+What goes wrong is turned into our errors as botocore tells of it, so whoever uses a client has nothing to catch.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
+from urllib.parse import urlsplit
+
+from dagy.aws.refusals import NAME_A_REGION, Asked, failed, refused
+from dagy.errors import MissingExtraError, SettingsError
+from dagy.version import __version__
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from botocore.session import Session
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_sts import STSClient
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 60.0
+TRIES = 6  # of one call, the first one counted
+
+_LOOKS = ("Get", "List", "Describe", "Head", "Filter")
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".on.aws")
+
+
+class Call(NamedTuple):
+    """A call of a service, in the words of AWS's permissions: `lambda`, `CreateFunction`."""
+
+    service: str
+    operation: str
+    is_mutating: bool
+    """Whether it changes or starts something."""
+
+
+Listener = Callable[[Call], None]
+
+
+class Clients:
+    """Clients of one region and one account, each made on first use; threads may share them."""
+
+    def __init__(
+        self,
+        region: str | None,
+        profile: str | None,
+        endpoint_url: str | None,
+        before_call: Listener | None,
+        on_call: Listener | None,
+    ) -> None:
+        self._region = region
+        self._profile = profile
+        self._endpoint_url = endpoint_url
+        self._before_call = before_call
+        self._on_call = on_call
+        self._made: dict[tuple[str, float | None], Any] = {}
+        self._lock = threading.RLock()
+
+    @cached_property
+    def region(self) -> str:
+        """The region that calls go to. Raises `SettingsError` when none is named anywhere."""
+        region = self._region or os.environ.get("AWS_REGION") or self._session.get_config_variable("region")
+        if not region:
+            raise SettingsError(f"no AWS region is named; {NAME_A_REGION}")
+        return str(region)
+
+    @cached_property
+    def partition(self) -> str:
+        """How ARNs of the region begin: `aws`, `aws-cn`, ..."""
+        try:
+            return str(self._session.get_partition_for_region(self.region))
+        except _botocore().exceptions.BotoCoreError:  # a region that is newer than botocore
+            return "aws"
+
+    def endpoint(self, client: Any) -> str:
+        """Where that client's calls go."""
+        return str(client.meta.endpoint_url)
+
+    @overload
+    def of(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
+    @overload
+    def of(self, service: Literal["ec2"]) -> EC2Client: ...
+    @overload
+    def of(self, service: Literal["ecs"]) -> ECSClient: ...
+    @overload
+    def of(self, service: Literal["lambda"], *, once_within: float | None = None) -> LambdaClient: ...
+    @overload
+    def of(self, service: Literal["logs"]) -> CloudWatchLogsClient: ...
+    @overload
+    def of(self, service: Literal["s3"]) -> S3Client: ...
+    @overload
+    def of(self, service: Literal["scheduler"]) -> EventBridgeSchedulerClient: ...
+    @overload
+    def of(self, service: Literal["stepfunctions"]) -> SFNClient: ...
+    @overload
+    def of(self, service: Literal["sts"]) -> STSClient: ...
+    @overload
+    def of(self, service: Literal["resourcegroupstaggingapi"]) -> Any: ...
+
+    def of(self, service: str, *, once_within: float | None = None) -> Any:
+        """The client of a service. `once_within`: its calls are sent once, and may take that many seconds."""
+        with self._lock:
+            key = service, once_within
+            if key not in self._made:
+                self._made[key] = self._make(service, self._config(service, once_within))
+            return self._made[key]
+
+    def _make(self, service: str, config: Config) -> Any:
+        session, region = self._session, self.region
+        try:
+            return session.create_client(
+                cast(Any, service), region_name=region, endpoint_url=self._endpoint_url, config=config
+            )
+        except (_botocore().exceptions.BotoCoreError, ValueError) as error:  # ValueError: the URL
+            raise failed(Asked(service, "client"), error) from error
+
+    def _config(self, service: str, once_within: float | None) -> Config:
+        return _botocore().config.Config(
+            user_agent_extra=f"dagy/{__version__}",
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS if once_within is None else once_within,
+            retries={"total_max_attempts": 1} if once_within else {"mode": "adaptive", "total_max_attempts": TRIES},
+            tcp_keepalive=True,
+            s3={"addressing_style": "path"} if service == "s3" and self._is_endpoint_named() else None,
+        )
+
+    def _is_endpoint_named(self) -> bool:
+        """Whether S3 is told to be elsewhere, where a bucket's name is no part of the host's."""
+        named = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+        return bool(self._endpoint_url or any(os.environ.get(each) for each in named))
+
+    @cached_property
+    def _session(self) -> Session:
+        botocore = _botocore()
+        session = botocore.session.Session(profile=self._profile)
+        try:
+            session.get_scoped_config()
+        except botocore.exceptions.ProfileNotFound as error:
+            known = ", ".join(map(repr, session.available_profiles)) or "none"
+            raise SettingsError(f"{error}; known to AWS's own files: {known}") from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise SettingsError(f"AWS's own files can't be read: {error}") from error
+        session.register("before-call", self._tell_before)
+        session.register("after-call", self._after)
+        session.register("after-call-error", self._after_error)
+        return cast("Session", session)
+
+    # What botocore tells of each call, and what these raise is what the caller of the client gets.
+
+    def _tell_before(self, model: Any, **_: Any) -> None:
+        if self._before_call is not None:
+            self._before_call(_call(model))
+
+    def _after(self, model: Any, parsed: Mapping[str, Any], http_response: Any, **_: Any) -> None:
+        if self._on_call is not None:
+            self._on_call(_call(model))
+        if http_response.status_code >= 300:
+            told = parsed.get("Error", {})
+            code = str(told.get("Code") or http_response.status_code)
+            error = refused(Asked(_call(model).service, model.name), code, str(told.get("Message") or ""))
+            error.__cause__ = _botocore().exceptions.ClientError(cast(Any, parsed), model.name)
+            raise error
+
+    def _after_error(self, model: Any, exception: Exception, **_: Any) -> None:
+        if isinstance(exception, _botocore().exceptions.BotoCoreError):
+            endpoint = str(getattr(exception, "kwargs", {}).get("endpoint_url") or "")
+            raise failed(Asked(_call(model).service, model.name), exception, endpoint) from exception
+
+
+def is_stand_in(url: str) -> bool:
+    """Whether the endpoint is none of AWS's own."""
+    host = (urlsplit(url).hostname or "").lower()
+    return not host.endswith(_AWS_HOSTS)
+
+
+def _call(model: Any) -> Call:
+    prefix = str(model.service_model.signing_name)
+    return Call({"tagging": "tag"}.get(prefix, prefix), model.name, not model.name.startswith(_LOOKS))
+
+
+def _botocore() -> ModuleType:
+    """Botocore with what is used of it. Raises `MissingExtraError`."""
+    try:
+        import botocore.config
+        import botocore.exceptions
+        import botocore.session
+    except ImportError as error:
+        raise MissingExtraError("boto3", "aws", "running on AWS") from error
+    return botocore

@@ -1,0 +1,266 @@
+"""Step Functions: state machines, their published versions, and their executions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dagy.aws.clients import Clients
+from dagy.aws.refusals import NotThereError
+from dagy.errors import CloudError, ConflictError
+from dagy.spec import Json
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+FINAL = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """How a state machine (STANDARD: durable, each step once) is to be."""
+
+    name: str
+    definition: str
+    """JSON in the Amazon States Language."""
+    role: str
+    """ARN."""
+    log_group: str | None = None
+    """ARN of a log group, with `:*` at its end: what goes wrong is logged there. None: nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateMachine:
+    """A state machine as it is."""
+
+    config: MachineConfig
+    arn: str
+    status: str
+    """`ACTIVE` or `DELETING`."""
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution of a state machine."""
+
+    arn: str
+    name: str
+    machine: str
+    """ARN of the state machine."""
+    version: str | None
+    """ARN of the version that runs; None: of none that was published."""
+    status: str
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
+    started_at: datetime
+    stopped_at: datetime | None
+    input: str = ""
+    output: str | None = None
+    """JSON; only of one that succeeded. A list of executions has neither in- nor output."""
+    error: str | None = None
+    cause: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended."""
+        return self.status in FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One event of an execution's history."""
+
+    id: int
+    at: datetime
+    kind: str
+    """`TaskStateEntered`, `LambdaFunctionFailed`, ..."""
+    previous: int
+    """The event that led to it; 0: none."""
+    details: Mapping[str, Json]
+    """What that kind of event tells: `name` of a state that was entered, `error` and `cause` of a failure."""
+
+
+class StateMachines:
+    """The state machines of the account in the region.
+
+    All raise `AuthError`, `NetworkError` and `CloudError`.
+    """
+
+    def __init__(self, clients: Clients, account: str) -> None:
+        self._clients = clients
+        self._account = account
+
+    def arn(self, name: str) -> str:
+        """The ARN of the state machine of that name, whether there is one or not."""
+        return f"arn:{self._clients.partition}:states:{self._clients.region}:{self._account}:stateMachine:{name}"
+
+    def get(self, name: str) -> StateMachine | None:
+        """The state machine of that name; None when there is none."""
+        try:
+            found = self._states.describe_state_machine(stateMachineArn=self.arn(name))
+            tags = self._states.list_tags_for_resource(resourceArn=found["stateMachineArn"])["tags"]
+        except NotThereError:
+            return None
+        groups = [
+            each["cloudWatchLogsLogGroup"].get("logGroupArn")
+            for each in found.get("loggingConfiguration", {}).get("destinations", ())
+            if "cloudWatchLogsLogGroup" in each
+        ]
+        return StateMachine(
+            MachineConfig(found["name"], found["definition"], found["roleArn"], next(iter(groups), None)),
+            found["stateMachineArn"],
+            found.get("status", "ACTIVE"),
+            {each.get("key", ""): each.get("value", "") for each in tags},
+        )
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """The names of all state machines that begin with `prefix`, sorted."""
+        pages = self._states.get_paginator("list_state_machines").paginate()
+        names = (each["name"] for page in pages for each in page["stateMachines"])
+        return tuple(sorted(each for each in names if each.startswith(prefix)))
+
+    def create(self, config: MachineConfig, tags: Mapping[str, str] | None = None, *, description: str = "") -> str:
+        """Make it and publish a version of it; the version's ARN. The same once more is the same machine."""
+        made = self._states.create_state_machine(
+            name=config.name,
+            type="STANDARD",
+            tags=_tags(tags),
+            publish=True,
+            versionDescription=description,
+            **_settings(config),
+        )
+        return made["stateMachineVersionArn"]
+
+    def update(self, config: MachineConfig, *, description: str = "") -> str:
+        """Make it so and publish a version; the version's ARN. What runs goes on as it was."""
+        done = self._states.update_state_machine(
+            stateMachineArn=self.arn(config.name), publish=True, versionDescription=description, **_settings(config)
+        )
+        return done["stateMachineVersionArn"]
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Set these tags, and leave the others."""
+        self._states.tag_resource(resourceArn=arn, tags=_tags(tags))
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """The ARNs of its published versions, the oldest first; none when there is no such machine."""
+        found: list[str] = []
+        more: Any = {}
+        while True:
+            try:
+                page = self._states.list_state_machine_versions(stateMachineArn=self.arn(name), **more)
+            except NotThereError:
+                return ()
+            found += (each["stateMachineVersionArn"] for each in page["stateMachineVersions"])
+            if "nextToken" not in page:
+                return tuple(sorted(found, key=lambda each: int(each.rpartition(":")[2])))
+            more = {"nextToken": page["nextToken"]}
+
+    def delete_version(self, arn: str) -> None:
+        """Delete a published version."""
+        self._states.delete_state_machine_version(stateMachineVersionArn=arn)
+
+    def delete(self, name: str) -> None:
+        """Delete it with all its versions; what runs is let end first. Nothing when there is none."""
+        self._states.delete_state_machine(stateMachineArn=self.arn(name))
+
+    def start(self, arn: str, name: str, input: str) -> str:  # noqa: A002 (Step Functions' own word)
+        """Start an execution of that name, of a machine or a version; its ARN. Once more is the same execution.
+
+        Raises `ConflictError` when there is one of that name with another input.
+        """
+        try:
+            return self._states.start_execution(stateMachineArn=arn, name=name, input=input)["executionArn"]
+        except CloudError as error:
+            if error.code != "ExecutionAlreadyExists":
+                raise
+            found = self.execution(self.execution_arn(arn, name))
+            if found is None:
+                raise
+            if json.loads(found.input or "null") != json.loads(input):
+                raise ConflictError(
+                    f"there is an execution {name!r} of {found.machine!r} with another input; take another name"
+                ) from error
+            return found.arn
+
+    def execution_arn(self, arn: str, name: str) -> str:
+        """The ARN of the execution of that name, of a machine or a version."""
+        parts = arn.split(":")[:7]
+        return ":".join([*parts[:5], "execution", parts[6], name])
+
+    def execution(self, arn: str) -> Execution | None:
+        """The execution; None when there is none, or when it ended more than 90 days ago."""
+        try:
+            found = self._states.describe_execution(executionArn=arn)
+        except NotThereError:
+            return None
+        return _execution(found)
+
+    def executions(self, arn: str, *, status: str | None = None) -> Iterator[Execution]:
+        """Executions of a machine or a version, the newest first, all or those in that status."""
+        more: Any = {} if status is None else {"statusFilter": status}
+        for page in self._states.get_paginator("list_executions").paginate(stateMachineArn=arn, **more):
+            yield from map(_execution, page["executions"])
+
+    def stop(self, arn: str, *, error: str, cause: str) -> None:
+        """Abort the execution, with an error's name and a sentence that say why. Nothing when it has ended."""
+        self._states.stop_execution(executionArn=arn, error=error[:256], cause=cause[:32_768])
+
+    def history(self, arn: str, *, after: int = 0) -> tuple[HistoryEvent, ...]:
+        """What happened behind the event with the id `after`, in order; without the data of states.
+
+        Nothing when there is no such execution.
+        """
+        events: list[HistoryEvent] = []
+        pages = self._states.get_paginator("get_execution_history").paginate(
+            executionArn=arn, reverseOrder=True, includeExecutionData=False
+        )
+        try:
+            for page in pages:
+                new = [_event(each) for each in page["events"] if each["id"] > after]
+                events += new
+                if len(new) < len(page["events"]):
+                    break
+        except NotThereError:
+            return ()
+        return tuple(reversed(events))
+
+    @property
+    def _states(self) -> SFNClient:
+        return self._clients.of("stepfunctions")
+
+
+def _settings(config: MachineConfig) -> Any:
+    logging: dict[str, Any] = {"level": "OFF"}
+    if config.log_group is not None:
+        destination = {"cloudWatchLogsLogGroup": {"logGroupArn": config.log_group}}
+        logging = {"level": "ERROR", "includeExecutionData": False, "destinations": [destination]}
+    return {"definition": config.definition, "roleArn": config.role, "loggingConfiguration": logging}
+
+
+def _tags(tags: Mapping[str, str] | None) -> Any:
+    return [{"key": key, "value": value} for key, value in (tags or {}).items()]
+
+
+def _execution(found: Any) -> Execution:
+    return Execution(
+        arn=found["executionArn"],
+        name=found["name"],
+        machine=found["stateMachineArn"],
+        version=found.get("stateMachineVersionArn"),
+        status=found["status"],
+        started_at=found["startDate"],
+        stopped_at=found.get("stopDate"),
+        input=found.get("input", ""),
+        output=found.get("output"),
+        error=found.get("error"),
+        cause=found.get("cause"),
+    )
+
+
+def _event(found: Any) -> HistoryEvent:
+    details = next((each for name, each in found.items() if name.endswith("EventDetails")), {})
+    return HistoryEvent(found["id"], found["timestamp"], found["type"], found.get("previousEventId", 0), details)

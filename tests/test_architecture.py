@@ -130,6 +130,7 @@ PUBLIC = frozenset(
         "dagy.drawing",
         "dagy.engine",
         "dagy.errors",
+        "dagy.executors",
         "dagy.fingerprint",
         "dagy.graph",
         "dagy.nodes",

@@ -363,7 +363,8 @@ def _key_of(name: str | None, api_url: str | None) -> str:
 
 
 def _with(profile: Profile, key: str, value: str | None, source: str) -> Profile:
-    return replace(profile, **{key: value}, sources={**profile.sources, key: source})
+    changed: dict[str, Any] = {key: value}
+    return replace(profile, **changed, sources={**profile.sources, key: source})
 
 
 def _aws_of(section: Mapping[str, str | None] | None, where: str) -> AwsTarget | None:

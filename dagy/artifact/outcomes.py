@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagy.engine.reasons import all_items, not_started
+from dagy.engine.reasons import fault, items_failed, not_started
 from dagy.errors import StoreError, shown
 from dagy.spec import Json
-from dagy.states import State, StateType, crashed
+from dagy.states import State, StateType, completed, crashed
 
 GONE = "its invocation ended without telling how"
 
@@ -61,18 +61,17 @@ def without_upstream(upstream: Mapping[str, Outcome | None], now: float) -> Outc
     return min(found, key=lambda each: each.at, default=None)
 
 
-def mapped_outcome(
-    task: str, items: Sequence[Outcome | None], stopped: State | None, now: float
-) -> tuple[Outcome, list[int]]:
-    """How a mapped task ended whose items ended so, and which items crashed.
+def mapped_outcome(task: str, items: Sequence[Outcome | None], stopped: State | None, now: float) -> Outcome:
+    """How a mapped task ended whose items ended so; its result is left out.
 
-    An item without an outcome was not begun when the run was `stopped` (the state that such items have), else it crashed.
+    An item without an outcome was not begun when the run was `stopped` (the state that it has then), else it crashed.
     """
-    lost = [index for index, each in enumerate(items) if each is None] if stopped is None else []
-    failures = [(each.at, index, each.state) for index, each in enumerate(items) if each and each.state.is_failure]
-    failures += [(now, index, crashed(GONE)) for index in lost]
-    failures.sort(key=lambda each: each[:2])
-    is_whole = all(each is not None and each.state.is_completed for each in items)
-    state = all_items(task, len(items), [(index, state) for _, index, state in failures], None if is_whole else stopped)
-    error = next((each.error for each in items if each is not None and each.error), None)
-    return Outcome(state, now, 1, error=error), lost
+    lost = Outcome(crashed(GONE), now) if stopped is None else Outcome(stopped, now)
+    ends = [lost if each is None else each for each in items]
+    failures = sorted((each.at, index) for index, each in enumerate(ends) if each.state.is_failure)
+    if failures:
+        first = failures[0][1]
+        why = fault(f"{task}[{first}]", ends[first].state)
+        return Outcome(items_failed(len(failures), len(ends), why), now, 1, error=ends[first].error)
+    missing = next((each.state for each in ends if not each.state.is_completed), None)
+    return Outcome(completed() if missing is None else stopped or missing, now, 1)

@@ -1,41 +1,58 @@
 """Values on their way between invocations of the handler: small ones in the payload, large ones by reference.
 
-A reference says where a value lies, how it is written, and what its bytes are: `{"ref": "file:///results/etl-1/load",
+A reference says where a value lies, how it is written, and what its bytes are: `{"ref": "s3://bucket/runs/etl-1/load",
 "codec": "npy", "sha256": ..., "size": ...}`. It is only followed into the store that whoever deployed the handler
 named: a payload can't send the handler anywhere else. Pickles are read from there too, so whoever may write to the
 store is trusted as much as the flow's own code.
+
+A value that is small travels in the payload as it is, when JSON or a codec that runs no code gives it back.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 from urllib.parse import quote, unquote, urlsplit
 
+from dagy.aws.buckets import Bucket, bucket_at
 from dagy.errors import ParameterError, StoreError, did_you_mean, shown
 from dagy.spec import Json
 from dagy.values import Encoded, encode, is_json, read_trusted
 
 INLINE_BYTES = 65_536  # up to which a value goes in the payload itself: services take 256 KiB in all
 
+_INLINE_CODECS = frozenset({"npy", "arrow", "polars"})  # that may come in a payload: reading them runs no code
+_LONGEST_PART = 250  # bytes of a part of a name: a file's name has 255
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ValueStore(Protocol):
-    """Where large values lie, by name; a name is of parts with slashes between them, none of them `.` or `..`."""
+    """Where values lie, by name; a name is of parts with slashes between them, none of them `.` or `..`.
 
-    def read(self, name: str) -> bytes:
-        """What lies there. `StoreError` when nothing does, or when it can't be read."""
+    All raise `StoreError`, or what else a store on another machine raises: `AuthError`, `NetworkError`, `CloudError`.
+    """
+
+    def read_if_there(self, name: str) -> bytes | None:
+        """What lies there; None when nothing does."""
 
     def write(self, name: str, value: Encoded) -> None:
-        """Put it there, whole or not at all. `StoreError` when it can't be written."""
+        """Put it there, whole or not at all, in place of what there was."""
+
+    def write_new(self, name: str, value: Encoded) -> bool:
+        """Put it there, whole or not at all, unless something is: False, and that stays. Of several, one wins."""
 
     def has(self, name: str) -> bool:
         """Whether something lies there."""
+
+    def names(self, prefix: str, after: str | None = None) -> Iterator[str]:
+        """The names that begin with `prefix`, in order: those behind `after`, or all."""
 
 
 class FolderStore:
@@ -44,31 +61,95 @@ class FolderStore:
     def __init__(self, url: str) -> None:
         self._folder = Path(unquote(urlsplit(url).path))
 
-    def read(self, name: str) -> bytes:
+    def read_if_there(self, name: str) -> bytes | None:
         """What is in the file."""
         try:
             return self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            raise StoreError(f"there is no value {name!r} in {str(self._folder)!r} ({error.strerror})") from error
+            raise StoreError(f"{str(self._path(name))!r} can't be read: {error.strerror}") from error
 
     def write(self, name: str, value: Encoded) -> None:
         """Write the file."""
-        path = self._path(name)
+        value.write(self._made(name))
+
+    def write_new(self, name: str, value: Encoded) -> bool:
+        """Write the file, unless there is one."""
+        path = self._made(name)
+        half = path.with_name(f".{path.name}.{os.urandom(8).hex()}.half")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            value.write(half)
+            os.link(half, path)  # unlike a rename it fails when there is one
+        except FileExistsError:
+            return False
         except OSError as error:
-            raise StoreError(f"{str(path.parent)!r} can't be made: {error.strerror}") from error
-        value.write(path)
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"{str(path)!r} can't be written: {error.strerror}") from error
+        finally:
+            half.unlink(missing_ok=True)
+        return True
 
     def has(self, name: str) -> bool:
         """Whether there is a file."""
         return self._path(name).is_file()
 
+    def names(self, prefix: str, after: str | None = None) -> Iterator[str]:
+        """The files below the folder, but for half-written ones."""
+        folder = self._folder.joinpath(*prefix.split("/")[:-1])
+        paths = (each.relative_to(self._folder) for each in folder.rglob("*") if each.is_file())
+        names = sorted(each.as_posix() for each in paths if not each.name.startswith("."))
+        return (each for each in names if each.startswith(prefix) and (after is None or each > after))
+
+    def _made(self, name: str) -> Path:
+        path = self._path(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{str(path.parent)!r} can't be made: {error.strerror}") from error
+        return path
+
     def _path(self, name: str) -> Path:
         return self._folder.joinpath(*name.split("/"))
 
 
-STORES: dict[str, Callable[[str], ValueStore]] = {"file": FolderStore}  # by the scheme of their URLs
+class BucketStore:
+    """What begins with a prefix in a bucket of S3 as a store: `s3://bucket/runs`.
+
+    Without a `bucket` it is the URL's, which must belong to the account that DAGY_BUCKET_OWNER names, else to the one
+    that is signed in.
+    """
+
+    def __init__(self, url: str, bucket: Bucket | None = None) -> None:
+        parts = urlsplit(url)
+        prefix = parts.path.strip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._bucket = bucket or bucket_at(parts.netloc, os.environ.get("DAGY_BUCKET_OWNER") or None)
+
+    def read_if_there(self, name: str) -> bytes | None:
+        """What is in the object."""
+        return self._bucket.get(self._prefix + name)
+
+    def write(self, name: str, value: Encoded) -> None:
+        """Write the object."""
+        self._bucket.put(self._prefix + name, value.buffers, if_absent=False)
+
+    def write_new(self, name: str, value: Encoded) -> bool:
+        """Write the object, unless there is one."""
+        return self._bucket.put(self._prefix + name, value.buffers)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an object."""
+        return self._bucket.head(self._prefix + name) is not None
+
+    def names(self, prefix: str, after: str | None = None) -> Iterator[str]:
+        """The objects whose keys begin so."""
+        behind = None if after is None else self._prefix + after
+        return (each.key[len(self._prefix) :] for each in self._bucket.list(self._prefix + prefix, after=behind))
+
+
+STORES: dict[str, Callable[[str], ValueStore]] = {"file": FolderStore, "s3": BucketStore}  # by the scheme of the URL
 
 
 class Reference(NamedTuple):
@@ -96,14 +177,30 @@ class Reference(NamedTuple):
 
 
 class Values:
-    """Values as payloads carry them: `{"value": ...}`, or a reference into the store at `url`.
+    """Values as payloads carry them: `{"value": ...}`, `{"codec": ..., "data": ...}`, or a reference into the store.
 
-    Without a `url` there is no store: nothing can be read from one, and nothing large can be handed on.
+    The store is the one at `url`, reached through `store` when that is given. Without either nothing can be read by
+    reference, and nothing large can be handed on.
     """
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, store: ValueStore | None = None) -> None:
         self._url = None if url is None else url.rstrip("/")
-        self._store = None if self._url is None else _store_at(self._url)
+        self._store = store if store is not None or self._url is None else _store_at(self._url)
+
+    @staticmethod
+    def name_of(*parts: str) -> str:
+        """The parts as a name in the store: each is one part of it, whatever is in it. Raises `ParameterError`."""
+        quoted = [quote(each, safe="").replace(".", "%2E") for each in parts]
+        if not all(quoted) or any(len(each) > _LONGEST_PART for each in quoted):
+            raise ParameterError(f"{shown(parts)} can't name a value")
+        return "/".join(quoted)
+
+    @property
+    def store(self) -> ValueStore:
+        """The store itself. Raises `StoreError` when there is none."""
+        if self._store is None:
+            raise StoreError("no store is named for values by reference; set DAGY_STORE, such as to file:///results")
+        return self._store
 
     @property
     def has_store(self) -> bool:
@@ -111,83 +208,72 @@ class Values:
         return self._store is not None
 
     def carried(self, value: object, *parts: str, called: str) -> dict[str, Json]:
-        """`value` as a payload carries it: by reference to `parts` in the store when it is large, or no plain JSON.
+        """`value` as a payload carries it: by reference to `parts` in the store when it is large, or a pickle.
 
         Raises `TravelError` when it can't be kept at all, `StoreError` when there is no store or it can't be written.
         """
         encoded = encode(value, called=called)
-        if encoded.codec == "json" and encoded.size <= INLINE_BYTES and is_json(value):
-            return {"value": value}
+        if encoded.size <= INLINE_BYTES:
+            if encoded.codec == "json" and is_json(value):
+                return {"value": cast("Json", value)}
+            if encoded.codec in _INLINE_CODECS:
+                return {"codec": encoded.codec, "data": base64.b64encode(encoded.data).decode()}
         if self._store is None:
             raise StoreError(
                 f"{called} ({encoded.codec}, {encoded.size:,} bytes) does not fit into a payload; name a store for it "
                 "in DAGY_STORE, such as file:///results"
             )
-        return self._written(encoded, parts)._asdict()
+        name = self.name_of(*parts)
+        digest = hashlib.sha256()
+        for each in encoded.buffers:
+            digest.update(each)
+        self._store.write(name, encoded)
+        return Reference(f"{self._url}/{name}", encoded.codec, digest.hexdigest(), encoded.size)._asdict()
 
     def keep(self, value: object, *parts: str, called: str) -> dict[str, Json]:
         """`value` as a payload carries it; and in the store in any case, where `kept` finds it by its parts."""
-        encoded = encode(value, called=called)
-        reference = self._written(encoded, parts)
-        told = json.dumps(reference._asdict()).encode()
-        self._existing.write(f"{_name(parts)}.json", Encoded("json", (told,)))
-        if encoded.codec == "json" and encoded.size <= INLINE_BYTES:
-            return {"value": value}
-        return reference._asdict()
+        told = self.carried(value, *parts, called=called)
+        self.store.write_new(f"{self.name_of(*parts)}.json", Encoded("json", (json.dumps(told).encode(),)))
+        return told
 
     def kept(self, *parts: str) -> object:
-        """What `keep` put there. Raises `StoreError` when it did not, or the value is another than it was."""
-        try:
-            told = json.loads(self._existing.read(f"{_name(parts)}.json"))
-        except ValueError as error:
-            raise StoreError(f"the reference to {_name(parts)!r} is damaged: {error}") from error
-        return self.read(told)
+        """What `keep` put there."""
+        found = self.store.read_if_there(f"{self.name_of(*parts)}.json")
+        if found is None:
+            raise StoreError(f"there is no value {self.name_of(*parts)!r}")
+        return self.opened(json.loads(found))
 
     def is_kept(self, *parts: str) -> bool:
         """Whether `keep` put something there."""
-        return self._store is not None and self._store.has(f"{_name(parts)}.json")
+        return self._store is not None and self._store.has(f"{self.name_of(*parts)}.json")
 
     def opened(self, carried: object) -> object:
         """The value that `carried` is, or refers to. Raises `ParameterError` when it is neither, and as `read`."""
-        if isinstance(carried, Mapping) and carried.keys() == {"value"}:
-            return carried["value"]
+        if isinstance(carried, Mapping):
+            if carried.keys() == {"value"}:
+                return carried["value"]
+            if carried.keys() == {"codec", "data"} and carried["codec"] in _INLINE_CODECS:
+                try:
+                    return read_trusted(carried["codec"], base64.b64decode(carried["data"], validate=True))
+                except (TypeError, ValueError) as error:
+                    raise ParameterError(f"{shown(carried)} holds no value: {error}") from error
         return self.read(carried)
 
     def read(self, data: object) -> object:
         """What the reference refers to. Raises `ParameterError` when that is no value of this store, `StoreError`."""
         reference = Reference.of(data)
-        content = self._existing.read(self._name_of(reference.ref))
+        content = self.store.read_if_there(self._name_of(reference.ref))
+        if content is None:
+            raise StoreError(f"there is no value at {reference.ref!r}")
         if len(content) != reference.size or hashlib.sha256(content).hexdigest() != reference.sha256:
             raise StoreError(f"the value at {reference.ref!r} is not the one that is meant: its SHA-256 differs")
         return read_trusted(reference.codec, content)
-
-    @property
-    def _existing(self) -> ValueStore:
-        if self._store is None:
-            raise StoreError("no store is named for values by reference; set DAGY_STORE, such as to file:///results")
-        return self._store
-
-    def _written(self, encoded: Encoded, parts: tuple[str, ...]) -> Reference:
-        name = _name(parts)
-        digest = hashlib.sha256()
-        for each in encoded.buffers:
-            digest.update(each)
-        self._existing.write(name, encoded)
-        return Reference(f"{self._url}/{name}", encoded.codec, digest.hexdigest(), encoded.size)
 
     def _name_of(self, ref: str) -> str:
         name = ref.removeprefix(f"{self._url}/")
         if name == ref or any(part in {"", ".", ".."} or unquote(part) in {".", ".."} for part in name.split("/")):
             raise ParameterError(f"{ref!r} is not in the store {self._url!r}, and nothing else is read")
         return name
-
-
-def _name(parts: tuple[str, ...]) -> str:
-    """The parts as a name: each is one part, whatever is in it."""
-    quoted = [quote(each, safe="").replace(".", "%2E") for each in parts]
-    if not all(quoted) or any(len(each) > 255 - len(".json") for each in quoted):
-        raise ParameterError(f"{shown(parts)} can't name a value")
-    return "/".join(quoted)
 
 
 def _store_at(url: str) -> ValueStore:

@@ -8,27 +8,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagy.aws.clients import Clients
-from dagy.aws.refusals import Asked, NotThereError, failed
+from dagy.aws.clients import Clients, account_of
+from dagy.aws.refusals import NotThereError, failed
 from dagy.errors import CloudError, DagyError, StoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-PART_BYTES = 16 * 2**20
-ONE_PUT_BYTES = 4 * PART_BYTES  # up to which an object is sent in one request
+PART_BYTES = 16 * 2**20  # what is more than four of them is sent in parts
 LOOK_FIRST_BYTES = 2**20  # from which it is asked for before it is sent, which may save sending it
 
 _TRIES = 6  # of a write that meets another one under way
@@ -39,8 +36,7 @@ _SHA256 = "dagy-sha256"  # metadata: of the whole object, in hex; S3 itself keep
 Content = bytes | Path | Sequence[bytes | memoryview | bytearray]
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """What is known of an object without reading it."""
 
     key: str
@@ -50,7 +46,7 @@ class ObjectInfo:
     etag: str
     sha256: str | None = None
     """In hex, of what `put` wrote; a list of objects does not tell it."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
     """What `put` was given; a list of objects does not tell it."""
 
 
@@ -66,11 +62,13 @@ class Bucket:
         name: str,
         owner: Callable[[], str],
         *,
+        part_bytes: int = PART_BYTES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self._clients = clients
         self._owner = owner
+        self._part_bytes = part_bytes
         self._sleep = sleep
 
     def put(
@@ -83,20 +81,20 @@ class Bucket:
         with _opened(content) as source:
             if if_absent and source.size >= LOOK_FIRST_BYTES and self.head(key) is not None:
                 return False
-            writer = secrets.token_hex(8)
+            writer = os.urandom(8).hex()
             told = {**(metadata or {}), _SHA256: source.sha256.hex(), _WRITER: writer}
             only = {"IfNoneMatch": "*"} if if_absent else {}
-            send = self._put_whole if source.size <= ONE_PUT_BYTES else self._put_parts
+            send = self._put_whole if source.size <= 4 * self._part_bytes else self._put_parts
             for tries in range(_TRIES):
                 if tries:
                     self._sleep(0.05 * 2**tries)
                 try:
                     send(key, source, told, only)
                 except CloudError as error:
-                    is_there = error.code == "PreconditionFailed"
-                    if is_there or error.code == "NoSuchUpload":  # either is what a lost answer leads to
-                        if (is_ours := self._is_written_by(key, writer)) or is_there:
-                            return is_ours
+                    if error.code in {"PreconditionFailed", "NoSuchUpload"} and self._is_written_by(key, writer):
+                        return True  # it was sent twice, because the first answer was lost on its way
+                    if error.code == "PreconditionFailed":
+                        return False
                     if error.code not in {"ConditionalRequestConflict", "409"} or tries == _TRIES - 1:
                         raise
                 else:
@@ -108,11 +106,13 @@ class Bucket:
         try:
             found = self._s3.get_object(**self._at, Key=key)
         except NotThereError as error:
-            return self._none(error)
+            if error.code == "NoSuchBucket":
+                raise
+            return None
         try:
             data = found["Body"].read()
-        except Exception as error:  # noqa: BLE001 (botocore's and urllib3's, which have no root in common)
-            raise failed(Asked("s3", "GetObject", key), error, f"s3://{self.name}") from error
+        except Exception as error:  # botocore's and urllib3's have no root in common
+            raise failed("s3", "GetObject", error) from error
         expected = found["Metadata"].get(_SHA256)
         if expected is not None and hashlib.sha256(data).hexdigest() != expected:
             raise StoreError(f"s3://{self.name}/{key} is not what was written: its SHA-256 differs")
@@ -123,7 +123,9 @@ class Bucket:
         try:
             found = self._s3.head_object(**self._at, Key=key)
         except NotThereError as error:
-            return self._none(error)
+            if error.code == "NoSuchBucket":
+                raise
+            return None
         metadata = {name: each for name, each in found["Metadata"].items() if name not in {_SHA256, _WRITER}}
         sha256 = found["Metadata"].get(_SHA256)
         return ObjectInfo(key, found["ContentLength"], found["LastModified"], found["ETag"], sha256, metadata)
@@ -161,7 +163,9 @@ class Bucket:
             found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             for batch in _batches(found, 1000):
                 objects: Any = [
-                    {"Key": each["Key"], "VersionId": each["VersionId"]} if "VersionId" in each else {"Key": each["Key"]}
+                    {"Key": each["Key"], "VersionId": each["VersionId"]}
+                    if "VersionId" in each
+                    else {"Key": each["Key"]}
                     for each in batch
                 ]
                 done = self._s3.delete_objects(**self._at, Delete={"Objects": objects, "Quiet": True})
@@ -190,40 +194,37 @@ class Bucket:
     def _s3(self) -> S3Client:
         return self._clients.of("s3")
 
-    def _none(self, error: NotThereError) -> None:
-        """Nothing; but an error when the bucket itself is not there."""
-        if error.code == "NoSuchBucket":
-            raise error
-
     def _is_written_by(self, key: str, writer: str) -> bool:
-        """Whether what is there is from this very call: sent again because the first answer was lost on its way."""
+        """Whether what is there is from this very call of `put`."""
         try:
             found = self._s3.head_object(**self._at, Key=key)
         except NotThereError:  # deleted since
             return False
         return bool(found["Metadata"].get(_WRITER) == writer)
 
-    def _put_whole(self, key: str, source: _Source, metadata: dict[str, str], only: dict[str, str]) -> None:
+    def _put_whole(self, key: str, source: _Source, metadata: dict[str, str], only: Any) -> None:
         checksum = base64.b64encode(source.sha256).decode()
         body = source.part(0, source.size)
         self._s3.put_object(**self._at, Key=key, Body=body, ChecksumSHA256=checksum, Metadata=metadata, **only)
 
-    def _put_parts(self, key: str, source: _Source, metadata: dict[str, str], only: dict[str, str]) -> None:
+    def _put_parts(self, key: str, source: _Source, metadata: dict[str, str], only: Any) -> None:
         upload: Any = {**self._at, "Key": key}
-        upload["UploadId"] = self._s3.create_multipart_upload(
-            **upload, ChecksumAlgorithm="SHA256", Metadata=metadata
-        )["UploadId"]
+        upload["UploadId"] = self._s3.create_multipart_upload(**upload, ChecksumAlgorithm="SHA256", Metadata=metadata)[
+            "UploadId"
+        ]
 
         def send(start: int) -> CompletedPartTypeDef:
-            body = source.part(start, PART_BYTES)
+            body = source.part(start, self._part_bytes)
             checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
-            number = start // PART_BYTES + 1
+            number = start // self._part_bytes + 1
             sent = self._s3.upload_part(**upload, PartNumber=number, Body=body, ChecksumSHA256=checksum)
             return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
 
+        from concurrent.futures import ThreadPoolExecutor  # what is small needs no threads
+
         try:
             with ThreadPoolExecutor(_PARTS_AT_ONCE, "dagy-upload") as pool:
-                parts = list(pool.map(send, range(0, source.size, PART_BYTES)))
+                parts = list(pool.map(send, range(0, source.size, self._part_bytes)))
             self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **only)
         except BaseException:
             self._abort(upload)
@@ -236,8 +237,13 @@ class Bucket:
             return  # gone already; what brought us here is the error to tell
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+def bucket_at(name: str, owner: str | None) -> Bucket:
+    """The bucket of that name where AWS's own variables say, without the rest of AWS; `owner` as for `Aws.bucket`."""
+    clients = Clients()
+    return Bucket(clients, name, lambda: owner or account_of(clients))
+
+
+class _Source(NamedTuple):
     """Content that several threads may read anywhere in it."""
 
     size: int
@@ -251,9 +257,9 @@ def _opened(content: Content) -> Iterator[_Source]:
     if isinstance(content, Path):
         try:
             with content.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
+                sha256 = hashlib.file_digest(file, "sha256").digest()
                 number = file.fileno()
-                yield _Source(os.fstat(number).st_size, digest, lambda start, size: os.pread(number, size, start))
+                yield _Source(os.fstat(number).st_size, sha256, lambda start, size: os.pread(number, size, start))
         except OSError as error:
             if isinstance(error, DagyError):
                 raise
@@ -268,7 +274,7 @@ def _opened(content: Content) -> Iterator[_Source]:
     def part(start: int, size: int) -> bytes:
         found = []
         for each in flat:
-            if 0 < size and start < each.nbytes:
+            if size > 0 and start < each.nbytes:
                 found.append(each[start : start + size])
                 size -= found[-1].nbytes
             start = max(0, start - each.nbytes)

@@ -6,7 +6,6 @@ What goes wrong is turned into our errors as botocore tells of it, so whoever us
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
 from urllib.parse import urlsplit
 
-from dagy.aws.refusals import NAME_A_REGION, Asked, failed, refused
+from dagy.aws.refusals import NAME_A_REGION, failed, refused
 from dagy.errors import MissingExtraError, SettingsError
 from dagy.version import __version__
 
@@ -57,11 +56,11 @@ class Clients:
 
     def __init__(
         self,
-        region: str | None,
-        profile: str | None,
-        endpoint_url: str | None,
-        before_call: Listener | None,
-        on_call: Listener | None,
+        region: str | None = None,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        before_call: Listener | None = None,
+        on_call: Listener | None = None,
     ) -> None:
         self._region = region
         self._profile = profile
@@ -127,10 +126,10 @@ class Clients:
                 cast(Any, service), region_name=region, endpoint_url=self._endpoint_url, config=config
             )
         except (_botocore().exceptions.BotoCoreError, ValueError) as error:  # ValueError: the URL
-            raise failed(Asked(service, "client"), error) from error
+            raise failed(service, "client", error) from error
 
     def _config(self, service: str, once_within: float | None) -> Config:
-        return _botocore().config.Config(
+        config: Config = _botocore().config.Config(
             user_agent_extra=f"dagy/{__version__}",
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS if once_within is None else once_within,
@@ -138,6 +137,7 @@ class Clients:
             tcp_keepalive=True,
             s3={"addressing_style": "path"} if service == "s3" and self._is_endpoint_named() else None,
         )
+        return config
 
     def _is_endpoint_named(self) -> bool:
         """Whether S3 is told to be elsewhere, where a bucket's name is no part of the host's."""
@@ -162,24 +162,30 @@ class Clients:
 
     # What botocore tells of each call, and what these raise is what the caller of the client gets.
 
-    def _tell_before(self, model: Any, **_: Any) -> None:
+    def _tell_before(self, model: Any, context: dict[str, Any], **_: Any) -> None:
+        context["dagy_call"] = call = _call(model)
         if self._before_call is not None:
-            self._before_call(_call(model))
+            self._before_call(call)
 
     def _after(self, model: Any, parsed: Mapping[str, Any], http_response: Any, **_: Any) -> None:
+        call = _call(model)
         if self._on_call is not None:
-            self._on_call(_call(model))
+            self._on_call(call)
         if http_response.status_code >= 300:
             told = parsed.get("Error", {})
             code = str(told.get("Code") or http_response.status_code)
-            error = refused(Asked(_call(model).service, model.name), code, str(told.get("Message") or ""))
-            error.__cause__ = _botocore().exceptions.ClientError(cast(Any, parsed), model.name)
-            raise error
+            cause = _botocore().exceptions.ClientError(cast(Any, parsed), call.operation)
+            raise refused(call.service, call.operation, code, str(told.get("Message") or "")) from cause
 
-    def _after_error(self, model: Any, exception: Exception, **_: Any) -> None:
+    def _after_error(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
+        call: Call = context["dagy_call"]
         if isinstance(exception, _botocore().exceptions.BotoCoreError):
-            endpoint = str(getattr(exception, "kwargs", {}).get("endpoint_url") or "")
-            raise failed(Asked(_call(model).service, model.name), exception, endpoint) from exception
+            raise failed(call.service, call.operation, exception) from exception
+
+
+def account_of(clients: Clients) -> str:
+    """The twelve digits of the account that is signed in; STS is asked."""
+    return clients.of("sts").get_caller_identity()["Account"]
 
 
 def is_stand_in(url: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -172,9 +172,7 @@ class Functions:
 
     def update_code(self, name: str, code: bytes | StoredCode, architecture: str = "x86_64") -> None:
         """Give the function other code. It is not ready until that is done: see `wait_ready`."""
-        self._lambda.update_function_code(
-            FunctionName=name, Architectures=_architectures(architecture), **_code(code)
-        )
+        self._lambda.update_function_code(FunctionName=name, Architectures=_architectures(architecture), **_code(code))
 
     def update_config(self, config: FunctionConfig) -> None:
         """Give the function of that name this configuration, all but the architecture, which goes with the code."""
@@ -185,7 +183,7 @@ class Functions:
         self._lambda.tag_resource(Resource=arn, Tags=dict(tags))
 
     def wait_ready(self, name: str, *, seconds: float = READY_SECONDS) -> Function:
-        """The function, once it can be called, changed and published. Raises `CloudError` when it can't come to that."""
+        """The function, once it can be called, changed and published. Raises `CloudError` when it never will."""
 
         def look() -> Function | None:
             found = self.get(name)
@@ -270,7 +268,13 @@ class Functions:
             return
 
     def publish_layer(
-        self, name: str, code: StoredCode, *, description: str, runtimes: tuple[str, ...], architectures: tuple[str, ...]
+        self,
+        name: str,
+        code: StoredCode,
+        *,
+        description: str,
+        runtimes: tuple[str, ...],
+        architectures: tuple[str, ...],
     ) -> LayerVersion:
         """A new version of the layer, from a ZIP in S3."""
         made = self._lambda.publish_layer_version(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -89,13 +89,13 @@ class StateMachines:
     All raise `AuthError`, `NetworkError` and `CloudError`.
     """
 
-    def __init__(self, clients: Clients, account: str) -> None:
+    def __init__(self, clients: Clients, account: Callable[[], str]) -> None:
         self._clients = clients
         self._account = account
 
     def arn(self, name: str) -> str:
         """The ARN of the state machine of that name, whether there is one or not."""
-        return f"arn:{self._clients.partition}:states:{self._clients.region}:{self._account}:stateMachine:{name}"
+        return f"arn:{self._clients.partition}:states:{self._clients.region}:{self._account()}:stateMachine:{name}"
 
     def get(self, name: str) -> StateMachine | None:
         """The state machine of that name; None when there is none."""
@@ -262,5 +262,5 @@ def _execution(found: Any) -> Execution:
 
 
 def _event(found: Any) -> HistoryEvent:
-    details = next((each for name, each in found.items() if name.endswith("EventDetails")), {})
+    details: Mapping[str, Json] = next((each for name, each in found.items() if name.endswith("EventDetails")), {})
     return HistoryEvent(found["id"], found["timestamp"], found["type"], found.get("previousEventId", 0), details)

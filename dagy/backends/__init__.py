@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
-    from dagy.backends.limits import LIMITS, Limit
+    from dagy.backends.limits import LIMITS, Limit, LimitUse
     from dagy.backends.measuring import measured_from_history
     from dagy.backends.router import BackendRouter
-    from dagy.backends.routes import Cost, CostItem, LimitUse, Measured, Route, Sizes, TaskRoute
+    from dagy.backends.routes import Cost, CostItem, Measured, Route, Sizes, TaskRoute
 
 _HOMES = {
     "BackendRouter": "dagy.backends.router",
@@ -18,7 +18,7 @@ _HOMES = {
     "CostItem": "dagy.backends.routes",
     "LIMITS": "dagy.backends.limits",
     "Limit": "dagy.backends.limits",
-    "LimitUse": "dagy.backends.routes",
+    "LimitUse": "dagy.backends.limits",
     "Measured": "dagy.backends.routes",
     "Route": "dagy.backends.routes",
     "Sizes": "dagy.backends.routes",

@@ -33,7 +33,15 @@ class Parallel:
     parts: tuple[Part, ...]
 
 
-Part: TypeAlias = str | Series | Parallel  # a string is a task
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A part that runs as an execution of its own: see `dagy.backends.history`. `decompose` makes none."""
+
+    part: Part
+    events: int  # at worst, in its history
+
+
+Part: TypeAlias = str | Series | Parallel | Apart  # a string is a task
 
 
 @dataclass(frozen=True, slots=True)

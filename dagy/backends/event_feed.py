@@ -86,8 +86,7 @@ class EventFeed:
         if self.is_ended:
             return []
         last: list[dict[str, Json]] = [
-            _without_seq(event_to_json(TaskChanged(0, at, task, attempt, why)))
-            for task, attempt in self._open.items()
+            _without_seq(event_to_json(TaskChanged(0, at, task, attempt, why))) for task, attempt in self._open.items()
         ]
         last.append(_without_seq(event_to_json(RunChanged(0, at, state))))
         for each in last:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from dagy.backends.routes import LimitUse
 from dagy.drawing import duration
 from dagy.errors import LimitError
 
@@ -28,14 +27,35 @@ _SCHEDULER = "docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedu
 
 
 @dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How much of a limit is used, by what."""
+
+    name: str  # of the limit: "lambda.timeout"
+    used: float
+    limit: float
+    unit: Unit
+    where: str  # "task 'train'", "code and packages"
+
+    @property
+    def share(self) -> float:
+        """Used of the limit: 1.0 is all of it."""
+        return self.used / self.limit
+
+    def __str__(self) -> str:
+        share = f"{100 * self.share:.0f} % of {amount(self.limit, self.unit)}"
+        return f"{self.where}: {amount(self.used, self.unit)} is {share} that {LIMITS[self.name].what}"
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit. `what` ends the sentence "more than the 900 s that ...". """
+    """One limit. `what` ends the sentence "more than the 900 s that ..."."""
 
     name: str  # "lambda.timeout"
     value: float
     unit: Unit
     what: str
     source: str  # the page of AWS's documentation that says so
+    least: float = 0  # what is there at least, however little is asked for
 
     def check(self, used: float, where: str, remedy: str = "") -> LimitUse:
         """How much of it `where` uses; `LimitError` with both numbers and the remedy when that is more than all."""
@@ -49,36 +69,35 @@ class Limit:
 
 # fmt: off
 LIMITS: Mapping[str, Limit] = MappingProxyType({each.name: each for each in (
-    Limit("lambda.timeout",          900,         "s",          "one invocation of a Lambda function may take", _LAMBDA),
-    Limit("lambda.memory",           10_240,      "MB",         "a Lambda function may have", _LAMBDA),
-    Limit("lambda.ephemeral",        10_240,      "MB",         "a Lambda function's /tmp may hold", _LAMBDA),
-    Limit("lambda.unzipped",         250 << 20,   "bytes",      "a Lambda function and its layers may unpack to", _LAMBDA),
-    Limit("lambda.direct_upload",    50 << 20,    "bytes",      "a ZIP that is not in S3 may have", _LAMBDA),
-    Limit("lambda.layers",           5,           "number",     "a Lambda function may have as layers", _LAMBDA),
-    Limit("lambda.environment",      4_096,       "bytes",      "a Lambda function's environment may take", _LAMBDA),
-    Limit("lambda.payload",          6_291_456,   "bytes",      "a Lambda function may be given, and may answer", _LAMBDA),
-    Limit("lambda.async_payload",    1 << 20,     "bytes",      "a Lambda function may be given by an event", _LAMBDA),
-    Limit("lambda.name",             64,          "characters", "a Lambda function's name may have", _LAMBDA),
-    Limit("machine.definition",      1 << 20,     "bytes",      "the definition of a state machine may have", _MACHINES),
-    Limit("machine.payload",         256 << 10,   "bytes",      "may go from state to state", _MACHINES),
-    Limit("machine.events",          25_000,      "number",     "one execution's history may have as events", _MACHINES),
-    Limit("machine.duration",        31_536_000,  "s",          "an execution of a state machine may take", _MACHINES),
-    Limit("machine.name",            80,          "characters", "the name of a state machine or an execution may have", _MACHINES),
-    Limit("machine.state_name",      80,          "characters", "the name of a state may have", _MACHINES),
-    Limit("machine.inline_map",      40,          "number",     "an inline Map may have running at once", _MACHINES),
-    Limit("machine.distributed_map", 10_000,      "number",     "a distributed Map may have running at once", _MACHINES),
-    Limit("ecs.overrides",           8_192,       "characters", "the overrides of a container may take as JSON", _CONTAINERS),
-    Limit("ecs.client_token",        64,          "characters", "the client token of a task may have", _CONTAINERS),
-    Limit("ecs.ephemeral",           200 << 10,   "MB",         "a container's disk on Fargate may have", _CONTAINERS),
-    Limit("fargate.vcpu",            16,          "number",     "a container on Fargate may have as vCPUs", _FARGATE),
-    Limit("fargate.memory",          120 << 10,   "MB",         "a container on Fargate may have", _FARGATE),
-    Limit("s3.put",                  5 << 30,     "bytes",      "one PUT to S3 may send", _S3),
-    Limit("s3.key",                  1_024,       "bytes",      "the key of an object in S3 may have", _S3),
-    Limit("scheduler.name",          64,          "characters", "the name of a schedule may have", _SCHEDULER),
-    Limit("scheduler.expression",    256,         "characters", "the expression of a schedule may have", _SCHEDULER),
+    Limit("lambda.timeout", 900, "s", "one invocation of a Lambda function may take", _LAMBDA),
+    Limit("lambda.memory", 10_240, "MB", "a Lambda function may have", _LAMBDA, least=128),
+    Limit("lambda.ephemeral", 10_240, "MB", "a Lambda function's /tmp may hold", _LAMBDA, least=512),
+    Limit("lambda.unzipped", 250 << 20, "bytes", "a Lambda function and its layers may unpack to", _LAMBDA),
+    Limit("lambda.direct_upload", 50 << 20, "bytes", "a ZIP that is not in S3 may have", _LAMBDA),
+    Limit("lambda.layers", 5, "number", "a Lambda function may have as layers", _LAMBDA),
+    Limit("lambda.environment", 4_096, "bytes", "a Lambda function's environment may take", _LAMBDA),
+    Limit("lambda.payload", 6_291_456, "bytes", "a Lambda function may be given, and may answer", _LAMBDA),
+    Limit("lambda.async_payload", 1 << 20, "bytes", "a Lambda function may be given by an event", _LAMBDA),
+    Limit("lambda.name", 64, "characters", "a Lambda function's name may have", _LAMBDA),
+    Limit("machine.definition", 1 << 20, "bytes", "the definition of a state machine may have", _MACHINES),
+    Limit("machine.payload", 256 << 10, "bytes", "may go from state to state", _MACHINES),
+    Limit("machine.events", 25_000, "number", "one execution's history may have as events", _MACHINES),
+    Limit("machine.duration", 31_536_000, "s", "an execution of a state machine may take", _MACHINES),
+    Limit("machine.name", 80, "characters", "the name of a state machine or an execution may have", _MACHINES),
+    Limit("machine.state_name", 80, "characters", "the name of a state may have", _MACHINES),
+    Limit("machine.inline_map", 40, "number", "an inline Map may have running at once", _MACHINES),
+    Limit("machine.distributed_map", 10_000, "number", "a distributed Map may have running at once", _MACHINES),
+    Limit("ecs.overrides", 8_192, "characters", "the overrides of a container may take as JSON", _CONTAINERS),
+    Limit("ecs.client_token", 64, "characters", "the client token of a task may have", _CONTAINERS),
+    Limit("ecs.ephemeral", 200 << 10, "MB", "a container's disk on Fargate may have", _CONTAINERS, least=21 << 10),
+    Limit("fargate.vcpu", 16, "number", "a container on Fargate may have as vCPUs", _FARGATE),
+    Limit("fargate.memory", 120 << 10, "MB", "a container on Fargate may have", _FARGATE),
+    Limit("s3.put", 5 << 30, "bytes", "one PUT to S3 may send", _S3),
+    Limit("s3.key", 1_024, "bytes", "the key of an object in S3 may have", _S3),
+    Limit("scheduler.name", 64, "characters", "the name of a schedule may have", _SCHEDULER),
+    Limit("scheduler.expression", 256, "characters", "the expression of a schedule may have", _SCHEDULER),
 )})
 
-LEAST_LAMBDA_MB, LEAST_LAMBDA_EPHEMERAL_MB, LEAST_FARGATE_EPHEMERAL_MB = 128, 512, 21 << 10
 
 # The memory, in MB, that Fargate has for each number of vCPUs.
 FARGATE_MEMORY: Mapping[float, tuple[int, ...]] = MappingProxyType({
@@ -99,14 +118,14 @@ def container_memory(memory_mb: int, vcpu: float, where: str) -> int:
     LIMITS["fargate.vcpu"].check(vcpu, where)
     if vcpu not in FARGATE_MEMORY:
         raise LimitError(f"{where}: Fargate has no {vcpu:g} vCPU; it has {', '.join(f'{n:g}' for n in FARGATE_MEMORY)}")
-    for each in FARGATE_MEMORY[vcpu]:
-        if each >= memory_mb:
-            return each
-    enough = min(n for n, sizes in FARGATE_MEMORY.items() if sizes[-1] >= memory_mb)
-    raise LimitError(
-        f"{where}: {amount(memory_mb, 'MB')} is more than the {amount(FARGATE_MEMORY[vcpu][-1], 'MB')} that a container "
-        f"on Fargate with {vcpu:g} vCPU may have; ask for {enough:g}: Executor('ecs', vcpu={enough:g}, memory_mb=...)"
-    )
+    sizes = FARGATE_MEMORY[vcpu]
+    if memory_mb > sizes[-1]:
+        enough = min(n for n, others in FARGATE_MEMORY.items() if others[-1] >= memory_mb)
+        raise LimitError(
+            f"{where}: {amount(memory_mb, 'MB')} is more than the {amount(sizes[-1], 'MB')} that a container on Fargate "
+            f"with {vcpu:g} vCPU may have; ask for {enough:g}: Executor('ecs', vcpu={enough:g}, memory_mb={memory_mb})"
+        )
+    return next(each for each in sizes if each >= memory_mb)
 
 
 def amount(value: float, unit: Unit) -> str:

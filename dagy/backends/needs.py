@@ -124,9 +124,7 @@ def _items(task: TaskSpec, measured: Measured) -> int | None:
     return measured.items.get(task.id)
 
 
-def _longest(
-    spec: FlowSpec, order: tuple[str, ...], seconds: Callable[[str], float]
-) -> tuple[float, tuple[str, ...]]:
+def _longest(spec: FlowSpec, order: tuple[str, ...], seconds: Callable[[str], float]) -> tuple[float, tuple[str, ...]]:
     """The longest path: how long, and its tasks."""
     needs = spec.needs
     ends: dict[str, float] = {}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from dagy.backends.limits import LimitUse
+from dagy.drawing import counted, duration
+from dagy.drawing.reports import Section, report_html, report_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +42,10 @@ class TaskRoute:
     bound_seconds: float | None  # the longest that one attempt may take; None: nothing bounds it
     reason: str
 
-
-@dataclass(frozen=True, slots=True)
-class LimitUse:
-    """How much of a limit is used, by what."""
-
-    name: str  # of the limit: "lambda.timeout"
-    used: float
-    limit: float
-    unit: str
-    where: str  # "task 'train'", "the flow"
-
-    @property
-    def share(self) -> float:
-        """Used of the limit: 1.0 is all of it."""
-        return self.used / self.limit
+    def _cells(self) -> tuple[str, ...]:
+        bound = "" if self.bound_seconds is None else duration(self.bound_seconds)
+        vcpu = "" if self.vcpu is None else f"{self.vcpu:g}"
+        return (self.task, self.backend, self.tier, f"{self.memory_mb:,} MB", vcpu, bound, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +62,10 @@ class CostItem:
     def amount(self) -> float:
         """What it costs."""
         return self.quantity * self.price
+
+    def _cells(self) -> tuple[str, ...]:
+        quantity = f"{self.quantity:,.0f}" if self.quantity >= 100 else f"{self.quantity:.3g}"
+        return (self.service, self.what, f"{quantity} {self.unit}".strip(), dollars(1000 * self.amount))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,63 @@ class Route:
     problems: tuple[str, ...] = ()  # what to know before it is deployed; none of it stops a deploy
 
     @property
+    def place(self) -> str:
+        """In a few words: `step-functions (micro), functions of 1,769 MB`."""
+        size = f"{self.memory_mb:,} MB" if self.vcpu is None else f"{self.vcpu:g} vCPU and {self.memory_mb:,} MB"
+        thing = {"lambda": "one invocation", "ecs": "one container"}.get(self.backend, "functions")
+        return f"{self.backend} ({self.tier}), {thing} with {size}, {self.architecture}"
+
+    @property
     def on_ecs(self) -> frozenset[str]:
         """The ids of the tasks that run in containers of their own, out of a state machine."""
         if self.backend != "step-functions":
             return frozenset()
         return frozenset(each.task for each in self.tasks.values() if each.backend == "ecs")
+
+    def __str__(self) -> str:
+        return report_text(f"{self.flow} on AWS: {self.place}", self._sections())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        html = report_html(f"{self.flow} on AWS", self.place, self._sections())
+        return {"text/html": html, "text/plain": str(self)}
+
+    def _sections(self) -> tuple[Section, ...]:
+        shown = list(self.tasks.values())[:_MOST_ROWS]
+        left = Counter((each.backend, each.tier) for each in list(self.tasks.values())[_MOST_ROWS:])
+        more = tuple(f"{counted(count, 'more task')} on {backend} ({tier})" for (backend, tier), count in left.items())
+        cost = self.cost
+        price = f"an estimate at the list prices of {cost.region}, {cost.as_of}"
+        return (
+            Section("Why", self.reasons),
+            Section(
+                "Tasks",
+                more,
+                ("task", "on", "tier", "memory", "vCPU", "an attempt at most", "because"),
+                tuple(each._cells() for each in shown),
+            ),
+            Section("Near a limit", tuple(map(str, self.near))),
+            Section("Note", self.problems),
+            Section(
+                "Cost",
+                (f"about {dollars(cost.per_run)} a run, {dollars(cost.per_thousand)} for 1,000: {price}",),
+                ("service", "what", "a run", "of 1,000 runs"),
+                tuple(each._cells() for each in cost.items),
+            ),
+            Section("Assumed", cost.assumptions),
+        )
+
+
+_MOST_ROWS = 20  # of tasks: above that they are counted
+
+
+def dollars(amount: float) -> str:
+    """An amount for people, to two figures that matter: `$0.00021`, `$0.45`, `$1,234`.
+
+    >>> dollars(0.000213), dollars(0.45), dollars(1234.4)
+    ('$0.00021', '$0.45', '$1,234')
+    """
+    if amount >= 100:
+        return f"${amount:,.0f}"
+    if amount >= 0.1 or amount == 0:
+        return f"${amount:,.2f}"
+    return f"${amount:.{1 - math.floor(math.log10(amount))}f}"

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 MOST_CHARACTERS = 80
 
-FORBIDDEN = re.compile(r'[\s\x00-\x1f\x7f-\x9f\ud800-\udfff<>{}\[\]?*"#%\\^|~`$&,;:/]+')  # and a single space is legal
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff<>{}\[\]?*"#%\\^|~`$&,;:/]+')
 _TAIL = 8  # characters of a digest, where a name had to be cut
 
 
@@ -32,7 +32,12 @@ class StateNames:
 
 def legal(wanted: str, most: int = MOST_CHARACTERS) -> str:
     """`wanted` without what a state's name can't have, in at most `most` characters; a cut name ends in a digest."""
-    name = FORBIDDEN.sub(lambda found: " " if found[0] == " " else "-", wanted).strip(" -") or "task"
+    name = _FORBIDDEN.sub("-", wanted).strip(" -") or "task"
     if len(name) <= most:
         return name
     return f"{name[: most - _TAIL - 1]}-{sha256(wanted.encode(errors='surrogatepass')).hexdigest()[:_TAIL]}"
+
+
+def is_legal(name: str) -> bool:
+    """Whether Step Functions takes it as a state's name."""
+    return 0 < len(name) <= MOST_CHARACTERS and not _FORBIDDEN.search(name)

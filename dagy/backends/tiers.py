@@ -67,7 +67,7 @@ def sized_container(tier: str | None, memory_mb: int | None, vcpu: float | None,
         if memory_mb is None or memory_mb <= asked.memory_mb:
             return asked
         vcpu = asked.vcpu
-    assert vcpu is not None
-    memory = container_memory(max(memory_mb or 0, int(2_048 * vcpu)) if memory_mb is None else memory_mb, vcpu, where)
+    vcpu = vcpu or 0.0
+    memory = container_memory(memory_mb or int(2_048 * vcpu), vcpu, where)
     name = tier or next((each.name for each in _CONTAINERS if (each.vcpu or 0) >= vcpu), _CONTAINERS[-1].name)
     return Tier(name, ECS, vcpu, memory, SIZES[name].what)

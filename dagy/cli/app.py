@@ -37,6 +37,7 @@ from dagy.version import __version__
 
 _COMMANDS = {  # name: (module of `dagy.cli`, what `dagy --help` says of it)
     "artifact": ("artifact", "Look into artifacts, check and compare them."),
+    "aws": ("aws", "Make, show and remove what runs on AWS need."),
     "build": ("build", "Package a flow as an artifact."),
     "cache": ("cache", "Look at the results that are kept across runs."),
     "completion": ("completion", "Let the shell complete what you type."),

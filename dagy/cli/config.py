@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from dagy.cli import output
 from dagy.cli.completing import profile_names
-from dagy.cli.formats import Form, facts, format_option, profile_option, show, table
+from dagy.cli.formats import Form, facts, format_option, plain, profile_option, show, table
 from dagy.cli.planes import local_store
 from dagy.errors import SettingsError
-from dagy.profiles import TABLE_FORMAT, Credentials, Profile, Profiles, checked_url
+from dagy.profiles import TABLE_FORMAT, AwsTarget, Credentials, Profile, Profiles, checked_url
 from dagy.settings import Settings
 
 _HEADS = ("PROFILE", "DEFAULT", "API URL", "TABLES", "CHANGED")
@@ -58,6 +58,7 @@ def show_profiles(profile: str | None, form: Form) -> None:
             ("api_url", f"{counts.api_url or f'none: {here}'} ({counts.sources['api_url']})"),
             ("app_url", f"{counts.app_url} ({counts.sources['app_url']})"),
             ("table_format", f"{counts.table_format} ({counts.sources['table_format']})"),
+            *(("aws", text) for text in _aws(counts.aws)),
             ("file", str(profiles.path)),
         ]
         rows = [_row(profiles, name) for name in profiles.names]
@@ -209,12 +210,24 @@ def _row(profiles: Profiles, name: str) -> tuple[str, ...]:
     return name, is_default, found.api_url or "this machine", found.table_format, found.last_updated or ""
 
 
-def _as_json(profile: Profile) -> dict[str, str | None]:
+def _aws(target: AwsTarget | None) -> Iterator[str]:
+    """Where deployments go on AWS, and where that is said."""
+    if target is None:
+        yield "none: deployments stay on this machine (dagy aws init)"
+        return
+    for key in ("stack", "region", "endpoint_url", "bucket"):
+        value = getattr(target, key)
+        if value is not None:
+            yield f"{key} {value} ({target.sources.get(key, 'the default')})"
+
+
+def _as_json(profile: Profile) -> dict[str, object]:
     return {
         "api_url": profile.api_url,
         "app_url": profile.app_url,
         "table_format": profile.table_format,
         "last_updated": profile.last_updated,
+        "aws": plain(profile.aws),
     }
 
 

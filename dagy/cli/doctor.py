@@ -10,12 +10,14 @@ from importlib import metadata
 
 import click
 
+from dagy.aws import Aws
 from dagy.cli.formats import Form, format_option, profile_option, show
 from dagy.cli.planes import connected, is_there, local_store
 from dagy.client.waking import WorkerLock
+from dagy.deploy.infrastructure import environment
 from dagy.drawing import counted
 from dagy.errors import DagyError, SettingsError
-from dagy.profiles import Credentials, Profile, Profiles
+from dagy.profiles import AwsTarget, Credentials, Profile, Profiles
 from dagy.runs import Finding, diagnose
 from dagy.settings import Settings
 from dagy.states import StateType
@@ -31,8 +33,8 @@ _OPTIONAL = ("ipython", "anywidget", "numpy", "pandas", "pyarrow")  # what Dagy 
 @profile_option
 @format_option
 def command(verify: bool, profile: str | None, form: Form) -> None:
-    """Check Python, SQLite, the history of runs, the profile and its control plane, and say what to do where something
-    is not well.
+    """Check Python, SQLite, the history of runs, the profile, its control plane and its stack on AWS, and say what to
+    do where something is not well.
 
     Runs whose process is gone are brought to their end. The exit status is 1 when something is wrong.
 
@@ -84,6 +86,8 @@ def _deploying(settings: Settings, name: str | None) -> Iterator[Finding]:
         yield Finding("profile", "good", _told(settings, profile))
         if not profile.is_local:
             yield _token(settings, profile)
+        if profile.aws is not None:
+            yield _aws(profile.aws)
     except SettingsError as error:
         yield Finding("profile", "bad", str(error))
         return
@@ -107,6 +111,17 @@ def _told(settings: Settings, profile: Profile) -> str:
     here = "everything is on this machine" if settings.database_url is None else local_store(settings)
     where = profile.api_url or here
     return f"{profile.name or 'none'} ({profile.sources['name']}): {where}"
+
+
+def _aws(target: AwsTarget) -> Finding:
+    """Whether somebody is signed in to AWS, and the stack is there."""
+    aws = Aws(region=target.region, endpoint_url=target.endpoint_url)
+    try:
+        where = f"{aws.region} of account {aws.account}"
+        found = environment(aws, target.stack, bucket=target.bucket)
+    except DagyError as error:
+        return Finding("aws", "bad", str(error))
+    return Finding("aws", "good", f"stack {target.stack!r} in {where}, bucket {found.bucket}")
 
 
 def _token(settings: Settings, profile: Profile) -> Finding:

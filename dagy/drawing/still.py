@@ -77,7 +77,7 @@ def flow_html(spec: FlowSpec, *, marks: Marks | None = None) -> str:
     """
     marks = marks or {}
     label = names(spec)
-    heading = f"<strong>{markup_line(spec.name)}</strong> {_quiet(counted(len(spec.tasks), 'task'))}"
+    heading = f"<strong>{markup_line(spec.name)}</strong> {quiet(counted(len(spec.tasks), 'task'))}"
     rows = [
         (
             f"<strong>{_short(label[task.id])}</strong>{_tag(marks.get(task.id, ''))}",
@@ -87,14 +87,14 @@ def flow_html(spec: FlowSpec, *, marks: Marks | None = None) -> str:
         )
         for task in spec.tasks[:MOST_ROWS]
     ]
-    parts = [_paragraph(heading)]
+    parts = [paragraph(heading)]
     if spec.description.strip():
-        parts.append(_paragraph(_short(spec.description.strip().partition("\n")[0], 200)))
+        parts.append(paragraph(_short(spec.description.strip().partition("\n")[0], 200)))
     parts.append(_image(spec, None, None, marks))
-    parts.append(_table(("Task", "Needs", "Options", "Description"), rows))
+    parts.append(table(("Task", "Needs", "Options", "Description"), rows))
     if len(spec.tasks) > MOST_ROWS:
-        parts.append(_paragraph(_quiet(f"{counted(len(spec.tasks) - MOST_ROWS, 'more task')} not listed.")))
-    return _whole(parts)
+        parts.append(paragraph(quiet(f"{counted(len(spec.tasks) - MOST_ROWS, 'more task')} not listed.")))
+    return whole(parts)
 
 
 def run_html(run: RunStill) -> str:
@@ -106,10 +106,10 @@ def run_html(run: RunStill) -> str:
     if run.seconds is not None:
         heading.append(duration(run.seconds))
     counts = tally({task.id: task.state.type for task in run.tasks})
-    heading.append(_quiet(f"{counted(len(run.tasks), 'task')}{counts and ': '}{counts}"))
-    heading.append(_quiet(f"run {run.run_id}"))
-    parts = [_paragraph(" &nbsp;".join(heading))]
-    parts += [_paragraph(markup_line(each)) for each in (run.state.message, run.note) if each]
+    heading.append(quiet(f"{counted(len(run.tasks), 'task')}{counts and ': '}{counts}"))
+    heading.append(quiet(f"run {run.run_id}"))
+    parts = [paragraph(" &nbsp;".join(heading))]
+    parts += [paragraph(markup_line(each)) for each in (run.state.message, run.note) if each]
     parts.append(_image(run.spec, states, details))
 
     urgent = [task for kind in _URGENT for task in run.tasks if task.state.type is kind]
@@ -126,14 +126,14 @@ def run_html(run: RunStill) -> str:
         )
         for task in listed
     ]
-    parts.append(_table(("Task", "State", "Attempts", "Time"), rows))
+    parts.append(table(("Task", "State", "Attempts", "Time"), rows))
     if len(listed) < len(run.tasks):
         shown = {task.id for task in listed}
         left = {task.id: task.state.type for task in run.tasks if task.id not in shown}
-        parts.append(_paragraph(_quiet(f"{counted(len(left), 'more task')} not listed: {tally(left)}.")))
+        parts.append(paragraph(quiet(f"{counted(len(left), 'more task')} not listed: {tally(left)}.")))
     first = [task for task in listed if task.state.type in _BAD]
     parts += _written([*first, *(task for task in listed if task.state.type not in _BAD)], label)
-    return _whole(parts)
+    return whole(parts)
 
 
 def _written(tasks: Iterable[TaskStill], label: Mapping[str, str]) -> list[str]:
@@ -153,7 +153,7 @@ def _written(tasks: Iterable[TaskStill], label: Mapping[str, str]) -> list[str]:
                 shown = text[-MOST_TEXT:]
                 left -= len(shown)
                 cut = len(text) - len(shown)
-                body.append(_paragraph(_quiet(f"… {counted(cut, 'character')} before this left out")) if cut else "")
+                body.append(paragraph(quiet(f"… {counted(cut, 'character')} before this left out")) if cut else "")
                 body.append(f'<pre style="{_PRE}">{markup_lines(shown)}</pre>')
         holds = [word for word, is_there in (("error", task.error), ("output", task.output)) if is_there]
         holds += ["result"] if task.preview_html else []
@@ -162,10 +162,10 @@ def _written(tasks: Iterable[TaskStill], label: Mapping[str, str]) -> list[str]:
             f'<details{is_open} style="margin:4px 0"><summary style="cursor:pointer">'
             f"{_pill(task.state.type) if is_open else PALETTE[task.state.type].sign} "
             f"<strong>{_short(label.get(task.id, task.name))}</strong>"
-            f" {_quiet(', '.join(holds))}</summary>{''.join(body)}</details>"
+            f" {quiet(', '.join(holds))}</summary>{''.join(body)}</details>"
         )
     if unsaid:
-        parts.append(_paragraph(_quiet(f"The output of {counted(unsaid, 'more task')} is left out here.")))
+        parts.append(paragraph(quiet(f"The output of {counted(unsaid, 'more task')} is left out here.")))
     return parts
 
 
@@ -175,7 +175,7 @@ def _image(
     edges = len(spec.edges)
     if len(spec.tasks) > MOST_TASKS or edges > MOST_EDGES:
         size = f"{counted(len(spec.tasks), 'task')} and {counted(edges, 'edge')}"
-        return _paragraph(_quiet(f"No picture: {size} are too many to be read in one."))
+        return paragraph(quiet(f"No picture: {size} are too many to be read in one."))
     if not spec.tasks:
         return ""
     drawn = picture(spec, states, details=details, marks=marks, is_still=True)
@@ -187,7 +187,7 @@ def _image(
     return f'<div style="overflow:auto;max-height:900px;margin:6px 0">{image}</div>'
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table without the columns that are empty in every row."""
     used = [index for index in range(len(headings)) if any(row[index] for row in rows)]
     if not used:
@@ -217,6 +217,8 @@ def _options(task: TaskSpec) -> str:
         words.append(f"at most {options.concurrency_limit} at once")
     if options.executor:
         words.append(f"on {options.executor}")
+    if options.memory_mb is not None:
+        words.append(f"{options.memory_mb:,} MB")
     return ", ".join(words)
 
 
@@ -247,13 +249,16 @@ def _short(text: str, limit: int = 60) -> str:
     return markup_line(elided(plain_line(text), limit))
 
 
-def _quiet(text: str) -> str:
+def quiet(text: str) -> str:
+    """Plain text, escaped, that stands back."""
     return f'<span style="{_QUIET}">{markup_line(text)}</span>'
 
 
-def _paragraph(markup: str) -> str:
+def paragraph(markup: str) -> str:
+    """A line of its own."""
     return f'<div style="margin:4px 0;color:inherit">{markup}</div>'
 
 
-def _whole(parts: Sequence[str]) -> str:
+def whole(parts: Sequence[str]) -> str:
+    """The parts as one piece of a page, in the page's own colours."""
     return f'<div style="color:inherit;font-size:13px;line-height:1.5">{"".join(parts)}</div>'

@@ -41,6 +41,7 @@ from dagy.engine.events import (
     new,
 )
 from dagy.engine.reasons import (
+    REUSED,
     fault,
     flow_time_up,
     items_failed,
@@ -73,7 +74,6 @@ from dagy.states import (
 GRACE_SECONDS = 2.0  # how long what is told to stop may take to do so
 
 _PENDING, _RUNNING, _COMPLETED = pending(), running(), completed()
-_REUSED = completed("its result is that of an earlier run")
 
 
 class TaskLine:
@@ -210,7 +210,7 @@ class RunMachine:
         for task_id in program.result_needs:
             tasks[task_id].consumers += 1
         for task_id in reused:
-            tasks[task_id].state = _REUSED
+            tasks[task_id].state = REUSED
 
     @property
     def stop_reason(self) -> str:
@@ -302,9 +302,9 @@ def _begin(run: RunMachine, out: list[Command]) -> None:
     if not run.is_ending:  # else somebody was quicker
         run.ready.extend(line for line in run.tasks.values() if not line.waiting and line.state is _PENDING)
     for line in run.tasks.values():
-        if line.state is _REUSED:
+        if line.state is REUSED:
             line.state = _PENDING
-            _finish(run, line, _REUSED, out)
+            _finish(run, line, REUSED, out)
 
 
 def _start_ready(run: RunMachine, out: list[Command]) -> None:
@@ -346,14 +346,15 @@ def _leave_out(run: RunMachine, line: TaskLine, out: list[Command]) -> bool:
         return False
     state = no_time(seconds, left, again=bool(line.attempt) and line.items is None)
     run.left_out = run.left_out or f"{line.name!r} was {state.message}"
-    items = line.items
-    if items is None:
+    items = (line.of or line).items
+    if items is not None:
+        items.left_out = items.left_out or state
+    if items is None or line.of is not None:
         _finish(run, line, state, out)
-    else:
-        items.left_out = state
+    elif items.lines:  # it ends with those of its items that have begun
         items.left = len(items.lines)
-        if items.lines:  # it ends with those
-            return True
+        return True
+    else:
         _finish_mapped(run, line, out)
     if line.of is None:
         _skip_downstream(run, line, out)
@@ -449,7 +450,7 @@ def _finish(
             child.waiting -= 1
             if not child.waiting and child.state is _PENDING:
                 run.ready.append(child)
-        if line.downstream and not line.consumers and state is not _REUSED:  # they have ended before it did
+        if line.downstream and not line.consumers and state is not REUSED:  # they have ended before it did
             out.append(new(Release, (line.spec.id,)))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from dagy.states import State, StateType, cancelled, completed, failed, retrying, skipped, timed_out
 
+REUSED = completed("its result is that of an earlier run")
+
 _ENDED = {StateType.FAILED: "failed", StateType.TIMED_OUT: "timed out", StateType.CRASHED: "crashed"}
 
 
@@ -49,7 +51,7 @@ def items_failed(failures: int, count: int, first_fault: str) -> State:
 
 def run_time_up(seconds: float) -> str:
     """Why a run ends whose surroundings gave it so many seconds."""
-    return f"the {seconds:g} s that the run has are up"
+    return f"the {seconds:.0f} s that the run has are up"
 
 
 def flow_time_up(seconds: float) -> str:

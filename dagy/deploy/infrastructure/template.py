@@ -1,7 +1,7 @@
 """The stack as data: a CloudFormation template that is the same for every account, region and name.
 
-What differs is a parameter of the stack. Every name that a role may use begins with the stack's own, so that two
-stacks in one account can't reach each other, and nothing else can be reached at all.
+What differs is a parameter of the stack. Every name that a role may use begins with the stack's own, and a bucket, a
+cluster and a log are the stack's: what runs as one of these roles reaches nothing else of the account.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def template(*, make_network: bool = False) -> Json:
         "Description": "What Dagy needs to run flows on Lambda, Step Functions and ECS Fargate.",
         "Metadata": {"dagy": {"StarsThatAwsDemands": dict(STARS)}},
         "Parameters": _parameters(make_network=make_network),
-        "Conditions": {"LetsGoOfRuns": {"Fn::Not": [{"Fn::Equals": [_ref("RunsDays"), 0]}]}},
+        "Conditions": {
+            "MakesBucket": {"Fn::Equals": [_ref("BucketName"), ""]},
+            "LetsGoOfRuns": {"Fn::Not": [{"Fn::Equals": [_ref("RunsDays"), "0"]}]},
+        },
         "Resources": {
             **(_network() if make_network else {}),
             **_bucket(),
@@ -64,8 +67,9 @@ def _parameters(*, make_network: bool) -> Json:
     given: Json = {
         "VpcId": {"Type": "AWS::EC2::VPC::Id", "Description": "The network that containers run in."},
         "Subnets": {
-            "Type": "List<AWS::EC2::Subnet::Id>",
-            "Description": "Where in it; from there S3 and the registry of images must be reached.",
+            "Type": "String",
+            "AllowedPattern": "subnet-[0-9a-f]+(,subnet-[0-9a-f]+)*",
+            "Description": "Where in it, with commas between; from there S3 and the registry of images are reached.",
         },
         "AssignPublicIp": {
             "Type": "String",
@@ -75,11 +79,16 @@ def _parameters(*, make_network: bool) -> Json:
         },
     }
     return {
+        "BucketName": {
+            "Type": "String",
+            "Default": "",
+            "Description": "A bucket of this account to use; none: one is made.",
+        },
         "RunsDays": {
             "Type": "Number",
             "Default": RUNS_DAYS,
             "MinValue": 0,
-            "Description": "Let go of what a run keeps in the bucket after so many days; 0 keeps it.",
+            "Description": "Let go of what a run keeps in the bucket that is made after so many days; 0 keeps it.",
         },
         "LogDays": {
             "Type": "Number",
@@ -96,7 +105,8 @@ def _bucket() -> Json:
     return {
         "Bucket": {
             "Type": "AWS::S3::Bucket",
-            "DeletionPolicy": "Retain",
+            "Condition": "MakesBucket",
+            "DeletionPolicy": "RetainExceptOnCreate",
             "UpdateReplacePolicy": "Retain",
             "Properties": {
                 "BucketEncryption": {
@@ -135,6 +145,7 @@ def _bucket() -> Json:
         },
         "BucketPolicy": {
             "Type": "AWS::S3::BucketPolicy",
+            "Condition": "MakesBucket",
             "Properties": {
                 "Bucket": _ref("Bucket"),
                 "PolicyDocument": _policy(
@@ -160,7 +171,7 @@ def _places(vpc: Json) -> Json:
             "DeletionPolicy": "Delete",
             "UpdateReplacePolicy": "Delete",
             "Properties": {
-                "LogGroupName": _sub("/dagy/${AWS::StackName}"),
+                "LogGroupName": _sub(_LOG),
                 "RetentionInDays": _ref("LogDays"),
                 "Tags": _tags(),
             },
@@ -212,6 +223,8 @@ _TASKS = f"arn:{_PLACE.format('ecs')}:*"
 _TASKS_OF_CLUSTER = f"arn:{_PLACE.format('ecs')}:task/${{AWS::StackName}}/*"
 _TASK_DEFINITIONS = f"arn:{_PLACE.format('ecs')}:task-definition/${{AWS::StackName}}-*:*"
 _RULE = f"arn:{_PLACE.format('events')}:rule/StepFunctionsGetEventsForECSTaskRule"
+_LOG = "/dagy/${AWS::StackName}"
+_BUCKET: Json = {"Fn::If": ["MakesBucket", {"Ref": "Bucket"}, {"Ref": "BucketName"}]}
 _IMAGES = f"arn:{_PLACE.format('ecr')}:repository/*"
 
 
@@ -219,15 +232,13 @@ def _uses_runs() -> Json:
     """Values, outcomes and events of runs."""
     return _grant(
         "Runs",
-        _allow(["s3:GetObject", "s3:PutObject"], _sub("${Bucket.Arn}/runs/*")),
-        _allow(["s3:ListBucket"], _sub("${Bucket.Arn}"), {"StringLike": {"s3:prefix": "runs/*"}}),
+        _allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], _in_bucket("/runs/*")),
+        _allow(["s3:ListBucket"], _in_bucket("")),  # whole: else what is not there looks like what is not allowed
     )
 
 
 def _reads_code() -> Json:
-    return _grant(
-        "Code", _allow(["s3:GetObject"], _sub("${Bucket.Arn}/artifacts/*"), None, _sub("${Bucket.Arn}/layers/*"))
-    )
+    return _grant("Code", _allow(["s3:GetObject"], _in_bucket("/artifacts/*"), None, _in_bucket("/layers/*")))
 
 
 def _writes_log() -> Json:
@@ -274,10 +285,13 @@ def _follows_containers() -> Json:
 
 
 def _runs_wide_maps() -> Json:
-    """A Distributed Map reads its items, and runs its children as executions of the same state machine."""
+    """A Distributed Map reads its items, writes down how they went, and runs as executions of the same machine."""
     return _grant(
         "WideMaps",
-        _allow(["s3:GetObject"], _sub("${Bucket.Arn}/runs/*")),
+        _allow(
+            ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"],
+            _in_bucket("/runs/*"),
+        ),
         _allow(["states:StartExecution"], _sub(_MACHINES)),
         _allow(
             ["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"], _sub(f"{_EXECUTIONS}:*")
@@ -334,22 +348,22 @@ def _network() -> Json:
 
 def _outputs(*, make_network: bool) -> Json:
     """What `Environment` is read from; each name is a field of it, in CloudFormation's spelling."""
-    subnets = [_ref("Subnet1"), _ref("Subnet2")] if make_network else _ref("Subnets")
+    made = {"Fn::Join": [",", [_ref("Subnet1"), _ref("Subnet2")]]}
     values: Json = {
         "Partition": _ref("AWS::Partition"),
         "Account": _ref("AWS::AccountId"),
         "Region": _ref("AWS::Region"),
-        "Bucket": _ref("Bucket"),
+        "Bucket": _BUCKET,
         "FunctionRole": _arn("FunctionRole"),
         "StateMachineRole": _arn("StateMachineRole"),
         "TaskRole": _arn("TaskRole"),
         "ExecutionRole": _arn("ExecutionRole"),
         "SchedulerRole": _arn("SchedulerRole"),
         "Cluster": _ref("Cluster"),
-        "Subnets": {"Fn::Join": [",", subnets]},
+        "Subnets": made if make_network else _ref("Subnets"),
         "SecurityGroups": {"Fn::GetAtt": ["SecurityGroup", "GroupId"]},
         "AssignPublicIp": "ENABLED" if make_network else _ref("AssignPublicIp"),
-        "LogGroup": _ref("LogGroup"),
+        "LogGroup": _sub(_LOG),
         "ScheduleGroup": _ref("ScheduleGroup"),
     }
     return {name: {"Value": value} for name, value in values.items()}
@@ -396,6 +410,10 @@ def _ref(name: str) -> Json:
 
 def _arn(name: str) -> Json:
     return {"Fn::GetAtt": [name, "Arn"]}
+
+
+def _in_bucket(path: str) -> Json:
+    return {"Fn::Sub": [f"arn:${{AWS::Partition}}:s3:::${{Name}}{path}", {"Name": _BUCKET}]}
 
 
 def _sub(text: str) -> Json:

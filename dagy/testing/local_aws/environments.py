@@ -9,11 +9,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dagy.testing.local_aws.logs import Listener, LogStream
 from dagy.testing.local_aws.memory import MemoryWatch
 from dagy.testing.local_aws.runtime_api import Invocation, RuntimeApi, error_payload
 from dagy.testing.local_aws.sandbox import dagy_home, start
@@ -21,10 +22,8 @@ from dagy.testing.local_aws.sandbox import dagy_home, start
 TIMED_OUT = "Sandbox.Timedout"  # what Lambda calls an invocation that took longer than the function may
 EXITED = "Runtime.ExitError"  # and one whose process ended, or was killed for want of memory
 
-_LOOK_SECONDS = 0.03  # so often a function is looked at: does it live, is it late, has it too much memory
+_LOOK_SECONDS = 0.05  # so often a function is looked at: does it live, is it late, has it too much memory
 _INIT_SECONDS = 10.0
-
-Ship = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Function:
     timeout_seconds: int
     memory_mb: int
     tmp_mb: int
+    account: str
     region: str
     variables: tuple[tuple[str, str], ...]
     log_group: str
@@ -52,11 +52,7 @@ class Answer:
 
     payload: bytes
     failed: bool
-    request_id: str
-    log: bytes  # what it said
-    seconds: float
-    init_seconds: float | None  # None: the environment was warm
-    peak_mb: float
+    log_tail: bytes = b""
 
 
 class Environment:
@@ -66,11 +62,13 @@ class Environment:
         """`basis` are the variables that every function has here."""
         self.function = function
         day = time.strftime("%Y/%m/%d", time.gmtime())
-        self.log_stream = f"{day}/[{function.version}]{uuid.uuid4().hex}"
+        self._stream_name = f"{day}/[{function.version}]{uuid.uuid4().hex}"
+        self._log = LogStream(function.account, function.region, function.log_group, self._stream_name)
         self._api = RuntimeApi(function.arn)
         self._scratch = Path(tempfile.mkdtemp(prefix="environment-", dir=function.code.parent))
         self._since = time.monotonic()
-        self._init_seconds: float | None = None
+        self._is_new = True
+        self.is_spent = False  # whether it must not be used again
         started = start(
             [_interpreter(function.runtime), "-m", "awslambdaric", function.handler],
             self._variables(basis),
@@ -80,7 +78,7 @@ class Environment:
             tmp_mb=function.tmp_mb,
         )
         self._process = started.process
-        self._said = started.said.open("rb")
+        self._listener = Listener(started.said, self._log)
         self._memory = MemoryWatch(self._process.pid, function.memory_mb)
 
     @property
@@ -88,37 +86,26 @@ class Environment:
         """Whether it can take another invocation."""
         return self._process.poll() is None
 
-    def init_error(self) -> bytes | None:
-        """Wait until the function can be called; None, or the error that it ended its start with."""
-        limit = max(_INIT_SECONDS, self.function.timeout_seconds)
-        while not self._api.began.wait(0.005):
-            if not self.is_alive:
-                return error_payload(EXITED, f"Runtime exited with error: {self._exit()}")
-            if time.monotonic() - self._since > limit:
-                return error_payload(TIMED_OUT, f"Init phase took longer than {limit:.2f} seconds")
-        self._init_seconds = time.monotonic() - self._since
-        return self._api.init_error
-
-    def failed_start(self, error: bytes) -> Answer:
-        """What is answered to the invocation that such an environment was started for."""
-        seconds = time.monotonic() - self._since
-        return Answer(error, True, str(uuid.uuid4()), self._said.read(), seconds, seconds, self._memory.peak_mb)
-
-    def invoke(self, payload: bytes, client_context: str | None, ship: Ship) -> Answer:
-        """Call the function; `ship` is given what it says, while it runs and at its end."""
-        begun = time.monotonic()
+    def invoke(self, payload: bytes, client_context: str | None) -> Answer:
+        """Call the function. What it says is in its log stream."""
         seconds = self.function.timeout_seconds
+        self._log.tail = b""
+        init_seconds = None
+        if self._is_new:
+            error = self._init_error()
+            init_seconds = time.monotonic() - self._since
+            self._is_new = False
+            if error is not None:
+                self.is_spent = True
+                self._listener.listen()
+                self._log.end()
+                return Answer(error, failed=True, log_tail=self._log.tail)
+        begun = time.monotonic()
         invocation = Invocation(payload, int((time.time() + seconds) * 1000), client_context)
-        log = bytearray()
-
-        def listen() -> None:
-            if said := self._said.read():
-                log.extend(said)
-                ship(said)
-
+        self._log.write(f"START RequestId: {invocation.id} Version: {self.function.version}\n".encode())
         self._api.hand_over(invocation)
         while not invocation.done.wait(_LOOK_SECONDS):
-            listen()
+            self._listener.listen()
             if not self.is_alive:
                 if not invocation.done.is_set():
                     self._end(invocation, EXITED, f"Runtime exited with error: {self._exit()}")
@@ -128,12 +115,12 @@ class Environment:
             elif self._memory.is_over():
                 self.kill()
                 self._end(invocation, EXITED, "Runtime exited with error: signal: killed")
-        listen()
-        init_seconds, self._init_seconds = self._init_seconds, None
-        took = time.monotonic() - begun
-        self._memory.is_over()
-        peak = self._memory.peak_mb
-        return Answer(invocation.answer, invocation.failed, invocation.id, bytes(log), took, init_seconds, peak)
+        self.is_spent = invocation.is_too_large  # then the runtime client ends
+        self._listener.listen()
+        self._log.end()
+        self._memory.glance()
+        self._log.write(self._report(invocation.id, time.monotonic() - begun, init_seconds))
+        return Answer(invocation.answer, invocation.failed, self._log.tail)
 
     def kill(self) -> None:
         """End the process at once, and all that it started."""
@@ -145,8 +132,26 @@ class Environment:
         """End it, and leave nothing behind."""
         self.kill()
         self._api.close()
-        self._said.close()
+        self._listener.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _init_error(self) -> bytes | None:
+        """Wait until the function can be called; None, or the error that it ended its start with."""
+        limit = max(_INIT_SECONDS, self.function.timeout_seconds)
+        while not self._api.began.wait(0.005):
+            if not self.is_alive:
+                return error_payload(EXITED, f"Runtime exited with error: {self._exit()}")
+            if time.monotonic() - self._since > limit:
+                return error_payload(TIMED_OUT, f"Init phase took longer than {limit:.2f} seconds")
+        return self._api.init_error
+
+    def _report(self, request_id: str, seconds: float, init_seconds: float | None) -> bytes:
+        init = "" if init_seconds is None else f"\tInit Duration: {init_seconds * 1000:.2f} ms"
+        return (
+            f"END RequestId: {request_id}\n"
+            f"REPORT RequestId: {request_id}\tDuration: {seconds * 1000:.2f} ms\tMemory Size: "
+            f"{self.function.memory_mb} MB\tMax Memory Used: {self._memory.peak_mb:.0f} MB{init}\n"
+        ).encode()
 
     def _end(self, invocation: Invocation, name: str, message: str) -> None:
         invocation.end(error_payload(name, f"RequestId: {invocation.id} Error: {message}"), failed=True)
@@ -177,7 +182,7 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
-            "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self._stream_name,
         }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagy.testing.local_aws.environments import Answer, Environment, Function, Ship
+from dagy.testing.local_aws.environments import Answer, Environment, Function
 
 UNZIPPED_BYTES = 250 * 1024 * 1024  # code and layers together
 
@@ -70,24 +70,18 @@ class Functions:
                 half_made.rename(folder)
         return folder
 
-    def invoke(self, function: Function, payload: bytes, client_context: str | None, ship: Ship) -> Answer:
+    def invoke(self, function: Function, payload: bytes, client_context: str | None) -> Answer:
         """Call a function, in an environment that waits for one or in a new one. Raises `ThrottledError`."""
         if not self._turns.acquire(timeout=_PATIENCE_SECONDS):
             raise ThrottledError("Rate Exceeded.")
         try:
             environment = self._warm_one(function) or self._cold_one(function)
             try:
-                if (error := environment.init_error()) is not None:
-                    return environment.failed_start(error)
-                return environment.invoke(payload, client_context, ship)
+                return environment.invoke(payload, client_context)
             finally:
                 self._back(environment)
         finally:
             self._turns.release()
-
-    def log_stream(self, function: Function) -> str:
-        """The log stream of the environment that runs the function in this thread."""
-        raise NotImplementedError
 
     def kill_busy(self) -> int:
         """Kill every environment that runs an invocation; how many."""

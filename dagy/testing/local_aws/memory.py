@@ -17,11 +17,19 @@ class MemoryWatch:
 
     def is_over(self) -> bool:
         """Whether they have more than the limit now."""
+        return self._look(with_children=True) > self._limit_mb
+
+    def glance(self) -> None:
+        """Note what the process alone has now, which is quick: its descendants are not looked for."""
+        self._look(with_children=False)
+
+    def _look(self, *, with_children: bool) -> float:
         try:
-            process = psutil.Process(self._pid)
-            family = [process, *process.children(recursive=True)]
+            family = [psutil.Process(self._pid)]
+            if with_children:
+                family += family[0].children(recursive=True)
             used = sum(each.memory_info().rss for each in family) / _MB
         except psutil.Error:  # it, or one of them, has just ended
-            return False
+            return 0.0
         self.peak_mb = max(self.peak_mb, used)
-        return used > self._limit_mb
+        return used

@@ -30,6 +30,7 @@ class Invocation:
     done: threading.Event = field(default_factory=threading.Event)
     answer: bytes = b""
     failed: bool = False
+    is_too_large: bool = False  # the answer that the function gave
 
     def end(self, answer: bytes, *, failed: bool) -> None:
         """Answer it."""
@@ -39,6 +40,7 @@ class Invocation:
     def end_too_large(self, size: int) -> None:
         """Answer it with the error of an answer that has too many bytes."""
         message = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({SYNC_BYTES} bytes)."
+        self.is_too_large = True
         self.end(error_payload("Function.ResponseSizeTooLarge", message), failed=True)
 
 

@@ -1,7 +1,7 @@
 """How a run ended when AWS ended it: what the services say of a failure, as a state and a sentence with a remedy.
 
-A flow that fails says so itself, in its answer. Here is what is left: functions that run out of time or memory, containers
-that are stopped or never start, executions that somebody aborts, and requests that AWS refuses. Pure functions.
+A flow that fails says so itself, in its answer. Here is what is left: functions that run out of time or memory,
+containers that are stopped or never start, executions that somebody aborts, and what AWS refuses. Pure functions.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dagy.errors import AuthError, CloudError, DagyError
+from dagy.errors import CloudError, DagyError
 from dagy.spec import Json
 from dagy.states import State, StateType, cancelled, completed, crashed, failed
 
 _LONGEST = 600  # characters of what AWS says that are told
 
-TRANSIENT = frozenset({
+_TRANSIENT = frozenset({
     "TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown", "ServiceException", "InternalError",
     "ServiceUnavailable", "ServiceUnavailableException", "InternalServerException", "EC2ThrottledException",
     "RequestLimitExceeded", "LimitExceededException", "ServerException", "CodeArtifactUserPendingException",
     "ResourceConflictException", "ENILimitReachedException", "ResourceNotReadyException",
 })  # fmt: skip
-"""Codes of refusals that may be over in a moment: AWS is busy, or something is being updated."""
-
 _GONE = frozenset({
     "ResourceNotFoundException", "StateMachineDoesNotExist", "ClusterNotFoundException", "NoSuchBucket", "NotFound",
     "StateMachineDeleting",
@@ -39,12 +37,12 @@ class _Rule(NamedTuple):
     """What a service says, and what it means; `{...}` in `words` is a group of the pattern, or one of the resources."""
 
     pattern: re.Pattern[str]
-    type: StateType
+    state: StateType
     words: str
 
 
-def _rule(pattern: str, type: StateType, words: str) -> _Rule:
-    return _Rule(re.compile(pattern, re.IGNORECASE | re.DOTALL), type, words)
+def _rule(pattern: str, state: StateType, words: str) -> _Rule:
+    return _Rule(re.compile(pattern, re.IGNORECASE | re.DOTALL), state, words)
 
 
 _FUNCTION = (
@@ -92,7 +90,7 @@ _CONTAINER = (
     _rule(
         r"SpotInterruption|Spot Task was interrupted|TerminationNotice",
         StateType.CRASHED,
-        "AWS took the machine back (a Spot capacity provider is used); run what is missing with: dagy runs resume {run_id}",
+        "AWS took the machine back, as it may with Spot; run what is missing with: dagy runs resume {run_id}",
     ),
     _rule(
         r"CannotPull|(?:unable to pull|pull).*(?:image|registry auth)|manifest unknown|toomanyrequests",
@@ -136,14 +134,14 @@ _EXECUTION = (
     _rule(
         r"history|maximum number of events",
         StateType.FAILED,
-        "the execution's history has reached Step Functions' 25,000 events; map over fewer, larger items, or deploy with "
-        "executor='ecs'",
+        "the execution's history has reached Step Functions' 25,000 events; map over fewer, larger items, or "
+        "deploy with executor='ecs'",
     ),
     _rule(
         r"TooManyRequests|Throttl",
         StateType.FAILED,
-        "Lambda was asked for more invocations at once than the account may have: {said}; lower max_workers or the tasks' "
-        "concurrency_limit, or ask AWS for a higher limit, and run what is missing with: dagy runs resume {run_id}",
+        "Lambda was asked for more invocations at once than the account may have: {said}; lower max_workers or the "
+        "tasks' concurrency_limit, or ask AWS for a higher limit, and run what is missing with: dagy runs resume {run_id}",
     ),
     *_FUNCTION,
     *_CONTAINER,
@@ -162,8 +160,8 @@ def of_silence(lines: str, run_id: str, resources: Mapping[str, Json]) -> State:
     """How a run stands whose function must have ended, and did not tell; `lines` is what its log says."""
     seconds = resources.get("timeout_seconds")
     return _first(_FUNCTION, lines, "", run_id, resources) or crashed(
-        f"the Lambda function has ended without telling how (its limit of {seconds} s has passed); what ran may have had "
-        f"effects; to see its log: dagy logs {run_id} --aws"
+        f"the Lambda function has ended without telling how (its limit of {seconds} s has passed); what ran may have "
+        f"had effects; to see its log: dagy logs {run_id} --aws"
     )
 
 
@@ -179,28 +177,41 @@ def of_execution(status: str, error: str, cause: str, run_id: str, resources: Ma
             return cancelled(_cut(cause) or "the execution was stopped on AWS")
         case "TIMED_OUT":
             return State(StateType.TIMED_OUT, "the state machine ran into its time limit")
+        case _ if error in StateType.__members__:  # the state machine's own last step says so
+            return State(StateType(error), _cut(cause))
         case _:
-            return _first(_EXECUTION, said, said, run_id, resources) or failed(
+            return of_step(error, cause, run_id, resources) or failed(
                 f"the state machine failed: {_cut(said) or 'it did not say why'}"
             )
 
 
-def of_container(
-    stop_code: str, reasons: str, exit_code: int | None, run_id: str, resources: Mapping[str, Json]
-) -> State:
-    """How a run stands whose container has stopped without an answer; `reasons` is what ECS says of task and container."""
-    known = _first(_CONTAINER, f"{stop_code}: {reasons}", reasons, run_id, resources)
+def of_step(error: str, cause: str, run_id: str, resources: Mapping[str, Json]) -> State | None:
+    """How a task stands whose step of the state machine failed so; None when that can't be told from it."""
+    said = f"{error}: {cause}" if error and cause else error or cause
+    return _first(_EXECUTION, said, said, run_id, resources)
+
+
+def of_container(stop_code: str, reasons: str, exit_code: int | None, run_id: str) -> State:
+    """How a run stands whose container has stopped without an answer; `reasons` is what ECS says."""
+    known = _first(_CONTAINER, f"{stop_code}: {reasons}", reasons, run_id, {})
     if known is not None:
         return known
     match exit_code:
         case None:
             return failed(f"the container did not start: {_cut(reasons) or stop_code or 'ECS does not say why'}")
         case 0:
-            return crashed(f"the container ended without telling how the run went; to see its log: dagy logs {run_id} --aws")
+            return crashed(
+                f"the container ended without telling how the run went; to see its log: dagy logs {run_id} --aws"
+            )
         case 137:
             return crashed("the container was killed (exit code 137), most often because it ran out of memory")
         case _:
             return crashed(f"its process died in the container: exit code {exit_code}")
+
+
+def is_transient(error: DagyError) -> bool:
+    """Whether AWS may do the same in a moment: it is busy, or something is being changed."""
+    return isinstance(error, CloudError) and (error.code in _TRANSIENT or error.code.startswith("RESOURCE:"))
 
 
 def of_refusal(error: DagyError, what: str, run_id: str) -> State:
@@ -213,8 +224,6 @@ def of_refusal(error: DagyError, what: str, run_id: str) -> State:
             f"{what} could not be started: AWS takes no more requests now ({error}); ask it for a higher limit, or try "
             f"again: dagy runs resume {run_id}"
         )
-    if isinstance(error, AuthError) or code.startswith("AccessDenied"):
-        return failed(f"{what} could not be started: {error}")
     return failed(f"{what} could not be started: {error}")
 
 
@@ -230,13 +239,11 @@ def _said_by_function(payload: bytes) -> str:
     return f"{kind}: {message}" if kind and message else kind or message
 
 
-def _first(
-    rules: tuple[_Rule, ...], text: str, said: str, run_id: str, resources: Mapping[str, Json]
-) -> State | None:
+def _first(rules: tuple[_Rule, ...], text: str, said: str, run_id: str, resources: Mapping[str, Json]) -> State | None:
     for rule in rules:
         if (found := rule.pattern.search(text)) is not None:
             told = {"memory_mb": "", "timeout_seconds": "", **resources, **found.groupdict()}
-            return State(rule.type, rule.words.format_map({**told, "said": _cut(said), "run_id": run_id}))
+            return State(rule.state, rule.words.format_map({**told, "said": _cut(said), "run_id": run_id}))
     return None
 
 

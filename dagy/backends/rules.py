@@ -1,0 +1,172 @@
+"""The rules that say where a flow is to run, in their order: the first that applies decides.
+
+The limits are AWS's; the order, and the figures here that are not AWS's, are a judgement of design and were not
+measured on AWS. One invocation of a Lambda function is the cheapest and the simplest to follow; a state machine gives
+each task its own time and memory, for the price of its transitions; a container takes what is long or large, and a
+minute to start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dagy.backends.limits import LIMITS, amount
+from dagy.backends.needs import FlowNeed, TaskNeed
+from dagy.backends.routes import Measured, Sizes
+from dagy.drawing import counted, duration
+from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor
+
+LONG = 600.0  # seconds that one Lambda invocation should take at most: two thirds of what it may take
+WIDE = 40  # items of a map that one invocation should go through at most: as many as run at once in a state machine
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at."""
+
+    need: FlowNeed
+    executor: Executor  # what is asked for of the whole; "auto": nothing
+    sizes: Sizes
+    measured: Measured | None
+    in_containers: Mapping[str, str]  # the tasks that need a container of their own, and why
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A backend, and why a flow is to run there; None: the rule does not apply."""
+
+    backend: str
+    why: Callable[[Facts], str | None]
+
+
+def _own_image(facts: Facts) -> str | None:
+    image = facts.executor.image
+    return None if image is None else f"the image {image!r} runs in a container only"
+
+
+def _large_packages(facts: Facts) -> str | None:
+    return _above("lambda.unzipped", facts.sizes.unzipped, "the code and its packages unpack to")
+
+
+def _large_as_a_whole(facts: Facts) -> str | None:
+    return _above("lambda.memory", facts.need.spec.options.memory_mb, "the flow needs")
+
+
+def _all_in_containers(facts: Facts) -> str | None:
+    if not facts.in_containers or len(facts.in_containers) < len(facts.need.tasks):
+        return None
+    task, why = next(iter(facts.in_containers.items()))
+    others = len(facts.in_containers) - 1
+    rest = f", and of the {counted(others, 'other task')} none fits Lambda either" if others else ""
+    return f"task {task!r}: {why}{rest}; one container does all"
+
+
+def _some_in_containers(facts: Facts) -> str | None:
+    if not facts.in_containers:
+        return None
+    task, why = next(iter(facts.in_containers.items()))
+    some = counted(len(facts.in_containers), "task")
+    return f"{some} of {len(facts.need.tasks):,} in a container, the others on Lambda; task {task!r}: {why}"
+
+
+def _asks_to_be_apart(facts: Facts) -> str | None:
+    apart = [each for each, need in facts.need.tasks.items() if backend_asked(need) == STEP_FUNCTIONS]
+    return f"task {apart[0]!r} asks for {facts.need.tasks[apart[0]].task.options.executor!r}" if apart else None
+
+
+def _long_path(facts: Facts) -> str | None:
+    if facts.need.bound <= LONG:
+        return None
+    return f"{path_words(facts.need)}: more than the {duration(LONG)} that one Lambda invocation should take"
+
+
+def _wide_map(facts: Facts) -> str | None:
+    for task_id, need in facts.need.tasks.items():
+        if not need.task.mapped:
+            continue
+        if need.items is None:
+            return f"how many items task {task_id!r} goes through is known only when it runs; each gets an invocation"
+        if need.items > WIDE:
+            return (
+                f"task {task_id!r} goes through {need.items:,} items: more than the {WIDE} that one invocation should"
+            )
+    return None
+
+
+def _much_side_by_side(facts: Facts) -> str | None:
+    return _above("lambda.memory", facts.need.memory_mb, "the tasks that run side by side need")
+
+
+def _small(facts: Facts) -> str | None:
+    return f"{path_words(facts.need)}: within the {duration(LONG)} that one Lambda invocation should take"
+
+
+# The first rule that applies decides.
+RULES = (
+    Rule(ECS, _own_image),
+    Rule(ECS, _large_packages),
+    Rule(ECS, _large_as_a_whole),
+    Rule(ECS, _all_in_containers),
+    Rule(STEP_FUNCTIONS, _some_in_containers),
+    Rule(STEP_FUNCTIONS, _asks_to_be_apart),
+    Rule(STEP_FUNCTIONS, _long_path),
+    Rule(STEP_FUNCTIONS, _wide_map),
+    Rule(STEP_FUNCTIONS, _much_side_by_side),
+    Rule(LAMBDA, _small),
+)
+
+
+def _asks_for_a_container(need: TaskNeed) -> str | None:
+    return f"it asks for {need.task.options.executor!r}" if backend_asked(need) == ECS else None
+
+
+def _long(need: TaskNeed) -> str | None:
+    return None if need.is_assumed else _above("lambda.timeout", need.attempt_bound, "one attempt may take")
+
+
+def _large(need: TaskNeed) -> str | None:
+    return _above("lambda.memory", need.memory_mb, "it needs")
+
+
+# Any of them puts a task into a container.
+TASK_RULES = (_asks_for_a_container, _long, _large)
+
+
+def facts_of(need: FlowNeed, executor: Executor, sizes: Sizes, measured: Measured | None) -> Facts:
+    """All that the rules look at."""
+    reasons = (
+        (each, next(filter(None, (rule(task) for rule in TASK_RULES)), None)) for each, task in need.tasks.items()
+    )
+    return Facts(need, executor, sizes, measured, {each: why for each, why in reasons if why is not None})
+
+
+def chosen(facts: Facts) -> tuple[str, str]:
+    """The backend that the rules choose, and why."""
+    return next((rule.backend, why) for rule in RULES if (why := rule.why(facts)) is not None)
+
+
+def path_words(need: FlowNeed) -> str:
+    """`the flow's longest path is bounded by 14 min 20 s (fetch, parse)`."""
+    limit = need.spec.options.timeout_seconds
+    if limit is not None and need.bound == limit:
+        return f"the flow's time limit is {duration(limit)}"
+    if not need.path:
+        return "the flow has no tasks"
+    shown = ", ".join(need.path if len(need.path) <= 4 else (*need.path[:2], "...", need.path[-1]))
+    is_guessed = any(need.tasks[each].is_assumed for each in need.path)
+    verb = "is taken to last at most" if is_guessed else "is bounded by"
+    return f"the flow's longest path {verb} {duration(need.bound)} ({shown})"
+
+
+def backend_asked(need: TaskNeed) -> str | None:
+    """The backend that the task itself asks for."""
+    asked = need.task.options.executor
+    return None if asked is None else TIERS.get(asked, asked)
+
+
+def _above(limit: str, used: float | None, what: str) -> str | None:
+    known = LIMITS[limit]
+    if used is None or used <= known.value:
+        return None
+    return f"{what} {amount(used, known.unit)}: more than the {amount(known.value, known.unit)} that {known.what}"

@@ -1,0 +1,37 @@
+"""JSONata, the language of the expressions in a state machine: moto parses around it, and lacks what evaluates it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dagy.testing.local_aws.bridge.patching import replace_everywhere
+from dagy.testing.local_aws.world import World
+
+
+def install(world: World) -> None:  # noqa: ARG001 (every part is installed alike)
+    """Put it in place."""
+    import moto.stepfunctions.parser.models  # noqa: F401 (all modules that use the two names are loaded then)
+
+    replace_everywhere("moto.stepfunctions.parser", "eval_jsonata_expression", evaluate)
+    replace_everywhere("moto.stepfunctions.parser", "encode_jsonata_variable_declarations", declarations)
+
+
+def evaluate(expression: str) -> Any:
+    """The expression's value. Raises moto's `JSONataException`, which also tells that there is none at all."""
+    from jsonata import jsonata
+    from moto.stepfunctions.parser.asl.jsonata.jsonata import JSONataException
+
+    try:
+        value = jsonata.Jsonata(expression).evaluate(None)
+        is_there = value is not None or jsonata.Jsonata(f"$exists({expression})").evaluate(None)
+    except Exception as error:  # noqa: BLE001 (whatever the expression leads to: a JException, a RecursionError, ...)
+        raise JSONataException("UNKNOWN", str(error)) from error
+    if not is_there:
+        raise JSONataException("UNKNOWN", f"The JSONata expression '{expression}' returned nothing (undefined).")
+    return json.loads(json.dumps(value, default=lambda _function: None))
+
+
+def declarations(bindings: dict[str, Any]) -> str:
+    """The variables with their values, before an expression; moto does not escape what is in a text."""
+    return "".join(f"{name}:={json.dumps(value, ensure_ascii=False)};" for name, value in bindings.items())

@@ -113,7 +113,8 @@ def wished(of: str, executor: str | Executor | None, memory_mb: int | None) -> t
             raise DefinitionError(
                 f"{of}: memory_mb is {memory_mb}, and {executor.memory_mb} in its executor; say it once"
             )
-        executor, memory_mb = executor.name, executor.memory_mb or memory_mb
+        memory_mb = executor.memory_mb or memory_mb
+        executor = executor.name
     if executor not in EXECUTORS:
         hint = did_you_mean(executor, EXECUTORS) if isinstance(executor, str) else ""
         raise DefinitionError(

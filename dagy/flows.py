@@ -311,8 +311,12 @@ class Flow(Generic[P, R]):
         says what would be. `target`, `include` and `requirements` are those of `build_artifact`; where to is said as
         for `DagyClient`.
 
+        `executor` is where its runs are made: "local" by workers of yours, "lambda", "step-functions" or "ecs" on AWS,
+        a tier ("nano" to "xlarge") or an `Executor` for a size, and "auto" for whatever suits. Unless given it is
+        "auto" where the profile says which AWS, and else "local". `image` is a container image of your own for "ecs".
+
         Raises `ArtifactError` for what can't be built, `ConflictError` when the flow's version is deployed with other
-        code: raise it, or `force` a new revision of it.
+        code: raise it, or `force` a new revision of it; `BackendError` and `LimitError` when it can't run there.
         """
         self._refuse_inside_a_flow()
         deployed: DeployResult = later("dagy.deploy").deploy_flow(
@@ -459,9 +463,8 @@ def flow(
     given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
     task): what completed is not run again. `timeout_seconds` bounds the whole run. `executor` is where it runs once it
     is deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier ("nano" to "xlarge"); `memory_mb` is how
-    much memory its tasks need together. The hooks `on_running`,
-    `on_completion` and `on_failure` are called once a run, with a `RunContext` and a `State`. Raises `DefinitionError`
-    when an option or the function has no meaning as a flow.
+    much memory its tasks need together. The hooks `on_running`, `on_completion` and `on_failure` are called once a run,
+    with a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
 
     Called inside another flow it is a group of that flow's tasks: hooks, retries and time limit are then the other's.
     """

@@ -438,16 +438,17 @@ def task(
 
     `name` defaults to the function's name and `description` to its docstring. `executor` is where it runs once it is
     deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier ("nano" to "xlarge"); `memory_mb` is how
-    much memory it needs there. After a failure it is tried `retries` times more, waiting `retry_delay_seconds`: a number, a list with one for each retry (the last one repeats), or a function from the
-    number of retries to such a list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that
-    share, and `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each
-    attempt. `isolation` is where it runs: "process", so that it can be killed and computes beside others; or "thread",
-    where a time limit is soft: the run goes on, and the result says that the thread still runs. By default a task with
-    a time limit runs in a process and one without in a thread; one that is `async def` on an event loop. `cache` keeps
-    results for later runs that give the same code the same inputs: True, or for how many seconds.
-    `concurrency_limit` bounds how many instances run at once. `validate_parameters` checks inputs against the
-    annotations. The hooks `on_running` (each attempt), `on_completion`, `on_failure` (after the last try) and
-    `on_retry` are called with a `RunContext` and a `State`.
+    much memory it needs there. After a failure it is tried `retries` times more, waiting `retry_delay_seconds`: a
+    number, a list with one for each retry (the last one repeats), or a function from the number of retries to such a
+    list; `retry_jitter_factor` (0.0 to 1.0) lengthens each wait at random by up to that share, and
+    `retry_condition_fn(error)` says whether the error is worth another try. `timeout_seconds` bounds each attempt.
+    `isolation` is where it runs: "process", so that it can be killed and computes beside others; or "thread", where a
+    time limit is soft: the run goes on, and the result says that the thread still runs. By default a task with a time
+    limit runs in a process and one without in a thread; one that is `async def` on an event loop. `cache` keeps results
+    for later runs that give the same code the same inputs: True, or for how many seconds. `concurrency_limit` bounds
+    how many instances run at once. `validate_parameters` checks inputs against the annotations. The hooks `on_running`
+    (each attempt), `on_completion`, `on_failure` (after the last try) and `on_retry` are called with a `RunContext` and
+    a `State`.
 
     Raises `DefinitionError` when an option has no meaning.
     """

@@ -76,7 +76,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "uv",
         }
     ),
-    "dagy.aws": frozenset({"boto3", "botocore"}),
+    "dagy.aws": frozenset({"boto3", "botocore", "concurrent.futures"}),
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
     "dagy.local_artifact": frozenset({"hashlib", "mimetypes", "pathlib"}),
     "dagy.profiles": frozenset({"yaml"}),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dagy.errors import SettingsError
-from dagy.profiles import Credentials, Profile, Profiles, checked_url
+from dagy.profiles import AwsTarget, Credentials, Profile, Profiles, checked_url
 
 CONFIG = """\
 version: 1
@@ -46,6 +46,90 @@ def config(tmp_path: Path) -> Config:
 
 def resolved(folder: Path, flag: str | None = None, **environment: str) -> Profile:
     return Profiles.read(folder).resolve(flag, environment)
+
+
+# Where deployments go on AWS.
+
+WITH_AWS = """\
+profiles:
+  production:
+    aws:
+      region: eu-central-1
+      stack: data
+"""
+
+
+def test_without_a_section_and_a_variable_deployments_stay_off_aws(config: Config) -> None:
+    assert resolved(config(CONFIG), AWS_REGION="eu-west-1").aws is None
+
+
+def test_a_section_says_which_stack_and_region(config: Config) -> None:
+    found = resolved(config(WITH_AWS), AWS_REGION="us-west-2").aws
+    source = "profile 'production'"
+    assert found == AwsTarget("data", "eu-central-1", sources={"region": source, "stack": source})
+
+
+def test_the_region_of_the_environment_counts_where_the_section_names_none(config: Config) -> None:
+    folder = config("profiles: {a: {aws: {}}}")
+    found = resolved(folder, AWS_DEFAULT_REGION="us-west-2").aws
+    assert found == AwsTarget("dagy", "us-west-2", sources={"region": "AWS_DEFAULT_REGION"})
+    assert resolved(folder, AWS_DEFAULT_REGION="us-west-2", AWS_REGION="eu-west-1").aws == AwsTarget(
+        "dagy", "eu-west-1", sources={"region": "AWS_REGION"}
+    )
+
+
+def test_the_variables_for_stack_and_bucket_come_before_the_section(config: Config) -> None:
+    found = resolved(config(WITH_AWS), DAGY_AWS_STACK="test", DAGY_ARTIFACT_BUCKET="mine").aws
+    assert found is not None
+    assert (found.stack, found.region, found.bucket) == ("test", "eu-central-1", "mine")
+    assert found.sources["stack"] == "DAGY_AWS_STACK"
+
+
+def test_either_variable_alone_sends_deployments_to_aws(tmp_path: Path) -> None:
+    assert resolved(tmp_path, DAGY_AWS_STACK="test").aws == AwsTarget("test", sources={"stack": "DAGY_AWS_STACK"})
+    assert resolved(tmp_path, DAGY_ARTIFACT_BUCKET="mine").aws == AwsTarget(
+        bucket="mine", sources={"bucket": "DAGY_ARTIFACT_BUCKET"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("7", r"aws in .*line 1 is 7, and should hold region, stack, endpoint_url"),
+        ("{regoin: x}", r"'regoin'; did you mean 'region'\?"),
+        ("{region: Frankfurt}", "is 'Frankfurt', which is no region; one is such as eu-central-1"),
+        ("{stack: my_stack}", "is 'my_stack'; a stack's name begins with a letter"),
+        ("{stack: 7}", "is 7, and should be text"),
+        ("{endpoint_url: nowhere}", "no address of http or https"),
+    ],
+)
+def test_a_wrong_section_is_refused_with_what_is_wrong(config: Config, section: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        Profiles.read(config(f"profiles: {{a: {{aws: {section}}}}}"))
+
+
+def test_a_wrong_stack_in_the_variable_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="DAGY_AWS_STACK is 'no_stack'"):
+        resolved(tmp_path, DAGY_AWS_STACK="no_stack")
+
+
+def test_credentials_of_aws_are_not_sent_over_plain_http_to_elsewhere(config: Config) -> None:
+    folder = config("profiles: {a: {aws: {endpoint_url: 'http://aws.example.com'}}}")
+    with pytest.raises(SettingsError, match=r"profiles\.a\.aws\.endpoint_url .*: what is sent over plain http"):
+        resolved(folder)
+    assert resolved(config("profiles: {a: {aws: {endpoint_url: 'http://127.0.0.1:5000'}}}")).aws is not None
+
+
+def test_a_section_is_written_and_let_go_of(config: Config) -> None:
+    profiles = Profiles.read(config(CONFIG))
+    profiles.set("here", {"aws": {"region": "eu-central-1", "stack": "dagy"}})
+    again = Profiles.read(profiles.path.parent)
+    assert again["here"].aws is not None
+    assert again["production"].aws is None
+    again.set("here", {"aws": None})
+    assert Profiles.read(profiles.path.parent)["here"].aws is None
+    with pytest.raises(SettingsError, match="no region"):
+        again.set("here", {"aws": {"region": "x"}})
 
 
 # Which profile counts.

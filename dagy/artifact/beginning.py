@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagy.artifact.invocations import Invocation
 from dagy.artifact.payloads import Payload
 from dagy.artifact.references import Values
-from dagy.artifact.run_store import RunStore, at_once
-from dagy.errors import ResumeError, StoreError, shown
+from dagy.artifact.run_store import RunStore, at_once, result_key
+from dagy.errors import ResumeError, shown
 from dagy.program import Program
 from dagy.spec import Json
 from dagy.states import StateType
@@ -19,19 +19,18 @@ from dagy.values import Deferred
 
 
 class StoredValue(Deferred):
-    """A value that lies in the store until somebody asks for it."""
+    """A value that lies in the store until somebody asks for it; `read` gets it."""
 
-    __slots__ = ("_carried", "_value", "_values")
+    __slots__ = ("_read", "_value")
 
-    def __init__(self, values: Values, carried: Mapping[str, Json]) -> None:
-        self._values = values
-        self._carried = carried
+    def __init__(self, read: Callable[[], object]) -> None:
+        self._read = read
         self._value: list[object] = []
 
     def value(self) -> object:
         """The value itself."""
         if not self._value:
-            self._value.append(self._values.opened(self._carried))
+            self._value.append(self._read())
         return self._value[0]
 
 
@@ -39,62 +38,68 @@ class StoredValue(Deferred):
 class LeftOver:
     """What an earlier run has left, as carried: nothing of that is computed again."""
 
-    parameters: dict[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     items: Mapping[str, Mapping[int, Mapping[str, Json]]] = field(default_factory=dict)  # of mapped tasks
 
+    @property
+    def results(self) -> dict[str, Mapping[str, Json]]:
+        """All of it, as a batch of results."""
+        items = {result_key(task, item): each for task, found in self.items.items() for item, each in found.items()}
+        return {**{result_key(task, None): each for task, each in self.tasks.items()}, **items}
+
     def opened_tasks(self, values: Values) -> dict[str, object]:
         """The results of whole tasks, as the engine takes them."""
-        return {task: StoredValue(values, each) for task, each in self.tasks.items()}
+        return {task: _stored(values, each) for task, each in self.tasks.items()}
 
     def opened_items(self, values: Values) -> dict[str, dict[int, object]]:
         """The results of items, as the engine takes them."""
         return {
-            task: {item: StoredValue(values, each) for item, each in items.items()}
+            task: {item: _stored(values, each) for item, each in items.items()}
             for task, items in self.items.items()
             if task not in self.tasks
         }
 
 
+def _stored(values: Values, carried: Mapping[str, Json]) -> StoredValue:
+    return StoredValue(lambda: values.opened(carried))
+
+
 def begin_run(store: RunStore, payload: Payload, invocation: Invocation) -> bool:
-    """Note that the run begins here and now; False when it has begun already."""
-    parameters = store.parameters() if payload.parameters is None else payload.parameters
+    """Note that the run begins here and now; False when it has begun already.
+
+    A run that goes on with an earlier one is given what that was given, where its own payload does not say otherwise.
+    """
+    before = (RunStore(store.values, payload.resume).begun() if payload.resume else None) or {}
+    parameters = (store.parameters() if payload.parameters is None else payload.parameters) or {}
     begun: dict[str, Json] = {
         **invocation.place,
         "code_hash": invocation.code_hash,
-        "parameters": dict(parameters or {}),
-        "references": dict(payload.references),
+        "parameters": {**_without(before.get("parameters", {}), payload.references), **parameters},
+        "references": {**_without(before.get("references", {}), parameters), **payload.references},
         "fail_fast": payload.fail_fast,
     }
     begun |= {"resume": payload.resume} if payload.resume else {}
     begun |= {"deployment": payload.deployment} if payload.deployment else {}
     is_first = store.begin(begun)
     if is_first and payload.trigger == "schedule" and payload.deployment:
-        store.note_scheduled(payload.deployment, {"deployment": payload.deployment, "parameters": begun["parameters"],
-                                                  "at": time.time()})  # fmt: skip
+        noted = {"deployment": payload.deployment, "parameters": begun["parameters"], "at": time.time()}
+        store.note_scheduled(payload.deployment, noted)
     return is_first
 
 
-def given_parameters(begun: Mapping[str, Any], values: Values, left_over: LeftOver) -> dict[str, Any]:
-    """What the flow is given. Raises `ResumeError` when an earlier run was given something else."""
-    given = {**begun["parameters"], **{name: values.read(each) for name, each in begun["references"].items()}}
-    different = [
-        f"{name} was {shown(left_over.parameters[name])}, and is {shown(value)} now"
-        for name, value in given.items()
-        if name in left_over.parameters and left_over.parameters[name] != value
-    ]
-    if different:
-        raise ResumeError(
-            f"run {begun['resume']!r} can't be resumed with other parameters; leave them out, or run the flow anew",
-            different,
-        )
-    return {**left_over.parameters, **given}
+def _without(given: Mapping[str, Json], others: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: each for name, each in given.items() if name not in others}
+
+
+def given_parameters(begun: Mapping[str, Any], values: Values) -> dict[str, Any]:
+    """What the flow is given."""
+    return {**begun["parameters"], **{name: values.read(each) for name, each in begun["references"].items()}}
 
 
 def left_over(store: RunStore, begun: Mapping[str, Any]) -> LeftOver:
     """What the run that this one goes on with has left; nothing when there is none.
 
-    Raises `ResumeError` when that has completed, or when the code is not what it was.
+    Raises `ResumeError` when that has completed, or when the code or the parameters are not what they were.
     """
     if not begun.get("resume"):
         return LeftOver()
@@ -109,11 +114,15 @@ def left_over(store: RunStore, begun: Mapping[str, Any]) -> LeftOver:
             f"run {earlier.run_id!r} can't be resumed: the flow's code has changed since, from "
             f"{before['code_hash'][:12]} to {begun['code_hash'][:12]}. Run the flow anew, or deploy the code of then"
         )
-    parameters = {name: store.values.read(each) for name, each in before["references"].items()}
-    given = {**before["parameters"], **parameters}
-    if before.get("resume"):  # it may have left them out
-        given = {**left_over(store, before).parameters, **given}
-    return LeftOver(given, *earlier.results())
+    was, now = ({**each["parameters"], **each["references"]} for each in (before, begun))
+    different = [f"{name} was {shown(was.get(name))}, and is {shown(now[name])} now"
+                 for name in now if was.get(name) != now[name]]  # fmt: skip
+    if different:
+        raise ResumeError(
+            f"run {earlier.run_id!r} can't be resumed with other parameters; leave them out, or run the flow anew",
+            different,
+        )
+    return LeftOver(*earlier.results())
 
 
 def take_over(store: RunStore, program: Program, left: LeftOver) -> None:
@@ -122,11 +131,3 @@ def take_over(store: RunStore, program: Program, left: LeftOver) -> None:
     at_once(lambda task: store.take_over(task, left.tasks[task]), [each for each in known if each in left.tasks])
     items = [(task, item) for task in known if task not in left.tasks for item in left.items.get(task, ())]
     at_once(lambda each: store.take_over(each[0], left.items[each[0]][each[1]], each[1]), items)
-
-
-def the_begun(store: RunStore) -> dict[str, Any]:
-    """What the run began with. Raises `StoreError` when it has not begun."""
-    begun = store.begun()
-    if begun is None:
-        raise StoreError(f"run {store.run_id!r} has not begun; its first step is 'begin'")
-    return begun

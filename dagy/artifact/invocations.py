@@ -72,7 +72,11 @@ class Ran(NamedTuple):
 
 
 def run_here(
-    program: Program, given: Mapping[str, Any], options: RunOptions, invocation: Invocation, recorder: StoreRecorder | None
+    program: Program,
+    given: Mapping[str, Any],
+    options: RunOptions,
+    invocation: Invocation,
+    recorder: StoreRecorder | None,
 ) -> Ran:
     """Run it and wait for its end; what it does not do in time is stopped."""
     handle = start(program, given, options)

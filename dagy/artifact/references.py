@@ -17,13 +17,16 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from dagy.aws.buckets import Bucket, bucket_at
+from dagy.aws.buckets import bucket_at
 from dagy.errors import ParameterError, StoreError, did_you_mean, shown
 from dagy.spec import Json
 from dagy.values import Encoded, encode, is_json, read_trusted
+
+if TYPE_CHECKING:
+    from dagy.aws import Aws
 
 INLINE_BYTES = 65_536  # up to which a value goes in the payload itself: services take 256 KiB in all
 
@@ -117,15 +120,16 @@ class FolderStore:
 class BucketStore:
     """What begins with a prefix in a bucket of S3 as a store: `s3://bucket/runs`.
 
-    Without a `bucket` it is the URL's, which must belong to the account that DAGY_BUCKET_OWNER names, else to the one
-    that is signed in.
+    The bucket must belong to the account that DAGY_BUCKET_OWNER names, else to the one that is signed in; without
+    `aws` it is where AWS's own variables say.
     """
 
-    def __init__(self, url: str, bucket: Bucket | None = None) -> None:
+    def __init__(self, url: str, aws: Aws | None = None) -> None:
         parts = urlsplit(url)
         prefix = parts.path.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._bucket = bucket or bucket_at(parts.netloc, os.environ.get("DAGY_BUCKET_OWNER") or None)
+        find = bucket_at if aws is None else aws.bucket
+        self._bucket = find(parts.netloc, owner=os.environ.get("DAGY_BUCKET_OWNER") or None)
 
     def read_if_there(self, name: str) -> bytes | None:
         """What is in the object."""

@@ -58,10 +58,9 @@ class EarlyEnd(NamedTuple):
         """Why what runs is told to stop."""
         return self.reason or stopped(self.first_failure)
 
-    @property
-    def never(self) -> State:
-        """The state of what was not started yet."""
-        return cancelled(self.reason) if self.reason else not_begun(self.first_failure)
+    def never(self, *, again: bool = False) -> State:
+        """The state of what was not started yet, or not `again`."""
+        return cancelled(self.reason) if self.reason else not_begun(self.first_failure, again=again)
 
 
 class RunStore:
@@ -73,6 +72,11 @@ class RunStore:
         self._root = Values.name_of(run_id)
         self._writer = os.urandom(4).hex()  # many write into one run at once
         self._count = itertools.count()
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a URL."""
+        return f"{self.values.url}/{self._root}"
 
     # ---- the beginning
 

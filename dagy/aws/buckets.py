@@ -237,7 +237,7 @@ class Bucket:
             return  # gone already; what brought us here is the error to tell
 
 
-def bucket_at(name: str, owner: str | None) -> Bucket:
+def bucket_at(name: str, *, owner: str | None = None) -> Bucket:
     """The bucket of that name where AWS's own variables say, without the rest of AWS; `owner` as for `Aws.bucket`."""
     clients = Clients()
     return Bucket(clients, name, lambda: owner or account_of(clients))

@@ -53,7 +53,7 @@ _FUNCTION = (
         "where each task has so long, or with executor='ecs', which has no such limit",
     ),
     _rule(
-        r"signal: killed|OutOfMemory|MemoryError",
+        r"signal: killed|Runtime\.OutOfMemory",
         StateType.CRASHED,
         "the Lambda function ran out of its {memory_mb} MB of memory; give it more with memory_mb=, or deploy with "
         "executor='ecs'",
@@ -141,7 +141,7 @@ _EXECUTION = (
         r"TooManyRequests|Throttl",
         StateType.FAILED,
         "Lambda was asked for more invocations at once than the account may have: {said}; lower max_workers or the "
-        "tasks' concurrency_limit, or ask AWS for a higher limit, and run what is missing with: dagy runs resume {run_id}",
+        "tasks' concurrency_limit, or ask AWS for a higher limit, and go on with: dagy runs resume {run_id}",
     ),
     *_FUNCTION,
     *_CONTAINER,

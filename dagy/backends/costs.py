@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dagy.backends.limits import lasting
 from dagy.backends.needs import ASSUMED_ITEMS, ASSUMED_SECONDS, FlowNeed, TaskNeed
 from dagy.backends.routes import Cost, CostItem, Measured, TaskRoute
-from dagy.drawing import counted, duration
+from dagy.drawing import counted
 from dagy.executors import ECS, LAMBDA
 
 REGION, AS_OF = "us-east-1", "January 2025"
@@ -113,16 +114,16 @@ def _assumptions(
         yield f"{counted(len(known), 'task')} as long as in {counted(measured.runs, 'recorded run')} on this machine"
     if unknown:
         yield (
-            f"{counted(len(unknown), 'task')} never measured: {duration(ASSUMED_SECONDS)} each, "
+            f"{counted(len(unknown), 'task')} never measured: {lasting(ASSUMED_SECONDS)} each, "
             f"or the time limit if that is less"
         )
     if any(_is_guessed(each) for each in need.tasks.values()):
         yield f"{ASSUMED_ITEMS} items where a map's list is not known"
     starts = []
     if backend != ECS:
-        starts.append(f"{duration(FUNCTION_START)} to start a function")
+        starts.append(f"{lasting(FUNCTION_START)} to start a function")
     if backend == ECS or any(each.backend == ECS for each in routes.values()):
-        starts.append(f"{duration(CONTAINER_START)} to start a container")
+        starts.append(f"{lasting(CONTAINER_START)} to start a container")
     yield f"{', '.join(starts)}; one attempt each; values of tasks in S3, one object each"
     yield "without logs, traffic, storage, free tiers and discounts"
 

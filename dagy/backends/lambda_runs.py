@@ -1,8 +1,8 @@
 """A run as one invocation of a Lambda function.
 
 The function is called and its answer waited for in a thread. Where that is not possible, because the connection was
-lost or another worker had called it, the run is followed by its store alone. A function that is called twice for one run
-sees in the store that it has begun, and leaves.
+lost or another worker had called it, the run is followed by its store alone. A function that is called twice for one
+run sees in the store that it has begun, and leaves.
 """
 
 from __future__ import annotations

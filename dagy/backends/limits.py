@@ -1,7 +1,7 @@
 """What AWS takes at most, as data: each limit with its number, its unit and where AWS says so.
 
-Whoever is about to send something asks `LIMITS["lambda.timeout"].check(...)` first, so that what is too large is refused
-before the first call, with the number, the limit and a way out.
+Whoever is about to send something asks `LIMITS["lambda.timeout"].check(...)` first, so that what is too large is
+refused before the first call, with the number, the limit and a way out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LimitUse:
         return self.used / self.limit
 
     def __str__(self) -> str:
-        share = f"{100 * self.share:.0f} % of {amount(self.limit, self.unit)}"
+        share = f"{100 * self.share:.0f} % of the {amount(self.limit, self.unit)}"
         return f"{self.where}: {amount(self.used, self.unit)} is {share} that {LIMITS[self.name].what}"
 
 
@@ -122,17 +122,18 @@ def container_memory(memory_mb: int, vcpu: float, where: str) -> int:
     if memory_mb > sizes[-1]:
         enough = min(n for n, others in FARGATE_MEMORY.items() if others[-1] >= memory_mb)
         raise LimitError(
-            f"{where}: {amount(memory_mb, 'MB')} is more than the {amount(sizes[-1], 'MB')} that a container on Fargate "
-            f"with {vcpu:g} vCPU may have; ask for {enough:g}: Executor('ecs', vcpu={enough:g}, memory_mb={memory_mb})"
+            f"{where}: {amount(memory_mb, 'MB')} is more than the {amount(sizes[-1], 'MB')} that a container on "
+            f"Fargate with {vcpu:g} vCPU may have; ask for more: "
+            f"Executor('ecs', vcpu={enough:g}, memory_mb={memory_mb})"
         )
     return next(each for each in sizes if each >= memory_mb)
 
 
 def amount(value: float, unit: Unit) -> str:
-    """A number with its unit, for people: `15 min 00 s`, `10,240 MB`, `250.0 MiB`, `8,192 characters`, `25,000`."""
+    """A number with its unit, for people: `15 min`, `10,240 MB`, `250.0 MiB`, `8,192 characters`, `25,000`."""
     match unit:
         case "s":
-            return duration(value)
+            return lasting(value)
         case "MB" | "characters":
             return f"{value:,.0f} {unit}"
         case "number":
@@ -141,3 +142,12 @@ def amount(value: float, unit: Unit) -> str:
             if value < 10_240:
                 return f"{value:,.0f} bytes"
             return f"{value / 1024:,.1f} KiB" if value < 1 << 20 else f"{value / (1 << 20):,.1f} MiB"
+
+
+def lasting(seconds: float) -> str:
+    """A time for people, without what is zero in it: `14 min 20 s`, `10 min`, `2 h`, `30 s`.
+
+    >>> lasting(860), lasting(600), lasting(7_200), lasting(30)
+    ('14 min 20 s', '10 min', '2 h', '30 s')
+    """
+    return duration(seconds).replace(" 00 s", "").replace(" 00 min", "").replace(".0 s", " s")

@@ -93,7 +93,10 @@ def needs_of(spec: FlowSpec, measured: Measured | None) -> FlowNeed:
         bound = bound * (options.retries + 1) + waits
     if options.timeout_seconds is not None:
         bound, likely = min(bound, options.timeout_seconds), min(likely, options.timeout_seconds)
-    return FlowNeed(spec, tasks, bound, path, likely, options.memory_mb or _side_by_side(spec, order, tasks))
+    memory = _side_by_side(spec, order, tasks)
+    if options.memory_mb is not None:
+        memory = max([options.memory_mb, *(each.memory_mb or 0 for each in tasks.values())])
+    return FlowNeed(spec, tasks, bound, path, likely, memory)
 
 
 def _task_need(task: TaskSpec, measured: Measured) -> TaskNeed:

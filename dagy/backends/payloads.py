@@ -1,4 +1,4 @@
-"""What a function, state machine or container is given to begin a run: the payload that `dagy.artifact.handler` reads."""
+"""What a function, state machine or container is given to begin a run: the payload of `dagy.artifact.handler`."""
 
 from __future__ import annotations
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from dagy.backends.costs import cost_of
-from dagy.backends.limits import LIMITS, NEAR, LimitUse, container_memory
+from dagy.backends.limits import LIMITS, NEAR, LimitUse, container_memory, lasting
 from dagy.backends.needs import ASSUMED_SECONDS, TaskNeed, needs_of
 from dagy.backends.routes import Measured, Route, Sizes, TaskRoute
 from dagy.backends.rules import Facts, backend_asked, chosen, facts_of, path_words
 from dagy.backends.state_machine import ContainerSize, EcsTarget, MachineResources, StateMachine, compile_flow
-from dagy.backends.tiers import SIZES, Tier, container_tier, sized_container
-from dagy.drawing import duration
+from dagy.backends.tiers import SIZES, USUAL_CONTAINER, Tier, container_tier, sized_container
 from dagy.errors import BackendError
 from dagy.executors import AUTO, ECS, LAMBDA, LOCAL, STEP_FUNCTIONS, Executor
 from dagy.spec import FlowSpec
@@ -154,10 +153,12 @@ def _on_lambda(facts: Facts, reasons: list[str]) -> Route:
     problems = [*_unbounded(facts, tasks), *_overruled(facts, LAMBDA)]
     if need.bound > timeout:
         problems.append(
-            f"{path_words(need)}, and the invocation ends after {duration(timeout)}: a task whose time limit is more "
+            f"{path_words(need)}, and the invocation ends after {lasting(timeout)}: a task whose time limit is more "
             "than what is left by then is not started, and the run goes on from there when it is resumed"
         )
-    return _route(facts, LAMBDA, whole, tasks, reasons, problems, [limit.check(timeout, "the deploy")])
+    limit.check(timeout, "the deploy")
+    uses = [limit.check(need.bound, "the longest path")] if need.is_bounded and need.bound <= limit.value else []
+    return _route(facts, LAMBDA, whole, tasks, reasons, problems, uses)
 
 
 def _on_step_functions(
@@ -178,8 +179,8 @@ def _on_step_functions(
             tasks[task_id] = TaskRoute(task_id, ECS, size.name, size.memory_mb, size.vcpu, _bound(need), reason)
         else:
             tasks[task_id] = replace(whole, task=task_id, bound_seconds=_bound(need), reason=_basis(need))
+    limit.check(whole.bound_seconds or 0.0, "the deploy")
     uses = [
-        limit.check(whole.bound_seconds or 0.0, "the deploy"),
         LIMITS["machine.definition"].check(machine.size, "the state machine", "deploy with executor='ecs'"),
         LIMITS["machine.events"].check(machine.events, "the longest history", "deploy with executor='ecs'"),
     ]
@@ -211,6 +212,10 @@ def _route(
 ) -> Route:  # fmt: skip
     executor = facts.executor
     architecture = executor.architecture or "x86_64"
+    if architecture == "arm64" and (backend == ECS or any(each.backend == ECS for each in tasks.values())):
+        raise BackendError(
+            f"flow {facts.need.spec.name!r}: containers are made for x86_64, not for arm64; leave it out"
+        )
     kept = [each for each in [*uses, *_uses(facts, whole, tasks, backend)] if each.share > NEAR]
     return Route(
         flow=facts.need.spec.name,
@@ -263,11 +268,19 @@ def _whole_container(facts: Facts) -> Tier:
     if executor.tier or executor.vcpu or executor.memory_mb:
         tier = executor.tier if executor.backend == ECS else None
         return sized_container(tier, executor.memory_mb or facts.need.memory_mb, executor.vcpu, where)
-    sizes = [container_tier(facts.need.memory_mb, where)]
+    memory = facts.need.memory_mb
+    is_known = facts.need.spec.options.memory_mb is not None or all(
+        each.memory_mb for each in facts.need.tasks.values()
+    )
+    if memory is not None:
+        remedy = "lower a concurrency_limit, or deploy with executor='step-functions', where each has its own"
+        LIMITS["fargate.memory"].check(memory, f"{where}, side by side", remedy)
+        memory = memory if is_known else max(memory, USUAL_CONTAINER.memory_mb)
+    sizes = [container_tier(memory, where)]
     sizes += [_container(each) for each in facts.need.tasks.values() if each.task.options.executor in SIZES]
     largest = max(sizes, key=lambda each: (each.vcpu or 0.0, each.memory_mb))
-    memory = max(each.memory_mb for each in sizes)
-    return replace(largest, memory_mb=container_memory(memory, largest.vcpu or 0.0, where))
+    most = max(each.memory_mb for each in sizes)
+    return replace(largest, memory_mb=container_memory(most, largest.vcpu or 0.0, where))
 
 
 def _ephemeral(executor: Executor, backend: str) -> int | None:
@@ -296,7 +309,7 @@ def _unbounded(facts: Facts, tasks: Mapping[str, TaskRoute]) -> Iterator[str]:
     if names:
         some = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
         yield (
-            f"no time limit and no recorded run says how long {some} may take: {duration(ASSUMED_SECONDS)} is assumed; "
+            f"no time limit and no recorded run says how long {some} may take: {lasting(ASSUMED_SECONDS)} is assumed; "
             "set timeout_seconds, or record a run here: run_local(record=True)"
         )
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dagy.backends.limits import LimitUse
-from dagy.drawing import counted, duration
+from dagy.backends.limits import LimitUse, lasting
+from dagy.drawing import counted
 from dagy.drawing.reports import Section, report_html, report_text
 
 
@@ -42,10 +42,10 @@ class TaskRoute:
     bound_seconds: float | None  # the longest that one attempt may take; None: nothing bounds it
     reason: str
 
-    def _cells(self) -> tuple[str, ...]:
-        bound = "" if self.bound_seconds is None else duration(self.bound_seconds)
+    def _cells(self, *, is_apart: bool) -> tuple[str, ...]:
         vcpu = "" if self.vcpu is None else f"{self.vcpu:g}"
-        return (self.task, self.backend, self.tier, f"{self.memory_mb:,} MB", vcpu, bound, self.reason)
+        size = (self.backend, self.tier, f"{self.memory_mb:,} MB", vcpu) if is_apart else ("", "", "", "")
+        return (self.task, *size, "" if self.bound_seconds is None else lasting(self.bound_seconds), self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +132,12 @@ class Route:
         shown = list(self.tasks.values())[:_MOST_ROWS]
         left = Counter((each.backend, each.tier) for each in list(self.tasks.values())[_MOST_ROWS:])
         more = tuple(f"{counted(count, 'more task')} on {backend} ({tier})" for (backend, tier), count in left.items())
+        is_apart = self.backend == "step-functions"  # else all run in the one place that the title names
         cost = self.cost
         price = f"an estimate at the list prices of {cost.region}, {cost.as_of}"
         return (
             Section("Why", self.reasons),
-            Section(
-                "Tasks",
-                more,
-                ("task", "on", "tier", "memory", "vCPU", "an attempt at most", "because"),
-                tuple(each._cells() for each in shown),
-            ),
+            Section("Tasks", more, _TASK_HEADS, tuple(each._cells(is_apart=is_apart) for each in shown)),
             Section("Near a limit", tuple(map(str, self.near))),
             Section("Note", self.problems),
             Section(
@@ -155,6 +151,7 @@ class Route:
 
 
 _MOST_ROWS = 20  # of tasks: above that they are counted
+_TASK_HEADS = ("task", "on", "tier", "memory", "vCPU", "an attempt at most", "because")
 
 
 def dollars(amount: float) -> str:

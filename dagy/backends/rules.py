@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dagy.backends.limits import LIMITS, amount
+from dagy.backends.limits import LIMITS, amount, lasting
 from dagy.backends.needs import FlowNeed, TaskNeed
 from dagy.backends.routes import Measured, Sizes
-from dagy.drawing import counted, duration
+from dagy.drawing import counted
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor
 
 LONG = 600.0  # seconds that one Lambda invocation should take at most: two thirds of what it may take
@@ -56,18 +56,14 @@ def _large_as_a_whole(facts: Facts) -> str | None:
 def _all_in_containers(facts: Facts) -> str | None:
     if not facts.in_containers or len(facts.in_containers) < len(facts.need.tasks):
         return None
-    task, why = next(iter(facts.in_containers.items()))
-    others = len(facts.in_containers) - 1
-    rest = f", and of the {counted(others, 'other task')} none fits Lambda either" if others else ""
-    return f"task {task!r}: {why}{rest}; one container does all"
+    return f"{_some(facts)} needs a container, and one does all"
 
 
 def _some_in_containers(facts: Facts) -> str | None:
     if not facts.in_containers:
         return None
-    task, why = next(iter(facts.in_containers.items()))
-    some = counted(len(facts.in_containers), "task")
-    return f"{some} of {len(facts.need.tasks):,} in a container, the others on Lambda; task {task!r}: {why}"
+    rest = len(facts.need.tasks) - len(facts.in_containers)
+    return f"{_some(facts)} needs a container, and {counted(rest, 'other task')} none"
 
 
 def _asks_to_be_apart(facts: Facts) -> str | None:
@@ -78,7 +74,7 @@ def _asks_to_be_apart(facts: Facts) -> str | None:
 def _long_path(facts: Facts) -> str | None:
     if facts.need.bound <= LONG:
         return None
-    return f"{path_words(facts.need)}: more than the {duration(LONG)} that one Lambda invocation should take"
+    return f"{path_words(facts.need)}: more than the {lasting(LONG)} that one Lambda invocation should take"
 
 
 def _wide_map(facts: Facts) -> str | None:
@@ -99,7 +95,7 @@ def _much_side_by_side(facts: Facts) -> str | None:
 
 
 def _small(facts: Facts) -> str | None:
-    return f"{path_words(facts.need)}: within the {duration(LONG)} that one Lambda invocation should take"
+    return f"{path_words(facts.need)}: within the {lasting(LONG)} that one Lambda invocation should take"
 
 
 # The first rule that applies decides.
@@ -150,19 +146,25 @@ def path_words(need: FlowNeed) -> str:
     """`the flow's longest path is bounded by 14 min 20 s (fetch, parse)`."""
     limit = need.spec.options.timeout_seconds
     if limit is not None and need.bound == limit:
-        return f"the flow's time limit is {duration(limit)}"
+        return f"the flow's time limit is {lasting(limit)}"
     if not need.path:
         return "the flow has no tasks"
     shown = ", ".join(need.path if len(need.path) <= 4 else (*need.path[:2], "...", need.path[-1]))
     is_guessed = any(need.tasks[each].is_assumed for each in need.path)
     verb = "is taken to last at most" if is_guessed else "is bounded by"
-    return f"the flow's longest path {verb} {duration(need.bound)} ({shown})"
+    return f"the flow's longest path {verb} {lasting(need.bound)} ({shown})"
 
 
 def backend_asked(need: TaskNeed) -> str | None:
     """The backend that the task itself asks for."""
     asked = need.task.options.executor
     return None if asked is None else TIERS.get(asked, asked)
+
+
+def _some(facts: Facts) -> str:
+    """`task 'train' (it asks for 'ecs')`, `each of 3 tasks, such as 'train' (it asks for 'ecs'),`."""
+    (task, why), *others = facts.in_containers.items()
+    return f"each of {len(others) + 1:,} tasks, such as {task!r} ({why})," if others else f"task {task!r} ({why})"
 
 
 def _above(limit: str, used: float | None, what: str) -> str | None:

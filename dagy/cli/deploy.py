@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dagy.artifact import SeveralFlowsError, build_artifact, open_built, parse_target
+from dagy.artifact import SeveralFlowsError, open_built, parse_target
 from dagy.cli import output
 from dagy.cli.formats import Form, format_option, plain, profile_option, show
 from dagy.cli.options import build_options, refuse_options
 from dagy.cli.tags import pairs_of
 from dagy.cli.targets import is_artifact, several_flows
 from dagy.cli.timings import zone_of
-from dagy.deploy import DeployResult, builds_folder, default_namespace, deploy_artifact
+from dagy.deploy import DeployResult, build_to_deploy, builds_folder, default_namespace, deploy_artifact, place_of
 from dagy.parameter_texts import values_of
+
+if TYPE_CHECKING:
+    from dagy.deploy import Place
 
 _OF_BUILDS = ("include", "requirements", "platform")  # what says how to build
 
@@ -32,6 +36,13 @@ _OF_BUILDS = ("include", "requirements", "platform")  # what says how to build
 @click.option("--timezone", metavar="TZ", help="Where the schedule is meant, such as Europe/Berlin. [default: UTC]")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag of the deployment. Once for each.")
 @click.option("--param", "given", metavar="NAME=VALUE", multiple=True, help="A parameter of its runs. Once for each.")
+@click.option(
+    "--executor",
+    metavar="EXECUTOR",
+    help="What runs it: local, lambda, step-functions, ecs, a tier from nano to xlarge, or auto. "
+    "[default: what suits it on AWS where the profile has it, else local]",
+)
+@click.option("--image", metavar="URI", help="A container image of your own to run in, on ECS.")
 @click.option("--force", is_flag=True, help="Also when nothing changed, or when a version's code did.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @build_options
@@ -47,6 +58,8 @@ def command(
     timezone: str | None,
     tags: Sequence[str],
     given: Sequence[str],
+    executor: str | None,
+    image: str | None,
     force: bool,
     dry_run: bool,
     include: tuple[str, ...],
@@ -61,12 +74,16 @@ def command(
     there afterwards: a schedule, tags and parameters are those of the last deploy. When the same code is deployed with
     the same settings, nothing is done.
 
+    Its runs are run by `dagy worker`, or on AWS where `dagy aws init` has noted that in the profile. --dry-run says
+    where there, why, which limits are near, and about what a run costs.
+
     \b
     Examples:
       dagy deploy my_flows.py:web_scraper --deployment web-scraper
       dagy deploy my_flows.py --schedule "0 6 * * 1-5" --timezone Europe/Berlin --param url=https://example.com
       dagy deploy my_flows.py --include 'data/*.csv' --namespace team/project
       dagy deploy dist/web_scraper/0123456789ab/artifact.zip --deployment web-scraper --tag team=data --dry-run
+      dagy deploy my_flows.py --executor step-functions --dry-run
     """
     if timezone is not None:
         zone_of(timezone)
@@ -75,7 +92,7 @@ def command(
         refuse_options(_OF_BUILDS, "what is built", "the artifact", target)
         path, folder = Path(target), ""
     else:
-        path = _built(target, include, requirements, platform)
+        path = _built(target, place_of(executor, image, profile), include, requirements, platform)
         folder = default_namespace(parse_target(target).path)
     with output.working(f"deploying {path}") as tell:
         result = deploy_artifact(
@@ -90,19 +107,22 @@ def command(
             parameters=values_of(open_built(path).manifest.spec, given) if given else {},
             force=force,
             profile=profile,
+            executor=executor,
+            image=image,
             dry_run=dry_run,
             on_step=lambda step: tell(str(step)),
         )
     show(form, _as_json(result), lambda: _told(result))
 
 
-def _built(target: str, include: Sequence[str], requirements: Path | None, platform: str) -> Path:
+def _built(target: str, place: Place | None, include: Sequence[str], requirements: Path | None, platform: str) -> Path:
     """The artifact that `FILE[:FLOW]` becomes."""
     destination = builds_folder()
     with output.working(f"building {target}") as tell:
         try:
-            built = build_artifact(
+            built = build_to_deploy(
                 target,
+                place,
                 output_dir=destination,
                 include=include,
                 requirements=requirements,
@@ -129,6 +149,8 @@ def _as_json(result: DeployResult) -> dict[str, object]:
         "flow": result.flow_name,
         "version": result.flow_version,
         "artifact": result.artifact.path,
+        "executor": result.plan.wanted.executor,
+        "route": plain(result.route),
         "steps": [str(each) for each in result.plan.steps],
         "now": plain(result.deployment),
     }

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
+    from dagy.deploy.aws_place import Place, place_of
+    from dagy.deploy.aws_removing import Left, left_on_aws
     from dagy.deploy.comparing import is_deployed_code
-    from dagy.deploy.deploying import DeployResult, builds_folder, deploy_artifact, deploy_flow
+    from dagy.deploy.deploying import DeployResult, build_to_deploy, builds_folder, deploy_artifact, deploy_flow
     from dagy.deploy.plan import Plan, PutSchedule, RegisterFlow, RemoveSchedule, Step, SwitchDeployment, UploadArtifact
     from dagy.deploy.running import run_deployed
     from dagy.deploy.wanted import Wanted, default_namespace
 
 _HOMES = {
     "DeployResult": "dagy.deploy.deploying",
+    "Left": "dagy.deploy.aws_removing",
+    "Place": "dagy.deploy.aws_place",
     "Plan": "dagy.deploy.plan",
     "PutSchedule": "dagy.deploy.plan",
     "RegisterFlow": "dagy.deploy.plan",
@@ -23,16 +27,21 @@ _HOMES = {
     "SwitchDeployment": "dagy.deploy.plan",
     "UploadArtifact": "dagy.deploy.plan",
     "Wanted": "dagy.deploy.wanted",
+    "build_to_deploy": "dagy.deploy.deploying",
     "builds_folder": "dagy.deploy.deploying",
     "default_namespace": "dagy.deploy.wanted",
     "deploy_artifact": "dagy.deploy.deploying",
     "deploy_flow": "dagy.deploy.deploying",
     "is_deployed_code": "dagy.deploy.comparing",
+    "left_on_aws": "dagy.deploy.aws_removing",
+    "place_of": "dagy.deploy.aws_place",
     "run_deployed": "dagy.deploy.running",
 }
 
 __all__ = [
     "DeployResult",
+    "Left",
+    "Place",
     "Plan",
     "PutSchedule",
     "RegisterFlow",
@@ -41,11 +50,14 @@ __all__ = [
     "SwitchDeployment",
     "UploadArtifact",
     "Wanted",
+    "build_to_deploy",
     "builds_folder",
     "default_namespace",
     "deploy_artifact",
     "deploy_flow",
     "is_deployed_code",
+    "left_on_aws",
+    "place_of",
     "run_deployed",
 ]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass, replace
 
 from dagy.artifact import Artifact
 from dagy.aws import Aws
 from dagy.backends import BackendRouter, Measured, Route
 from dagy.backends.environment import Environment
+from dagy.control.records import Deployment
 from dagy.deploy.aws_wanted import sizes_of
 from dagy.deploy.infrastructure import environment
 from dagy.errors import ArtifactError, SettingsError
@@ -36,6 +37,41 @@ class Place:
         return BackendRouter().route(
             artifact.manifest.spec, executor=self.executor, sizes=sizes_of(artifact), measured=measured
         )
+
+
+def aws_of(deployment: Deployment) -> Aws:
+    """The account and region where the deployment is."""
+    at = deployment.resources
+    return Aws(region=str(at["region"]), endpoint_url=at.get("endpoint_url"))
+
+
+def targets_of(place: Place) -> tuple[str, ...]:
+    """What to build for, in the order to be tried: what is too large for the first one is built for the next."""
+    named = os.environ.get(TARGET_VARIABLE)
+    if named:
+        return (named,)
+    asked = place.executor
+    if asked is not None and asked.image is not None:
+        return ("ecs",)
+    function = "lambda-arm64" if asked is not None and asked.architecture == "arm64" else "lambda"
+    may_be_large = function == "lambda" and (asked is None or asked.backend in (AUTO, ECS))
+    return (function, "ecs") if may_be_large else (function,)
+
+
+def checked_target(artifact: Artifact, place: Place) -> Place:
+    """The place, with what follows from what the artifact was built for; `ArtifactError` when it does not run there."""
+    target = artifact.manifest.target
+    again = f"build it for AWS: dagy build --target {targets_of(place)[0]}"
+    if target == "local" and not (place.aws.is_stand_in and os.environ.get(TARGET_VARIABLE) == "local"):
+        raise ArtifactError(f"{str(artifact.path)!r} was built for this machine, and is to run on AWS; {again}")
+    asked = place.executor or Executor(AUTO)
+    if target == "ecs":
+        if asked.backend not in (AUTO, ECS):
+            raise ArtifactError(f"{str(artifact.path)!r} was built for containers, not for {asked.backend!r}; {again}")
+        return replace(place, executor=replace(asked, name=ECS) if asked.backend == AUTO else asked)
+    if target == "lambda-arm64":
+        return replace(place, executor=replace(asked, architecture="arm64"))
+    return place
 
 
 def place_of(

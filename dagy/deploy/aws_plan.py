@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
-from dagy.aws import Aws, AwsSchedule, Function, FunctionConfig, MachineConfig, RegisteredTask, StateMachine
+from dagy.aws import Aws, AwsSchedule, Function, FunctionConfig, RegisteredTask, StateMachine
 from dagy.deploy.aws_names import ALIAS
 from dagy.deploy.aws_wanted import OnAws, Places, Upload, machine_sha256
 from dagy.spec import Json
 
+LATEST = "$LATEST"
 _ASYNC = (0, 3600)  # tries again, and seconds: what a schedule asked for is called once
 
 
@@ -244,15 +245,13 @@ def look_on_aws(aws: Aws, wanted: OnAws, known: Mapping[str, Json]) -> AwsPresen
 def plan_on_aws(wanted: OnAws, present: AwsPresent, *, force: bool = False) -> tuple[AwsStep, ...]:
     """The steps from `present` to `wanted`, in order; with `force` those, too, that change nothing."""
     before = places_of(wanted, present)
-    return tuple(
-        [
-            *_putting(wanted, present, force=force),
-            *_function_steps(wanted, present, force=force),
-            *_container_steps(wanted, present, force=force),
-            *_machine_steps(wanted, present, before, force=force),
-            *_alias_steps(wanted, present, before, force=force),
-            *_schedule_steps(wanted, present, before, force=force),
-        ]
+    return (
+        *_putting(wanted, present, force=force),
+        *_function_steps(wanted, present, force=force),
+        *_container_steps(wanted, present, force=force),
+        *_machine_steps(wanted, present, before, force=force),
+        *_alias_steps(wanted, present, before, force=force),
+        *_schedule_steps(wanted, present, before, force=force),
     )
 
 
@@ -265,9 +264,9 @@ def places_of(wanted: OnAws, present: AwsPresent) -> Places:
         task_definition = present.container.arn
     found = Places(present.layer, function, task_definition)
     is_based = function is not None and (wanted.container is None or task_definition is not None)
-    if present.machine is not None and present.machine_version is not None and is_based:
-        if present.machine.config == wanted.machine(found):
-            machine = present.machine_version
+    is_known = present.machine is not None and present.machine_version is not None and is_based
+    if is_known and present.machine is not None and present.machine.config == wanted.machine(found):
+        machine = present.machine_version
     return replace(found, machine=machine)
 
 
@@ -326,11 +325,7 @@ def _schedule_steps(wanted: OnAws, present: AwsPresent, before: Places, *, force
         if there is not None:
             yield RemoveAwsSchedule(there.group, there.name)
         return
-    is_complete = None not in (
-        "" if wanted.function is None else before.function,
-        "" if wanted.container is None else before.task_definition,
-        before.machine if wanted.has_machine else "",
-    )
+    is_complete = wanted.is_complete(before)
     meant = wanted.schedule(before if is_complete else _anywhere(before))
     assert meant is not None
     if force or not is_complete or there != meant:
@@ -383,7 +378,8 @@ def _changes(wanted: OnAws, function: Function) -> tuple[str, ...]:
         found.append("its packages")
     for each in fields(FunctionConfig):
         was, is_ = getattr(function.config, each.name), getattr(wanted.function, each.name)
-        if each.name in ("layers", "architecture") or was == is_:
+        is_told = each.name != "description" or function.version == LATEST  # a version's is when it was published
+        if each.name in ("layers", "architecture") or was == is_ or not is_told:
             continue
         told = each.name.replace("_", " ")
         found.append(f"{told} {was} -> {is_}" if isinstance(is_, int | str) else told)

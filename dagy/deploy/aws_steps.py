@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import assert_never
 
 from dagy.aws import Aws, FunctionConfig, FunctionVersion, StoredCode
@@ -30,6 +31,7 @@ from dagy.deploy.aws_plan import (
 )
 from dagy.deploy.aws_wanted import OnAws, Places
 from dagy.errors import CloudError, ConflictError
+from dagy.spec import Json
 
 KEPT = timedelta(days=14)  # how long a version is kept that nothing new uses: so long may a run go on with it
 
@@ -45,6 +47,10 @@ class Deployer:
         self._wanted = wanted
         self._is_busy = present.function is not None and not present.function.is_ready
         self.places: Places = places_of(wanted, present)
+
+    def resources(self) -> dict[str, Json]:
+        """What runs must know of what was made."""
+        return self._wanted.resources(self.places)
 
     def carry_out(self, step: AwsStep) -> None:
         """Make the step. Raises `ConflictError` when somebody else changes the same at the same time."""
@@ -83,8 +89,8 @@ class Deployer:
                 assert wanted.container is not None
                 arn = self._aws.containers.register(wanted.container, wanted.container_tags())
                 self.places = replace(self.places, task_definition=arn)
-            case PutMachine():
-                self._put_machine()
+            case PutMachine(is_there=is_there):
+                self._put_machine(is_there=is_there)
             case SwitchAlias():
                 functions.put_alias(wanted.name, ALIAS, self._version)
             case TryOnce():
@@ -159,13 +165,17 @@ class Deployer:
             )
         self.places = replace(self.places, function=made.arn)
 
-    def _put_machine(self) -> None:
+    def _put_machine(self, *, is_there: bool) -> None:
         wanted, machines = self._wanted, self._aws.state_machines
         machine = wanted.machine(self.places)
-        tags = wanted.machine_tags(machine)
-        if machines.get(wanted.name) is None:
-            version = machines.create(machine, tags)
-        else:
+        tags, version = wanted.machine_tags(machine), None
+        if not is_there:
+            try:
+                version = machines.create(machine, tags)
+            except CloudError as error:
+                if error.code != "StateMachineAlreadyExists":
+                    raise
+        if version is None:
             version = machines.update(machine)
             machines.tag(version.rpartition(":")[0], tags)
         self.places = replace(self.places, machine=version)
@@ -177,20 +187,18 @@ class Deployer:
         used = {self._version, functions.alias(name, ALIAS) or ""}
         definition = "" if machine is None else machine.config.definition
         for each in old_versions(functions.versions(name), used, datetime.now(UTC)):
-            if f"{each.arn}\"" not in definition:
+            if f'{each.arn}"' not in definition:
                 functions.delete(name, each.version)
 
 
-def old_versions(
-    versions: Sequence[FunctionVersion], used: Collection[str], now: datetime
-) -> list[FunctionVersion]:
+def old_versions(versions: Sequence[FunctionVersion], used: Collection[str], now: datetime) -> list[FunctionVersion]:
     """Those that may be removed: not `used`, and followed by another one for as long as versions are kept.
 
     What nobody knows the time of, because somebody else published it, stays.
     """
     return [
         each
-        for each, following in zip(versions, versions[1:], strict=False)
+        for each, following in pairwise(versions)
         if each.version not in used and (at := _published_at(following)) is not None and now - at > KEPT
     ]
 

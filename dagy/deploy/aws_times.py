@@ -33,7 +33,8 @@ def aws_cron(cron: str) -> str:
         _written(values, range(first, last + 1))
         for values, first, last in ((fields.minutes, 0, 59), (fields.hours, 0, 23), (fields.months, 1, 12))
     )
-    text = f"cron({minutes} {hours} {days if week_days == '*' else '?'} {months} {'?' if week_days == '*' else week_days} *)"
+    days, week_days = (days, "?") if week_days == "*" else ("?", week_days)
+    text = f"cron({minutes} {hours} {days} {months} {week_days} *)"
     LIMITS["scheduler.expression"].check(len(text), f"the schedule {cron!r}", "give it fewer times")
     return text
 
@@ -52,7 +53,7 @@ def _days_of_week(cron: str, days: Iterable[int | tuple[int, int]]) -> str:
     counted = sorted(each for each in values if isinstance(each, tuple))
     if counted:
         if len(values) > 1:
-            raise _unspeakable(cron, "AWS takes one day of the week of a certain week, such as 5#2, and no other with it")
+            raise _unspeakable(cron, "AWS takes no other day beside one such as 5#2")
         ((day, week),) = counted
         return f"{day % 7 + 1}L" if week == _LAST_DAY else f"{day % 7 + 1}#{week}"
     plain = {each % 7 for each in values if isinstance(each, int)}
@@ -65,12 +66,13 @@ def _written(values: Iterable[int], every: range, names: Sequence[str] | None = 
     if known == list(every):
         return "*"
     told = names or [str(each) for each in range(every.stop)]
-    starts = [known[0], *(after for before, after in pairwise(known) if after != before + 1)]
-    ends = [*(before for before, after in pairwise(known) if after != before + 1), known[-1]]
-    return ",".join(
-        told[first] if first == last else f"{told[first]},{told[last]}" if last == first + 1 else f"{told[first]}-{told[last]}"
-        for first, last in zip(starts, ends, strict=True)
-    )
+    texts, first = [], known[0]
+    for last, following in pairwise([*known, every.stop + 1]):
+        if following != last + 1:
+            between = "," if last == first + 1 else "-"
+            texts.append(told[first] if first == last else f"{told[first]}{between}{told[last]}")
+            first = following
+    return ",".join(texts)
 
 
 def _unspeakable(cron: str, why: str) -> BackendError:

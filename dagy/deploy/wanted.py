@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dagy.artifact import Artifact
 from dagy.control.names import LONGEST_NAME, checked_json, checked_name, checked_namespace, checked_tags
-from dagy.control.records import Timing, reference_of
+from dagy.control.records import LOCAL, Timing, reference_of
 from dagy.control.timing import checked_timing
+from dagy.deploy.aws_wanted import OnAws
 from dagy.errors import ConflictError, ParameterError, did_you_mean
 from dagy.spec import FlowSpec, Json
 
@@ -34,11 +35,17 @@ class Wanted:
     tags: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Json] = field(default_factory=dict)
     timing: Timing | None = None  # of the schedule that belongs to it; None: there is none
+    on_aws: OnAws | None = None  # what should exist there; None: workers run it
 
     @property
     def reference(self) -> str:
         """What names it anywhere: `etl`, or `team/project/etl` in a namespace."""
         return reference_of(self.namespace, self.name)
+
+    @property
+    def executor(self) -> str:
+        """What runs it: "local", or a backend on AWS."""
+        return LOCAL if self.on_aws is None else self.on_aws.route.backend
 
 
 def wanted(

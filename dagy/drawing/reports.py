@@ -11,7 +11,8 @@ from dagy.drawing.labels import columns, elided
 from dagy.drawing.still import paragraph, quiet, table, whole
 
 WIDTH = 100  # columns of the text
-_WIDEST_CELL = 44  # but for the last of a row
+_WIDEST_CELL = 24  # but for the last of a row, which goes on below
+_NARROWEST_LAST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,26 @@ def _aligned(section: Section, width: int) -> list[str]:
     used = [place for place in range(len(section.columns)) if any(row[place] for row in section.rows)]
     if not used:
         return []
-    last = used[-1]
-    body = [
-        [plain_line(row[place]) if place == last else elided(plain_line(row[place]), _WIDEST_CELL) for place in used]
-        for row in section.rows
-    ]
+    body = [[plain_line(row[place]) for place in used] for row in section.rows]
+    for row in body:
+        row[:-1] = [elided(cell, _WIDEST_CELL) for cell in row[:-1]]
     rows = [[section.columns[place] for place in used], *body]
     widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
-    is_number = [
-        all(not row[place] or row[place].lstrip("$<")[:1].isdigit() for row in body) for place in range(len(used))
-    ]
+    to_the_right = [all(_is_number(row[place]) for row in body) for place in range(len(used))]
+    left = max(_NARROWEST_LAST, width - sum(widths[:-1]) - 2 * (len(widths) - 1))
     lines = []
     for row in rows:
-        cells = []
-        for cell, wide, right in zip(row, widths, is_number, strict=True):
-            blank = " " * (wide - columns(cell))
-            cells.append(blank + cell if right else cell + blank)
-        lines.append(elided("  ".join(cells).rstrip(), width))
+        *cells, last = map(_set, row, widths, to_the_right)
+        start = "".join(f"{cell}  " for cell in cells)
+        first, *more = textwrap.wrap(last.rstrip(), left, drop_whitespace=False, break_on_hyphens=False) or [""]
+        lines += [start + first, *(" " * columns(start) + each.strip() for each in more)]
     return lines
+
+
+def _set(cell: str, width: int, to_the_right: bool) -> str:
+    blank = " " * (width - columns(cell))
+    return blank + cell if to_the_right else cell + blank
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell.lstrip("$")[:1].isdigit()

@@ -16,6 +16,7 @@ from dagy.artifact import CleanRun, Manifest, RunStartError, read_manifest, star
 from dagy.control.records import Claim
 from dagy.engine import RunResult
 from dagy.errors import DagyError, sentence
+from dagy.runs import event_to_json
 from dagy.runs.faults import point
 from dagy.spec import Json
 from dagy.states import State, StateType, cancelled, failed, queued, running
@@ -166,8 +167,7 @@ class ClaimedRun:
         self._said(f"{self.run_id}: {result.state}")
 
     def _tell_news(self, run: CleanRun) -> None:
-        news = list(run.events(since=self._reporter.reported, follow=False))
-        self._reporter.tell(news)
+        self._reporter.tell(self._news(run))
         point("worker.running")
 
     def _end_early(self, state: State) -> None:
@@ -177,11 +177,13 @@ class ClaimedRun:
 
     def _deliver(self, state: State, run: CleanRun | None = None, *, result: tuple[Json] | None = None) -> None:
         """Tell of the state, and of all events before it, however long that takes."""
-        while not self._reporter.tell(
-            () if run is None else list(run.events(since=self._reporter.reported, follow=False)), state, result=result
-        ):
+        while not self._reporter.tell(() if run is None else self._news(run), state, result=result):
             if self._hurry.wait(self._reporter.seconds_to_wait):
                 raise _UndeliveredError
+
+    def _news(self, run: CleanRun) -> list[dict[str, Json]]:
+        """The events that the control plane does not have yet."""
+        return [event_to_json(each) for each in run.events(since=self._reporter.reported, follow=False)]
 
     # ---- what is waited for while the lease is renewed
 

@@ -1,11 +1,12 @@
 """One run on AWS that this worker has claimed: begun there, and followed from there to the control plane.
 
-The run does not need its worker. When that is stopped, or dies, the run goes on, and whichever worker claims it next goes
-on with the telling: what the control plane has is not told again, and what has begun is not begun again.
+The run does not need its worker. When that is stopped, or dies, the run goes on, and whichever worker claims it next
+goes on with the telling: what the control plane has is not told again, and what has begun is not begun again.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -15,7 +16,17 @@ from typing import Protocol, TypeVar
 from dagy.backends.event_feed import numbered
 from dagy.backends.running import Connect, News, RemoteRun, pause_at, remote_run
 from dagy.control.records import Claim
-from dagy.errors import AuthError, BackendError, CloudError, DagyError, NetworkError, StoreError, sentence
+from dagy.errors import (
+    AuthError,
+    BackendError,
+    CloudError,
+    DagyError,
+    MissingExtraError,
+    NetworkError,
+    SettingsError,
+    StoreError,
+    sentence,
+)
 from dagy.runs.faults import point
 from dagy.spec import Json
 from dagy.states import State, StateType, cancelled, failed, queued, running
@@ -38,8 +49,6 @@ class KnowsEvents(ReportsTo, Protocol):
 
 class FollowedRun:
     """A run on AWS that this worker has claimed. It is followed in a thread; `ended` is called when all is told."""
-
-    is_local = False
 
     def __init__(
         self,
@@ -102,14 +111,13 @@ class FollowedRun:
     def _follow(self) -> None:
         try:
             remote = remote_run(self._info, self._connect)
-            has_begun = self._patiently(remote.has_begun, is_lasting=self._is_told_to_run)
-        except (BackendError, AuthError, CloudError, StoreError) as error:
-            self._deliver(failed(str(error)))
-            self._said(f"{self.run_id}: FAILED: {error}")
+            if not self._is_told_to_run:  # it has not begun, and what it needs may be missing
+                self._patiently(remote.has_begun, is_lasting=False)
+        except (BackendError, AuthError, CloudError, MissingExtraError, SettingsError, StoreError) as error:
+            self._end_early(failed(str(error)))
             return
-        wish = self._reporter.cancel_reason
-        if wish is not None and not has_begun and not self._is_told_to_run:
-            self._deliver(cancelled(wish))
+        except _CancelledError as wish:
+            self._end_early(cancelled(str(wish)))
             return
         if self._known:
             self._patiently(lambda: remote.know(self._told()))
@@ -126,6 +134,10 @@ class FollowedRun:
         self._deliver(news.state, news.events, result=news.result)
         point("worker.after_end")
         self._said(f"{self.run_id}: {news.state}")
+
+    def _end_early(self, state: State) -> None:
+        self._deliver(state)
+        self._said(f"{self.run_id}: {state}")
 
     def _until_end(self, remote: RemoteRun) -> News:
         """The last news; all before that are told."""
@@ -146,7 +158,7 @@ class FollowedRun:
             self._reporter.tell(())
             wish = self._reporter.cancel_reason
             if wish is not None:
-                self._patiently(lambda: remote.cancel(wish))
+                self._patiently(functools.partial(remote.cancel, wish))
 
     def _rest(self, seconds: float) -> None:
         if self._left.wait(seconds):
@@ -176,14 +188,15 @@ class FollowedRun:
     def _patiently(self, ask: Callable[[], T], *, is_lasting: bool = True) -> T:
         """What `ask` answers, which is asked ever less often while AWS, or the control plane, gives no answer.
 
-        The run says meanwhile why nothing is heard of it. Unless `is_lasting` only a network's failure is waited out.
+        The run says meanwhile why nothing is heard of it. Unless `is_lasting` only a network's failure is waited out,
+        until the run is to be cancelled.
         """
         pause, told = 1.0, ""
         while True:
+            if not is_lasting and self._reporter.cancel_reason is not None:
+                raise _CancelledError(self._reporter.cancel_reason)
             try:
                 answer = ask()
-            except LostLeaseError:
-                raise
             except (AuthError, CloudError, NetworkError, StoreError) as error:
                 if not is_lasting and not isinstance(error, NetworkError):
                     raise
@@ -203,6 +216,10 @@ class FollowedRun:
         logger.warning("run %s: %s", self.run_id, text)
         state = running(text) if self._is_told_to_run else queued(text)
         return text if self._reporter.tell((), state) else told
+
+
+class _CancelledError(Exception):
+    """The run is to be cancelled before it has begun."""
 
 
 class _LeftError(Exception):

@@ -51,9 +51,9 @@ def _tell(client: ReportsTo, note: ClaimNote, local_dir: Path) -> bool:
         record = history.run(note.run_id)
         if record.ended_at is None:  # its process is about to find out that it is alone
             raise StoreError("its process has not ended yet")
-        events = [_with_end(each) for each in history.events(note.run_id)]
+        events = [event_to_json(_with_end(each)) for each in history.events(note.run_id)]
     for part in portions(events):
-        client.report(note.run_id, note.fence, Report(tuple(event_to_json(each) for each in part)))
+        client.report(note.run_id, note.fence, Report(tuple(part)))
     state = _end(record.state)
     client.report(note.run_id, note.fence, Report(status=state.type, message=state.message))
     return True

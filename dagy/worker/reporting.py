@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dagy.control.records import Claim, Renewal, Report
-from dagy.engine import Event
 from dagy.errors import AuthError, ConflictError, DagyError, NetworkError, StoreError, UnknownRunError
-from dagy.runs import event_to_json
 from dagy.spec import Json
 from dagy.states import State, StateType
 
@@ -60,11 +58,13 @@ class Reporter:
         """How long before it makes sense to try again; 0 when nothing stands in the way."""
         return max(0.0, self._next_try - self._clock())
 
-    def tell(self, events: Sequence[Event], state: State | None = None, *, result: tuple[Json] | None = None) -> bool:
+    def tell(
+        self, events: Sequence[Mapping[str, Json]], state: State | None = None, *, result: tuple[Json] | None = None
+    ) -> bool:
         """Tell of `events`, the first of which has the number `reported`, then of the state; whether all has arrived.
 
-        `result` holds what the flow returned. Without anything to tell, the lease is renewed and a wish to cancel is
-        heard, as often as need be.
+        Events are as `dagy.runs.event_to_json` has them, and `result` holds what the flow returned. Without anything to
+        tell, the lease is renewed and a wish to cancel is heard, as often as need be.
         """
         if self.seconds_to_wait:
             return False
@@ -72,7 +72,7 @@ class Reporter:
             return self._listen()
         parts = list(portions(events)) or [()]
         for number, part in enumerate(parts, 1):
-            told = tuple(event_to_json(each) for each in part)
+            told = tuple(part)
             report = Report(told)
             if number == len(parts) and state is not None:
                 report = _of_state(told, state, result)
@@ -106,11 +106,11 @@ class Reporter:
         return True
 
 
-def portions(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+def portions(events: Sequence[Mapping[str, Json]]) -> Iterator[Sequence[Mapping[str, Json]]]:
     """The events in pieces, each as much as one report takes."""
     start, size = 0, 0
     for number, event in enumerate(events):
-        length = len(getattr(event, "text", ""))
+        length = len(event.get("text", ""))
         if number > start and (number - start >= MOST_EVENTS or size + length > MOST_CHARACTERS):
             yield events[start:number]
             start, size = number, 0

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dagy.artifact.environments import environment_for
+from dagy.backends.running import Connect, connected
 from dagy.client.waking import Bell, WorkerLock
-from dagy.control.records import Claim, RunInfo
+from dagy.control.records import LOCAL, Claim, RunInfo
 from dagy.errors import ConflictError, DagyError, UnknownRunError
 from dagy.runs import owner_text, this_process
 from dagy.worker.claimed_run import ClaimedRun, Environments, RunsFrom
 from dagy.worker.claims import ClaimNote, ClaimNotes
 from dagy.worker.extracted import CODE_FOLDER, remove_unused_code
+from dagy.worker.followed_run import FollowedRun, KnowsEvents
 from dagy.worker.left_behind import tell_what_was_left
 from dagy.worker.reporting import LEASE_SECONDS
 
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 CONCURRENCY = 4  # runs at once, unless it is said: one that hangs holds up no other
 LOOK_SECONDS = 1.0  # between two looks at the queue and the schedules, when nobody rings
+MOST_FOLLOWED = 64  # runs on AWS that are followed at once: each takes a thread that mostly sleeps
 RECOVER_SECONDS = 10.0  # between two looks for runs whose worker is gone
 _LONGEST_PAUSE = 15.0  # seconds between two tries to reach the control plane
 _PATIENCE_SECONDS = 60.0  # how long a worker that ends when it is idle tries to
@@ -32,7 +35,7 @@ _PATIENCE_SECONDS = 60.0  # how long a worker that ends when it is idle tries to
 T = TypeVar("T")
 
 
-class WorkerClient(RunsFrom, Protocol):
+class WorkerClient(RunsFrom, KnowsEvents, Protocol):
     """What a worker needs of a control plane; a `DagyClient` is one."""
 
     def claim_run(self, worker: str, *, lease_seconds: float = 60.0) -> Claim | None:
@@ -51,6 +54,7 @@ class WorkerClient(RunsFrom, Protocol):
 class Worker:
     """Runs what is queued, at most `concurrency` runs at once, each in a process of its own.
 
+    Runs on AWS are begun there and followed, by `connect`; they go on without the worker, and do not count.
     The runs are recorded in the history in `local_dir` under the control plane's ids; what they need is kept there too.
     With `schedules` it queues what schedules are due for. `said` gets a line for people now and then.
     """
@@ -64,6 +68,7 @@ class Worker:
         schedules: bool = True,
         said: Callable[[str], object] = logger.info,
         environment_for: Environments = environment_for,
+        connect: Connect = connected,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -72,10 +77,11 @@ class Worker:
         self._ticks = schedules
         self._said = said
         self._environment_for = environment_for
+        self._connect = connect
         self._clock = clock
         self._name = owner_text(this_process())
         self._bell = Bell(local_dir)
-        self._active: set[ClaimedRun] = set()
+        self._active: set[ClaimedRun | FollowedRun] = set()
         self._changing = threading.Lock()  # of `_active`
         self._stops = 0  # how often it was told to stop
         self._next_recovery = 0.0
@@ -160,7 +166,7 @@ class Worker:
     def _claim(self) -> bool:
         """Take as many runs as there is room for; whether there was one."""
         has_claimed = False
-        while len(self._active) < self._concurrency and not self._stops:
+        while self._has_room() and not self._stops:
             claim = self._asked(lambda: self._client.claim_run(self._name, lease_seconds=LEASE_SECONDS))
             if claim is None:
                 break
@@ -168,9 +174,21 @@ class Worker:
             self._begin(claim)
         return has_claimed
 
+    def _has_room(self) -> bool:
+        followed = sum(1 for each in self._running() if isinstance(each, FollowedRun))
+        return len(self._active) - followed < self._concurrency and followed < MOST_FOLLOWED
+
     def _begin(self, claim: Claim) -> None:
+        run = self._run_of(claim)
+        with self._changing:
+            self._active.add(run)
+        run.start()
+
+    def _run_of(self, claim: Claim) -> ClaimedRun | FollowedRun:
+        if claim.run.executor != LOCAL:
+            return FollowedRun(self._client, claim, connect=self._connect, said=self._said, ended=self._forget)
         note = ClaimNote(claim.run.run_id, claim.fence, self._name, claim.run.artifact)
-        run = ClaimedRun(
+        return ClaimedRun(
             self._client,
             claim,
             note,
@@ -179,11 +197,8 @@ class Worker:
             said=self._said,
             ended=self._forget,
         )
-        with self._changing:
-            self._active.add(run)
-        run.start()
 
-    def _forget(self, run: ClaimedRun) -> None:
+    def _forget(self, run: ClaimedRun | FollowedRun) -> None:
         with self._changing:  # who finds nothing there any more closes the bell
             self._active.remove(run)
             self._bell.ring()
@@ -202,7 +217,7 @@ class Worker:
                 self._said(f"cancelling {ids}" if is_told > 1 else f"waiting for {ids}; stop again to cancel")
             self._bell.wait(LOOK_SECONDS)
 
-    def _running(self) -> list[ClaimedRun]:
+    def _running(self) -> list[ClaimedRun | FollowedRun]:
         with self._changing:
             return sorted(self._active, key=lambda each: each.run_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,13 +79,21 @@ class Queue:
 
     # ---- for tests
 
-    def add(self, run_id: str = "steps-1", **parameters: Any) -> Entry:
+    def add(
+        self,
+        run_id: str = "steps-1",
+        /,
+        executor: str = "local",
+        resources: Mapping[str, Any] | None = None,
+        **parameters: Any,
+    ) -> Entry:
         """Queue a run."""
         info = RunInfo(
             run_id=run_id, namespace="", deployment="steps", flow_name="steps", flow_version="latest", revision=1,
             code_hash="", artifact="0" * 64, parameters=parameters, status=StateType.QUEUED, message="", tags={},
             trigger="api", schedule_id=None, scheduled_for=None, idempotency_key=None, created_at=datetime.now(UTC),
-            started_at=None, ended_at=None, worker=None, tries=0, cancel_reason=None, tasks={},
+            started_at=None, ended_at=None, worker=None, tries=0, cancel_reason=None, tasks={}, executor=executor,
+            resources=resources or {},
         )  # fmt: skip
         with self.changed:
             entry = self.entries[run_id] = Entry(info)
@@ -116,20 +124,31 @@ class Queue:
         with self.changed:
             entry.fence += 1
 
+    def take_back(self, entry: Entry) -> None:
+        """The run's worker is gone: the next one may claim it."""
+        with self.changed:
+            entry.fence += 1
+            entry.info = replace(entry.info, worker=None)
+
     # ---- for the worker
 
     def claim_run(self, worker: str, *, lease_seconds: float = 60.0) -> Claim | None:
         """The oldest run that waits."""
         with self._reached():
             for entry in self.entries.values():
-                if entry.info.status is StateType.QUEUED and entry.info.worker is None:
+                if not entry.info.status.is_final and entry.info.worker is None:
                     entry.fence += 1
                     entry.info = replace(entry.info, worker=worker, tries=entry.info.tries + 1)
                     self.changed.notify_all()
-                    return Claim(entry.info, entry.fence, _later(lease_seconds))
+                    return Claim(entry.info, entry.fence, _later(lease_seconds), len(entry.events))
         if self.when_empty:
             self.when_empty.pop(0)()
         return None
+
+    def events(self, run_id: str, *, since: int = 0, limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+        """What was told of the run."""
+        with self._reached():
+            return self.entries[run_id].events[since : since + limit]
 
     def renew(self, run_id: str, fence: int, *, lease_seconds: float = 60.0) -> Renewal:
         """Keep the run."""

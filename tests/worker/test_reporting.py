@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from dagy.control import Claim
-from dagy.engine import Event, RunChanged, TaskWrote
+from dagy.engine import RunChanged, TaskWrote
 from dagy.errors import ParameterError
+from dagy.runs import event_to_json
 from dagy.states import State, StateType, completed
 from dagy.worker.reporting import (
     LISTEN_SECONDS,
@@ -56,8 +57,8 @@ def reporter(queue: Queue, entry: Entry, clock: Clock) -> Reporter:
     return Reporter(queue, claim, clock=clock)
 
 
-def wrote(seq: int, text: str = "x") -> TaskWrote:
-    return TaskWrote(seq, seq, "load", 1, "stdout", text)
+def wrote(seq: int, text: str = "x") -> dict[str, Any]:
+    return event_to_json(TaskWrote(seq, seq, "load", 1, "stdout", text))
 
 
 def told(entry: Entry) -> list[int]:
@@ -117,10 +118,10 @@ def test_many_events_go_in_pieces_and_the_state_with_the_last(reporter: Reporter
 
 
 def test_pieces_hold_no_more_text_than_fits_unless_one_event_does() -> None:
-    events: list[Event] = [wrote(0, "x" * MOST_CHARACTERS), wrote(1, "y"), wrote(2, "z" * (MOST_CHARACTERS - 1))]
-    events.append(RunChanged(3, 3, State(StateType.RUNNING)))
+    events = [wrote(0, "x" * MOST_CHARACTERS), wrote(1, "y"), wrote(2, "z" * (MOST_CHARACTERS - 1))]
+    events.append(event_to_json(RunChanged(3, 3, State(StateType.RUNNING))))
     events.append(wrote(4, "much" * MOST_CHARACTERS))
-    assert [[each.seq for each in part] for part in portions(events)] == [[0], [1, 2, 3], [4]]
+    assert [[each["seq"] for each in part] for part in portions(events)] == [[0], [1, 2, 3], [4]]
     assert list(portions([])) == []
 
 

@@ -124,8 +124,7 @@ def _pieces(aws: Aws, stack: str) -> Iterator[Piece]:
         machine = aws.state_machines.get(name)
         if machine is not None and _is_of(machine.tags, stack):
             size = len(machine.config.definition.encode())
-            told = f"{counted(len(aws.state_machines.versions(name)), 'version')}, definition {size:,} bytes"
-            yield Piece("state machine", name, machine.tags.get(DEPLOYMENT_TAG), told)
+            yield Piece("state machine", name, machine.tags.get(DEPLOYMENT_TAG), f"definition of {size:,} bytes")
     for name in aws.functions.names(prefix):
         function = aws.functions.get(name)
         if function is not None and _is_of(function.tags, stack):
@@ -133,10 +132,11 @@ def _pieces(aws: Aws, stack: str) -> Iterator[Piece]:
             told = f"live version {live}, {function.config.memory_mb:,} MB, {function.config.timeout_seconds:,} s"
             yield Piece("function", name, function.tags.get(DEPLOYMENT_TAG), told)
     for name in aws.containers.families(prefix):
-        task = aws.containers.task_definition(name)
+        revisions = aws.containers.revisions(name)
+        task = aws.containers.task_definition(name) if revisions else None
         if task is not None and _is_of(task.tags, stack):
             made = task.definition
-            told = f"revision {task.revision}, {made.cpu / 1024:g} vCPU, {made.memory_mb:,} MB"
+            told = f"{counted(len(revisions), 'revision')}, {made.cpu / 1024:g} vCPU, {made.memory_mb:,} MB"
             yield Piece("containers", name, task.tags.get(DEPLOYMENT_TAG), told)
     for name in aws.functions.layers(f"{prefix}layer-"):  # a layer has no tags
         yield Piece("layer", name, None, counted(len(aws.functions.layer_versions(name)), "version"))

@@ -154,7 +154,7 @@ def _bucket() -> Json:
                         "Effect": "Deny",
                         "Principal": "*",
                         "Action": "s3:*",
-                        "Resource": [_sub("${Bucket.Arn}"), _sub("${Bucket.Arn}/*")],
+                        "Resource": [_arn("Bucket"), _sub("${Bucket.Arn}/*")],
                         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
                     }
                 ),
@@ -242,7 +242,7 @@ def _reads_code() -> Json:
 
 
 def _writes_log() -> Json:
-    return _grant("Log", _allow(["logs:CreateLogStream", "logs:PutLogEvents"], _sub("${LogGroup.Arn}")))
+    return _grant("Log", _allow(["logs:CreateLogStream", "logs:PutLogEvents"], _arn("LogGroup")))
 
 
 def _pulls_images() -> Json:

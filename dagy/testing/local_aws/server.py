@@ -32,7 +32,7 @@ from dagy.testing.local_aws.world import World
 
 CONTROL = "/dagy-local-aws/"  # what is under it is no service of AWS
 
-_BRIDGES = {"lambda": "functions", "stepfunctions": "state_machines", "ecs": "tasks", "s3": "objects"}
+_BRIDGES = {"lambda": "functions", "stepfunctions": "state_machines", "ecs": "tasks", "s3": "objects", "cloudformation": "stacks"}
 _ACCOUNT = "123456789012"  # moto's
 _SLOW_SECONDS = 1.0
 
@@ -53,7 +53,7 @@ class Server:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._faults = Faults()
         self._calls: collections.Counter[str] = collections.Counter()
-        self._installing = threading.Lock()
+        self._installing = {service: threading.Lock() for service in _BRIDGES}
         self._installed: set[str] = set()
 
     def __call__(self, environment: dict[str, Any], start: _Start) -> Iterable[bytes]:
@@ -89,7 +89,7 @@ class Server:
         bridge = _BRIDGES.get(service)
         if bridge is None or service in self._installed:
             return
-        with self._installing:
+        with self._installing[service]:
             if service not in self._installed:
                 importlib.import_module(f"dagy.testing.local_aws.bridge.{bridge}").install(self._world)
                 self._installed.add(service)
@@ -159,7 +159,7 @@ def _listening(server: Server, opened: socket.socket) -> Any:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True  # or an answer in two pieces waits for the first's acknowledgement
 
-        def log(self, type: str, message: str, *arguments: object) -> None:  # noqa: A002
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing of each request."""
 
         def run_wsgi(self) -> None:

@@ -37,7 +37,8 @@ def install(world: World) -> None:
 
 def _install_executions() -> None:
     """Versions share the names of their machine; a start needs no name; a stop is told at once, with its reason."""
-    from moto.stepfunctions.models import StateMachineVersion
+    from moto.stepfunctions.models import StateMachine, StateMachineVersion
+    from moto.stepfunctions.parser.api import ExecutionStatus
     from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
     from moto.stepfunctions.responses import StepFunctionResponse
@@ -45,8 +46,7 @@ def _install_executions() -> None:
     def one_list(original: Any) -> Any:
         def init(self: Any, source: Any, *arguments: Any, **options: Any) -> None:
             original(self, source, *arguments, **options)
-            self.executions = source.executions
-            self.name = source.name
+            self.executions, self.backend = source.executions, source.backend
 
         return init
 
@@ -65,7 +65,7 @@ def _install_executions() -> None:
 
     def unless_stopped(original: Any) -> Any:
         def reflect(self: Any) -> None:
-            if self.execution.exec_status != "ABORTED":
+            if self.execution.exec_status != ExecutionStatus.ABORTED:
                 original(self)
 
         return reflect
@@ -80,6 +80,7 @@ def _install_executions() -> None:
         return details
 
     replace(StateMachineVersion, "__init__", one_list)
+    StateMachineVersion._handle_name_input_idempotency = StateMachine._handle_name_input_idempotency
     replace(StepFunctionsParserBackend, "start_execution", named)
     replace(StepFunctionResponse, "stop_execution", lambda _original: stop_execution)
     replace(BaseExecutionWorkerCommunication, "_reflect_execution_status", unless_stopped)
@@ -88,11 +89,13 @@ def _install_executions() -> None:
 
 def _stop(execution: Any, error: str | None, cause: str | None) -> None:
     """Stop it, once it has begun; nothing when it has ended."""
+    from moto.stepfunctions.parser.api import ExecutionStatus
+
     began_by = time.monotonic() + 10.0
-    while execution.exec_status == "RUNNING" and time.monotonic() < began_by:
+    while execution.exec_status == ExecutionStatus.RUNNING and time.monotonic() < began_by:
         environment = execution.exec_worker.env
         if environment is not None and environment.is_running():
-            execution.exec_status = "ABORTED"
+            execution.exec_status = ExecutionStatus.ABORTED
             execution.stop_date = datetime.now(tz=UTC)
             execution.error, execution.cause = error, cause
             execution.stop(stop_date=execution.stop_date, error=error, cause=cause)
@@ -195,8 +198,11 @@ def _install_tasks() -> None:
 
     callback = state_task_service_callback.StateTaskServiceCallback
 
-    def request_names(self: Any, parameters: Any, service: str | None = None, action: str | None = None) -> None:
-        shape = _operation(self._get_boto_service_name(service), self._get_boto_service_action(action)).input_shape
+    def request_names(
+        self: Any, parameters: Any, boto_service_name: str | None = None, service_action_name: str | None = None
+    ) -> None:
+        service = self._get_boto_service_name(boto_service_name)
+        shape = _operation(service, self._get_boto_service_action(service_action_name)).input_shape
         if shape is not None:
             self._to_boto_request(parameters, shape)
 

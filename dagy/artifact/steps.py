@@ -1,0 +1,233 @@
+"""The steps of a run that a state machine drives: begin, a task, how many items, the end.
+
+Each is an invocation of its own, may come twice, and knows of the others only what lies in the run's store. A task that
+fails is no error of its step: its outcome is stored, and what needs it sees that. Only what is to be tried again is
+raised, as an exception whose name says after which wait.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dagy.artifact.attempts import BROKEN, Attempt, TryAgain, lists_of
+from dagy.artifact.beginning import begin_run, left_over, take_over
+from dagy.artifact.begun_run import BegunRun, begun_run, failure
+from dagy.artifact.held_hooks import call_hooks
+from dagy.artifact.invocations import Invocation
+from dagy.artifact.outcomes import GONE, Outcome
+from dagy.artifact.payloads import Payload
+from dagy.artifact.run_store import RunStore
+from dagy.artifact.telling import told_failure, told_result, told_tasks
+from dagy.artifact.whole_flow import refused
+from dagy.aws.failures import of_step
+from dagy.engine import Event, RunChanged, TaskChanged
+from dagy.engine.reasons import run_end
+from dagy.errors import DagyError, ParameterError, UnknownTaskError, sentence
+from dagy.flows import Flow
+from dagy.graph import ordered
+from dagy.hooks import RunContext
+from dagy.program import resolve
+from dagy.spec import Json, TaskSpec
+from dagy.states import State, StateType, crashed, failed, running
+from dagy.values import Deferred
+
+
+def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> dict[str, Json]:
+    """Do the step that the payload asks for; how that went, in a few words.
+
+    Raises a `DagyRetry<k>` when a task is to be tried again, after the wait of group `k` of its `retry_groups`, and
+    `DagyRetry0` when the store does not answer, which may be over in a moment.
+    """
+    store = RunStore(invocation.values, payload.run_id or "")
+    try:
+        match payload.step:
+            case "begin":
+                return _begin(flow, store, payload, invocation)
+            case "end":
+                return _end(flow, store, payload.crashed)
+        run = begun_run(flow, store)
+        spec = _spec_of(run, payload.task or "")
+        if payload.step == "count":
+            return _count(run, spec, payload.inline)
+        return _task(run, spec, payload, invocation)
+    except TryAgain as again:
+        raise _retry_class(again.group)(str(again)) from None
+    except BROKEN as error:
+        raise _retry_class(0)(sentence(error)) from error
+
+
+@functools.cache
+def _retry_class(group: int) -> type[Exception]:
+    """What is raised to be tried again: a state machine knows errors by the names of their classes."""
+    return type(f"DagyRetry{group}", (DagyError,), {"__doc__": "It is to be tried again."})
+
+
+def _spec_of(run: BegunRun, task: str) -> TaskSpec:
+    if task not in run.program.code:
+        raise UnknownTaskError(task, run.program.code, where=f"flow {run.program.spec.name!r}")
+    return run.program.spec.task(task)
+
+
+# ---- the beginning
+
+
+def _begin(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: Invocation) -> dict[str, Json]:
+    is_first = begin_run(store, payload, invocation)
+    answer = store.answer()
+    if answer is not None:
+        return {"state": answer["state"]}
+    try:
+        run = begun_run(flow, store)
+        left = left_over(store, run.begun)
+    except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
+        if isinstance(error, BROKEN):
+            raise
+        store.keep_answer(refused(store, error))
+        return {"state": StateType.FAILED.value}
+    if is_first:
+        run.tell(RunChanged(0, time.time_ns(), running()), *_call_flow_hooks(run, running()))
+    take_over(store, run.program, left)
+    return {"state": StateType.RUNNING.value}
+
+
+def _call_flow_hooks(run: BegunRun, state: State) -> list[Event]:
+    name = run.program.spec.name
+    context = RunContext(name, run.store.run_id, name, parameters=run.given)
+    return call_hooks(run.program.hooks.get(state.type, ()), context, state)
+
+
+# ---- how many items
+
+
+def _count(run: BegunRun, spec: TaskSpec, inline: int) -> dict[str, Json]:
+    """How many items a mapped task has; none when it has ended without them."""
+    if not spec.mapped:
+        raise ParameterError(f"task {spec.id!r} is not mapped, so it has no items")
+    count = run.store.count(spec.id)
+    if count is None and run.store.outcome(spec.id) is None:
+        count = _counted(run, spec, inline)
+    if count == 0:
+        run.ends([spec])
+    return {"items": count or 0, "wide": (count or 0) > inline}
+
+
+def _counted(run: BegunRun, spec: TaskSpec, inline: int) -> int | None:
+    upstream = run.upstream(spec)
+    missing = run.hindered(upstream)
+    if missing is not None:
+        run.settle_alone(spec, missing)
+        return None
+    begun = TaskChanged(0, time.time_ns(), spec.id, 1, running())
+    try:
+        count = run.program.code[spec.id].parameters.check_lengths(lists_of(run, spec, run.values(upstream)))
+    except BROKEN:
+        raise
+    except Exception as error:  # noqa: BLE001 (what is mapped over is the user's)
+        run.settle_alone(spec, failure(error), begun)
+        return None
+    run.store.keep_count(spec.id, count, indices=count > inline)
+    run.tell(begun)
+    return count
+
+
+# ---- one task, or one item
+
+
+def _task(run: BegunRun, spec: TaskSpec, payload: Payload, invocation: Invocation) -> dict[str, Json]:
+    item = payload.item
+    if (item is None) is bool(spec.mapped):
+        what = "mapped; give the number of an item as 'item'" if spec.mapped else "not mapped, so it has no items"
+        raise ParameterError(f"task {spec.id!r} is {what}")
+    outcome = run.store.outcome(spec.id, item)
+    if outcome is None:
+        upstream = run.upstream(spec)
+        outcome = run.hindered(upstream, again=payload.attempt > 1)
+        if outcome is None:
+            outcome = Attempt(run, spec, item, payload.attempt - 1, invocation).make(upstream)
+        elif item is None or payload.attempt > 1:  # of an item that was not begun nothing is told
+            outcome, events = run.settle(spec, outcome, item)
+            run.tell(*events)
+    told: dict[str, Json] = {"task": spec.id, "state": outcome.state.type.value}
+    return told if item is None else {**told, "item": item}
+
+
+# ---- the end
+
+
+def _end(flow: Flow[..., Any], store: RunStore, crashes: Mapping[str, Any]) -> dict[str, Json]:
+    answer = store.answer()
+    if answer is None:
+        store.keep_answer(
+            _not_begun(store, crashes) if store.begun() is None else _ended(begun_run(flow, store), crashes)
+        )
+        answer = store.answer() or {}
+    return {"state": answer["state"], "message": answer["message"]}
+
+
+def _not_begun(store: RunStore, crashes: Mapping[str, Any]) -> dict[str, Json]:
+    state = next((_crash(each, store, {}) for each in crashes.values()), failed("the run could not begin"))
+    return told_tasks(store.run_id, state, {})
+
+
+def _ended(run: BegunRun, crashes: Mapping[str, Any]) -> dict[str, Json]:
+    """The answer of a run all of whose tasks have ended, or will not any more."""
+    ends = _all_ends(run, crashes)
+    early = run.early_end()
+    states = {task: each.state for task, each in ends.items()}
+    left_out = next((_left_out(task, state) for task, state in states.items() if state.type is StateType.CANCELLED), "")
+    state = run_end(
+        states,
+        cancel_reason=(early.reason or None) if early else None,
+        is_out_of_time=early is not None and early.is_out_of_time,
+        left_out="" if early else left_out,
+    )
+    result: dict[str, Json] = {}
+    if state.is_completed:
+        try:
+            result = _result(run, ends)
+        except BROKEN:
+            raise
+        except Exception as missing:  # noqa: BLE001 (a part is missing, or the user's own __getitem__ raised)
+            result = told_failure(missing)
+            state = failed(f"what the flow returns is not there: {sentence(missing)}")
+        state = failed(result["message"]) if state.is_completed and "message" in result else state
+    error = next((each.error for each in ends.values() if each.state.is_failure and each.error), None)
+    told = told_tasks(run.store.run_id, state, {task: (each.state, each.attempt) for task, each in ends.items()})
+    hooks = _call_flow_hooks(run, state) if run.store.is_first_to_end() else []
+    run.tell(*hooks, RunChanged(0, time.time_ns(), state))
+    return {**result, **told, **({"error": error} if error else {})}
+
+
+def _all_ends(run: BegunRun, crashes: Mapping[str, Any]) -> dict[str, Outcome]:
+    specs = [run.program.spec.task(task) for task in ordered(run.program.needs, flow=run.program.spec.name)]
+    ends: dict[str, Outcome] = {}
+    for spec, outcome in zip(specs, run.ends(specs), strict=True):
+        if outcome is None:
+            if spec.id in crashes:
+                outcome = Outcome(_crash(crashes[spec.id], run.store, run.begun), time.time(), 1)
+            else:
+                needed = {task: ends[task] for task in run.program.needs[spec.id]}
+                outcome = run.hindered(needed) or Outcome(crashed(GONE), time.time(), 1)
+            outcome = run.settle_alone(spec, outcome)
+        ends[spec.id] = outcome
+    return {task.id: ends[task.id] for task in run.program.spec.tasks}
+
+
+def _crash(said: Mapping[str, Any], store: RunStore, begun: Mapping[str, Any]) -> State:
+    error, cause = str(said.get("Error", "")), str(said.get("Cause", ""))
+    resources = {name: begun.get(name, "") for name in ("memory_mb", "timeout_seconds")}
+    return of_step(error, cause, store.run_id, resources) or crashed(f"{error}: {cause}"[:600])
+
+
+def _left_out(task: str, state: State) -> str:
+    return f"{task!r} was {state.message}" if state.message.startswith("not ") else f"{task!r}: {state.message}"
+
+
+def _result(run: BegunRun, ends: Mapping[str, Outcome]) -> dict[str, Json]:
+    source, store = run.program.result, run.store
+    value = None if source is None else resolve(source, run.values(ends), run.given)
+    value = value.value() if isinstance(value, Deferred) else value
+    return told_result(lambda: store.values.carried(value, store.run_id, "result", called="what the flow returned"))

@@ -80,9 +80,9 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
     "dagy.local_artifact": frozenset({"hashlib", "mimetypes", "pathlib"}),
     "dagy.profiles": frozenset({"yaml"}),
-    "dagy.deploy": frozenset({"pydantic"}),
+    "dagy.deploy": frozenset({"cronsim", "pydantic", "yaml"}),
     "dagy.worker": frozenset({"importlib.metadata"}),
-    "dagy.testing.local_aws": frozenset({"awslambdaric", "boto3", "botocore", "jsonata", "moto", "werkzeug"}),
+    "dagy.testing.local_aws": frozenset({"awslambdaric", "boto3", "botocore", "jsonata", "moto", "psutil", "werkzeug"}),
     "dagy.server.app": frozenset({"starlette", "uvicorn"}),
     "dagy.cli": frozenset({"click", "importlib.metadata", "json", "logging", "tabulate", "yaml"}),
     "dagy_nb.cells": frozenset({"IPython"}),
@@ -113,6 +113,7 @@ IMPORTS_BY_NAME = frozenset(
         "dagy.program",
         "dagy.artifact.handler",
         "dagy.engine.processes.functions",
+        "dagy.testing.local_aws.server",
         "dagy.engine.processes.surroundings",
     }
 )

@@ -14,6 +14,10 @@ _MIB = 1 << 20
 _HEADS = ("package", "version", "zipped", "unzipped", "share")
 
 
+class TooLargeError(ArtifactError):
+    """The packages are more than the target takes."""
+
+
 class PackageSize(NamedTuple):
     """The size of one package, in bytes."""
 
@@ -47,14 +51,14 @@ class Sizes:
         return sum(known) if len(known) == len(self.packages) else None
 
     def check(self) -> None:
-        """Raise `ArtifactError` when the target does not take as much, with what takes the most and a way out."""
+        """Raise `TooLargeError` when the target does not take as much, with what takes the most and a way out."""
         for what, size, limit in (
             ("unzipped", self.unzipped, self.target.unzipped_limit),
             ("zipped", self.zipped, self.target.zipped_limit),
         ):
             if size is not None and limit is not None and size > limit:
                 largest = ", ".join(f"{each.name} {_mib(each.unzipped)}" for each in self.packages[:3])
-                raise ArtifactError(
+                raise TooLargeError(
                     f"the packages are {_mib(size)} {what}, and {self.target.description} takes {_mib(limit)}; the "
                     f"largest are {largest}; do without one of them{_way_out(size, what)}"
                 )

@@ -56,20 +56,11 @@ class Bucket:
     All raise `AuthError`, `NetworkError` and `CloudError`.
     """
 
-    def __init__(
-        self,
-        clients: Clients,
-        name: str,
-        owner: Callable[[], str],
-        *,
-        part_bytes: int = PART_BYTES,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, clients: Clients, name: str, owner: Callable[[], str], part_bytes: int = PART_BYTES) -> None:
         self.name = name
         self._clients = clients
         self._owner = owner
         self._part_bytes = part_bytes
-        self._sleep = sleep
 
     def put(
         self, key: str, content: Content, *, if_absent: bool = True, metadata: Mapping[str, str] | None = None
@@ -87,7 +78,7 @@ class Bucket:
             send = self._put_whole if source.size <= 4 * self._part_bytes else self._put_parts
             for tries in range(_TRIES):
                 if tries:
-                    self._sleep(0.05 * 2**tries)
+                    time.sleep(0.05 * 2**tries)
                 try:
                     send(key, source, told, only)
                 except CloudError as error:

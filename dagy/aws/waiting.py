@@ -12,21 +12,14 @@ from dagy.errors import CloudError
 T = TypeVar("T")
 
 
-def wait_until(
-    look: Callable[[], T | None],
-    what: str,
-    *,
-    seconds: float,
-    every: float,
-    sleep: Callable[[float], None] = time.sleep,
-) -> T:
+def wait_until(look: Callable[[], T | None], what: str, *, seconds: float, every: float) -> T:
     """What `look` gives, once it is not None; it is asked every so many seconds.
 
     Raises `CloudError` with the code `TimedOut` when `what` was not so within about `seconds`.
     """
     for tries in range(math.ceil(seconds / every) + 1):
         if tries:
-            sleep(every)
+            time.sleep(every)
         if (found := look()) is not None:
             return found
     raise CloudError(f"{what} took more than {seconds:g} seconds; look in AWS's console, or try again", code="TimedOut")

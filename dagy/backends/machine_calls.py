@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from dagy.backends import history
 from dagy.backends.machine_resources import Choices, MachineResources
 from dagy.retry import retry_groups
 from dagy.spec import Json, TaskSpec
 
-State = dict[str, Json]
+State: TypeAlias = dict[str, Json]
 
 RUN_ID = "{% $states.context.Execution.Input.run_id %}"  # in an execution that is a map's item too
-MARGIN_SECONDS = 60  # that a state waits longer than what it calls, which can so tell its own end
-CONTAINER_START_SECONDS = 600
+_MARGIN_SECONDS = 60  # that a state waits longer than what it calls, which can so tell its own end
+_CONTAINER_START_SECONDS = 600
 
 _ATTEMPT = "{% $states.context.State.RetryCount + 1 %}"
 _TRANSIENT_TRIES = 6
@@ -36,13 +37,18 @@ _TRANSIENT = {
     "JitterStrategy": "FULL",
 }
 _CONTAINER_TRANSIENT = _TRANSIENT | {
-    "ErrorEquals": ["ECS.AmazonECSException", "ECS.ServerException", "ECS.ThrottlingException"]
+    "ErrorEquals": [
+        "ECS.AmazonECSException",
+        "ECS.SdkClientException",
+        "ECS.ServerException",
+        "ECS.ThrottlingException",
+    ]
 }
 
 
 STEP_EVENTS = history.STEP + (_TRANSIENT_TRIES + _STEP_TRIES) * history.TRY_AGAIN  # of a step that is no task's
 
-CAUSE = "$states.errorOutput.Cause"
+_CAUSE = "$states.errorOutput.Cause"
 
 
 def whole_seconds(delay: float) -> int:
@@ -50,12 +56,18 @@ def whole_seconds(delay: float) -> int:
     return max(1, math.ceil(delay))
 
 
-def call_events(task: TaskSpec, choices: Choices) -> int:
-    """The events of one call of the task, or of one item, with all its tries and a crash in the end."""
-    tries = _TRANSIENT_TRIES + task.options.retries
-    if task.id in choices.on_ecs:
-        return history.CONTAINER_STEP + tries * history.CONTAINER_TRY_AGAIN + history.PASSED
-    return history.STEP + (tries + task.options.retries) * history.TRY_AGAIN + history.PASSED
+def task_events(task: TaskSpec, choices: Choices) -> int:
+    """How many events the task adds to its execution's history at worst."""
+    events = _call_events(task, choices)
+    if task.mapped:
+        items = choices.inline * (history.ITEM + events)
+        return STEP_EVENTS + history.PASSED + max(history.MAP + items, history.DISTRIBUTED)
+    return events + (STEP_EVENTS + history.PASSED if task.id in choices.on_ecs else 0)
+
+
+def item_events(task: TaskSpec, choices: Choices) -> int:
+    """How many events one item of the mapped task adds at worst, where it runs in the execution's own history."""
+    return history.ITEM + _call_events(task, choices)
 
 
 class Calls:
@@ -68,7 +80,7 @@ class Calls:
 
     def task(self, task: TaskSpec, *, is_item: bool = False) -> State:
         """The call of one try of the task, or of an item of it, with its retries."""
-        event = {"step": "task", "run_id": RUN_ID, "task": task.id, "attempt": ATTEMPT}
+        event = {"step": "task", "run_id": RUN_ID, "task": task.id, "attempt": _ATTEMPT}
         if is_item:
             event["item"] = "{% $states.input.item %}"
         if task.id in self._choices.on_ecs:
@@ -79,7 +91,7 @@ class Calls:
             "Type": "Task",
             "Resource": self.service("lambda:invoke"),
             "Arguments": {"FunctionName": self._where.function_arn, "Payload": event},
-            "TimeoutSeconds": MARGIN_SECONDS + (limit if seconds is None else min(math.ceil(seconds), limit)),
+            "TimeoutSeconds": _MARGIN_SECONDS + (limit if seconds is None else min(math.ceil(seconds), limit)),
             "Retry": [_TRANSIENT, *_asked_for(task), *_after_a_crash(task)],
         }
 
@@ -123,29 +135,30 @@ class Calls:
             "Type": "Task",
             "Resource": self.service("lambda:invoke"),
             "Arguments": {"FunctionName": self._where.function_arn, "Payload": payload},
-            "TimeoutSeconds": self._where.function_timeout_seconds + MARGIN_SECONDS,
+            "TimeoutSeconds": self._where.function_timeout_seconds + _MARGIN_SECONDS,
             "Retry": [
                 _TRANSIENT,
                 {
-                    "ErrorEquals": CRASHES,
+                    "ErrorEquals": _CRASHES,
                     "IntervalSeconds": 1,
-                    "MaxAttempts": SYSTEM_TRIES - TRANSIENT_TRIES,
+                    "MaxAttempts": _STEP_TRIES,
                     "BackoffRate": 1,
                 },
             ],
             "Output": output,
         }
 
-    def crashed(self, task: str, carried: str, following: str, cause: str = _CAUSE) -> State:
-        """Go on, and tell the end that `task` crashed, and of what."""
+    def crashed(self, task: str, carried: str, following: str, *, in_container: bool = False) -> State:
+        """Go on to `following` after a crash, and tell of it: with what `carried` tells of, or alone when it is ''."""
+        cause = _CONTAINER_CAUSE if in_container else _CAUSE
         said = f"{{'Error':$states.errorOutput.Error,'Cause':$substring({cause},-{self._cause_characters})}}"
         entry = f"{{{quoted(task)}:{said}}}"
         output = f"$merge([{carried},{entry}])" if carried else entry
         return {"ErrorEquals": ["States.ALL"], "Output": f"{{% {output} %}}", "Next": following}
 
     def service(self, action: str) -> str:
+        """The ARN by which a state asks another service for `action`."""
         return f"arn:{self._where.partition}:states:::{action}"
-
 
 
 def quoted(text: str) -> str:
@@ -178,7 +191,7 @@ def _after_a_crash(task: TaskSpec) -> list[State]:
     delay = task.options.retry_delays[0] if task.options.retry_delays else 0.0
     return [
         {
-            "ErrorEquals": CRASHES,
+            "ErrorEquals": _CRASHES,
             "IntervalSeconds": whole_seconds(delay),
             "MaxAttempts": task.options.retries,
             "BackoffRate": 1,
@@ -191,24 +204,34 @@ def _container_seconds(task: TaskSpec, seconds: float) -> int:
     options = task.options
     waits = sum(group.count * group.delay for group in retry_groups(options.retries, options.retry_delays))
     tries = seconds * (options.retries + 1) + waits * (1 + options.retry_jitter_factor)
-    return math.ceil(tries) + CONTAINER_START_SECONDS
+    return math.ceil(tries) + _CONTAINER_START_SECONDS
 
 
-def _of_cause(key: str, *ends: str) -> str:
-    """What the JSON text that is the cause of a container's failure has behind `key`, and '; '; or nothing."""
-    said = f"$substringAfter($states.errorOutput.Cause,'{key}')"
+def _call_events(task: TaskSpec, choices: Choices) -> int:
+    """The events of one call of the task, or of one item, with all its tries and a crash in the end."""
+    tries = _TRANSIENT_TRIES + task.options.retries
+    if task.id in choices.on_ecs:
+        return history.CONTAINER_STEP + tries * history.CONTAINER_TRY_AGAIN + history.PASSED
+    return history.STEP + (tries + task.options.retries) * history.TRY_AGAIN + history.PASSED
+
+
+def _of_container(key: str, before: str, *ends: str) -> str:
+    """`before` and what the JSON text that tells of a container has behind `key`; nothing when it has no such key."""
+    said = f"$substringAfter({_CAUSE},'{key}')"
     for end in ends:
         said = f"$substringBefore({said},'{end}')"
-    return f"($contains($states.errorOutput.Cause,'{key}')?{said}&'; ':'')"
+    return f"($contains({_CAUSE},'{key}')?'{before}'&{said}:'')"
 
 
-_CONTAINER_CAUSE = "($contains($states.errorOutput.Cause,'\"StopCode\":')?({}):$states.errorOutput.Cause)".format(
-    "&".join(
+# ECS tells of a container by some kilobytes of JSON, which no expression may parse: three facts are cut out of it.
+_CONTAINER_CAUSE = (
+    f"($contains({_CAUSE},'\"StopCode\":')?("
+    + "&".join(
         (
-            _of_cause('"Reason":"', '"'),
-            _of_cause('"StoppedReason":"', '"'),
-            "'exit code '",
-            _of_cause('"ExitCode":', ",", "}"),
+            _of_container('"StoppedReason":"', "", '"'),
+            _of_container('"Reason":"', "; ", '"'),
+            _of_container('"ExitCode":', "; exit code ", ",", "}"),
         )
     )
+    + f"):{_CAUSE})"
 )

@@ -12,34 +12,20 @@ an empty one and ends with its own, so that nothing is carried twice.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from dagy.backends import history
 from dagy.backends.decomposition import Apart, Parallel, Part, Series
+from dagy.backends.machine_calls import RUN_ID, Calls, State
+from dagy.backends.machine_resources import Choices, MachineResources
 from dagy.backends.state_names import StateNames
-from dagy.retry import retry_groups
 from dagy.spec import FlowSpec, Json, TaskSpec
 
-State: TypeAlias = dict[str, Json]
 Chain: TypeAlias = dict[str, Json]  # {"StartAt", "States"}
 
-MARGIN_SECONDS = 60  # that a state waits longer than what it calls, so that this can tell its own end
-CONTAINER_START_SECONDS = 600
 INLINE_CONCURRENCY = 40  # iterations of a map that Step Functions runs at once in one execution
 WIDE_CONCURRENCY = 500  # of a distributed map, unless the task says otherwise: half of an account's usual functions
-TRANSIENT_TRIES = 6
-SYSTEM_TRIES = TRANSIENT_TRIES + 2  # of steps that are no task's: it does no harm to repeat them
-
-RUN_ID = "{% $states.context.Execution.Input.run_id %}"
-ATTEMPT = "{% $states.context.State.RetryCount + 1 %}"
-MOST_WIDE = 40_000  # items of a map whose answers, two bytes each, fit into one state's 256 KiB
-CRASHES = ["States.TaskFailed", "Lambda.Unknown", "States.Timeout"]
-
-_CAUSE = "$states.errorOutput.Cause"
 
 
 class StateWriter:
@@ -51,7 +37,8 @@ class StateWriter:
         self._tasks = {task.id: task for task in spec.tasks}
         self._names = StateNames()
         self._name_of = {task.id: self._names.new(task.id) for task in spec.tasks}
-        self._cause_characters = min(500, max(100, 150_000 // (len(spec.tasks) or 1)))  # all fit into 256 KiB
+        cause_characters = min(500, max(100, 150_000 // (len(spec.tasks) or 1)))  # all fit into 256 KiB
+        self._calls = Calls(where, choices, cause_characters)
 
     def frame(self, root: Part | None) -> Chain:
         """The whole machine: it begins the run, goes through `root`, and ends the run."""
@@ -63,7 +50,7 @@ class StateWriter:
         return {
             "StartAt": begin,
             "States": {
-                begin: self._system_step(payload, "{% $states.result.Payload %}") | {"Next": begun},
+                begin: self._calls.step(payload, "{% $states.result.Payload %}") | {"Next": begun},
                 begun: {
                     "Type": "Choice",
                     "Choices": [{"Condition": "{% $states.input.state='RUNNING' %}", "Output": {}, "Next": first}],
@@ -71,7 +58,7 @@ class StateWriter:
                     "Output": {},
                 },
                 **states,
-                end: self._system_step(
+                end: self._calls.step(
                     {"step": "end", "run_id": RUN_ID, "crashed": "{% $states.input %}"}, "{% $states.result.Payload %}"
                 )
                 | {"Next": ended},
@@ -154,7 +141,7 @@ class StateWriter:
                 "StartAt": begin,
                 "States": {begin: {"Type": "Pass", "Output": {}, "Next": first}, **states},
             },
-            "Catch": [self._crashed(name, "$states.input", way.rescue)],
+            "Catch": [self._calls.crashed(name, "$states.input", way.rescue)],
             "Output": _merged("$states.input", "$states.result"),
             **way.go,
         }
@@ -163,8 +150,8 @@ class StateWriter:
 
     def _plain(self, task: TaskSpec, way: _Way) -> dict[str, State]:
         """One state that calls the function."""
-        called = self._called(task)
-        caught = self._crashed(task.id, "$states.input", way.rescue)
+        called = self._calls.task(task)
+        caught = self._calls.crashed(task.id, "$states.input", way.rescue)
         return {self._name_of[task.id]: {**called, "Catch": [caught], "Output": "{% $states.input %}", **way.go}}
 
     def _contained(self, task: TaskSpec, ready: str, way: _Way) -> dict[str, State]:
@@ -173,11 +160,11 @@ class StateWriter:
         decides, not_run = self._names.new(task.id, "is it to run"), self._names.new(task.id, "not run")
         return {
             ready: {
-                **self._system_step(
+                **self._calls.step(
                     {"step": "ready", "run_id": RUN_ID, "task": task.id},
                     "{% {'crashed':$states.input,'state':$states.result.Payload.state} %}",
                 ),
-                "Catch": [self._crashed(task.id, "$states.input", way.rescue)],
+                "Catch": [self._calls.crashed(task.id, "$states.input", way.rescue)],
                 "Next": decides,
             },
             decides: {
@@ -186,8 +173,8 @@ class StateWriter:
                 "Default": not_run,
             },
             name: {
-                **self._called(task),
-                "Catch": [self._crashed(task.id, _CARRIED, way.rescue, _CONTAINER_CAUSE)],
+                **self._calls.task(task),
+                "Catch": [self._calls.crashed(task.id, _CARRIED, way.rescue, in_container=True)],
                 "Output": f"{{% {_CARRIED} %}}",
                 **way.go,
             },
@@ -198,15 +185,15 @@ class StateWriter:
         """One call for each item: here when there are few, else each as an execution of its own."""
         decides, here, wide = (self._names.new(task.id, what) for what in ("are they many", "items", "wide"))
         limit = task.options.concurrency_limit
-        caught = [self._crashed(task.id, _CARRIED, way.rescue)]
+        caught = [self._calls.crashed(task.id, _CARRIED, way.rescue)]
         item = "{% $states.context.Map.Item.Value %}"
         return {
             count: {
-                **self._system_step(
+                **self._calls.step(
                     {"step": "count", "run_id": RUN_ID, "task": task.id, "inline": self._choices.inline},
                     "{% {'crashed':$states.input,'count':$states.result.Payload} %}",
                 ),
-                "Catch": [self._crashed(task.id, "$states.input", way.rescue)],
+                "Catch": [self._calls.crashed(task.id, "$states.input", way.rescue)],
                 "Next": decides,
             },
             decides: {
@@ -227,7 +214,7 @@ class StateWriter:
             wide: {
                 "Type": "Map",
                 "ItemReader": {
-                    "Resource": self._service("s3:getObject"),
+                    "Resource": self._calls.service("s3:getObject"),
                     "ReaderConfig": {"InputType": "JSON"},
                     "Arguments": {"Bucket": self._where.bucket, "Key": "{% $states.input.count.indices %}"},
                 },
@@ -244,13 +231,12 @@ class StateWriter:
     def _item(self, task: TaskSpec, what: str, *, tells: bool) -> Chain:
         """One item. Of very many, none tells of its crash: what they tell comes together in one state."""
         name, crashed = self._names.new(task.id, what), self._names.new(task.id, f"{what} crashed")
-        cause = _CONTAINER_CAUSE if task.id in self._choices.on_ecs else _CAUSE
-        caught = self._crashed(task.id, "", crashed, cause)
+        caught = self._calls.crashed(task.id, "", crashed, in_container=task.id in self._choices.on_ecs)
         return {
             "StartAt": name,
             "States": {
                 name: {
-                    **self._called(task, is_item=True),
+                    **self._calls.task(task, is_item=True),
                     "Catch": [caught if tells else caught | {"Output": {}}],
                     "Output": {},
                     "End": True,

@@ -18,17 +18,9 @@ from dataclasses import dataclass, replace
 from dagy.backends import history
 from dagy.backends.decomposition import Part, decompose
 from dagy.backends.definition_checks import faults
-from dagy.backends.machine_states import (
-    SYSTEM_TRIES,
-    Choices,
-    ContainerSize,
-    EcsTarget,
-    MachineResources,
-    StateWriter,
-    item_events,
-    task_events,
-    whole_seconds,
-)
+from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
+from dagy.backends.machine_resources import Choices, ContainerSize, EcsTarget, MachineResources
+from dagy.backends.machine_states import StateWriter
 from dagy.errors import BackendError, LimitError, UnknownTaskError
 from dagy.graph import ordered
 from dagy.retry import retry_groups
@@ -42,7 +34,7 @@ _LEAST_BYTES = 500  # that a task adds to a definition
 MOST_INLINE = 500  # items of a map in one history, however much room there is
 FLOW_MARGIN_SECONDS = 600  # the handler ends a flow that is out of time; the machine only one that does not answer
 
-_FRAME = history.EXECUTION + 2 * (history.STEP + SYSTEM_TRIES * history.TRY_AGAIN) + 3 * history.PASSED
+_FRAME = history.EXECUTION + 2 * STEP_EVENTS + 3 * history.PASSED
 
 
 @dataclass(frozen=True, slots=True)

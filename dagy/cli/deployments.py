@@ -15,6 +15,7 @@ from dagy.cli.options import confirm
 from dagy.cli.planes import connected_if_any, taken
 from dagy.cli.tags import pairs_of
 from dagy.cli.timings import timing_text
+from dagy.deploy import left_on_aws
 from dagy.drawing import ago
 from dagy.errors import UnknownDeploymentError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dagy.control import Deployment, Schedule
 
 _RUNS = 5  # of a deployment, that are shown with it
+_SHOWN = ("region", "account", "stack", "function", "state_machine", "task_definition")  # of its resources on AWS
 
 
 @click.group("deployments", short_help="Show and delete deployments.")
@@ -124,29 +126,44 @@ def tag(deployment: str, tags: Sequence[str], remove: Sequence[str], profile: st
             revision=found.revision,
             tags={**kept, **given},
             parameters=found.parameters,
+            executor=found.executor,
+            resources=found.resources,
         )
     output.say(f"{now.reference}: {_tags(now) or 'no tags'}")
 
 
 @command.command("delete", short_help="Delete a deployment and its schedules.")
 @click.argument("deployment", shell_complete=deployment_names)
+@click.option("--with-resources", is_flag=True, help="Also what it has on AWS: its function, its state machine, ...")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @profile_option
-def delete(deployment: str, yes: bool, profile: str | None) -> None:
+def delete(deployment: str, with_resources: bool, yes: bool, profile: str | None) -> None:
     """Delete a deployment and its schedules. Its runs, and the flow's versions, stay.
+
+    So does what it has on AWS, which is said, unless --with-resources takes it away too. Its schedule there is removed
+    in any case, and what lies in the bucket stays.
 
     \b
     Examples:
       dagy deployments delete web-scraper
-      dagy deployments delete web-scraper --yes
+      dagy deployments delete web-scraper --with-resources --yes
     """
     with connected_if_any(profile) as client:
         if client is None:
             raise UnknownDeploymentError(deployment)
         found = client.deployment(deployment)
-        confirm(f"Delete deployment {found.reference!r} and its schedules?", yes=yes)
+        left = left_on_aws(found)
+        gone = [each for each in left if with_resources or each.is_schedule]
+        also = f", and {', '.join(map(str, gone))} on AWS" if gone else ""
+        confirm(f"Delete deployment {found.reference!r} and its schedules{also}?", yes=yes)
+        for each in gone:
+            with output.working(f"removing {each}"):
+                each.remove()
         client.delete_deployment(found.reference)
-    output.say(f"deleted deployment {found.reference}")
+    output.say(f"deleted deployment {found.reference}{also}")
+    stays = [str(each) for each in left if each not in gone]
+    if stays:
+        output.note(f"on AWS there still is {', '.join(stays)}; --with-resources would have removed that too")
 
 
 def _listed(deployments: Sequence[Deployment], profile: str | None) -> str:
@@ -160,10 +177,15 @@ def _facts(found: Deployment, schedules: Sequence[Schedule], runs: Sequence[Run]
         ("flow", f"{found.flow_name} {found.label}"),
         ("code", found.code_hash),
         ("artifact", found.artifact),
+        ("runs on", found.executor),
         ("changed", f"{found.updated_at.astimezone():%Y-%m-%d %H:%M:%S %Z}"),
     ]
     told += [("tag", f"{key}={value}") for key, value in found.tags.items()]
     told += [("parameter", f"{key} = {value!r}") for key, value in found.parameters.items()]
+    told += [(key.replace("_", " "), str(found.resources[key])) for key in _SHOWN if key in found.resources]
+    timing = found.resources.get("schedule")
+    if timing is not None:
+        told.append(("schedule", f"{timing['cron']} ({timing['timezone']}), by EventBridge Scheduler"))
     for each in schedules:
         rests = "" if each.enabled else ", paused"
         told.append(("schedule", f"{timing_text(each.timing)}{rests} ({each.schedule_id})"))

@@ -7,7 +7,7 @@ who asked for them. `dagy aws destroy` removes all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dagy.aws import Aws
 from dagy.backends.environment import TAG
@@ -22,7 +22,8 @@ class Left:
 
     what: str  # "the function"
     name: str
-    remove: Callable[[], None]
+    remove: Callable[[], None] = field(repr=False)
+    is_schedule: bool = False  # which would go on starting runs of what is no more
 
     def __str__(self) -> str:
         return f"{self.what} {self.name}"
@@ -48,7 +49,7 @@ def _found(deployment: Deployment, aws: Aws) -> Iterator[Left]:
     schedule = deployment.resources.get("schedule") or {}
     group = str(schedule.get("group", stack))
     if aws.schedules.get(group, name) is not None:
-        yield Left("the schedule", name, lambda: aws.schedules.delete(group, name))
+        yield Left("the schedule", name, lambda: aws.schedules.delete(group, name), is_schedule=True)
     machine = aws.state_machines.get(name)
     if machine is not None and is_ours(machine.tags):
         yield Left("the state machine", name, lambda: aws.state_machines.delete(name))

@@ -246,25 +246,30 @@ def build_to_deploy(
     target: str = "local",
     on_step: Callable[[str], None] | None = None,
 ) -> Artifact:
-    """The flow's artifact, as `build_artifact` makes it, for `target` or for what it is deployed to at `place`.
+    """The flow's artifact, as `build_artifact` makes it, for `target` or else for what suits the place: `built_for`."""
+    return built_for(
+        place,
+        lambda each: build_artifact(
+            flow, output_dir=output_dir, include=include, requirements=requirements, target=each, on_step=on_step
+        ),
+        None if target == "local" else target,
+    )
+
+
+def built_for(place: Place | None, build: Callable[[str], Artifact], target: str | None = None) -> Artifact:
+    """What `build` makes for `target`, or else for what suits the place; None is this machine.
 
     What is too large for Lambda is built for a container, where nobody asked for a function.
     """
-    targets = (target,) if place is None or target != "local" else targets_of(place)
-    for number, each in enumerate(targets, 1):
-        try:
-            return build_artifact(
-                flow,
-                output_dir=output_dir,
-                include=include,
-                requirements=requirements,
-                target=each,
-                on_step=on_step,
-            )
-        except TooLargeError:
-            if number == len(targets):
-                raise
-    raise AssertionError("there is a target")
+    if target is not None or place is None:
+        return build(target or "local")
+    first, *others = targets_of(place)
+    try:
+        return build(first)
+    except TooLargeError:
+        if not others:
+            raise
+        return build(others[0])
 
 
 def builds_folder() -> Path:

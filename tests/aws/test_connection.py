@@ -46,7 +46,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815 (as the base class calls it)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (as the base class calls it)
         """Tell nobody."""

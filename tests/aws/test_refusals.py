@@ -55,7 +55,7 @@ def test_credentials_that_are_not_taken_are_told_with_how_to_sign_in(clients: Cl
 
 def test_what_is_not_allowed_names_the_permission(clients: Clients, stub: Any) -> None:
     stub("lambda").add_client_error("get_function", "AccessDeniedException", "User: x is not authorized")
-    with pytest.raises(AuthError, match="is allowed 'lambda:GetFunction'$"):
+    with pytest.raises(AuthError, match=r"is allowed 'lambda:GetFunction'$"):
         Functions(clients).get(NAME)
 
 
@@ -199,10 +199,11 @@ def test_of_a_history_only_what_is_new_is_read(clients: Clients, stub: Any) -> N
     stubber = stub("stepfunctions")
     at = datetime(2030, 1, 1, tzinfo=UTC)
     asked = {"executionArn": "arn", "reverseOrder": True, "includeExecutionData": False}
-    failed = {"id": 9, "timestamp": at, "type": "TaskFailed", "taskFailedEventDetails": {
-        "resourceType": "ecs", "resource": "runTask.sync", "error": "States.TaskFailed", "cause": "no room"}}  # fmt: skip
-    entered = {"id": 8, "timestamp": at, "type": "TaskStateEntered", "previousEventId": 7,
-               "stateEnteredEventDetails": {"name": "load"}}  # fmt: skip
+    details = {"resourceType": "ecs", "resource": "runTask.sync", "error": "States.TaskFailed", "cause": "no room"}
+    failed = {"id": 9, "timestamp": at, "type": "TaskFailed", "taskFailedEventDetails": details}
+    name = {"name": "load"}
+    entered = {"id": 8, "timestamp": at, "type": "TaskStateEntered", "stateEnteredEventDetails": name}
+    entered["previousEventId"] = 7
     old = {"id": 7, "timestamp": at, "type": "ExecutionStarted"}
     stubber.add_response("get_execution_history", {"events": [failed, entered, old], "nextToken": "more"}, asked)
     found = StateMachines(clients, lambda: "1").history("arn", after=7)
@@ -259,7 +260,7 @@ def test_without_credentials_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_a_region_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(SettingsError, match="no AWS region is named; name a region: .*AWS_REGION"):
+    with pytest.raises(SettingsError, match=r"no AWS region is named; name a region: .*AWS_REGION"):
         Functions(Clients()).get(NAME)
 
 

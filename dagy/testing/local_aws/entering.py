@@ -193,6 +193,7 @@ def _program(variables: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
             told = json.loads(answer)
             yield told["endpoint_url"], Path(told["home"])
         except BaseException as error:
+            _end(process)  # so that it has said all
             if said := _end_of(errors):
                 error.add_note(f"The AWS on this computer said last:\n{said}")
             raise

@@ -13,7 +13,7 @@ def install(world: World) -> None:  # noqa: ARG001 (every part is installed alik
     """Put it in place; moto finds its models of resources by asking for the subclasses of theirs."""
     _leave_out_api_gateway()
     from moto.core.common_models import CloudFormationModel
-    from moto.scheduler.models import eventbridgescheduler_backends
+    from moto.scheduler.models import scheduler_backends
 
     class ScheduleGroup(CloudFormationModel):
         """A group of schedules as part of a stack."""
@@ -39,7 +39,7 @@ def install(world: World) -> None:  # noqa: ARG001 (every part is installed alik
             **_options: Any,
         ) -> ScheduleGroup:
             tags = cloudformation_json.get("Properties", {}).get("Tags", [])
-            eventbridgescheduler_backends[account_id][region_name].create_schedule_group(resource_name, tags)
+            scheduler_backends[account_id][region_name].create_schedule_group(resource_name, tags)
             return cls(resource_name)
 
         @classmethod
@@ -52,7 +52,7 @@ def install(world: World) -> None:  # noqa: ARG001 (every part is installed alik
         def delete_from_cloudformation_json(  # type: ignore[misc] (as in moto)
             cls, resource_name: str, _json: dict[str, Any], account_id: str, region_name: str
         ) -> None:
-            eventbridgescheduler_backends[account_id][region_name].delete_schedule_group(resource_name)
+            scheduler_backends[account_id][region_name].delete_schedule_group(resource_name)
 
     _kept.append(ScheduleGroup)
 

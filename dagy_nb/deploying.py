@@ -11,9 +11,11 @@ from dagy.drawing import counted, markup_line, plain_lines
 from dagy.errors import DagyError
 from dagy_nb.notebook import KeptCell
 from dagy_nb.notebook_file import has_file_id
+from dagy_nb.planning import card_of_route, price_of
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact
+    from dagy.backends import Route
     from dagy.control import Deployment, Schedule
     from dagy.deploy import DeployResult, Plan
     from dagy_nb.proof import Proof
@@ -74,6 +76,11 @@ class Deployed:
         return self.result.plan
 
     @property
+    def route(self) -> Route | None:
+        """Where on AWS its runs run, and why; None: workers run them."""
+        return self.result.route
+
+    @property
     def deployment(self) -> Deployment | None:
         """The deployment as it is now; None where a dry run found none."""
         return self.result.deployment
@@ -93,6 +100,9 @@ class Deployed:
         found = [("flow", f"{self.result.flow_name} {_version(self)}")]
         if self.artifact.manifest.target != LOCAL:
             found.append(("for", f"{self.artifact.manifest.target}, {_packages(self.artifact)}"))
+        if self.route is not None:
+            found += [("runs on", self.route.place), ("costs", price_of(self.route))]
+            found += [("limit", str(each)) for each in self.route.near]
         if deployment is not None and deployment.tags:
             found.append(("tags", ", ".join(f"{key}={value}" for key, value in sorted(deployment.tags.items()))))
         if deployment is not None and deployment.parameters:
@@ -118,7 +128,7 @@ class Deployed:
     @property
     def note(self) -> str:
         """What else is to be known; empty when nothing is."""
-        is_followed = self.schedules and self.result.is_local and not self.result.is_dry_run
+        is_followed = self.schedules and self.result.is_local and not self.result.is_dry_run and self.route is None
         return "its schedule is followed while a worker runs: dagy worker" if is_followed else ""
 
     def __str__(self) -> str:
@@ -129,6 +139,8 @@ class Deployed:
             magic, command = self.how_to_run
             lines.append(f"  {'run it':<9} {magic}    (in a terminal: {command})")
         lines += [f"  {self.note}"] if self.note else []
+        if self.result.is_dry_run and self.route is not None:
+            lines += ["", *str(self.route).splitlines()]
         return plain_lines("\n".join(lines))
 
     def __repr__(self) -> str:
@@ -211,7 +223,8 @@ def _card(deployed: Deployed) -> str:
     grid = f'<div style="display:grid;grid-template-columns:max-content 1fr;gap:1px 14px">{rows}</div>'
     note = f'<div style="opacity:.7;margin-top:6px">{markup_line(deployed.note)}</div>' if deployed.note else ""
     style = _CARD.format(edge=_EDGES[kind])
-    return f'<div class="dagy-deployed" style="{style}">{head}{listed}{grid}{note}</div>'
+    plan = card_of_route(deployed.route) if result.is_dry_run and deployed.route is not None else ""
+    return f'<div class="dagy-deployed" style="{style}">{head}{listed}{grid}{note}</div>{plan}'
 
 
 def _row(name: str, markup: str) -> str:

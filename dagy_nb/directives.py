@@ -173,7 +173,7 @@ def _task_parser() -> _Parser:
     add("--cache", action="store_true", help="use its result again while its code and inputs are the same")
     add("--cache-for", dest="cache", type=_duration, metavar="SECONDS", help="the same, for so many seconds")
     add("--concurrency", dest="concurrency_limit", type=_whole(1), metavar="N", help="run at most N of them at once")
-    add("--executor", choices=EXECUTORS, metavar="NAME", help=f"where a deployed task runs: {', '.join(EXECUTORS)}")
+    _add_executor(parser, "task")
     add("--description", metavar="TEXT", help="what the task does, in quotes")
     add("--no-validate", dest="validate_parameters", action="store_false", help="do not check the inputs' types")
     add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")
@@ -188,9 +188,16 @@ def _flow_parser() -> _Parser:
     add("--version", metavar="V", help="the flow's version, such as 1.2.0")
     _add_retries(parser)
     add("--timeout", dest="timeout_seconds", type=_duration, metavar="SECONDS", help="stop a run that takes longer")
+    _add_executor(parser, "flow")
     add("--description", metavar="TEXT", help="what the flow does, in quotes")
     add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")
     return parser
+
+
+def _add_executor(parser: _Parser, kind: str) -> None:
+    add = parser.add_argument
+    add("--executor", choices=EXECUTORS, metavar="NAME", help=f"where a deployed {kind} runs: {', '.join(EXECUTORS)}")
+    add("--memory", dest="memory_mb", type=_whole(1), metavar="MB", help="how much memory it needs there")
 
 
 def _add_retries(parser: _Parser) -> None:

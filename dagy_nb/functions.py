@@ -14,8 +14,9 @@ from dagy_nb.magics import add_magics, current_magics, remove_magics
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from dagy import Flow
+    from dagy import Executor, Flow
     from dagy.artifact import Artifact
+    from dagy.backends import Route
     from dagy_nb.checking import Check
     from dagy_nb.deploying import Deployed
     from dagy_nb.drift import Drift
@@ -141,6 +142,12 @@ def build(
     )
 
 
+def plan(flow: str | None = None, *, executor: str | Executor | None = None) -> Route:
+    """Where on AWS a flow would run, why and at what cost, as `%dagy_plan` shows it; nothing is built or called."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.plan(flow, executor=executor))
+
+
 def deploy(
     flow: str | None = None,
     *,
@@ -154,7 +161,9 @@ def deploy(
     dry_run: bool = False,
     prove: bool = True,
     profile: str | None = None,
-    target: str = "local",
+    executor: str | Executor | None = None,
+    image: str | None = None,
+    target: str | None = None,
     requirements: str | Path | None = None,
     include: Sequence[str] = (),
     output_dir: str | Path = "dist",
@@ -174,6 +183,8 @@ def deploy(
             dry_run=dry_run,
             must_prove=prove,
             profile=profile,
+            executor=executor,
+            image=image,
             target=target,
             requirements=requirements,
             include=include,

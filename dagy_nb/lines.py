@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from dagy.errors import DefinitionError, did_you_mean
+from dagy.executors import EXECUTORS
 from dagy_nb.directives import split_line
 
 TARGETS = ("local", "lambda", "lambda-arm64", "ecs")  # what an artifact may be for
@@ -78,7 +79,7 @@ def parsers() -> Mapping[str, LineParser]:
     """The parsers of all line magics, by the magic's name, in the order in which `%dagy` lists them."""
     made = (
         _dag(), _run(), _watch(), _cancel(), _tasks(), _runs(), _logs(), _check(), _status(), _export(), _load(),
-        _build(), _deploy(), _reset(), _dagy(),
+        _build(), _plan(), _deploy(), _reset(), _dagy(),
     )  # fmt: skip
     return {each.magic: each for each in made}
 
@@ -204,6 +205,17 @@ def _build() -> LineParser:
     return parser
 
 
+def _plan() -> LineParser:
+    parser = LineParser(
+        "dagy_plan",
+        "Show where on AWS a flow would run, why, how near to limits, and what it costs.",
+        "Nothing is built, called or changed. What tasks took in completed runs here counts.",
+    )
+    parser.add_argument("flow", nargs="?", metavar="FLOW", help=_FLOW_HELP)
+    parser.add_argument("--executor", choices=(*EXECUTORS, "auto"), help="a backend or a tier to plan with")
+    return parser
+
+
 def _deploy() -> LineParser:
     parser = LineParser("dagy_deploy", "Build a flow, prove it, and let a deployment stand for it.", _DEPLOY_MORE)
     add = parser.add_argument
@@ -214,10 +226,12 @@ def _deploy() -> LineParser:
     add("--schedule", metavar="CRON", help='when it runs by itself: five fields of cron, such as "0 6 * * *"')
     add("--timezone", metavar="TZ", help="of the schedule, such as Europe/Berlin (default: UTC)")
     add("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a value that its runs are given")
+    add("--executor", choices=(*EXECUTORS, "auto", "local"), help="where its runs run: a backend of AWS, or a tier")
+    add("--image", metavar="IMAGE", help="a container image of your own to run in, on ECS")
     add("--force", action="store_true", help="deploy what is deployed already; other code as a new revision too")
     add("--dry-run", action="store_true", help="say what would be done, and change nothing")
     add("--no-prove", action="store_true", help="do not compare the artifact's results with the last run's first")
-    _add_build_options(parser)
+    _add_build_options(parser, target="what suits where its runs run")
     _add_profile(parser)
     return parser
 
@@ -236,9 +250,9 @@ def _dagy() -> LineParser:
     return parser
 
 
-def _add_build_options(parser: LineParser) -> None:
+def _add_build_options(parser: LineParser, target: str = "local") -> None:
     _add_output_dir(parser, "the folder to write to (default: dist)")
-    parser.add_argument("--target", choices=TARGETS, default="local", help="what it is for (default: local)")
+    parser.add_argument("--target", choices=TARGETS, help=f"what it is for (default: {target})")
     parser.add_argument("--requirements", metavar="FILE", help="a requirements file that says what to install")
     parser.add_argument(
         "--include", action="append", default=[], metavar="GLOB", help="data files to take along, such as 'data/*.csv'"
@@ -256,7 +270,8 @@ def _add_output_dir(parser: LineParser, help_text: str) -> None:
 _DEPLOY_MORE = """\
 What is deployed already, with these settings, is skipped. Otherwise the artifact is first run in a clean process
 and its results are compared with those of the flow's last run here; where they differ nothing is deployed.
-Without --schedule the deployment has none, and the tags and parameters are these and no others."""
+Without --schedule the deployment has none, and the tags and parameters are these and no others.
+With --executor, or a profile that `dagy aws init` has set up, its runs run on AWS: %dagy_plan says where."""
 
 _RUN_MORE = """\
 Waits for the end, unless --background is given. An interrupt cancels the run, a second one stops waiting.

@@ -41,6 +41,7 @@ from dagy_nb.lines import parsers
 from dagy_nb.linters import hint_for
 from dagy_nb.notebook import FailedCell, Notebook
 from dagy_nb.notebook_path import PathFinder
+from dagy_nb.planning import bundle_of_route
 from dagy_nb.registry import NotebookTask
 from dagy_nb.run_history import PastRun
 from dagy_nb.running import NotebookRun
@@ -51,6 +52,7 @@ from dagy_nb.tables import Listing, html_table, text_lines
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact, Source
+    from dagy.backends import Route
     from dagy.spec import FlowSpec
     from dagy_nb.export import Export
 
@@ -61,6 +63,7 @@ _IS_HELP = re.compile(r"\s*%%?dagy\w*\?{1,2}\s*$")  # such a cell only asks for 
 _CELL_MAGICS = (("dagy_task", task_help), ("dagy_flow", flow_help))
 # What a run can't be given when it is `--again`: it has what the last run had.
 _NOT_AGAIN = ("--form", "--fresh", "--max-workers", "--isolation", "--record", "--resume")
+_ROUTE = ("dagy.backends.routes", "Route")  # by name: most notebooks never load it
 _HELP_HEAD = ("MAGIC", "WHAT IT DOES")
 _HELP_MORE = "Each has help: %dagy_run? or %dagy_run -h. As a function: import dagy_nb; dagy_nb.run(...)"
 
@@ -331,6 +334,12 @@ class DagyMagics(Magics):
             self.session.screen.show(self.session.screen.bundle_of(self.session.prove(built)))
         return built
 
+    @output_can_be_silenced
+    @_magic
+    def dagy_plan(self, given: Namespace) -> Route:
+        """Show where on AWS a flow would run."""
+        return self.session.plan(given.flow, executor=given.executor)
+
     @no_var_expand
     @output_can_be_silenced
     @_magic
@@ -350,6 +359,8 @@ class DagyMagics(Magics):
             dry_run=given.dry_run,
             must_prove=not given.no_prove,
             profile=given.profile,
+            executor=given.executor,
+            image=given.image,
             export=export,
             **_build_options(given),
         )
@@ -523,6 +534,7 @@ def add_magics(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.append(magics.complete)
     if shell.display_formatter is not None:
         shell.display_formatter.mimebundle_formatter.for_type(Flow, magics.bundle_of_flow)
+        shell.display_formatter.mimebundle_formatter.for_type_by_name(*_ROUTE, bundle_of_route)
     shell.events.register("pre_run_cell", magics.before_cell)
     shell.events.register("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.append(magics.transform)
@@ -542,6 +554,7 @@ def remove_magics(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.remove(magics.complete)
     if shell.display_formatter is not None:
         shell.display_formatter.mimebundle_formatter.pop(Flow, None)
+        shell.display_formatter.mimebundle_formatter.pop(".".join(_ROUTE), None)
     shell.events.unregister("pre_run_cell", magics.before_cell)
     shell.events.unregister("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.remove(magics.transform)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dagy import Flow, LocalOptions, artifact, deploy, drawing
+from dagy import Executor, Flow, LocalOptions, artifact, backends, deploy, drawing
 from dagy.drawing import ago, text_tree
 from dagy.errors import (
     DagyError,
@@ -37,7 +37,7 @@ from dagy_nb.deployed_runs import (
     recent_runs,
     spec_of,
 )
-from dagy_nb.deploying import Deployed, NotProvenError, edited_since
+from dagy_nb.deploying import LOCAL, Deployed, NotProvenError, edited_since
 from dagy_nb.drift import Drift, drifts
 from dagy_nb.drift import listing as drift_listing
 from dagy_nb.export import EXPORT_MARK, Export, export_module
@@ -60,9 +60,13 @@ from dagy_nb.tables import Listing
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact, Manifest, Source
+    from dagy.backends import Route
     from dagy.client import DagyClient
     from dagy.control import RunInfo
     from dagy.spec import FlowSpec, Json
+
+
+_MEASURED = 3  # runs, at most, that a plan looks at
 
 
 class DrawnFlow(Flow[..., Any]):
@@ -484,7 +488,7 @@ class Session:
         flow: str | None = None,
         *,
         output_dir: str | Path = "dist",
-        target: str = "local",
+        target: str | None = None,
         requirements: str | Path | None = None,
         include: Sequence[str] = (),
         export: Export | None = None,
@@ -503,9 +507,24 @@ class Session:
             )
         source = self._source(export or self._exported())
         wanted = None if requirements is None else Path(requirements).absolute()
-        options = artifact.BuildOptions(tuple(include), wanted, target)
+        options = artifact.BuildOptions(tuple(include), wanted, target or LOCAL)
         with artifact.flow_aside(source, name) as found:
             return artifact.build(source, found, Path(output_dir), options)
+
+    def plan(self, flow: str | None = None, *, executor: str | Executor | None = None) -> Route:
+        """Where on AWS the flow would run, by its spec and by what its completed runs took. Nothing is called.
+
+        Runs of this session count, else those that were recorded here. Raises `BackendError` for what can't be.
+        """
+        self.look()
+        spec = self.flow(flow).spec
+        own = [
+            each for each in self.runs.all() if each.spec.name == spec.name and each.done and each.state.is_completed
+        ]
+        measured = backends.measured_from_history(Settings.read().local_dir, spec.name)
+        if own:
+            measured = backends.measured_in(each.shown.handle.events(follow=False) for each in own[-_MEASURED:])
+        return backends.BackendRouter().route(spec, executor=executor, measured=measured)
 
     def source_of(self, flow: Flow[..., Any]) -> Source | None:
         """The notebook as a module, where `flow` is one of its flows; None for another. Raises what `export` raises."""
@@ -540,7 +559,9 @@ class Session:
         dry_run: bool = False,
         must_prove: bool = True,
         profile: str | None = None,
-        target: str = "local",
+        executor: str | Executor | None = None,
+        image: str | None = None,
+        target: str | None = None,
         requirements: str | Path | None = None,
         include: Sequence[str] = (),
         output_dir: str | Path = "dist",
@@ -548,13 +569,20 @@ class Session:
     ) -> Deployed:
         """Build a flow from the cells as they last ran, and let the deployment `name` stand for it; see `Flow.deploy`.
 
+        `target` is what suits the place where its runs run, unless it is given.
+
         Before anything is changed the artifact is proven: it runs in a clean process, and its results are compared with
         those of the flow's newest run here, unless its cells have changed since, or `must_prove` is off. Where they
         differ `NotProvenError` is raised and nothing is deployed. Code that is deployed already is not proven again.
         """
-        built = self.build(
-            flow, output_dir=output_dir, target=target, requirements=requirements, include=include, export=export
-        )
+
+        def built_for(target: str) -> Artifact:
+            return self.build(
+                flow, output_dir=output_dir, target=target, requirements=requirements, include=include, export=export
+            )
+
+        place = deploy.place_of(executor, image, profile)
+        built = deploy.built_for(place, built_for, target)
         asked = self.planes.client(profile)
         if namespace is None:
             namespace = deploy.default_namespace(self.notebook.path)
@@ -569,7 +597,10 @@ class Session:
                 timezone=timezone,
                 parameters=parameters,
                 force=force,
+                profile=profile,
                 client=asked,
+                executor=executor,
+                image=image,
                 dry_run=dry_run,
             )
 

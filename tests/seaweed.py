@@ -1,7 +1,7 @@
 """A real S3 server of the tests' own, SeaweedFS: in a folder that is thrown away, on loopback, for one account.
 
-    with Seaweed.started() as server:
-        aws = server.aws()
+    with Seaweed.started(folder) as server:
+        name = server.new_bucket()
 
 It refuses wrong checksums and wrong signatures, and lets one writer of several win, which fakes do not. Where it is not
 installed the tests that need it are skipped; with DAGY_REQUIRE_SEAWEED=1 they fail, so that a machine that is to run
@@ -58,8 +58,8 @@ class Seaweed:
             server._wait(process)
             yield server
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()  # it leaves no sockets in the folder for temporary files then
+            process.wait(timeout=30)
 
     def new_bucket(self) -> str:
         """The name of a bucket with nothing in it."""
@@ -89,9 +89,9 @@ class Seaweed:
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         command = [
             program, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", *ports,
-            f"-s3.config={config}", "-s3.port.iceberg=0", "-master.telemetry=false", "-master.volumeSizeLimitMB=64",
-            "-master.electionTimeout=100ms", "-volume.max=20", f"-filer.localSocket={self.folder / 'filer.sock'}",
-            f"-s3.localSocket={self.folder / 's3.sock'}",
+            f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",
+            "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-master.electionTimeout=100ms", "-volume.max=500",
+            f"-filer.localSocket={self.folder / 'filer.sock'}", f"-s3.localSocket={self.folder / 's3.sock'}",
         ]  # fmt: skip
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dagy import Flow, RunContext, State, StateType, Static, TaskOutput, flow, task
+from dagy import Executor, Flow, RunContext, State, StateType, Static, TaskOutput, flow, task
 from dagy.errors import DefinitionError, DrawingError, GraphError, ParameterError, TaskFailedError
 from dagy.spec import Constant, FromParameter, FromTask, ListOf, ParameterSpec
 
@@ -449,3 +449,12 @@ def test_a_flow_can_be_drawn_as_svg_text_and_dot():
     assert etl.to_svg().lstrip().startswith("<svg")
     assert "total" in etl.to_text()
     assert etl.to_dot().startswith("digraph")
+
+
+def test_a_flow_says_where_it_runs_and_how_much_it_needs():
+    made = flow(executor=Executor("large", memory_mb=6_000))(etl.function)
+    assert (made.spec.options.executor, made.spec.options.memory_mb) == ("large", 6_000)
+    with pytest.raises(DefinitionError, match=r"flow 'etl': executor must be one of .*, not 'larg'; did you mean"):
+        flow(executor="larg")(etl.function)
+    with pytest.raises(DefinitionError, match=r"flow 'etl': memory_mb must be a whole number of megabytes"):
+        flow(memory_mb=-1)(etl.function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagy.errors import DefinitionError
-from dagy.retry import RetryPolicy, retry_policy
+from dagy.retry import RetryGroup, RetryPolicy, retry_group_of, retry_groups, retry_policy
 
 ERROR = ValueError("no rows")
 
@@ -114,3 +115,28 @@ def test_the_jitter_factor_lies_between_0_and_1(jitter: Any):
 def test_a_condition_must_be_a_function():
     with pytest.raises(DefinitionError, match="retry_condition_fn must be a function of the exception, not 'always'"):
         retry_policy(1, None, None, "always", of="task 'load'")  # type: ignore[arg-type]
+
+
+# ---- the same waits in groups, for who can only count
+
+
+def test_equal_waits_in_a_row_are_one_group_and_the_last_one_repeats():
+    assert retry_groups(6, (1.0, 1.0, 5.0)) == (RetryGroup(1, 2, 1.0), RetryGroup(3, 4, 5.0))
+
+
+def test_without_a_delay_all_failures_are_one_group():
+    assert retry_groups(3, ()) == (RetryGroup(1, 3, 0.0),)
+
+
+def test_without_retries_there_is_no_group():
+    assert retry_groups(0, (1.0,)) == ()
+    assert retry_group_of((), 1) is None
+
+
+@given(st.integers(0, 12), st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), max_size=15))
+def test_the_groups_wait_what_the_policy_waits(retries: int, delays: list[float]):
+    policy, groups = RetryPolicy(retries, tuple(delays)), retry_groups(retries, delays)
+    for failure in range(1, retries + 2):
+        group = retry_group_of(groups, failure)
+        assert (None if group is None else groups[group - 1].delay) == policy.decide(failure, ERROR, 0.0)
+    assert all(before.delay != after.delay for before, after in pairwise(groups))

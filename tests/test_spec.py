@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagy.errors import CycleError, SpecError
+from dagy.executors import EXECUTORS
 from dagy.spec import (
     SCHEMA_VERSION,
     Binding,
     Constant,
     DictOf,
+    FlowOptions,
     FlowSpec,
     FromParameter,
     FromTask,
@@ -85,6 +87,17 @@ def test_the_json_of_a_spec_is_plain():
     assert json.loads(SPEC.model_dump_json(indent=2)) == SPEC.model_dump()
 
 
+def test_what_came_later_is_written_only_where_it_is_said():
+    old = SPEC.model_dump()
+    assert old["options"] == {"retries": 0, "retry_delays": [], "timeout_seconds": None}
+    assert "memory_mb" not in old["tasks"][0]["options"]
+    assert old["tasks"][0]["options"]["executor"] is None
+    task = TaskSpec("a", "a", "m:a", options=TaskOptions(memory_mb=512))
+    new = FlowSpec("etl", tasks=(task,), options=FlowOptions(executor="large", memory_mb=4_096)).model_dump()
+    assert (new["options"]["executor"], new["options"]["memory_mb"]) == ("large", 4_096)
+    assert new["tasks"][0]["options"]["memory_mb"] == 512
+
+
 def test_the_same_flow_gives_the_same_text():
     again = FlowSpec.model_validate_json(SPEC.model_dump_json())
     assert again.model_dump_json() == SPEC.model_dump_json()
@@ -127,8 +140,15 @@ options = st.builds(
     retry_jitter_factor=st.floats(0, 1),
     timeout_seconds=st.none() | st.floats(0.001, 1e9),
     concurrency_limit=st.none() | st.integers(1, 99),
-    executor=st.sampled_from([None, "lambda", "step-functions", "ecs"]),
+    executor=st.none() | st.sampled_from(EXECUTORS),
     validate_parameters=st.booleans(),
+    memory_mb=st.none() | st.integers(1, 10**6),
+)
+flow_options = st.builds(
+    FlowOptions,
+    timeout_seconds=st.none() | st.floats(0.001, 1e9),
+    executor=st.none() | st.sampled_from(EXECUTORS),
+    memory_mb=st.none() | st.integers(1, 10**6),
 )
 
 
@@ -153,6 +173,7 @@ def specs(draw: st.DrawFn) -> FlowSpec:
         tasks=tuple(tasks),
         result=draw(st.none() | bindings(task_ids)),
         static=draw(st.dictionaries(names, json_values, max_size=2)),
+        options=draw(flow_options),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dagy import FlowSpec, Static, Task, TaskOutput, flow, task
+from dagy import Executor, FlowSpec, Static, Task, TaskOutput, flow, task
 from dagy.errors import DefinitionError, DrawingError, GraphError, ValueNeededError
 from dagy.spec import Constant, DictOf, FromTask, Held, ListOf, TaskOptions
 
@@ -87,6 +87,7 @@ def test_every_option_is_kept():
         name="load",
         description="Loads.",
         executor="ecs",
+        memory_mb=4_096,
         retries=3,
         retry_delay_seconds=[1, 2],
         retry_jitter_factor=0.5,
@@ -99,9 +100,15 @@ def test_every_option_is_kept():
         on_retry=[note],
         retry_condition_fn=lambda error: True,
     )(one.function)
-    assert full.options == TaskOptions(3, (1.0, 2.0), 0.5, 60.0, 2, "ecs", False)
+    assert full.options == TaskOptions(3, (1.0, 2.0), 0.5, 60.0, 2, "ecs", False, memory_mb=4_096)
     assert len(full.code.hooks) == 6
     assert full.code.retry.condition is not None
+
+
+def test_an_executor_with_memory_says_both():
+    options = task(executor=Executor("ecs", memory_mb=4_096))(one.function).options
+    assert (options.executor, options.memory_mb) == ("ecs", 4_096)
+    assert task(executor="large")(one.function).options.executor == "large"
 
 
 def test_a_function_without_a_name_needs_one():
@@ -128,7 +135,12 @@ def test_a_name_must_be_a_text(name: Any):
         ({"timeout_seconds": "5"}, "timeout_seconds must be more than 0 seconds, not '5'"),
         ({"concurrency_limit": 0}, "concurrency_limit must be a whole number, 1 or more, not 0"),
         ({"concurrency_limit": True}, "concurrency_limit must be a whole number, 1 or more, not True"),
-        ({"executor": "Lambda"}, "executor must be one of 'lambda', 'step-functions', 'ecs', not 'Lambda'"),
+        (
+            {"executor": "Lambda"},
+            "executor must be one of 'lambda', 'step-functions', 'ecs', 'nano', 'micro', 'small', ",
+        ),
+        ({"executor": "local"}, "executor must be one of 'lambda', 'step-functions', 'ecs'"),
+        ({"memory_mb": "1 GB"}, "memory_mb must be a whole number of megabytes, 1 or more, not '1 GB'"),
         ({"retries": -1}, "retries must be a whole number, 0 or more, not -1"),
         ({"retry_jitter_factor": 2}, "retry_jitter_factor must lie between 0.0 and 1.0, not 2"),
         ({"on_failure": len}, "on_failure must be a list of functions"),

@@ -31,7 +31,7 @@ from dagy.engine import (
     items_of,
 )
 from dagy.engine.reasons import tried_again
-from dagy.errors import CloudError, DagyError, NetworkError, StoreError, TravelError, sentence
+from dagy.errors import CloudError, NetworkError, StoreError, TravelError, sentence
 from dagy.hooks import Hooks
 from dagy.program import Actual, Program, resolve
 from dagy.retry import RetryPolicy, retry_group_of, retry_groups
@@ -41,7 +41,7 @@ from dagy.states import State, StateType, crashed, failed
 BROKEN = (StoreError, NetworkError, CloudError)  # the store does not answer: no fault of the task
 
 
-class TryAgain(Exception):
+class TryAgain(Exception):  # noqa: N818 (no error: it is how a task is handed back)
     """The task is to be tried again after the wait of the `group` of its `retry_groups`, by who invokes."""
 
     def __init__(self, group: int, state: State) -> None:
@@ -75,21 +75,21 @@ class Attempt:
         recorder = StoreRecorder(self.run.store, told=self._told, looks=self._why_to_stop)
         limit = seconds if self.spec.options.timeout_seconds is not None else None  # else its own time is the limit
         options = RunOptions(self.run.store.run_id, fail_fast=False, capture=True, recorder=recorder, time_limit=limit,
-                             grace_seconds=GRACE_SECONDS, reused=values)  # fmt: skip
+                             grace_seconds=GRACE_SECONDS, reused={task: values[task] for task in program.needs[self.spec.id]})  # fmt: skip
         ran = run_here(program, self.run.given, options, self.invocation, recorder)
-        events: list[Event] = []
+        told: list[Event] = []
         try:
             outcome = self._outcome(ran.result.task_runs[self.spec.id])
             again = self._next_try(ran.result.task_runs[self.spec.id], outcome)
             if again is not None:
                 group, state = again
-                events = [*changed(self.spec.id, self.item, outcome, state), *hooks.call(state)]
+                told = [*changed(self.spec.id, self.item, outcome, state), *hooks.call(state)]
                 raise TryAgain(group, state)
-            outcome, events = self.run.settle(self.spec, outcome, self.item)
-            events += hooks.call(outcome.state) if events else []
+            outcome, told = self.run.settle(self.spec, outcome, self.item)
+            told += hooks.call(outcome.state) if told else []
             return outcome
         finally:
-            recorder.finish(events)
+            recorder.finish(told)
 
     def _program(self, values: Mapping[str, StoredValue], hooks: Hooks, seconds: float | None) -> Program:
         """The task and those that it needs."""

@@ -15,7 +15,7 @@ from dagy.artifact.run_store import EarlyEnd, RunStore
 from dagy.artifact.telling import told_error
 from dagy.engine import Event, ItemChanged, TaskChanged, TaskWrote
 from dagy.engine.reasons import flow_time_up
-from dagy.errors import StoreError, sentence
+from dagy.errors import ParameterError, sentence
 from dagy.flows import Flow
 from dagy.hooks import RunContext
 from dagy.program import Program, resolve
@@ -104,7 +104,7 @@ class BegunRun:
         return outcome, changed(spec.id, item, outcome)
 
     def settle_alone(self, spec: TaskSpec, outcome: Outcome, *before: Event) -> Outcome:
-        """The same for an end that no attempt came to: it is told, after what came `before`, and its hooks are called."""
+        """The same for an end that no attempt came to: it is told, after the events `before`, and its hooks are called."""
         settled, events = self.settle(spec, outcome)
         if events:
             self.tell(*before, *events, *self._call_hooks(spec, outcome))
@@ -130,21 +130,21 @@ class BegunRun:
 
 
 # What a process was asked about last is what it is asked about next: items of one task, tasks of one run.
-_NEWEST: dict[tuple[str, int], BegunRun] = {}
+_NEWEST: list[tuple[Flow[..., Any], BegunRun]] = []
 
 
 def begun_run(flow: Flow[..., Any], store: RunStore) -> BegunRun:
-    """The run in the store, with its graph as its parameters shape it. Raises `StoreError` when it has not begun."""
-    key = (store.place, id(flow))
-    found = _NEWEST.get(key)
-    if found is None:
-        begun = store.begun()
-        if begun is None:
-            raise StoreError(f"run {store.run_id!r} has not begun; its first step is 'begin'")
-        program, given = flow.prepare(**given_parameters(begun, store.values))
-        _NEWEST.clear()
-        _NEWEST[key] = found = BegunRun(store, begun, program, given)
-    return replace(found, store=store)
+    """The run in the store, with its graph as its parameters shape it. Raises `ParameterError` when it has not begun."""
+    for its_flow, run in _NEWEST:
+        if its_flow is flow and run.store.values is store.values and run.store.run_id == store.run_id:
+            return run
+    begun = store.begun()
+    if begun is None:
+        raise ParameterError(f"run {store.run_id!r} has not begun; its first step is 'begin'")
+    program, given = flow.prepare(**given_parameters(begun, store.values))
+    run = BegunRun(store, begun, program, given)
+    _NEWEST[:] = [(flow, run)]
+    return run
 
 
 def changed(task: str, item: int | None, outcome: Outcome, state: State | None = None) -> list[Event]:

@@ -46,7 +46,8 @@ from dagy.artifact.invocations import Invocation, StopSwitch
 from dagy.artifact.loading import loading
 from dagy.artifact.payloads import Payload
 from dagy.artifact.references import Values
-from dagy.artifact.steps import run_step
+from dagy.artifact.run_store import RunStore
+from dagy.artifact.steps import RetryAskedError, run_step
 from dagy.artifact.telling import told_failure
 from dagy.artifact.whole_flow import whole_flow
 from dagy.engine import new_run_id
@@ -88,37 +89,39 @@ def answer(
 
     With `tries_again` a task that is worth another try gets it here. `switch` ends what runs.
     """
-    run_id = event.get("run_id") if isinstance(event, Mapping) else None
-    step = event.get("step") if isinstance(event, Mapping) else None
+    run_id, step = (event.get("run_id"), event.get("step")) if isinstance(event, Mapping) else (None, None)
     seconds = None if context is None else context.get_remaining_time_in_millis() / 1000
     ends_at = None if seconds is None else time.monotonic() + seconds - SPARE_SECONDS
     try:
         payload = Payload.of(event)
-        artifact = unpacked(folder)
+        artifact = loaded(folder)
         place = _place(context, seconds)
         invocation = Invocation(_values(store), artifact.code_hash, ends_at, place, tries_again, switch or StopSwitch())
         if payload.step is not None:
             return run_step(artifact.flow, payload, invocation)
         run_id = payload.run_id or new_run_id(artifact.flow.name)
         return whole_flow(artifact.flow, run_id, payload, invocation)
+    except RetryAskedError:
+        raise
     except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
-        if step is not None:
+        told = {"run_id": run_id, **told_failure(error, error.__cause__ if type(error) is CodeFailedError else None)}
+        if step is None:
+            return told
+        if step not in ("begin", "end") or not isinstance(run_id, str):
             raise
-        return {
-            "run_id": run_id,
-            **told_failure(error, error.__cause__ if isinstance(error, CodeFailedError) else None),
-        }
+        RunStore(_values(store), run_id).keep_answer(told)  # the run has no other way to say it
+        return {"state": told["state"], "message": told["message"]}
 
 
-class Unpacked(NamedTuple):
-    """An artifact whose files are unpacked, and whose code is loaded."""
+class LoadedArtifact(NamedTuple):
+    """An artifact whose code is loaded."""
 
     flow: Flow[..., Any]
     code_hash: str
 
 
 @cache
-def unpacked(folder: Path) -> Unpacked:
+def loaded(folder: Path) -> LoadedArtifact:
     """The artifact whose files are in `folder`; its code is loaded the first time.
 
     Raises `ArtifactError` when the folder holds no artifact, and `CodeFailedError` with what the code raised.
@@ -138,7 +141,7 @@ def unpacked(folder: Path) -> Unpacked:
         raise CodeFailedError(f"the code can't be loaded: {sentence(error)}") from error
     if not isinstance(flow, Flow):
         raise ArtifactError(f"the entry point {entry_point!r} is not a flow")
-    return Unpacked(flow, code_hash)
+    return LoadedArtifact(flow, code_hash)
 
 
 @cache

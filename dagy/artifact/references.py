@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -233,23 +232,6 @@ class Values:
             digest.update(each)
         self._store.write(name, encoded)
         return Reference(f"{self._url}/{name}", encoded.codec, digest.hexdigest(), encoded.size)._asdict()
-
-    def keep(self, value: object, *parts: str, called: str) -> dict[str, Json]:
-        """`value` as a payload carries it; and in the store in any case, where `kept` finds it by its parts."""
-        told = self.carried(value, *parts, called=called)
-        self.store.write_new(f"{self.name_of(*parts)}.json", Encoded("json", (json.dumps(told).encode(),)))
-        return told
-
-    def kept(self, *parts: str) -> object:
-        """What `keep` put there."""
-        found = self.store.read_if_there(f"{self.name_of(*parts)}.json")
-        if found is None:
-            raise StoreError(f"there is no value {self.name_of(*parts)!r}")
-        return self.opened(json.loads(found))
-
-    def is_kept(self, *parts: str) -> bool:
-        """Whether `keep` put something there."""
-        return self._store is not None and self._store.has(f"{self.name_of(*parts)}.json")
 
     def opened(self, carried: object) -> object:
         """The value that `carried` is, or refers to. Raises `ParameterError` when it is neither, and as `read`."""

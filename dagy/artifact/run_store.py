@@ -6,11 +6,11 @@ Below `<store>/<run_id>/` lie, each written once and by whoever comes first unle
 |---|---|
 | `parameters.json` | parameters that are too large for a payload |
 | `begun.json` | when, where and with which parameters the run began |
-| `tasks/<task>/outcome.json`, `tasks/<task>/items/<n>.json` | an `Outcome`; a small result lies in it, a large one beside |
+| `tasks/<task>/outcome.json`, `tasks/<task>/items/<n>.json` | an `Outcome`, with the result if that is small |
 | `tasks/<task>/tries/...` | which attempts failed and are to be tried again |
 | `tasks/<task>/count.json`, `indices.json` | how many items a mapped task has; the list of their numbers |
 | `results/<key>` | what tasks of a whole flow returned, in batches |
-| `events/<key>` | events as JSON, in batches; a key begins with the time in nanoseconds, so their order is that of time |
+| `events/<key>` | events as JSON, in batches; keys begin with the time, so they come in order |
 | `stop.json`, `failed.json` | that the run is to stop, and why; which task failed first, when that ends the run |
 | `answer.json` | how the run ended, as the handler answers |
 
@@ -73,25 +73,20 @@ class RunStore:
         self._writer = os.urandom(4).hex()  # many write into one run at once
         self._count = itertools.count()
 
-    @property
-    def place(self) -> str:
-        """Where it is, as a URL."""
-        return f"{self.values.url}/{self._root}"
-
     # ---- the beginning
 
     def begin(self, begun: Mapping[str, Json]) -> bool:
         """The run begins now; False when it has begun already. `at` (seconds since the epoch) is added.
 
-        Who begins it says `parameters` and `references`, `code_hash`, `fail_fast`, `by`, and what else is known: `until`
-        (until when it can go on at the longest), `request_id`, `log_group`, `log_stream`, `task_arn`, `deployment`,
-        `resume`.
+        Who begins it says `parameters` and `references`, `code_hash`, `fail_fast`, `by`, and what else is known:
+        `until` (when it is over at the latest), `request_id`, `log_group`, `log_stream`, `task_arn`, `resume`, ...
         """
         return self._write_new("begun.json", {"run_id": self.run_id, "at": time.time(), **begun})
 
     def begun(self) -> dict[str, Json] | None:
         """What `begin` was told, and `at`; None when the run has not begun."""
-        return self._read("begun.json")
+        begun: dict[str, Json] | None = self._read("begun.json")
+        return begun
 
     def put_parameters(self, parameters: Mapping[str, Json]) -> None:
         """Leave the run's parameters here before it begins; they count when its payload has none."""
@@ -179,13 +174,11 @@ class RunStore:
         for batch in self.read_all(list(self._names("results/"))):
             for name, carried in (batch or {}).items():
                 _add_result(tasks, items, *name.split("/"), result=carried)
-        kept = [name for name in self._names("tasks/") if _OUTCOME.fullmatch(name)]
-        for name, found in zip(kept, self.read_all(kept), strict=True):
+        kept = [matched for name in self._names("tasks/") if (matched := _OUTCOME.fullmatch(name))]
+        for matched, found in zip(kept, self.read_all([each[0] for each in kept]), strict=True):
             outcome = Outcome.from_json(found)
-            matched = _OUTCOME.fullmatch(name)
-            if matched and outcome.state.is_completed and outcome.result is not None:
-                if "items" not in outcome.result:  # else its items say it
-                    _add_result(tasks, items, *filter(None, matched.groups()), result=outcome.result)
+            if outcome.result is not None and "items" not in outcome.result:  # else its items say it
+                _add_result(tasks, items, *filter(None, matched.groups()), result=outcome.result)
         return tasks, items
 
     # ---- what ends it early
@@ -251,8 +244,9 @@ class RunStore:
         return self._write_new("answer.json", answer)
 
     def answer(self) -> dict[str, Json] | None:
-        """How the run ended: `state`, `message`, and `result` (as `Values.opened` takes it) or `error`; None: it has not."""
-        return self._read("answer.json")
+        """How the run ended: `state`, `message`, and `result` (for `Values.opened`) or `error`; None: it has not."""
+        answer: dict[str, Json] | None = self._read("answer.json")
+        return answer
 
     # ---- objects
 

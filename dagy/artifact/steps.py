@@ -35,6 +35,10 @@ from dagy.states import State, StateType, crashed, failed, running
 from dagy.values import Deferred
 
 
+class RetryAskedError(DagyError):
+    """The step is to be tried again, by who invokes."""
+
+
 def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> dict[str, Json]:
     """Do the step that the payload asks for; how that went, in a few words.
 
@@ -62,7 +66,7 @@ def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> 
 @functools.cache
 def _retry_class(group: int) -> type[Exception]:
     """What is raised to be tried again: a state machine knows errors by the names of their classes."""
-    return type(f"DagyRetry{group}", (DagyError,), {"__doc__": "It is to be tried again."})
+    return type(f"DagyRetry{group}", (RetryAskedError,), {"__doc__": "It is to be tried again."})
 
 
 def _spec_of(run: BegunRun, task: str) -> TaskSpec:
@@ -82,9 +86,9 @@ def _begin(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: 
     try:
         run = begun_run(flow, store)
         left = left_over(store, run.begun)
+    except BROKEN:
+        raise
     except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
-        if isinstance(error, BROKEN):
-            raise
         store.keep_answer(refused(store, error))
         return {"state": StateType.FAILED.value}
     if is_first:
@@ -160,9 +164,8 @@ def _task(run: BegunRun, spec: TaskSpec, payload: Payload, invocation: Invocatio
 def _end(flow: Flow[..., Any], store: RunStore, crashes: Mapping[str, Any]) -> dict[str, Json]:
     answer = store.answer()
     if answer is None:
-        store.keep_answer(
-            _not_begun(store, crashes) if store.begun() is None else _ended(begun_run(flow, store), crashes)
-        )
+        has_begun = store.begun() is not None
+        store.keep_answer(_ended(begun_run(flow, store), crashes) if has_begun else _not_begun(store, crashes))
         answer = store.answer() or {}
     return {"state": answer["state"], "message": answer["message"]}
 

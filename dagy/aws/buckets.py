@@ -132,16 +132,6 @@ class Bucket:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def folders(self, prefix: str = "") -> Iterator[str]:
-        """The keys' beginnings up to the next slash behind `prefix`, each once: `runs/etl-1/`."""
-        more: dict[str, Any] = {}
-        while True:
-            page = self._s3.list_objects_v2(**self._at, Prefix=prefix, Delimiter="/", **more)
-            yield from (each["Prefix"] for each in page.get("CommonPrefixes", ()))
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-
     def delete(self, key: str) -> None:
         """Delete the object, if there is one."""
         self._s3.delete_object(**self._at, Key=key)
@@ -149,26 +139,19 @@ class Bucket:
     def delete_prefix(self, prefix: str) -> int:
         """Delete all whose keys begin with `prefix`, old versions included; how many there were."""
         count = 0
-        pages = self._s3.get_paginator("list_object_versions").paginate(**self._at, Prefix=prefix)
-        for page in pages:
-            found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-            for batch in _batches(found, 1000):
-                objects: Any = [
-                    {"Key": each["Key"], "VersionId": each["VersionId"]}
-                    if "VersionId" in each
-                    else {"Key": each["Key"]}
-                    for each in batch
-                ]
-                done = self._s3.delete_objects(**self._at, Delete={"Objects": objects, "Quiet": True})
-                for error in done.get("Errors", ()):
-                    raise CloudError(
-                        f"{error.get('Key', '')!r} in the bucket {self.name!r} can't be deleted: "
-                        f"{error.get('Message', '')}",
-                        operation="DeleteObjects",
-                        code=error.get("Code", ""),
-                    )
-                count += len(objects)
-        return count
+        while True:
+            page = self._s3.list_object_versions(**self._at, Prefix=prefix)
+            found: list[Any] = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            if not found:
+                return count
+            objects: Any = [{name: each[name] for name in ("Key", "VersionId") if name in each} for each in found]
+            done = self._s3.delete_objects(**self._at, Delete={"Objects": objects, "Quiet": True})
+            for error in done.get("Errors", ()):
+                told = (
+                    f"{error.get('Key', '')!r} in the bucket {self.name!r} can't be deleted: {error.get('Message', '')}"
+                )
+                raise CloudError(told, operation="DeleteObjects", code=error.get("Code", ""))
+            count += len(objects)
 
     def remove(self) -> None:
         """Delete the bucket itself, which must be empty; nothing when there is none."""
@@ -272,8 +255,3 @@ def _opened(content: Content) -> Iterator[_Source]:
         return b"".join(found)
 
     yield _Source(sum(each.nbytes for each in flat), digest.digest(), part)
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

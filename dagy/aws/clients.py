@@ -86,10 +86,6 @@ class Clients:
         except _botocore().exceptions.BotoCoreError:  # a region that is newer than botocore
             return "aws"
 
-    def endpoint(self, client: Any) -> str:
-        """Where that client's calls go."""
-        return str(client.meta.endpoint_url)
-
     @overload
     def of(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
     @overload

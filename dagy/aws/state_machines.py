@@ -159,10 +159,6 @@ class StateMachines:
                 return tuple(sorted(found, key=lambda each: int(each.rpartition(":")[2])))
             more = {"nextToken": page["nextToken"]}
 
-    def delete_version(self, arn: str) -> None:
-        """Delete a published version."""
-        self._states.delete_state_machine_version(stateMachineVersionArn=arn)
-
     def delete(self, name: str) -> None:
         """Delete it with all its versions; what runs is let end first. Nothing when there is none."""
         self._states.delete_state_machine(stateMachineArn=self.arn(name))

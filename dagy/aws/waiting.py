@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from dagy.errors import CloudError
 
+FIRST_PAUSE = 0.05  # seconds; each pause is twice the one before
+
 T = TypeVar("T")
 
 
 def wait_until(look: Callable[[], T | None], what: str, *, seconds: float, every: float) -> T:
-    """What `look` gives, once it is not None; it is asked every so many seconds.
+    """What `look` gives, once it is not None; it is asked more and more rarely, at last every so many seconds.
 
-    Raises `CloudError` with the code `TimedOut` when `what` was not so within about `seconds`.
+    Raises `CloudError` with the code `TimedOut` when `what` was not so after pauses of that many seconds in all.
     """
-    for tries in range(math.ceil(seconds / every) + 1):
-        if tries:
-            time.sleep(every)
-        if (found := look()) is not None:
-            return found
-    raise CloudError(f"{what} took more than {seconds:g} seconds; look in AWS's console, or try again", code="TimedOut")
+    waited, pause = 0.0, FIRST_PAUSE
+    while (found := look()) is None:
+        if waited >= seconds:
+            told = f"{what} took more than {seconds:g} seconds; look in AWS's console, or try again"
+            raise CloudError(told, code="TimedOut")
+        time.sleep(pause)
+        waited += pause
+        pause = min(2 * pause, every)
+    return found

@@ -8,9 +8,9 @@ from dagy.lazy import lazily
 
 if TYPE_CHECKING:
     from dagy.backends.limits import LIMITS, Limit, LimitUse
-    from dagy.backends.measuring import measured_from_history
+    from dagy.backends.measuring import measured_from_history, measured_in
     from dagy.backends.router import BackendRouter
-    from dagy.backends.routes import Cost, CostItem, Measured, Route, Sizes, TaskRoute
+    from dagy.backends.routes import Cost, CostItem, Measured, Route, Sizes, TaskRoute, dollars
 
 _HOMES = {
     "BackendRouter": "dagy.backends.router",
@@ -23,7 +23,9 @@ _HOMES = {
     "Route": "dagy.backends.routes",
     "Sizes": "dagy.backends.routes",
     "TaskRoute": "dagy.backends.routes",
+    "dollars": "dagy.backends.routes",
     "measured_from_history": "dagy.backends.measuring",
+    "measured_in": "dagy.backends.measuring",
 }
 
 __all__ = [
@@ -37,7 +39,9 @@ __all__ = [
     "Route",
     "Sizes",
     "TaskRoute",
+    "dollars",
     "measured_from_history",
+    "measured_in",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from dagy.graph import ordered
 
-MOST_NESTED = 16  # parallels inside each other; deeper parts are cut into levels
+MOST_NESTED = 16  # parallels inside each other; what would be deeper is cut into levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,25 @@ class _Cutter:
         before = before or self._counted(block)
         pieces = self._joined(block)
         if len(pieces) > 1:
-            return Parallel(tuple(self.part(each, before, nesting + 1) for each in pieces))
+            if nesting + 1 < MOST_NESTED or all(len(_cut_in_series(each, before)) == len(each) for each in pieces):
+                return Parallel(tuple(self.part(each, before, nesting + 1) for each in pieces))
+            return self._by_level(self._levels(block))
         pieces = _cut_in_series(block, before)
         if len(pieces) > 1:
-            return _series(self.part(each, before, nesting) for each in pieces)
+            return _series([self.part(each, before, nesting) for each in pieces])
         levels = self._levels(block)
-        if len(levels) == 2 or nesting >= MOST_NESTED:
-            self.waiting += len(block) - len(levels[0])
-            return _series(_together([self._names[each] for each in level]) for level in levels)
+        if len(levels) == 2:
+            return self._by_level(levels)
         middle = len(levels) // 2
         halves = [sorted(each for level in half for each in level) for half in (levels[:middle], levels[middle:])]
         self.waiting += len(levels[middle])
-        return _series(self.part(half, None, nesting) for half in halves)
+        return _series([self.part(half, None, nesting) for half in halves])
+
+    def _by_level(self, levels: Sequence[Sequence[int]]) -> Series:
+        """Each level wholly before the next."""
+        self.waiting += sum(map(len, levels[1:]))
+        parts = [tuple(self._names[each] for each in level) for level in levels]
+        return Series(tuple(each[0] if len(each) == 1 else Parallel(each) for each in parts))
 
     def _inside(self, block: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
         """Each of the block with what it needs of the block."""
@@ -151,12 +158,6 @@ def _cut_in_series(block: Sequence[int], before: Mapping[int, int]) -> list[list
     return [sorted(piece) for piece in pieces]
 
 
-def _series(parts: Iterator[Part]) -> Series:
-    flat: list[Part] = []
-    for each in parts:
-        flat.extend(each.parts if isinstance(each, Series) else [each])
-    return Series(tuple(flat))
-
-
-def _together(names: Sequence[str]) -> Part:
-    return names[0] if len(names) == 1 else Parallel(tuple(names))
+def _series(parts: Sequence[Part]) -> Series:
+    """The parts one after the other, without a series inside."""
+    return Series(tuple(inner for part in parts for inner in (part.parts if isinstance(part, Series) else (part,))))

@@ -1,7 +1,7 @@
 """Whether a state machine's definition holds together: what every definition is asked before it leaves Dagy.
 
-Step Functions checks the same when a state machine is made, and answers for one fault at a time. `faults` is pure, knows
-the part of the language that Dagy writes (JSONata, no paths), and names all that is wrong.
+Step Functions checks the same when a state machine is made, and tells of one fault at a time. `faults` is pure, knows the
+part of the language that Dagy writes (JSONata, no paths), and tells of all that is wrong.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _faults(definition: Mapping[str, Json]) -> Iterator[str]:
                 yield f"there is more than one state {name!r}"
             taken.add(name)
             if not is_legal(name):
-                yield f"{name!r} is no name for a state: one has up to {MOST_CHARACTERS} characters, and no special ones"
+                yield f"{name!r} is no name for a state, which has up to {MOST_CHARACTERS} characters, none special"
             for fault in _of_state(state):
                 yield f"state {name!r} {fault}"
             for target in _targets(state):
@@ -91,7 +91,7 @@ def _targets(state: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _of_state(state: Mapping[str, Json]) -> Iterator[str]:
-    kind = state.get("Type")
+    kind = str(state.get("Type"))
     if kind not in _FIELDS:
         yield f"has the type {kind!r}, which there is not"
         return

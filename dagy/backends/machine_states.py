@@ -4,10 +4,10 @@
 |---|---|
 | in a function | `load` |
 | in a container | `load (ready)` asks whether it is to run, a choice, `load`, or `load (not run)` |
-| mapped | `load (count)`, a choice, `load (items)` here, or `load (wide)` by a distributed map with a history of its own |
+| mapped | `load (count)`, a choice, `load (items)` in this history, or `load (wide)` in histories of their own |
 
-What goes from state to state is one object: `{task: {"Error", "Cause"}}` for each task that crashed. A branch begins with
-an empty one and ends with its own, so that nothing is carried twice.
+What goes from state to state is one object: `{task: {"Error", "Cause"}}` for each task that crashed. A branch begins
+with an empty one and ends with its own, so that nothing is carried twice.
 """
 
 from __future__ import annotations

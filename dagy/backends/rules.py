@@ -49,8 +49,13 @@ def _large_packages(facts: Facts) -> str | None:
     return _above("lambda.unzipped", facts.sizes.unzipped, "the code and its packages unpack to")
 
 
-def _large_as_a_whole(facts: Facts) -> str | None:
-    return _above("lambda.memory", facts.need.spec.options.memory_mb, "the flow needs")
+def _more_than_lambda_has(facts: Facts) -> str | None:
+    asked = facts.executor
+    return (
+        _above("lambda.memory", asked.memory_mb or facts.need.spec.options.memory_mb, "the flow needs")
+        or _above("lambda.timeout", asked.timeout_seconds, "the flow is given")
+        or _above("lambda.ephemeral", asked.ephemeral_mb, "the flow is given")
+    )
 
 
 def _all_in_containers(facts: Facts) -> str | None:
@@ -102,7 +107,7 @@ def _small(facts: Facts) -> str | None:
 RULES = (
     Rule(ECS, _own_image),
     Rule(ECS, _large_packages),
-    Rule(ECS, _large_as_a_whole),
+    Rule(ECS, _more_than_lambda_has),
     Rule(ECS, _all_in_containers),
     Rule(STEP_FUNCTIONS, _some_in_containers),
     Rule(STEP_FUNCTIONS, _asks_to_be_apart),

@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from dagy.artifact.references import BucketStore, Values
 from dagy.artifact.run_store import RunStore
 from dagy.aws import Aws
 from dagy.aws.failures import is_transient, of_refusal
@@ -21,6 +19,7 @@ from dagy.backends.container_runs import ContainerRun
 from dagy.backends.event_feed import EventFeed
 from dagy.backends.lambda_runs import FunctionRun
 from dagy.backends.state_machine_runs import ExecutionRun
+from dagy.client.on_aws import values_at
 from dagy.control.records import RunInfo
 from dagy.errors import AuthError, BackendError, CloudError, ConflictError, did_you_mean
 from dagy.spec import Json
@@ -185,24 +184,9 @@ def remote_run(info: RunInfo, connect: Connect) -> RemoteRun:
         )
     try:
         aws = connect(info.resources)
-        store = run_store(info, aws)
+        store = RunStore(values_at(info.resources, aws), info.run_id)
         return RemoteRun(info.run_id, store, makers[info.executor](info, aws, store))
     except KeyError as error:
         raise BackendError(
             f"the deployment {info.reference!r} does not say its {error.args[0]!r} on AWS; deploy it again"
         ) from error
-
-
-def run_store(info: RunInfo, aws: Aws) -> RunStore:
-    """The store of the run."""
-    url = str(info.resources["store"])
-    parts = urlsplit(url)
-    if parts.scheme != "s3":
-        return RunStore(url, info.run_id)
-    bucket = aws.bucket(parts.netloc, owner=info.resources.get("account"))
-    return RunStore(Values(url, BucketStore(url, bucket)), info.run_id)
-
-
-def connected(resources: Mapping[str, Json]) -> Aws:
-    """AWS where a deployment with these resources is."""
-    return Aws(region=str(resources["region"]), endpoint_url=resources.get("endpoint_url"))

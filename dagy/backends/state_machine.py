@@ -140,8 +140,8 @@ def _notes(spec: FlowSpec, choices: Choices, crowded: Collection[str], waiting: 
         )
     if apart:
         yield (
-            f"{apart} parts run as executions of their own, because the history of one has at most "
-            f"{history.MOST_EVENTS:,} events"
+            f"{apart} part{'s' if apart > 1 else ''} of the flow run as executions of their own, because the history of one "
+            f"has at most {history.MOST_EVENTS:,} events"
         )
 
 
@@ -179,8 +179,8 @@ def _compiled(spec: FlowSpec, where: MachineResources, choices: Choices) -> Stat
 
 def _too_large(spec: FlowSpec, size: str) -> LimitError:
     return LimitError(
-        f"the state machine of flow {spec.name!r} with its {len(spec.tasks):,} tasks is {size} bytes, and Step Functions "
-        f"takes {MOST_BYTES:,}; map over items rather than calling a task for each, or use executor='ecs'"
+        f"the state machine of flow {spec.name!r} with its {len(spec.tasks):,} tasks is {size} bytes, and Step "
+        f"Functions takes {MOST_BYTES:,}; map over items rather than calling a task for each, or use executor='ecs'"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dagy import deploy
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, flow_names
 from dagy.cli.formats import Form, cut, facts, format_option, plain, profile_option, show, table
@@ -15,7 +16,6 @@ from dagy.cli.options import confirm
 from dagy.cli.planes import connected_if_any, taken
 from dagy.cli.tags import pairs_of
 from dagy.cli.timings import timing_text
-from dagy.deploy import left_on_aws
 from dagy.drawing import ago
 from dagy.errors import UnknownDeploymentError
 
@@ -152,7 +152,7 @@ def delete(deployment: str, with_resources: bool, yes: bool, profile: str | None
         if client is None:
             raise UnknownDeploymentError(deployment)
         found = client.deployment(deployment)
-        left = left_on_aws(found)
+        left = deploy.left_on_aws(found)
         gone = [each for each in left if with_resources or each.is_schedule]
         also = f", and {', '.join(map(str, gone))} on AWS" if gone else ""
         confirm(f"Delete deployment {found.reference!r} and its schedules{also}?", yes=yes)

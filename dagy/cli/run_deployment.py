@@ -14,6 +14,7 @@ from dagy.cli import output
 from dagy.cli.planes import connected, is_there, spec_of_deployment
 from dagy.cli.watching import show_progress
 from dagy.client.lines import Lines
+from dagy.control.records import LOCAL
 from dagy.drawing import counted, duration, text_tree
 from dagy.engine import Event
 from dagy.errors import NetworkError, ParameterError, SourceError, UnknownDeploymentError, did_you_mean
@@ -49,19 +50,24 @@ def run_deployment(
         values = values_of(spec, given)
         _check_all_given(deployment, spec, values)
         run = client.create_run(deployment.reference, values, idempotency_key=idempotency_key)
-        if detach:
-            output.say(run.run_id)
-            return
-        output.note(f"run {run.run_id} of {deployment.reference} ({run.info.flow_name} {run.info.label})")
-        try:
-            _watch(client, run)
-        except NetworkError:
-            _say_how_to_go_on(run)
-            raise
-        except KeyboardInterrupt:
-            _say_how_to_go_on(run)
-            sys.exit(128 + signal.SIGINT)  # as shells count it
-        _show_end(run, spec)
+        show_run(client, run, spec, detach=detach)
+
+
+def show_run(client: DagyClient, run: Run, spec: FlowSpec, *, detach: bool) -> None:
+    """Watch a run that was just asked for until it ends; with `detach` print its id alone."""
+    if detach:
+        output.say(run.run_id)
+        return
+    output.note(f"run {run.run_id} of {run.info.reference} ({run.info.flow_name} {run.info.label})")
+    try:
+        _watch(client, run)
+    except NetworkError:
+        _say_how_to_go_on(run)
+        raise
+    except KeyboardInterrupt:
+        _say_how_to_go_on(run)
+        sys.exit(128 + signal.SIGINT)  # as shells count it
+    _show_end(run, spec)
 
 
 def _check_all_given(deployment: Deployment, spec: FlowSpec, values: Mapping[str, Json]) -> None:
@@ -123,6 +129,8 @@ def _show_end(run: Run, spec: FlowSpec) -> None:
         lines.append(text_tree(spec, states, details=details))
     if info.has_result and info.result is not None:
         lines.append(f"value: {info.result!r}")
+    elif run.state.is_completed and spec.result is not None and info.executor != LOCAL and not info.has_result:
+        lines.append(f"value: large or more than JSON, so it stays in {info.resources.get('store')}; run.result reads it")
     elif run.state.is_completed and spec.result is not None and not info.has_result:
         lines.append("value: not kept with the run, because it is large or more than JSON")
     output.say("\n".join(lines))

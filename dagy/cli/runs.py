@@ -129,6 +129,48 @@ def cancel(run: str, reason: str, profile: str | None) -> None:
             raise ConflictError(f"run {found.run_id!r} is not of a deployment{where}; press Ctrl-C where it runs")
 
 
+@command.command("resume", short_help="Run on AWS what a run has left undone.")
+@click.argument("run", shell_complete=run_ids)
+@click.option("--detach", is_flag=True, help="Print the new run's id, and do not wait for its end.")
+@profile_option
+def resume(run: str, detach: bool, profile: str | None) -> None:
+    """Ask for a new run that goes on with what a run on AWS, which did not complete, has got done.
+
+    Tasks that have completed are not run again: what they returned is taken from the run's store.
+
+    \b
+    Examples:
+      dagy runs resume latest
+      dagy runs resume etl-20260131-142500-3fa9c1 --detach
+    """
+    with History(Settings.read().local_dir) as history, connected_if_any(profile) as client:
+        found = found_run(history, client, run)
+        if client is None or found.info is None:
+            raise ConflictError(
+                f"run {found.run_id!r} is not of a deployment; resume it with: dagy run FILE --resume {found.run_id}"
+            )
+        resumed = client.run(found.run_id).resume()
+        spec = _spec(history, client, replace(found, record=None))
+        if isinstance(spec, str):
+            raise SpecError(spec)
+        show_run(client, resumed, spec, detach=detach)
+
+
+def _find(client: DagyClient) -> None:
+    """Make known the runs that schedules on AWS began, without waiting long for those that are slow to answer."""
+    finding = threading.Thread(target=_look_for, args=(client,), name="dagy-finding", daemon=True)
+    finding.start()
+    finding.join(_FINDING_SECONDS)
+
+
+def _look_for(client: DagyClient) -> None:
+    try:
+        if backends.FoundRuns(client, aws_at).look():
+            client.keep_awake()
+    except DagyError as error:  # what is known is shown all the same
+        logger.info("no runs can be looked for: %s", error)
+
+
 def _tell_recovered(history: History, client: DagyClient | None) -> None:
     """Say which runs were found to be without a process, and what has become of them."""
     for run_id in history.recovered:

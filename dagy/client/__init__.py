@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dagy.client.connecting import Connection
     from dagy.client.embedded import AsyncEmbeddedTransport, EmbeddedTransport
     from dagy.client.http import AsyncHttpTransport, HttpTransport
+    from dagy.client.on_aws import aws_at, stored_result
     from dagy.client.runs import AsyncRun, Run
     from dagy.client.transport import AsyncTransport, Transport
     from dagy.client.waking import wake_worker
@@ -28,6 +29,8 @@ _HOMES = {
     "HttpTransport": "dagy.client.http",
     "Run": "dagy.client.runs",
     "Transport": "dagy.client.transport",
+    "aws_at": "dagy.client.on_aws",
+    "stored_result": "dagy.client.on_aws",
     "wake_worker": "dagy.client.waking",
 }
 
@@ -43,6 +46,8 @@ __all__ = [
     "HttpTransport",
     "Run",
     "Transport",
+    "aws_at",
+    "stored_result",
     "wake_worker",
 ]
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from dagy import drawing
+from dagy import client, drawing
 from dagy.client.lines import Lines
-from dagy.control.records import RunInfo, TaskRunInfo
+from dagy.control.records import LOCAL, RunInfo, TaskRunInfo
 from dagy.errors import ResultGoneError, RunCancelledError, RunError, RunTimeoutError, TaskFailedError, shown
 from dagy.spec import Json
 from dagy.states import State, StateType
@@ -65,19 +65,28 @@ class KnownRun:
         return State(self.info.status, self.info.message)
 
     @property
-    def result(self) -> Json:
-        """What the flow returned.
+    def result(self) -> Any:
+        """What the flow returned; of a run on AWS it is fetched from there when it is large or more than JSON.
 
-        `RunError` when the run did not complete: see `check`. `ResultGoneError` when what it returned is not kept here,
-        because JSON can't hold it or it is large.
+        `RunError` when the run did not complete: see `check`. `ResultGoneError` when what it returned is not kept,
+        because JSON can't hold it or it is large, or is kept as a pickle: see `trusted_result`.
         """
+        return self._returned(trusted=False)
+
+    def trusted_result(self) -> Any:
+        """As `result`, and a pickle is read too: who may write to the run's store chooses the code that runs then."""
+        return self._returned(trusted=True)
+
+    def _returned(self, *, trusted: bool) -> Any:
         self.check()
-        if not self.info.has_result:
-            raise ResultGoneError(
-                f"what run {self.run_id!r} returned is not kept with it, because it is large or more than JSON; "
-                "return something smaller, or have a task keep it where it belongs"
-            )
-        return self.info.result
+        if self.info.has_result:
+            return self.info.result
+        if self.info.executor != LOCAL:
+            return client.stored_result(self.info, trusted=trusted)
+        raise ResultGoneError(
+            f"what run {self.run_id!r} returned is not kept with it, because it is large or more than JSON; "
+            "return something smaller, or have a task keep it where it belongs"
+        )
 
     def check(self) -> None:
         """Raise unless the run completed.
@@ -128,9 +137,13 @@ class _Watch:
         self._waited += seconds
         return seconds if seconds > 0 else None
 
-    def wakes(self, status: StateType) -> bool:
-        """Whether it is time to look for a worker once more: one may have been killed before it took the run."""
-        if status is not StateType.QUEUED or self._waited < _WAKING:
+    def wakes(self, run: RunInfo) -> bool:
+        """Whether it is time to look for a worker once more: one may have been killed before it took the run.
+
+        What runs on AWS goes on without a worker, and needs one to be heard of.
+        """
+        needs_one = run.status is StateType.QUEUED or (run.executor != LOCAL and not run.status.is_final)
+        if not needs_one or self._waited < _WAKING:
             return False
         self._waited = 0.0
         return True
@@ -158,13 +171,20 @@ class Run(KnownRun):
         """
         watch = _Watch(is_local=self._client.is_local, timeout=timeout)
         while not self.status.is_final and not self.refresh().status.is_final:
-            if watch.wakes(self.status):
+            if watch.wakes(self.info):
                 self._client.keep_awake()
             seconds = watch.next()
             if seconds is None:
                 raise self._not_in_time(timeout or 0)
             self._client.sleep(seconds)
         return self
+
+    def resume(self) -> Run:
+        """A new run on AWS that goes on with what this one, which did not complete, has got done; returns at once.
+
+        Raises `ResumeError` when that can't be, such as when the deployment stands for other code by now.
+        """
+        return self._client.create_run(self.info.reference, resume=self.run_id)
 
     def cancel(self, reason: str = "cancelled") -> Run:
         """Ask that the run be cancelled; returns at once. Of a run that has ended, nothing."""
@@ -193,7 +213,7 @@ class Run(KnownRun):
                 return
             if on_wait is not None:
                 on_wait()
-            if watch.wakes(self.status):
+            if watch.wakes(self.info):
                 self._client.keep_awake()
             self._client.sleep(watch.next() or 0)
 
@@ -232,7 +252,7 @@ class AsyncRun(KnownRun):
         """As of `Run`."""
         watch = _Watch(is_local=self._client.is_local, timeout=timeout)
         while not self.status.is_final and not (await self.refresh()).status.is_final:
-            if watch.wakes(self.status):
+            if watch.wakes(self.info):
                 await self._client.keep_awake()
             seconds = watch.next()
             if seconds is None:
@@ -242,6 +262,10 @@ class AsyncRun(KnownRun):
 
     def __await__(self) -> Generator[Any, None, AsyncRun]:
         return self.wait().__await__()
+
+    async def resume(self) -> AsyncRun:
+        """As of `Run`."""
+        return await self._client.create_run(self.info.reference, resume=self.run_id)
 
     async def cancel(self, reason: str = "cancelled") -> AsyncRun:
         """As of `Run`."""
@@ -268,7 +292,7 @@ class AsyncRun(KnownRun):
                 return
             if on_wait is not None:
                 on_wait()
-            if watch.wakes(self.status):
+            if watch.wakes(self.info):
                 await self._client.keep_awake()
             await self._client.sleep(watch.next() or 0)
 

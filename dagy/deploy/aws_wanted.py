@@ -37,7 +37,6 @@ HANDLER = "dagy.artifact.handler.handler"
 IMAGE = "public.ecr.aws/lambda/python:{python}"  # of a container that the user gave no image for
 _EXECUTION_ID = "<aws.scheduler.execution-id>"
 _FREE_DISK_GIB = 20  # of a container
-_STORE_FOLDER = "runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +229,6 @@ class OnAws:
         return MachineResources(
             function_arn=str(places.function),
             bucket=at.bucket,
-            prefix=_STORE_FOLDER,
-            owner=at.account,
             ecs=ecs,
             function_timeout_seconds=self.function.timeout_seconds,
             partition=at.partition,

@@ -15,10 +15,7 @@ from typing import Any
 from dagy import drawing
 from dagy.artifact import Artifact, build_artifact, open_artifact, open_built, refuse_while_loading, source_of
 
-try:  # until it lands
-    from dagy.artifact.sizes import TooLargeError
-except ImportError:
-    from dagy.artifact.sizes import ArtifactError as TooLargeError
+from dagy.artifact.sizes import TooLargeError
 from dagy.aws import Aws
 from dagy.backends import Measured, Route, measured_from_history
 from dagy.client import DagyClient

@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagy.artifact import Artifact
 from dagy.control.names import LONGEST_NAME, checked_json, checked_name, checked_namespace, checked_tags
 from dagy.control.records import LOCAL, Timing, reference_of
 from dagy.control.timing import checked_timing
-from dagy.deploy.aws_wanted import OnAws
 from dagy.errors import ConflictError, ParameterError, did_you_mean
 from dagy.spec import FlowSpec, Json
+
+if TYPE_CHECKING:
+    from dagy.deploy.aws_wanted import OnAws
 
 DEFAULT_TIMEZONE = "UTC"
 

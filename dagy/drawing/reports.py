@@ -71,7 +71,7 @@ def _aligned(section: Section, width: int) -> list[str]:
     for row in rows:
         *cells, last = map(_set, row, widths, to_the_right)
         start = "".join(f"{cell}  " for cell in cells)
-        first, *more = textwrap.wrap(last.rstrip(), left, drop_whitespace=False, break_on_hyphens=False) or [""]
+        first, *more = textwrap.wrap(last.rstrip(), left, break_on_hyphens=False) or [""]
         lines += [start + first, *(" " * columns(start) + each.strip() for each in more)]
     return lines
 

@@ -340,7 +340,7 @@ def _start_ready(run: RunMachine, out: list[Command]) -> None:
 
 
 def _leave_out(run: RunMachine, line: TaskLine, out: list[Command]) -> bool:
-    """Whether `line` may take longer than the run has time, so that it, or what is left of its items, is not started."""
+    """Whether `line` may take longer than the run has time: then it, or what is left of its items, is not started."""
     seconds, left = line.spec.options.timeout_seconds, run.seconds_left
     if seconds is None or left is None or seconds <= left:
         return False

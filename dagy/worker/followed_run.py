@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 MOST_EVENTS = 1_000  # of the control plane's, read at once
 _LONGEST_PAUSE = 15.0  # seconds between two tries of what does not answer
 
+# What may be over when it is tried again, on this machine or with the help of who reads of it.
+_TROUBLE = (AuthError, CloudError, MissingExtraError, NetworkError, SettingsError, StoreError)
+
 T = TypeVar("T")
 
 
@@ -110,10 +113,10 @@ class FollowedRun:
 
     def _follow(self) -> None:
         try:
-            remote = remote_run(self._info, self._connect)
+            remote = self._patiently(lambda: remote_run(self._info, self._connect), is_lasting=self._is_told_to_run)
             if not self._is_told_to_run:  # it has not begun, and what it needs may be missing
                 self._patiently(remote.has_begun, is_lasting=False)
-        except (BackendError, AuthError, CloudError, MissingExtraError, SettingsError, StoreError) as error:
+        except (BackendError, *_TROUBLE) as error:
             self._end_early(failed(str(error)))
             return
         except _CancelledError as wish:
@@ -197,7 +200,7 @@ class FollowedRun:
                 raise _CancelledError(self._reporter.cancel_reason)
             try:
                 answer = ask()
-            except (AuthError, CloudError, NetworkError, StoreError) as error:
+            except _TROUBLE as error:
                 if not is_lasting and not isinstance(error, NetworkError):
                     raise
                 told = self._tell_trouble(error, told)

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dagy.artifact.environments import environment_for
-from dagy.backends.running import Connect, connected
+from dagy.backends.found_runs import LOOK_SECONDS as FIND_SECONDS
+from dagy.backends.found_runs import FoundRuns, ImportsRuns
+from dagy.backends.running import Connect
+from dagy.client.on_aws import aws_at
 from dagy.client.waking import Bell, WorkerLock
 from dagy.control.records import LOCAL, Claim, RunInfo
 from dagy.errors import ConflictError, DagyError, UnknownRunError
@@ -30,12 +33,13 @@ LOOK_SECONDS = 1.0  # between two looks at the queue and the schedules, when nob
 MOST_FOLLOWED = 64  # runs on AWS that are followed at once: each takes a thread that mostly sleeps
 RECOVER_SECONDS = 10.0  # between two looks for runs whose worker is gone
 _LONGEST_PAUSE = 15.0  # seconds between two tries to reach the control plane
+_PARTING_SECONDS = 2.0  # that a look at AWS is waited for at the end
 _PATIENCE_SECONDS = 60.0  # how long a worker that ends when it is idle tries to
 
 T = TypeVar("T")
 
 
-class WorkerClient(RunsFrom, KnowsEvents, Protocol):
+class WorkerClient(RunsFrom, KnowsEvents, ImportsRuns, Protocol):
     """What a worker needs of a control plane; a `DagyClient` is one."""
 
     def claim_run(self, worker: str, *, lease_seconds: float = 60.0) -> Claim | None:
@@ -68,7 +72,7 @@ class Worker:
         schedules: bool = True,
         said: Callable[[str], object] = logger.info,
         environment_for: Environments = environment_for,
-        connect: Connect = connected,
+        connect: Connect = aws_at,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -85,6 +89,9 @@ class Worker:
         self._changing = threading.Lock()  # of `_active`
         self._stops = 0  # how often it was told to stop
         self._next_recovery = 0.0
+        self._found = FoundRuns(client, connect)
+        self._finding: threading.Thread | None = None  # AWS may be slow to answer, and nothing else waits for it
+        self._next_find = 0.0
         self._next_try = 0.0  # not before then, because the control plane can't be reached
         self._pause = 0.0
         self._answered_at = clock()
@@ -116,6 +123,8 @@ class Worker:
                 lock.release()
         finally:
             self._finish()
+            if self._finding is not None:
+                self._finding.join(_PARTING_SECONDS)
             self._bell.close()
 
     # ---- the loop
@@ -124,6 +133,7 @@ class Worker:
         busy_until = self._clock() + linger_seconds
         while not self._stops:
             self._recover()
+            self._find()
             due = self._tick()
             was_busy = bool(self._active)  # asked first: then nothing found means that there was room, and no run
             has_work = self._claim() or was_busy
@@ -151,6 +161,21 @@ class Worker:
         for each in self._asked(self._client.recover_runs) or ():
             self._said(f"{each.run_id}: its worker is gone: it is {each.status} now")
         tell_what_was_left(self._client, notes, self._local_dir)  # of those there is nothing to tell any more
+
+    def _find(self) -> None:
+        """See what schedules on AWS began."""
+        if self._clock() < self._next_find or (self._finding is not None and self._finding.is_alive()):
+            return
+        self._next_find = self._clock() + FIND_SECONDS
+        self._finding = threading.Thread(target=self._look, name="dagy-finding", daemon=True)
+        self._finding.start()
+
+    def _look(self) -> None:
+        try:
+            for each in self._found.look():
+                self._said(f"{each.run_id}: found on AWS, begun by a schedule")
+        except DagyError as error:
+            logger.debug("no runs can be looked for: %s", error)
 
     def _tick(self) -> float | None:
         """Queue what schedules are due for; how many seconds it is until the next is, or None."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dagy.artifact import Artifact, build, flow_aside, read_source, safe_extract
-from dagy.artifact.handler import answer, entry_flow
+from dagy.artifact.handler import answer, loaded
 
 STEPS = """
 import sys
@@ -98,7 +98,7 @@ def unpacked(artifact: Artifact, folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _forget_flows() -> Iterator[None]:
     yield
-    entry_flow.cache_clear()
+    loaded.cache_clear()
 
 
 @pytest.fixture

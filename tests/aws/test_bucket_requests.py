@@ -44,17 +44,14 @@ def test_every_request_says_whose_the_bucket_must_be(bucket: Bucket, clients: Cl
     bucket.put("large", bytes(4 * SMALLEST_PART + 1), if_absent=False)
     bucket.get("a")
     list(bucket.list())
-    list(bucket.folders())
     bucket.delete("a")
     bucket.delete_prefix("")
     bucket.remove()
-    assert owners == dict.fromkeys(
-        [
-            "PutObject", "HeadObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "GetObject",
-            "ListObjectsV2", "DeleteObject", "ListObjectVersions", "DeleteObjects", "DeleteBucket",
-        ],
-        {OWNER},
-    )  # fmt: skip
+    assert owners.keys() == {
+        "PutObject", "HeadObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "GetObject",
+        "ListObjectsV2", "DeleteObject", "ListObjectVersions", "DeleteObjects", "DeleteBucket",
+    }  # fmt: skip
+    assert set().union(*owners.values()) == {OWNER}
 
 
 def test_the_owner_is_asked_for_once(clients: Clients) -> None:
@@ -156,5 +153,4 @@ def test_a_list_goes_on_behind_its_first_page(bucket: Bucket, monkeypatch: pytes
         bucket.put(key, b"")
     assert [each.key for each in bucket.list("runs/")] == keys
     assert [each.key for each in bucket.list("runs/", after=keys[1])] == keys[2:]
-    assert list(bucket.folders("runs/")) == [f"runs/{number}/" for number in range(5)]
     assert bucket.delete_prefix("runs/") == 5

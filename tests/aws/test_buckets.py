@@ -174,12 +174,6 @@ def test_keys_are_listed_in_order_by_prefix_and_from_one_on(bucket: Bucket) -> N
     assert list(bucket.list("nothing/")) == []
 
 
-def test_folders_are_named_once(bucket: Bucket) -> None:
-    for key in ("runs/b/1", "runs/a/1", "runs/a/2", "other/x"):
-        bucket.put(key, b"1")
-    assert list(bucket.folders("runs/")) == ["runs/a/", "runs/b/"]
-
-
 def test_a_prefix_is_deleted_with_all_that_is_below_it(bucket: Bucket) -> None:
     for key in ("runs/b/1", "runs/a/1", "other/x"):
         bucket.put(key, b"1")

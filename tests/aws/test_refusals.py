@@ -125,16 +125,17 @@ def test_a_function_is_waited_for_until_it_is_ready(clients: Clients, stub: Any,
     stubber.add_response("get_function", function(State="Active", LastUpdateStatus="InProgress"))
     stubber.add_response("get_function", function(State="Active", LastUpdateStatus="Successful"))
     assert Functions(clients).wait_ready(NAME).is_ready
-    assert no_waiting == [1.0, 1.0]
+    assert no_waiting == [0.05, 0.1]
 
 
 def test_waiting_has_an_end(clients: Clients, stub: Any, no_waiting: list[float]) -> None:
     stubber = stub("lambda")
-    for _ in range(4):
+    for _ in range(8):
         stubber.add_response("get_function", function(State="Pending"))
     with pytest.raises(CloudError, match="making the function 'dagy-etl' ready took more than 3 seconds") as caught:
         Functions(clients).wait_ready(NAME, seconds=3)
-    assert (caught.value.code, no_waiting) == ("TimedOut", [1.0, 1.0, 1.0])
+    assert caught.value.code == "TimedOut"
+    assert no_waiting == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
 def test_where_a_function_logs_is_sent_and_read(clients: Clients, stub: Any) -> None:

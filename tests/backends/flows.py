@@ -8,7 +8,7 @@ from dagy.spec import Constant, FlowOptions, FlowSpec, FromTask, ListOf, TaskOpt
 
 
 def a_task(task_id: str, *needs: str, items: int | str | None = None, **options: Any) -> TaskSpec:
-    """A task that takes the values of `needs`; mapped over so many `items`, or over what the task of that name gives."""
+    """A task that takes the values of `needs`; mapped over so many `items`, or over what a task of that name gives."""
     inputs: dict[str, Any] = {"values": ListOf(tuple(map(FromTask, needs)))} if needs else {}
     if items is not None:
         inputs["item"] = FromTask(items) if isinstance(items, str) else Constant(list(range(items)))

@@ -1,10 +1,9 @@
-"""A state machine's definition, interpreted in this process: moto's interpreter, with Python functions for what it calls."""
+"""A state machine's definition, interpreted in this process: by moto's interpreter, with functions for what it calls."""
 
 from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -103,20 +102,16 @@ def _installed() -> None:
 class _Clients:
     """boto3's clients of Lambda, S3 and ECS, as far as the interpreter uses them."""
 
-    def invoke(self, FunctionName: str, Payload: bytes, **_options: object) -> dict[str, Any]:
+    def invoke(self, **request: Any) -> dict[str, Any]:
         try:
-            answer = _CLOUD[0].function(json.loads(Payload))
+            answer = _CLOUD[0].function(json.loads(request["Payload"]))
         except Exception as error:  # noqa: BLE001 (as Lambda's runtime does)
             told = {"errorType": type(error).__name__, "errorMessage": str(error)}
             return {"Payload": io.BytesIO(json.dumps(told).encode()), "FunctionError": "Unhandled", "StatusCode": 200}
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), "StatusCode": 200, "ExecutedVersion": "1"}
 
-    def get_object(self, Bucket: str, Key: str, **_options: object) -> dict[str, Any]:
-        return {"Body": io.BytesIO(_CLOUD[0].objects[f"{Bucket}/{Key}"])}
-
-    def put_object(self, Bucket: str, Key: str, Body: bytes | str, **_options: object) -> dict[str, Any]:
-        _CLOUD[0].objects[f"{Bucket}/{Key}"] = Body if isinstance(Body, bytes) else Body.encode()
-        return {}
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        return {"Body": io.BytesIO(_CLOUD[0].objects[f"{request['Bucket']}/{request['Key']}"])}
 
     def run_task(self, **request: Any) -> dict[str, Any]:
         cloud = _CLOUD[0]

@@ -31,6 +31,16 @@ class FunctionError(Exception):
         self.log_tail = log_tail
 
 
+def noting(asked: list[Any], answer: Any) -> Callable[[dict[str, Any]], Any]:
+    """What answers that, and adds to `asked` what it was asked."""
+
+    def answers(given: dict[str, Any]) -> Any:
+        asked.append(given)
+        return answer
+
+    return answers
+
+
 class Scripted:
     """Answers by operation: a function from what was asked. `calls` holds the operations, in order."""
 

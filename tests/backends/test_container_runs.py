@@ -14,7 +14,7 @@ from dagy.backends.running import STOP_SECONDS, RemoteRun
 from dagy.control import RunInfo
 
 from .run_records import TASK_DEFINITION, complete, run_event, run_info, task_event
-from .scripted import RefusalError, Scripted
+from .scripted import RefusalError, Scripted, noting
 
 TASK = "arn:aws:ecs:us-east-1:123456789012:task/dagy/0123456789"
 
@@ -47,7 +47,7 @@ def test_the_task_has_a_token_of_the_run_so_that_it_starts_once(
     script: Scripted, info: RunInfo, store: RunStore, task: dict[str, Any]
 ) -> None:
     asked: list[dict[str, Any]] = []
-    script.answers["RunTask"] = lambda given: asked.append(given) or {"tasks": [task], "failures": []}
+    script.answers["RunTask"] = noting(asked, {"tasks": [task], "failures": []})
     for _ in range(2):
         RemoteRun(info.run_id, store, ContainerRun(info, script.aws(), store)).start()
     first, second = asked
@@ -67,7 +67,7 @@ def test_many_parameters_go_to_the_store_and_the_overrides_stay_short(
     info = run_info("ecs", tmp_path, parameters={"text": '"' * 9_000})
     store = RunStore(info.resources["store"], info.run_id)
     asked: list[dict[str, Any]] = []
-    script.answers["RunTask"] = lambda given: asked.append(given) or {"tasks": [task], "failures": []}
+    script.answers["RunTask"] = noting(asked, {"tasks": [task], "failures": []})
     RemoteRun(info.run_id, store, ContainerRun(info, script.aws(), store)).start()
     assert len(json.dumps(asked[0]["overrides"])) < 8_192
 
@@ -144,7 +144,7 @@ def test_a_run_that_has_begun_is_found_by_what_it_said_of_itself(
 ) -> None:
     store.begin({"by": "a schedule", "task_arn": TASK})
     asked: list[Any] = []
-    script.answers["DescribeTasks"] = lambda given: asked.append(given) or {"tasks": [task], "failures": []}
+    script.answers["DescribeTasks"] = noting(asked, {"tasks": [task], "failures": []})
     run.start()
     run.poll()
     assert [each["tasks"] for each in asked] == [[TASK]]

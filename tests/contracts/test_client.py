@@ -30,6 +30,7 @@ from dagy.errors import (
     ConflictError,
     ParameterError,
     ResultGoneError,
+    ResumeError,
     RunCancelledError,
     RunError,
     RunTimeoutError,
@@ -328,6 +329,23 @@ def test_a_run_takes_what_its_flow_does(
     with pytest.raises(ParameterError, match=message):
         client.create_run("etl", parameters)
     assert len(client.runs()) == 0
+
+
+def test_a_run_elsewhere_is_asked_for_taken_over_and_gone_on_with(client: Any, artifacts: dict[str, Artifact]) -> None:
+    resources = {"region": "eu-central-1", "subnets": ["a"]}
+    now = deployed(client, artifacts["first"], executor="lambda", resources=resources)
+    assert (now.executor, now.resources) == ("lambda", resources)
+    began = datetime(2026, 1, 31, 14, tzinfo=UTC)
+    run = client.import_run("etl", "etl-abc", {"number": 2}, started_at=began)
+    assert (run.status, run.started_at, run.executor) == (StateType.RUNNING, began, "lambda")
+    assert client.import_run("etl", "etl-abc", started_at=began) == run
+    claim = client.claim_run(WORKER)
+    assert (claim.run.run_id, claim.events) == ("etl-abc", 0)
+    client.report("etl-abc", claim.fence, Report(status=StateType.FAILED))
+    resumed = client.create_run("etl", resume="etl-abc").info
+    assert (resumed.resumes, resumed.parameters) == ("etl-abc", {"number": 2})
+    with pytest.raises(ResumeError, match="wait until it ends"):
+        client.create_run("etl", resume=resumed.run_id)
 
 
 def test_a_run_of_what_is_not_deployed_is_refused(client: Any) -> None:

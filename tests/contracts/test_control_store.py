@@ -33,6 +33,7 @@ from ..postgres import Postgres
 PROCESSES = int(os.environ.get("DAGY_PROCESSES", "4"))
 JOBS = Path(__file__).parents[1] / "control" / "jobs.py"
 KILLED = -9
+APPLICATION_ID = 0x44616743  # "DagC", in the header of a control plane's file
 
 both = pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.program)])
 
@@ -133,6 +134,36 @@ def test_the_migrations_make_the_tables_as_they_are_now(
     assert set(by_migrations) == set(METADATA.tables)
     migrated.dispose()
     made.dispose()
+
+
+FIRST = (
+    "INSERT INTO artifacts VALUES ('a', 1, 'etl', 'latest', 'c', 0)",
+    "INSERT INTO flows VALUES (1, '', 'etl', 'latest', 1, 'c', 'a', '\"\"', 0, '[]', '{}', 0)",
+    "INSERT INTO deployments VALUES (1, '', 'etl', 1, '{\"team\":\"a\"}', '{}', 0, 0)",
+    "INSERT INTO runs (run_id, ending, namespace, deployment, flow, flow_name, parameters, status, message, tags, "
+    "trigger, request, created_at, fence, tries, tasks, events, has_result) VALUES "
+    "('etl-1', '1', '', 'etl', 1, 'etl', '{\"limit\":1}', 'QUEUED', '\"\"', '{}', 'api', 'r', 0, 0, 0, '{}', 0, FALSE)",
+)  # what the first version of the tables may hold
+
+
+@both
+def test_what_an_older_dagy_has_deployed_is_run_by_workers(empty: str | None, local_dir: Path) -> None:
+    local_dir.mkdir()
+    database = engine(empty, local_dir / "control.db")
+    with database.begin() as db:
+        migrate(db, to="0001")
+        for statement in FIRST:
+            db.execute(sa.text(statement.replace(":", "\\:")))
+        if empty is None:
+            db.execute(sa.text(f"PRAGMA application_id = {APPLICATION_ID}"))
+    database.dispose()
+    with open_plane(local_dir, empty) as plane:
+        (deployment,), (run,) = plane.deployments(), plane.runs()
+        assert (deployment.tags, deployment.executor, deployment.resources) == ({"team": "a"}, "local", {})
+        assert (run.parameters, run.executor, run.resources, run.resumes) == ({"limit": 1}, "local", {}, None)
+        claim = plane.claim_run("a worker")
+        assert claim is not None
+        assert claim.run.run_id == "etl-1"
 
 
 def test_every_version_is_known_by_the_order_of_the_migrations() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -41,6 +42,8 @@ RUN = RunInfo(
         Timing("interval", interval_seconds=90.5, start_at=NOW, timezone="Europe/Berlin", catchup="all"),
         NewKey(KeyInfo("key-1", "ci", "dagy_sk_abc", ("flows.read",), NOW, None, None), "dagy_sk_abcdef"),
         Deployment("", "etl", "etl", "latest", 1, "c", "a", {}, {}, NOW, NOW),
+        Deployment("", "etl", "etl", "latest", 1, "c", "a", {}, {}, NOW, NOW, "lambda", {"subnets": ["a"], "n": 1}),
+        replace(RUN, executor="ecs", resources={"cluster": "dagy"}, resumes="etl-0"),
     ],
 )
 def test_a_record_comes_back_from_json_as_it_was(record: object) -> None:

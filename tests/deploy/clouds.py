@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dagy.artifact.archive import write_artifact
+from dagy.artifact.manifest import FileEntry, LockedWheel, Manifest
 from dagy.aws import Aws, Call, Stack
+from dagy.client import DagyClient
+from dagy.spec import FlowSpec, FromTask, ParameterSpec, TaskOptions, TaskSpec
 
 REGION, ACCOUNT, STACK = "us-east-1", "123456789012", "dagy"
 BUCKET, LOG_GROUP = "dagy-artifacts", "/dagy/dagy"
@@ -116,3 +124,72 @@ def remember_log_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         return {**told(self, *given, **named), "LoggingConfig": {"LogGroup": LOG_GROUP}}
 
     monkeypatch.setattr(LambdaFunction, "get_configuration", configuration)
+
+
+def artifact_on_disk(folder: Path, code: str = "x = 1\n", packages: bytes = b"quick", **options: Any) -> Path:
+    """An artifact for Lambda with that code, and beside it a layer that holds `packages`; it is never run.
+
+    `mixed=True`: one of its two tasks runs in a container. `target` is what it says that it was built for.
+    """
+    with_container = TaskOptions(executor="ecs") if options.pop("mixed", False) else TaskOptions()
+    spec = FlowSpec(
+        "etl",
+        parameters=(ParameterSpec("limit", "int", required=False, default=1),),
+        tasks=(
+            TaskSpec("load", "load", "etl:load"),
+            TaskSpec("save", "save", "etl:save", {"rows": FromTask("load")}, options=with_container),
+        ),
+    )
+    contents = {"etl.py": code.encode()}
+    files = tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in contents.items())
+    name = hashlib.sha256(repr((code, packages, spec, options)).encode()).hexdigest()[:12]
+    path = folder / name / "artifact.zip"
+    if not path.exists():
+        wheel = LockedWheel("quick", "1.0", "https://example.com/quick.whl", hashlib.sha256(packages).hexdigest(), 1)
+        target = options.pop("target", "lambda")
+        lock = () if target == "local" else (wheel,)
+        write_artifact(path, Manifest(spec, "etl:etl", "3.11", (), files, "0.1.0", target=target, lock=lock), contents)
+        with zipfile.ZipFile(path.with_name("dependencies.zip"), "w") as layer:
+            layer.writestr(zipfile.ZipInfo("python/quick.py"), packages)
+    return path
+
+
+def on_aws(cloud: Cloud, client: DagyClient, name: str = "dagy-etl") -> dict[str, Any]:
+    """All that a deployment has on AWS and in the control plane, without the numbers of versions.
+
+    What stands for what is checked here: the alias, the state machine and the control plane for the same version.
+    """
+    aws, found = cloud.aws, dict[str, Any]()
+    deployments = list(client.deployments())
+    resources = dict(deployments[0].resources) if deployments else {}
+    found["bucket"] = sorted(each.key for each in aws.bucket(BUCKET, owner=ACCOUNT).list())
+    function, live = aws.functions.get(name), aws.functions.get(name, "live")
+    if function is not None and live is not None:
+        version = f"{function.arn}:{live.version}"
+        assert resources.pop("function") == version
+        found["function"] = _unnumbered(replace(function.config, layers=()), function.code_sha256)
+        found["live"] = _unnumbered(replace(live.config, layers=(), description=""), live.code_sha256)
+        found["layers"] = [each.split(":")[6] for each in live.config.layers]
+        found["tags"] = {**function.tags}
+        found["async"] = aws.functions.async_config(name, "live")
+    container = aws.containers.task_definition(name)
+    if container is not None:
+        assert resources.pop("task_definition") == container.arn
+        found["container"] = container.definition, container.tags
+    machine = aws.state_machines.get(name)
+    if machine is not None:
+        definition = machine.config.definition
+        assert function is None or live is None or f"{function.arn}:{live.version}" in definition
+        assert container is None or container.arn in definition
+        pinned = str(resources.pop("state_machine"))
+        assert pinned.startswith(f"{machine.arn}:")
+        found["machine"] = _unnumbered(definition)
+        found.setdefault("fingerprints", []).append(resources.pop("state_machine_sha256") is not None)
+    found["schedule"] = _unnumbered(aws.schedules.get(STACK, name))
+    found["resources"] = resources
+    found["plane"] = [(each.executor, each.code_hash, each.parameters, each.tags) for each in deployments]
+    return found
+
+
+def _unnumbered(*things: object) -> str:
+    return re.sub(rf"({ACCOUNT}:(?:function|stateMachine|task-definition)[:/][\w-]+:)\d+", r"\1N", repr(things))

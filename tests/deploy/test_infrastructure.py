@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 
+import boto3
 import pytest
 
 from dagy.aws import Aws, AwsSchedule, Call, FunctionConfig, MachineConfig, TaskDefinition
@@ -153,7 +154,7 @@ def test_subnets_of_two_networks_are_refused(aws: Aws, stack: str) -> None:
 
 
 def test_an_account_without_a_default_network_is_told_of_the_two_ways(local: LocalAws) -> None:
-    ec2 = local.client("ec2", region_name="eu-west-3")
+    ec2 = boto3.client("ec2", region_name="eu-west-3", endpoint_url=local.endpoint_url)
     for each in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=each["SubnetId"])
     with pytest.raises(SettingsError, match=r"no default network .* --subnets, .* --make-network"):

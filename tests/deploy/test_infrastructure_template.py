@@ -19,7 +19,6 @@ BOTH = pytest.mark.parametrize("make_network", [False, True], ids=["given-networ
 OPERATIONS = {
     "lambda:InvokeFunction": "Invoke",
     "s3:ListBucket": "ListObjectsV2",
-    "s3:ListMultipartUploadParts": "ListParts",
     "iam:PassRole": None,
 }
 SERVICES = {"states": "stepfunctions"}

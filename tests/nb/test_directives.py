@@ -32,6 +32,7 @@ from dagy_nb.directives import (
         ("--cache-for 60", None, {"cache": 60}),
         ("--concurrency 4", None, {"concurrency_limit": 4}),
         ("--executor step-functions", None, {"executor": "step-functions"}),
+        ("--executor large --memory 6000", None, {"executor": "large", "memory_mb": 6000}),
         ("--description 'Reads it # all'", None, {"description": "Reads it # all"}),
         ("--no-validate", None, {"validate_parameters": False}),
         ("clean # the second step, isn't it", "clean", {}),
@@ -55,6 +56,10 @@ def test_a_flow_line_says_how_the_run_as_a_whole_is_tried_again_and_limited() ->
 
     options = {"retries": 2, "retry_delay_seconds": [1, 5], "timeout_seconds": 600}
     assert parse_flow(line) == FlowDirective(None, options)
+
+
+def test_a_flow_line_says_where_it_runs_and_with_how_much() -> None:
+    assert parse_flow("--executor ecs --memory 4096").options == {"executor": "ecs", "memory_mb": 4096}
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Machine:
 
     def _describe(self, asked: dict[str, Any]) -> Any:
         return {
-            "executionArn": EXECUTION, "stateMachineArn": "arn", "name": "etl-1", "status": self.status, "startDate": 1.0,
+            "executionArn": EXECUTION, "stateMachineArn": "arn", "name": "etl-1", "status": self.status, "startDate": 1,
         }  # fmt: skip
 
     def _stop(self, asked: dict[str, Any]) -> Any:

@@ -285,13 +285,10 @@ def _follows_containers() -> Json:
 
 
 def _runs_wide_maps() -> Json:
-    """A Distributed Map reads its items, writes down how they went, and runs as executions of the same machine."""
+    """A Distributed Map reads its items, and runs each as an execution of the same machine."""
     return _grant(
         "WideMaps",
-        _allow(
-            ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"],
-            _in_bucket("/runs/*"),
-        ),
+        _allow(["s3:GetObject"], _in_bucket("/runs/*")),
         _allow(["states:StartExecution"], _sub(_MACHINES)),
         _allow(
             ["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"], _sub(f"{_EXECUTIONS}:*")

@@ -20,6 +20,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from dagy.aws import Aws
 from dagy.deploy import infrastructure
 from dagy.errors import ConflictError, DagyError, DefinitionError, MissingExtraError, shown
+from dagy.testing.local_aws.clients import ACCESS_KEY, client
 from dagy.testing.local_aws.faults import KINDS
 from dagy.testing.local_aws.sandbox import dagy_home
 
@@ -57,17 +58,7 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """A boto3 client of `service` ("s3", "lambda", ...) at this stand-in."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.session.Session().client(
-            service,
-            region_name=self.region,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            config=Config(inject_host_prefix=False, s3={"addressing_style": "path"}),
-        )
+        return client(service, self.region, self.endpoint_url)
 
     def calls(self) -> Mapping[str, int]:
         """How often each operation was asked for since the start, {"s3.PutObject": 3, ...}; also by what runs here."""
@@ -81,9 +72,13 @@ class LocalAws:
         "ConditionalRequestConflict". boto3 tries all but "denied" and most codes again by itself.
         """
         if "." not in operation and operation != "*":
-            raise DefinitionError(f"an operation is a service and a name, such as 's3.PutObject', not {shown(operation)}")
+            raise DefinitionError(
+                f"an operation is a service and a name, such as 's3.PutObject', not {shown(operation)}"
+            )
         if how not in KINDS and not how[:1].isupper():
-            raise DefinitionError(f"a call can't fail by {shown(how)}; it may by {', '.join(KINDS)}, or an error's code")
+            raise DefinitionError(
+                f"a call can't fail by {shown(how)}; it may by {', '.join(KINDS)}, or an error's code"
+            )
         self._ask("fail", operation=operation, how=how, times=times)
 
     def kill_function(self) -> int:
@@ -103,7 +98,7 @@ class LocalAws:
         return FunctionStats(**self._ask("functions"))
 
     def _ask(self, what: str, **given: object) -> Any:
-        request = Request(self.endpoint_url + _CONTROL + what, data=json.dumps(given).encode(), method="POST")  # noqa: S310
+        request = Request(self.endpoint_url + _CONTROL + what, data=json.dumps(given).encode(), method="POST")
         with build_opener(ProxyHandler({})).open(request, timeout=60) as response:
             answer = json.loads(response.read())
         if isinstance(answer, dict) and "error" in answer:
@@ -133,8 +128,8 @@ def local_aws(
     with ExitStack() as leaving:
         leaving.callback(_only_one.release)
         variables = {
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -187,10 +182,7 @@ def _program(variables: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
         ) as process,
     ):
         try:
-            answer = _first_answer(process, {"variables": dict(variables)})
-            if not answer:
-                raise DagyError("the AWS on this computer did not start")
-            told = json.loads(answer)
+            told = json.loads(_first_answer(process, {"variables": dict(variables)}))
             yield told["endpoint_url"], Path(told["home"])
         except BaseException as error:
             _end(process)  # so that it has said all
@@ -208,20 +200,21 @@ def _end_of(errors: IO[bytes]) -> str:
 
 
 def _first_answer(process: subprocess.Popen[bytes], asked: Mapping[str, object]) -> bytes:
-    """The line that the program answers with; none when it ends, or takes too long, without one."""
+    """The line that the program answers with. Raises `DagyError` when it ends, or takes too long, without one."""
     assert process.stdin is not None
     assert process.stdout is not None
     patience = threading.Timer(_START_SECONDS, process.kill)
     patience.daemon = True
     patience.start()
     try:
-        process.stdin.write(json.dumps(asked).encode() + b"\n")
-        process.stdin.flush()
-        return process.stdout.readline()
-    except BrokenPipeError:
-        return b""
+        with suppress(BrokenPipeError):  # then there is no line either
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            process.stdin.flush()
+        if answer := process.stdout.readline():
+            return answer
     finally:
         patience.cancel()
+    raise DagyError("the AWS on this computer did not start")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

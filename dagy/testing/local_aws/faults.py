@@ -14,7 +14,11 @@ from dagy.testing.local_aws.operations import Operation
 KINDS = ("throttled", "denied", "broken", "dropped", "lost", "slow")
 
 # What a service answers that is asked too often, or that is broken itself, where it has a name of its own for that.
-_THROTTLED = {"lambda": (429, "TooManyRequestsException"), "s3": (503, "SlowDown"), "ec2": (503, "RequestLimitExceeded")}
+_THROTTLED = {
+    "lambda": (429, "TooManyRequestsException"),
+    "s3": (503, "SlowDown"),
+    "ec2": (503, "RequestLimitExceeded"),
+}
 _BROKEN = {"lambda": (500, "ServiceException"), "s3": (500, "InternalError"), "ecs": (500, "ServerException")}
 _DENIED = {"s3": (403, "AccessDenied"), "iam": (403, "AccessDenied"), "cloudformation": (403, "AccessDenied")}
 _STATUS = {"ConditionalRequestConflict": 409, "PreconditionFailed": 412}  # of codes; the others have 400

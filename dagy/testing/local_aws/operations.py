@@ -26,7 +26,9 @@ class Operation:
 
 def operation_of(environment: Mapping[str, Any], body: bytes) -> Operation | None:
     """The operation that a WSGI request asks for; None where that is not known (it is not signed, or not AWS's)."""
-    credential = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", environment.get("HTTP_AUTHORIZATION", ""))
+    credential = re.search(
+        r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", environment.get("HTTP_AUTHORIZATION", "")
+    )
     if credential is None:
         return None
     service = _SIGNED_AS.get(credential[1], credential[1])
@@ -90,7 +92,9 @@ def _by_path(service: str) -> tuple[_Pattern, ...]:
         path, _, query = operation.http["requestUri"].partition("?")
         needed: set[str] = set()
         if operation.input_shape is not None:
-            members = [operation.input_shape.members[each].serialization for each in operation.input_shape.required_members]
+            members = [
+                operation.input_shape.members[each].serialization for each in operation.input_shape.required_members
+            ]
             needed = {each["name"] for each in members if each.get("location") in ("querystring", "header")}
         pairs = frozenset((key, values[0]) for key, values in parse_qs(query, keep_blank_values=True).items())
         patterns.append(_Pattern(name, operation.http["method"], _path(path), pairs, frozenset(needed)))
@@ -100,5 +104,8 @@ def _by_path(service: str) -> tuple[_Pattern, ...]:
 def _path(template: str) -> re.Pattern[str]:
     """`/{Bucket}/{Key+}` as a pattern: a name stands for what is between two slashes, with a plus for all."""
     pieces = re.split(r"\{(\w+\+?)\}", template)
-    texts = [re.escape(each) if number % 2 == 0 else (".+" if each.endswith("+") else "[^/]+") for number, each in enumerate(pieces)]
+    texts = [
+        re.escape(each) if number % 2 == 0 else (".+" if each.endswith("+") else "[^/]+")
+        for number, each in enumerate(pieces)
+    ]
     return re.compile("".join(texts) + "/?")

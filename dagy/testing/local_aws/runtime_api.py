@@ -127,7 +127,7 @@ class _Conversation(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         """Say nothing."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if self.path != f"{_API}/invocation/next":
             self._answer(200 if self.path == f"{_API}/restore/next" else 404, b"", {})
             return
@@ -138,7 +138,7 @@ class _Conversation(BaseHTTPRequestHandler):
         invocation, headers = given
         self._answer(200, invocation.payload, headers)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         length = self.headers.get("Content-Length")
         body = self.rfile.read(int(length)) if length is not None else self._chunks()
         self._answer(*self.server.api.told(self.path, body), {})

@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import dagy
-
 # $READ_ONLY, $KEEP: paths, one a line. What is under /tmp and must be seen is bound into the new /tmp.
 _ENTER = r"""
 set -e
@@ -48,7 +46,7 @@ def can_mount() -> bool:
     """Whether this process may give another a mount namespace."""
     if os.geteuid() != 0 or not (unshare := shutil.which("unshare")) or not shutil.which("bash"):
         return False
-    tried = [unshare, "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]  # noqa: S108
+    tried = [unshare, "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]
     return subprocess.run(tried, capture_output=True, check=False, timeout=10).returncode == 0
 
 
@@ -61,7 +59,7 @@ def start(
     read_only: Sequence[Path] = (),
     tmp_mb: int,
 ) -> Started:
-    """The process, in a session of its own, working in `folder`; `scratch` holds what it says, and its TMPDIR if need be.
+    """The process, in a session of its own, working in `folder`; what it says, and its TMPDIR, are in `scratch`.
 
     `read_only` are folders that it can't write to where the system allows that.
     """
@@ -97,7 +95,7 @@ def start(
 
 def dagy_home() -> Path:
     """The folder that has the package `dagy`, for the search path of whoever does not have it installed."""
-    return Path(dagy.__file__).resolve().parents[1]
+    return Path(__file__).resolve().parents[3]
 
 
 def _needed(folder: Path, read_only: Sequence[Path]) -> list[Path]:
@@ -107,5 +105,5 @@ def _needed(folder: Path, read_only: Sequence[Path]) -> list[Path]:
 
 
 def _under_tmp(path: Path) -> str | None:
-    temporary = Path("/tmp").resolve()  # noqa: S108
+    temporary = Path("/tmp").resolve()
     return str(path.resolve().relative_to(temporary)) if path.resolve().is_relative_to(temporary) else None

@@ -7,7 +7,6 @@ until its standard input ends, which it does however whoever started it ended, a
 from __future__ import annotations
 
 import collections
-import functools
 import importlib
 import io
 import json
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dagy.testing.local_aws import leftovers, schedules
+from dagy.testing.local_aws.clients import client
 from dagy.testing.local_aws.faults import Fault, Faults, refusal
 from dagy.testing.local_aws.functions import Functions
 from dagy.testing.local_aws.operations import operation_of
@@ -32,10 +32,17 @@ from dagy.testing.local_aws.world import World
 
 CONTROL = "/dagy-local-aws/"  # what is under it is no service of AWS
 
-_BRIDGES = {"lambda": "functions", "stepfunctions": "state_machines", "ecs": "tasks", "s3": "objects", "cloudformation": "stacks"}
+_BRIDGES = {
+    "lambda": "functions",
+    "stepfunctions": "state_machines",
+    "ecs": "tasks",
+    "s3": "objects",
+    "cloudformation": "stacks",
+}
 _ACCOUNT = "123456789012"  # moto's
 _SLOW_SECONDS = 1.0
 
+_Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _Start = Callable[[str, list[tuple[str, str]]], object]
 
 
@@ -50,7 +57,7 @@ class Server:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self._world = world
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto: _Wsgi = DomainDispatcherApplication(create_backend_app)
         self._faults = Faults()
         self._calls: collections.Counter[str] = collections.Counter()
         self._installing = {service: threading.Lock() for service in _BRIDGES}
@@ -125,18 +132,8 @@ class Server:
                 return schedules.fire(self._client, given["name"], given["group"])
         raise ValueError(what)
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 (there is one server, and it lives as long as the process)
     def _client(self, service: str) -> Any:
-        import boto3
-
-        world = self._world
-        return boto3.session.Session().client(
-            service,
-            region_name=world.variables["AWS_REGION"],
-            endpoint_url=world.endpoint_url,
-            aws_access_key_id=world.variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=world.variables["AWS_SECRET_ACCESS_KEY"],
-        )
+        return client(service, self._world.variables["AWS_REGION"], self._world.endpoint_url)
 
 
 def _body(environment: dict[str, Any]) -> bytes:
@@ -191,7 +188,8 @@ def main() -> None:
         listening = _listening(server, opened)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         threading.Thread(target=server.warm_up, daemon=True).start()
-        print(json.dumps({"endpoint_url": endpoint_url, "home": str(home)}), flush=True)  # noqa: T201 (to `entering`)
+        sys.stdout.write(json.dumps({"endpoint_url": endpoint_url, "home": str(home)}) + "\n")
+        sys.stdout.flush()
         sys.stdin.read()
     finally:
         leftovers.end(str(home))

@@ -60,7 +60,9 @@ def _answer(world: World, function: Function, payload: bytes, context: str | Non
     try:
         json.loads(payload)
     except ValueError as error:
-        raise _refusal(400, "InvalidRequestContentException", f"Could not parse request body into json: {error}") from None
+        raise _refusal(
+            400, "InvalidRequestContentException", f"Could not parse request body into json: {error}"
+        ) from None
     try:
         return world.functions.invoke(function, payload, context)
     except ThrottledError as error:

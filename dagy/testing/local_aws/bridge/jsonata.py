@@ -9,7 +9,7 @@ from dagy.testing.local_aws.bridge.patching import replace_everywhere
 from dagy.testing.local_aws.world import World
 
 
-def install(world: World) -> None:  # noqa: ARG001 (every part is installed alike)
+def install(world: World) -> None:
     """Put it in place."""
     import moto.stepfunctions.parser.models  # noqa: F401 (all modules that use the two names are loaded then)
 
@@ -25,7 +25,7 @@ def evaluate(expression: str) -> Any:
     try:
         value = jsonata.Jsonata(expression).evaluate(None)
         is_there = value is not None or jsonata.Jsonata(f"$exists({expression})").evaluate(None)
-    except Exception as error:  # noqa: BLE001 (whatever the expression leads to: a JException, a RecursionError, ...)
+    except Exception as error:
         raise JSONataException("UNKNOWN", str(error)) from error
     if not is_there:
         raise JSONataException("UNKNOWN", f"The JSONata expression '{expression}' returned nothing (undefined).")

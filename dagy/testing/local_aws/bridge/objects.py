@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import threading
-from typing import Any
+from typing import Any, cast
 
 from dagy.testing.local_aws.bridge.patching import replace
 from dagy.testing.local_aws.world import World
@@ -18,7 +18,7 @@ _DIGESTS = {
 }
 
 
-def install(world: World) -> None:  # noqa: ARG001 (every part is installed alike)
+def install(world: World) -> None:
     """Put it in place."""
     from moto.s3.responses import S3Response
 
@@ -44,7 +44,7 @@ def _check(response: Any) -> None:
         if given != base64.b64encode(digest(body)).decode():
             raise _refusal("BadDigest", f"The {name.upper()} you specified did not match the calculated checksum.")
         if not response.headers.get("x-amz-sdk-checksum-algorithm"):
-            response.headers["x-amz-sdk-checksum-algorithm"] = name.upper()  # by this moto knows what to keep
+            response.headers.environ["HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM"] = name.upper()  # so that moto keeps it
     md5 = response.headers.get("Content-MD5")
     if md5 is not None and md5 != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
         raise _refusal("BadDigest", "The Content-MD5 you specified did not match what we received.")
@@ -53,4 +53,5 @@ def _check(response: Any) -> None:
 def _refusal(code: str, message: str) -> Exception:
     from moto.s3.exceptions import S3ClientError
 
-    return S3ClientError(code, message)
+    error: Exception = cast("Any", S3ClientError)(code, message)
+    return error

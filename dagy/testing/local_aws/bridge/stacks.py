@@ -9,7 +9,7 @@ from typing import Any
 from dagy.testing.local_aws.world import World
 
 
-def install(world: World) -> None:  # noqa: ARG001 (every part is installed alike)
+def install(world: World) -> None:
     """Put it in place; moto finds its models of resources by asking for the subclasses of theirs."""
     _leave_out_api_gateway()
     from moto.core.common_models import CloudFormationModel
@@ -30,7 +30,7 @@ def install(world: World) -> None:  # noqa: ARG001 (every part is installed alik
             return "AWS::Scheduler::ScheduleGroup"
 
         @classmethod
-        def create_from_cloudformation_json(  # type: ignore[misc] (as in moto)
+        def create_from_cloudformation_json(
             cls,
             resource_name: str,
             cloudformation_json: dict[str, Any],
@@ -43,13 +43,13 @@ def install(world: World) -> None:  # noqa: ARG001 (every part is installed alik
             return cls(resource_name)
 
         @classmethod
-        def update_from_cloudformation_json(  # type: ignore[misc] (as in moto)
+        def update_from_cloudformation_json(
             cls, original_resource: Any, *_arguments: Any, **_options: Any
         ) -> Any:
             return original_resource
 
         @classmethod
-        def delete_from_cloudformation_json(  # type: ignore[misc] (as in moto)
+        def delete_from_cloudformation_json(
             cls, resource_name: str, _json: dict[str, Any], account_id: str, region_name: str
         ) -> None:
             scheduler_backends[account_id][region_name].delete_schedule_group(resource_name)
@@ -59,7 +59,11 @@ def install(world: World) -> None:  # noqa: ARG001 (every part is installed alik
 
 def _leave_out_api_gateway() -> None:
     """Spare two seconds: to know all resources moto loads API Gateway too, which loads what checks its documents."""
-    names = ("openapi_spec_validator", "openapi_spec_validator.validation", "openapi_spec_validator.validation.exceptions")
+    names = (
+        "openapi_spec_validator",
+        "openapi_spec_validator.validation",
+        "openapi_spec_validator.validation.exceptions",
+    )
     for name in names:
         module = sys.modules.setdefault(name, ModuleType(name))
         vars(module).setdefault("validate", None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dagy.testing.local_aws.bridge import jsonata
 from dagy.testing.local_aws.bridge.patching import replace, replace_everywhere
+from dagy.testing.local_aws.clients import client
 from dagy.testing.local_aws.environments import EXITED, TIMED_OUT
 from dagy.testing.local_aws.world import World
 
@@ -80,7 +81,8 @@ def _install_executions() -> None:
         return details
 
     replace(StateMachineVersion, "__init__", one_list)
-    StateMachineVersion._handle_name_input_idempotency = StateMachine._handle_name_input_idempotency
+    named_before = "_handle_name_input_idempotency"
+    setattr(StateMachineVersion, named_before, getattr(StateMachine, named_before))
     replace(StepFunctionsParserBackend, "start_execution", named)
     replace(StepFunctionResponse, "stop_execution", lambda _original: stop_execution)
     replace(BaseExecutionWorkerCommunication, "_reflect_execution_status", unless_stopped)
@@ -156,29 +158,21 @@ def _is_over(environment: Any) -> None:
 
 def _install_clients(world: World) -> None:
     """What a state asks of another service goes to this stand-in, by a client that is made once."""
-    import boto3
-    from botocore.config import Config
 
     @functools.cache
-    def client(region: str, service: str) -> Any:
-        return boto3.session.Session().client(
+    def made(region: str, service: str) -> Any:
+        return client(
             service,
-            region_name=region,
-            endpoint_url=world.endpoint_url,
-            aws_access_key_id=world.variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=world.variables["AWS_SECRET_ACCESS_KEY"],
-            config=Config(
-                parameter_validation=False,
-                retries={"total_max_attempts": 1},
-                connect_timeout=10,
-                read_timeout=3600,
-                max_pool_connections=64,
-                s3={"addressing_style": "path"},
-            ),
+            region,
+            world.endpoint_url,
+            parameter_validation=False,
+            retries={"total_max_attempts": 1},
+            read_timeout=3600,
+            max_pool_connections=64,
         )
 
     def boto_client_for(region: str, service: str, state_credentials: object = None) -> Any:
-        return client(region, service)
+        return made(region, service)
 
     replace_everywhere(_PARSER, "boto_client_for", boto_client_for)
 
@@ -263,7 +257,7 @@ def _watched(original: Any) -> Any:
                 raise _failure(self, env, "States.TaskFailed", json.dumps(task, default=str))
             return task
 
-        resolve.submitted = submitted  # type: ignore[attr-defined] (for who waits by it)
+        vars(resolve)["submitted"] = submitted  # for who waits by it
         return resolve
 
     return build

@@ -28,7 +28,9 @@ def install(world: World) -> None:
     # network without names.
     no_needs = {"CPU": 0, "MEMORY": 0, "PORTS": [], "PORTS_UDP": []}
     replace(
-        EC2ContainerServiceBackend, "_calculate_task_resource_requirements", lambda _original: lambda _self, _what: no_needs
+        EC2ContainerServiceBackend,
+        "_calculate_task_resource_requirements",
+        lambda _original: lambda _self, _what: no_needs,
     )
     if not hasattr(NetworkInterface, "private_dns_name"):
         NetworkInterface.private_dns_name = ""

@@ -1,0 +1,330 @@
+"""A run that goes step by step, each an invocation of its own, ends as a local run of the flow does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagy.artifact.handler import loaded
+from dagy.artifact.outcomes import Outcome
+from dagy.engine import RunOptions, start
+from dagy.states import completed
+
+from .cloud import Machine, unpacked
+
+STEPS = """
+from dagy import flow, task
+
+CALLS = []
+MEANWHILE = lambda: None
+
+
+def note(context, state):
+    CALLS.append((context.task_id, context.item, str(state.type), context.attempt, dict(context.parameters)))
+
+
+@task(on_running=[note], on_completion=[note], on_failure=[note], on_retry=[note])
+def load(count: int, how: str = ""):
+    print("loading", count)
+    CALLS.append("load")
+    MEANWHILE()
+    if how == "raise":
+        raise LookupError("no such row")
+    return "x" * 100_000 if how == "large" else list(range(count))
+
+
+@task(on_completion=[note], on_failure=[note])
+def double(row, worst: int = 99):
+    if row >= worst:
+        raise ValueError(f"row {row}")
+    return 2 * row
+
+
+@task
+def total(rows):
+    return sum(rows) if isinstance(rows, list) else len(rows)
+
+
+@task
+def alone():
+    return 7
+
+
+@flow(name="steps", on_running=[note], on_completion=[note], on_failure=[note])
+def steps(count: int = 3, how: str = "", worst: int = 99):
+    seven, rows = alone(), load(count, how)
+    return {"doubled": total(double.map(rows, worst=worst)), "alone": seven, "count": count}
+
+
+@task(retries=2, retry_delay_seconds=[1, 5], retry_condition_fn=lambda error: isinstance(error, OSError),
+      on_retry=[note], on_failure=[note], on_completion=[note])
+def flaky(count: int):
+    CALLS.append("flaky")
+    if count > CALLS.count("flaky"):
+        raise OSError("try later")
+    if not count:
+        raise ValueError("never")
+    return count
+
+
+@flow(name="flaky")
+def flaky_flow(count: int = 1):
+    return total([flaky(count)])
+
+
+@task(timeout_seconds=30)
+def slow():
+    return 1
+
+
+@flow(name="slow")
+def slow_flow():
+    return total([slow(), alone()])
+
+
+@flow(name="part")
+def part(count: int = 1):
+    return load(count)["missing"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forget_flows() -> Iterator[None]:
+    yield
+    loaded.cache_clear()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Callable[..., Machine]:
+    """What drives the runs of one of the flows."""
+
+    def machine(name: str = "steps", **options: Any) -> Machine:
+        return Machine(unpacked(tmp_path, name, STEPS), (tmp_path / "store").as_uri(), options)
+
+    return machine
+
+
+def calls(machine: Machine) -> list[Any]:
+    found: list[Any] = machine.flow.function.__globals__["CALLS"]
+    return found
+
+
+def local(machine: Machine, **parameters: Any) -> dict[str, tuple[str, str]]:
+    """How the tasks of a local run end, and the run itself under an empty name."""
+    fail_fast = parameters.pop("fail_fast", True)
+    program, given = machine.flow.prepare(**parameters)
+    # One after the other, as the machine here does it.
+    result = start(program, given, RunOptions("local-1", max_workers=1, fail_fast=fail_fast)).wait()
+    ends = {task: (each.state.type.value, each.state.message) for task, each in result.task_runs.items()}
+    return {**ends, "": (result.state.type.value, result.state.message)}
+
+
+def ends(told: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The same of an answer."""
+    tasks = {task: (each["state"], each.get("message", "")) for task, each in told["tasks"].items()}
+    return {**tasks, "": (told["state"], told["message"])}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {}, {"count": 0}, {"how": "large"}, {"how": "raise"}, {"how": "raise", "fail_fast": False},
+        {"worst": 1, "fail_fast": False}, {"worst": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_run_by_steps_ends_as_a_local_one(machine: Callable[..., Machine], parameters: dict[str, Any]) -> None:
+    driven = machine()
+    fail_fast = parameters.pop("fail_fast", True)
+    told = driven.run(parameters=parameters, fail_fast=fail_fast)
+    assert ends(told) == local(driven, **parameters, fail_fast=fail_fast)
+
+
+def test_hooks_are_called_once_each_as_in_a_local_run(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    driven.run(parameters={"worst": 2}, fail_fast=False)
+    here = calls(driven).copy()
+    calls(driven).clear()
+    local(driven, worst=2, fail_fast=False)
+    assert sorted(map(str, here)) == sorted(map(str, calls(driven)))
+    assert ("double", 2, "FAILED", 1, {"row": 2, "worst": 2}) in here
+    assert here[0][:3] == (None, None, "RUNNING")
+
+
+def test_the_events_tell_what_those_of_a_local_run_tell(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    driven.run(parameters={"count": 2, "worst": 1}, fail_fast=False)
+    assert driven.events() == [
+        "RUNNING",
+        "alone RUNNING 1", "alone COMPLETED 1",
+        "load RUNNING 1", "load stdout: loading 2", "load COMPLETED 1",
+        "double RUNNING 1", "double[0] RUNNING 1", "double[0] COMPLETED 1",
+        "double[1] RUNNING 1", "double error: ValueError: row 1", "double[1] FAILED 1",
+        "double error: ValueError: row 1", "double FAILED 1", "total SKIPPED 0",
+        "FAILED",
+    ]  # fmt: skip
+
+
+def test_a_task_that_is_worth_another_try_asks_for_it_by_the_group_of_its_wait(
+    machine: Callable[..., Machine],
+) -> None:
+    driven = machine("flaky")
+    driven.ask("begin", parameters={"count": 3})
+    with pytest.raises(Exception, match="attempt 1 of 3: OSError: try later") as first:
+        driven.ask("task", task="flaky", attempt=1)
+    with pytest.raises(Exception, match="attempt 2 of 3: OSError: try later") as second:
+        driven.ask("task", task="flaky", attempt=4)  # whoever invokes has counted failures of its own
+    assert [type(each.value).__name__ for each in (first, second)] == ["DagyRetry1", "DagyRetry2"]
+    assert driven.ask("task", task="flaky", attempt=5) == {"task": "flaky", "state": "COMPLETED"}
+    assert [each[2] for each in calls(driven) if each != "flaky"] == ["RETRYING", "RETRYING", "COMPLETED"]
+    assert [each for each in driven.events() if "error:" not in each] == [
+        "RUNNING",
+        "flaky RUNNING 1", "flaky RETRYING 1", "flaky RUNNING 4", "flaky RETRYING 4", "flaky RUNNING 5",
+        "flaky COMPLETED 5",
+    ]  # fmt: skip
+
+
+def test_what_is_not_worth_another_try_fails_at_once(machine: Callable[..., Machine]) -> None:
+    driven = machine("flaky")
+    assert ends(driven.run(parameters={"count": 0})) == local(driven, count=0)
+    assert calls(driven).count("flaky") == 2  # once here, once there
+
+
+def test_the_last_failure_is_final(machine: Callable[..., Machine]) -> None:
+    driven = machine("flaky")
+    told = driven.run(parameters={"count": 9})
+    assert told["tasks"]["flaky"] == {"state": "FAILED", "attempt": 3, "message": "OSError: try later"}
+    assert told["error"]["type"] == "OSError"
+
+
+def test_in_a_container_a_task_is_tried_again_at_once(machine: Callable[..., Machine]) -> None:
+    driven = machine("flaky", tries_again=True)
+    policy = driven.flow.prepare(count=2)[0].code["flaky"].retry
+    object.__setattr__(policy, "delays", ())
+    driven.ask("begin", parameters={"count": 2})
+    assert driven.ask("task", task="flaky") == {"task": "flaky", "state": "COMPLETED"}
+    assert "flaky RETRYING 1" in driven.events()
+
+
+def test_a_step_that_comes_twice_is_done_once(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    first = driven.run()
+    begun = driven.store().begun()
+    events = driven.events()
+    assert driven.run() == first
+    assert driven.store().begun() == begun
+    assert driven.events() == events
+    assert calls(driven).count("load") == 1
+
+
+def test_of_two_that_end_a_task_the_first_counts(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    driven.ask("begin")
+    meanwhile = Outcome(completed(), 1.0, 1, {"value": [5]})
+    driven.flow.function.__globals__["MEANWHILE"] = lambda: driven.store().keep_outcome("load", meanwhile)
+    assert driven.task("load")["state"] == "COMPLETED"
+    assert driven.store().outcome("load") == meanwhile
+    assert [each for each in calls(driven) if each != "load" and each[2] == "COMPLETED"] == []
+
+
+def test_a_stopped_run_starts_nothing_more(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    told = driven.run(before=lambda task: driven.store().ask_to_stop("enough") if task == "total" else None)
+    assert (told["state"], told["message"]) == ("CANCELLED", "enough")
+    assert told["tasks"]["total"] == {"state": "CANCELLED", "attempt": 0, "message": "enough"}
+    assert told["tasks"]["double"]["state"] == "COMPLETED"
+
+
+def test_a_task_whose_invocation_died_has_crashed_and_what_needs_it_is_skipped(
+    machine: Callable[..., Machine],
+) -> None:
+    driven = machine("slow")
+    driven.ask("begin")
+    driven.task("alone")
+    driven.task("total")
+    answer = driven.ask("end", crashed={"slow": {"Error": "Runtime.Odd", "Cause": "nobody knows"}})
+    assert answer == {"state": "FAILED", "message": "1 of 3 tasks failed: 'slow'"}
+    told = driven.store().answer()
+    assert told is not None
+    assert told["tasks"]["slow"]["state"] == "CRASHED"
+    assert "nobody knows" in told["tasks"]["slow"]["message"]
+    assert told["tasks"]["total"]["message"] == "not started, because 'slow' crashed"
+
+
+def test_an_item_whose_invocation_died_is_one_that_failed(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    driven.ask("begin")
+    driven.task("load")
+    assert driven.ask("count", task="double") == {"items": 3, "wide": False}
+    for item in (0, 2):
+        driven.task("double", item=item)
+    driven.task("total")
+    driven.task("alone")
+    driven.ask("end")
+    told = driven.store().answer()
+    assert told is not None
+    assert told["tasks"]["double"]["message"].startswith("1 of 3 items failed; double[1] crashed: its invocation ended")
+
+
+def test_many_items_are_listed_for_who_iterates_over_them(machine: Callable[..., Machine], tmp_path: Path) -> None:
+    driven = machine()
+    driven.ask("begin")
+    driven.task("load")
+    assert driven.ask("count", task="double", inline=2) == {"items": 3, "wide": True}
+    assert (tmp_path / "store" / "run-1" / "tasks" / "double" / "indices.json").read_text() == "[0, 1, 2]"
+
+
+def test_a_parameter_that_does_not_fit_fails_the_run_as_it_begins(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    assert driven.ask("begin", parameters={"cuont": 1}) == {"state": "FAILED"}
+    assert "did you mean 'count'?" in driven.ask("end")["message"]
+
+
+def test_code_that_does_not_load_fails_the_run_as_it_begins(tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "dagy.json").write_text('{"entry_point": "broken_module_of_a_step:etl"}')
+    (folder / "broken_module_of_a_step.py").write_text("import no_such_package")
+    driven = Machine(folder, (tmp_path / "store").as_uri(), {})
+    assert driven.ask("begin")["state"] == "FAILED"
+    assert "no_such_package" in driven.ask("end")["message"]
+
+
+def test_a_run_that_never_began_says_what_the_machine_saw(machine: Callable[..., Machine]) -> None:
+    told = machine().ask("end", crashed={"begin": {"Error": "States.Timeout", "Cause": "too slow"}})
+    assert told["state"] != "COMPLETED"
+    assert "too slow" in told["message"]
+
+
+def test_a_missing_part_of_a_result_fails_the_run_as_a_local_one(machine: Callable[..., Machine]) -> None:
+    driven = machine("part")
+    assert ends(driven.run())[""] == local(driven)[""]
+
+
+def test_a_run_that_goes_on_computes_nothing_again(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    driven.run("run-1", parameters={"worst": 2}, fail_fast=False)
+    calls(driven).clear()
+    assert driven.ask("begin", "run-2", resume="run-1") == {"state": "RUNNING"}
+    assert driven.store("run-2").begun()["parameters"] == {"worst": 2}  # type: ignore[index]  # it has begun
+    assert driven.task("load", "run-2")["state"] == "COMPLETED"
+    assert driven.ask("count", "run-2", task="double") == {"items": 3, "wide": False}
+    assert [driven.task("double", "run-2", item=item)["state"] for item in range(3)] == [
+        "COMPLETED", "COMPLETED", "FAILED",
+    ]  # fmt: skip
+    assert "load" not in calls(driven)
+    assert [each[:3] for each in calls(driven)] == [(None, None, "RUNNING"), ("double", 2, "FAILED")]
+    driven.task("total", "run-2")
+    driven.task("alone", "run-2")
+    told = driven.ask("end", "run-2")
+    assert told["state"] == "FAILED"
+
+
+def test_a_run_of_other_code_is_not_gone_on_with(machine: Callable[..., Machine]) -> None:
+    driven = machine()
+    driven.store("run-0").begin({"code_hash": "0" * 64, "parameters": {}, "references": {}, "fail_fast": True})
+    assert driven.ask("begin", resume="run-0") == {"state": "FAILED"}
+    assert "the flow's code has changed since, from 000000000000 to" in driven.ask("end")["message"]

@@ -58,8 +58,10 @@ class Seaweed:
             server._wait(process)
             yield server
         finally:
-            process.terminate()  # it leaves no sockets in the folder for temporary files then
-            process.wait(timeout=30)
+            process.kill()
+            process.wait()
+            for name, port in server._ports.items():  # it does not ask where they are to be
+                Path(f"/tmp/seaweedfs-{name}-grpc-{port + 10_000}.sock").unlink(missing_ok=True)
 
     def new_bucket(self) -> str:
         """The name of a bucket with nothing in it."""
@@ -90,8 +92,9 @@ class Seaweed:
         command = [
             program, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", *ports,
             f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",
-            "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-master.electionTimeout=100ms", "-volume.max=500",
-            f"-filer.localSocket={self.folder / 'filer.sock'}", f"-s3.localSocket={self.folder / 's3.sock'}",
+            "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-master.electionTimeout=100ms",
+            "-volume.max=500", f"-filer.localSocket={self.folder / 'filer.sock'}",
+            f"-s3.localSocket={self.folder / 's3.sock'}",
         ]  # fmt: skip
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(

@@ -73,9 +73,11 @@ class Attempt:
             self.run.tell(*events)
             return outcome
         recorder = StoreRecorder(self.run.store, told=self._told, looks=self._why_to_stop)
-        limit = seconds if self.spec.options.timeout_seconds is not None else None  # else its own time is the limit
-        options = RunOptions(self.run.store.run_id, fail_fast=False, capture=True, recorder=recorder, time_limit=limit,
-                             grace_seconds=GRACE_SECONDS, reused={task: values[task] for task in program.needs[self.spec.id]})  # fmt: skip
+        options = RunOptions(
+            self.run.store.run_id, fail_fast=False, capture=True, recorder=recorder, grace_seconds=GRACE_SECONDS,
+            time_limit=seconds if self.spec.options.timeout_seconds is not None else None,  # else that is its timeout
+            reused={task: values[task] for task in program.needs[self.spec.id]},
+        )  # fmt: skip
         ran = run_here(program, self.run.given, options, self.invocation, recorder)
         told: list[Event] = []
         try:

@@ -104,7 +104,7 @@ class BegunRun:
         return outcome, changed(spec.id, item, outcome)
 
     def settle_alone(self, spec: TaskSpec, outcome: Outcome, *before: Event) -> Outcome:
-        """The same for an end that no attempt came to: it is told, after the events `before`, and its hooks are called."""
+        """The same for an end that no attempt came to: it is told, after `before`, and its hooks are called."""
         settled, events = self.settle(spec, outcome)
         if events:
             self.tell(*before, *events, *self._call_hooks(spec, outcome))
@@ -134,7 +134,7 @@ _NEWEST: list[tuple[Flow[..., Any], BegunRun]] = []
 
 
 def begun_run(flow: Flow[..., Any], store: RunStore) -> BegunRun:
-    """The run in the store, with its graph as its parameters shape it. Raises `ParameterError` when it has not begun."""
+    """The run in the store, its graph as its parameters shape it. Raises `ParameterError` when it has not begun."""
     for its_flow, run in _NEWEST:
         if its_flow is flow and run.store.values is store.values and run.store.run_id == store.run_id:
             return run

@@ -31,6 +31,7 @@ Only the standard library is loaded until the user's code loads more, so a new e
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -47,11 +48,11 @@ from dagy.artifact.loading import loading
 from dagy.artifact.payloads import Payload
 from dagy.artifact.references import Values
 from dagy.artifact.run_store import RunStore
-from dagy.artifact.steps import RetryAskedError, run_step
+from dagy.artifact.steps import run_step
 from dagy.artifact.telling import told_failure
 from dagy.artifact.whole_flow import whole_flow
 from dagy.engine import new_run_id
-from dagy.errors import ArtifactError, CodeFailedError, sentence
+from dagy.errors import ArtifactError, CodeFailedError, DagyError, sentence
 from dagy.flows import Flow
 from dagy.spec import Json
 
@@ -89,28 +90,35 @@ def answer(
 
     With `tries_again` a task that is worth another try gets it here. `switch` ends what runs.
     """
-    run_id, step = (event.get("run_id"), event.get("step")) if isinstance(event, Mapping) else (None, None)
     seconds = None if context is None else context.get_remaining_time_in_millis() / 1000
     ends_at = None if seconds is None else time.monotonic() + seconds - SPARE_SECONDS
     try:
         payload = Payload.of(event)
         artifact = loaded(folder)
-        place = _place(context, seconds)
-        invocation = Invocation(_values(store), artifact.code_hash, ends_at, place, tries_again, switch or StopSwitch())
-        if payload.step is not None:
-            return run_step(artifact.flow, payload, invocation)
-        run_id = payload.run_id or new_run_id(artifact.flow.name)
+        values = _values(store)
+    except Exception as error:  # noqa: BLE001 (the user's code, as it is loaded)
+        return _refused(event, store, error)
+    place = _place(context, seconds)
+    invocation = Invocation(values, artifact.code_hash, ends_at, place, tries_again, switch or StopSwitch())
+    if payload.step is not None:
+        return run_step(artifact.flow, payload, invocation)
+    run_id = payload.run_id or new_run_id(artifact.flow.name)
+    try:
         return whole_flow(artifact.flow, run_id, payload, invocation)
-    except RetryAskedError:
-        raise
     except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
-        told = {"run_id": run_id, **told_failure(error, error.__cause__ if type(error) is CodeFailedError else None)}
-        if step is None:
-            return told
-        if step not in ("begin", "end") or not isinstance(run_id, str):
-            raise
-        RunStore(_values(store), run_id).keep_answer(told)  # the run has no other way to say it
-        return {"state": told["state"], "message": told["message"]}
+        return {"run_id": run_id, **told_failure(error)}
+
+
+def _refused(event: object, store: str | None, error: Exception) -> dict[str, Json]:
+    """The answer to what can't even begin, which is the run's; raises `error` when it is about a part of a run."""
+    run_id, step = (event.get("run_id"), event.get("step")) if isinstance(event, Mapping) else (None, None)
+    if step not in (None, "begin", "end"):
+        raise error
+    told = {"run_id": run_id, **told_failure(error, error.__cause__ if type(error) is CodeFailedError else None)}
+    if store is not None and isinstance(run_id, str):
+        with contextlib.suppress(DagyError):  # nobody may hear the answer, but what can be done is done
+            RunStore(_values(store), run_id).keep_answer(told)
+    return told
 
 
 class LoadedArtifact(NamedTuple):

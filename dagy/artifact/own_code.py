@@ -11,7 +11,7 @@ from dagy.errors import ArtifactError
 RUNTIME_REQUIREMENTS = ("cloudpickle>=3.0", "psutil>=5.9.6", "pydantic>=2.10", "tblib>=3.0")
 
 _STAYS_HERE = frozenset(
-    {"__main__.py", "__pycache__", "cli", "client", "control", "deploy", "server", "testing", "worker"}
+    {"__main__.py", "__pycache__", "backends", "cli", "client", "control", "deploy", "server", "testing", "worker"}
 )
 
 

@@ -45,12 +45,14 @@ class Payload:
             if value is not None and not (is_number if kind is int else isinstance(value, kind)):
                 raise ParameterError(f"the payload's {name!r} can't be {shown(value)}")
         payload = cls(**{name: value for name, value in event.items() if value is not None})
-        if payload.step is not None:
-            payload.check_step()
+        payload._check()
         return payload
 
-    def check_step(self) -> None:
-        """Raise `ParameterError` when the step does not exist, or lacks what it is about."""
+    def _check(self) -> None:
+        if self.step is None:
+            if self.task is not None:
+                raise ParameterError(f"the payload's 'task' is of a step; say \"step\": \"task\" with {self.task!r}")
+            return
         if self.step not in STEPS:
             raise ParameterError(f"the payload's 'step' can't be {self.step!r}; the steps are {', '.join(STEPS)}")
         if self.run_id is None:

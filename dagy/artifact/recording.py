@@ -7,6 +7,7 @@ log. The thread also looks whether somebody wants the run to stop.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import threading
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dagy.artifact.run_store import RunStore, result_key
+from dagy.artifact.run_store import RunStore, at_once, result_key
 from dagy.engine import Event, TaskShowed, TaskWrote
 from dagy.engine.log import EventLog
 from dagy.engine.run_values import opened
@@ -107,14 +108,12 @@ class StoreRecorder:
 
     # ---- for the handler
 
-    def finish(self, more: Sequence[Event] = (), *, keeps_results: bool = False) -> None:
-        """Keep the last events and then `more`; and the last results, if they are still of use."""
+    def finish(self, more: Sequence[Event] = ()) -> None:
+        """Keep the last events and then `more`, and the last results."""
         self._is_over.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._keep_events(more)
-        if keeps_results:
-            self._keep_results()
+        at_once(lambda keep: keep(), [functools.partial(self._keep_events, more), self._keep_results])
 
     def _serve(self) -> None:
         pause, look_at = FIRST_SECONDS, time.monotonic() + LOOK_SECONDS

@@ -35,10 +35,6 @@ from dagy.states import State, StateType, crashed, failed, running
 from dagy.values import Deferred
 
 
-class RetryAskedError(DagyError):
-    """The step is to be tried again, by who invokes."""
-
-
 def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> dict[str, Json]:
     """Do the step that the payload asks for; how that went, in a few words.
 
@@ -66,7 +62,7 @@ def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> 
 @functools.cache
 def _retry_class(group: int) -> type[Exception]:
     """What is raised to be tried again: a state machine knows errors by the names of their classes."""
-    return type(f"DagyRetry{group}", (RetryAskedError,), {"__doc__": "It is to be tried again."})
+    return type(f"DagyRetry{group}", (DagyError,), {"__doc__": "It is to be tried again."})
 
 
 def _spec_of(run: BegunRun, task: str) -> TaskSpec:

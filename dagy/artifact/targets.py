@@ -1,7 +1,7 @@
 """What an artifact can be built for: which wheels run there, and how much fits.
 
-Lambda's images for Python 3.12 and later have glibc 2.34, the older ones 2.26, which takes wheels for `manylinux2014`.
-Debian's, which a container is made of, have a newer one whatever the Python.
+Lambda's images, which containers are made of too, have glibc 2.34 for Python 3.12 and later; the older ones have 2.26,
+which takes wheels for `manylinux2014`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ TARGETS: Mapping[str, BuildTarget] = MappingProxyType(
             LOCAL,
             _lambda("lambda", "AWS Lambda on x86_64", "x86_64"),
             _lambda("lambda-arm64", "AWS Lambda on arm64", "aarch64"),
-            BuildTarget("ecs", "containers of AWS ECS on x86_64", "x86_64", 10 << 30, 20 << 30),
+            BuildTarget("ecs", "containers of AWS ECS on x86_64", "x86_64", 10 << 30, 20 << 30, old_pythons=11),
         )
     }
 )

@@ -66,7 +66,7 @@ def _kept(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: I
         reused=left.opened_tasks(store.values), reused_items=left.opened_items(store.values),
     )  # fmt: skip
     ran = run_here(program, given, options, invocation, recorder)
-    recorder.finish(keeps_results=not ran.result.state.is_completed)
+    recorder.finish()
     return _told(ran, invocation)
 
 

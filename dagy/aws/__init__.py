@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagy.aws.network import Network, Subnet
     from dagy.aws.schedules import AwsSchedule, FargateTarget, Schedules
     from dagy.aws.stacks import Stack, StackEvent, Stacks
-    from dagy.aws.state_machines import Execution, HistoryEvent, MachineConfig, StateMachine, StateMachines
+    from dagy.aws.state_machines import Execution, MachineConfig, StateMachine, StateMachines
 
 _HOMES = {
     "Aws": "dagy.aws.connection",
@@ -38,7 +38,6 @@ _HOMES = {
     "FunctionConfig": "dagy.aws.functions",
     "FunctionVersion": "dagy.aws.functions",
     "Functions": "dagy.aws.functions",
-    "HistoryEvent": "dagy.aws.state_machines",
     "Invoked": "dagy.aws.functions",
     "LayerVersion": "dagy.aws.functions",
     "LogLine": "dagy.aws.logs",
@@ -72,7 +71,6 @@ __all__ = [
     "FunctionConfig",
     "FunctionVersion",
     "Functions",
-    "HistoryEvent",
     "Invoked",
     "LayerVersion",
     "LogLine",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagy.aws.clients import Clients
 from dagy.aws.refusals import NotThereError
-from dagy.aws.waiting import wait_until
+from dagy.aws.waiting import once_role_is_known, wait_until
 from dagy.errors import CloudError
 
 if TYPE_CHECKING:
@@ -161,13 +161,9 @@ class Functions:
 
         Raises `CloudError` with the code `ResourceConflictException` when there is one of that name.
         """
-        made = self._lambda.create_function(
-            **_configuration(config),
-            Architectures=_architectures(config.architecture),
-            Code=_code(code),
-            PackageType="Zip",
-            Tags=dict(tags or {}),
-        )
+        wanted = _configuration(config)
+        wanted |= {"Architectures": _architectures(config.architecture), "Code": _code(code), "PackageType": "Zip"}
+        made = once_role_is_known(lambda: self._lambda.create_function(**wanted, Tags=dict(tags or {})))
         return _unversioned(made["FunctionArn"])
 
     def update_code(self, name: str, code: bytes | StoredCode, architecture: str = "x86_64") -> None:
@@ -176,7 +172,7 @@ class Functions:
 
     def update_config(self, config: FunctionConfig) -> None:
         """Give the function of that name this configuration, all but the architecture, which goes with the code."""
-        self._lambda.update_function_configuration(**_configuration(config))
+        once_role_is_known(lambda: self._lambda.update_function_configuration(**_configuration(config)))
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Set these tags, and leave the others."""
@@ -224,7 +220,7 @@ class Functions:
             self._lambda.create_alias(**wanted)
 
     def put_async_config(self, name: str, qualifier: str, *, retries: int = 0, max_age_seconds: int = 3600) -> None:
-        """How often Lambda tries again what `start` asked for, and for how long, by version or alias."""
+        """How often, and how long, Lambda tries again what a schedule asks of that version or alias."""
         self._lambda.put_function_event_invoke_config(
             **_qualified(name, qualifier), MaximumRetryAttempts=retries, MaximumEventAgeInSeconds=max_age_seconds
         )
@@ -251,14 +247,6 @@ class Functions:
             log_tail=base64.b64decode(done.get("LogResult", "")).decode("utf-8", "replace"),
             version=done.get("ExecutedVersion", ""),
         )
-
-    def start(self, arn: str, payload: bytes) -> None:
-        """Ask for a call of the function, and wait for nothing but that it was taken. It is asked once.
-
-        Lambda itself may still call it twice, now and then: the function must bear that.
-        """
-        client = self._clients.of("lambda", once_within=_ANSWER_SECONDS)
-        client.invoke(FunctionName=arn, InvocationType="Event", Payload=payload)
 
     def delete(self, name: str, version: str | None = None) -> None:
         """Delete the function, or one version of it; nothing when there is none."""

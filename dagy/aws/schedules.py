@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
 from dagy.aws.refusals import NotThereError
+from dagy.aws.waiting import once_role_is_known
 from dagy.errors import CloudError
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ class Schedules:
         """Make the schedule, or make the one of its name and group so."""
         wanted = _wanted(schedule)
         try:
-            self._scheduler.update_schedule(**wanted)
+            once_role_is_known(lambda: self._scheduler.update_schedule(**wanted))
         except NotThereError as error:
             try:
-                self._scheduler.create_schedule(**wanted)
+                once_role_is_known(lambda: self._scheduler.create_schedule(**wanted))
             except NotThereError:
                 told = f"there is no group of schedules {schedule.group!r}; make the environment with `dagy aws init`"
                 raise CloudError(told, operation="CreateSchedule", code=error.code) from error

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
 from dagy.aws.refusals import NotThereError
+from dagy.aws.waiting import once_role_is_known
 from dagy.errors import CloudError, ConflictError
-from dagy.spec import Json
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -59,7 +59,7 @@ class Execution:
     stopped_at: datetime | None
     input: str = ""
     output: str | None = None
-    """JSON; only of one that succeeded. A list of executions has neither in- nor output."""
+    """JSON; only of one that succeeded."""
     error: str | None = None
     cause: str | None = None
 
@@ -67,20 +67,6 @@ class Execution:
     def is_final(self) -> bool:
         """Whether it has ended."""
         return self.status in FINAL
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEvent:
-    """One event of an execution's history."""
-
-    id: int
-    at: datetime
-    kind: str
-    """`TaskStateEntered`, `LambdaFunctionFailed`, ..."""
-    previous: int
-    """The event that led to it; 0: none."""
-    details: Mapping[str, Json]
-    """What that kind of event tells: `name` of a state that was entered, `error` and `cause` of a failure."""
 
 
 class StateMachines:
@@ -124,22 +110,13 @@ class StateMachines:
 
     def create(self, config: MachineConfig, tags: Mapping[str, str] | None = None, *, description: str = "") -> str:
         """Make it and publish a version of it; the version's ARN. The same once more is the same machine."""
-        made = self._states.create_state_machine(
-            name=config.name,
-            type="STANDARD",
-            tags=_tags(tags),
-            publish=True,
-            versionDescription=description,
-            **_settings(config),
-        )
-        return made["stateMachineVersionArn"]
+        wanted = {"name": config.name, "type": "STANDARD", "tags": _tags(tags), **_settings(config, description)}
+        return once_role_is_known(lambda: self._states.create_state_machine(**wanted))["stateMachineVersionArn"]
 
     def update(self, config: MachineConfig, *, description: str = "") -> str:
         """Make it so and publish a version; the version's ARN. What runs goes on as it was."""
-        done = self._states.update_state_machine(
-            stateMachineArn=self.arn(config.name), publish=True, versionDescription=description, **_settings(config)
-        )
-        return done["stateMachineVersionArn"]
+        wanted = {"stateMachineArn": self.arn(config.name), **_settings(config, description)}
+        return once_role_is_known(lambda: self._states.update_state_machine(**wanted))["stateMachineVersionArn"]
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Set these tags, and leave the others."""
@@ -195,46 +172,27 @@ class StateMachines:
             return None
         return _execution(found)
 
-    def executions(self, arn: str, *, status: str | None = None) -> Iterator[Execution]:
-        """Executions of a machine or a version, the newest first, all or those in that status."""
-        more: Any = {} if status is None else {"statusFilter": status}
-        for page in self._states.get_paginator("list_executions").paginate(stateMachineArn=arn, **more):
-            yield from map(_execution, page["executions"])
-
     def stop(self, arn: str, *, error: str, cause: str) -> None:
         """Abort the execution, with an error's name and a sentence that say why. Nothing when it has ended."""
         self._states.stop_execution(executionArn=arn, error=error[:256], cause=cause[:32_768])
-
-    def history(self, arn: str, *, after: int = 0) -> tuple[HistoryEvent, ...]:
-        """What happened behind the event with the id `after`, in order; without the data of states.
-
-        Nothing when there is no such execution.
-        """
-        events: list[HistoryEvent] = []
-        pages = self._states.get_paginator("get_execution_history").paginate(
-            executionArn=arn, reverseOrder=True, includeExecutionData=False
-        )
-        try:
-            for page in pages:
-                new = [_event(each) for each in page["events"] if each["id"] > after]
-                events += new
-                if len(new) < len(page["events"]):
-                    break
-        except NotThereError:
-            return ()
-        return tuple(reversed(events))
 
     @property
     def _states(self) -> SFNClient:
         return self._clients.of("stepfunctions")
 
 
-def _settings(config: MachineConfig) -> Any:
+def _settings(config: MachineConfig, description: str) -> dict[str, Any]:
     logging: dict[str, Any] = {"level": "OFF"}
     if config.log_group is not None:
         destination = {"cloudWatchLogsLogGroup": {"logGroupArn": config.log_group}}
         logging = {"level": "ERROR", "includeExecutionData": False, "destinations": [destination]}
-    return {"definition": config.definition, "roleArn": config.role, "loggingConfiguration": logging}
+    return {
+        "definition": config.definition,
+        "roleArn": config.role,
+        "loggingConfiguration": logging,
+        "publish": True,
+        "versionDescription": description,
+    }
 
 
 def _tags(tags: Mapping[str, str] | None) -> Any:
@@ -255,8 +213,3 @@ def _execution(found: Any) -> Execution:
         error=found.get("error"),
         cause=found.get("cause"),
     )
-
-
-def _event(found: Any) -> HistoryEvent:
-    details: Mapping[str, Json] = next((each for name, each in found.items() if name.endswith("EventDetails")), {})
-    return HistoryEvent(found["id"], found["timestamp"], found["type"], found.get("previousEventId", 0), details)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
+    from dagy.backends.found_runs import FoundRuns
     from dagy.backends.limits import LIMITS, Limit, LimitUse
     from dagy.backends.measuring import measured_from_history, measured_in
     from dagy.backends.router import BackendRouter
@@ -16,6 +17,7 @@ _HOMES = {
     "BackendRouter": "dagy.backends.router",
     "Cost": "dagy.backends.routes",
     "CostItem": "dagy.backends.routes",
+    "FoundRuns": "dagy.backends.found_runs",
     "LIMITS": "dagy.backends.limits",
     "Limit": "dagy.backends.limits",
     "LimitUse": "dagy.backends.limits",
@@ -33,6 +35,7 @@ __all__ = [
     "BackendRouter",
     "Cost",
     "CostItem",
+    "FoundRuns",
     "Limit",
     "LimitUse",
     "Measured",

@@ -7,7 +7,8 @@ which one it is. Once the run has begun, its store says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from dagy.artifact.run_store import RunStore
 from dagy.aws import Aws, RunTask
@@ -19,6 +20,7 @@ from dagy.states import State
 
 MOST_BYTES = 4_000  # of a payload: it is quoted in overrides, which are 8,192 characters at most, and stays readable
 EVENT_VARIABLE = "DAGY_EVENT"  # of the container, for the payload
+_UNSEEN_SECONDS = 60.0  # for which a task that was just started may not be seen yet
 TOKEN_CHARACTERS = 64  # that ECS takes
 STARTED_BY_CHARACTERS = 36
 
@@ -26,10 +28,12 @@ STARTED_BY_CHARACTERS = 36
 class ContainerRun:
     """The run in ECS; see `dagy.backends.running.Service`."""
 
-    def __init__(self, info: RunInfo, aws: Aws, store: RunStore) -> None:
+    def __init__(self, info: RunInfo, aws: Aws, store: RunStore, clock: Callable[[], float] = time.time) -> None:
         self._info = info
         self._containers = aws.containers
         self._store = store
+        self._clock = clock
+        self._started_at = 0.0
         self._task: str | None = None  # its ARN
 
     @property
@@ -40,6 +44,7 @@ class ContainerRun:
     def start(self) -> None:
         """Start the task; one that was started for the run is the run."""
         self._task = self._containers.run(self._wanted())
+        self._started_at = self._clock()
 
     def adopt(self, begun: Mapping[str, Json]) -> None:
         """Find the task, where ECS still knows it."""
@@ -51,6 +56,8 @@ class ContainerRun:
     def verdict(self) -> State | None:
         """What ECS says of the task."""
         found = None if self._task is None else self._containers.task(self._cluster, self._task)
+        if found is None and self._clock() < self._started_at + _UNSEEN_SECONDS:
+            return None
         if found is None:  # it ended an hour ago or more
             return of_container("", "", 0, self._info.run_id)
         if not found.is_final:

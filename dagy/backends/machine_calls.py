@@ -215,23 +215,23 @@ def _call_events(task: TaskSpec, choices: Choices) -> int:
     return history.STEP + (tries + task.options.retries) * history.TRY_AGAIN + history.PASSED
 
 
-def _of_container(key: str, before: str, *ends: str) -> str:
-    """`before` and what the JSON text that tells of a container has behind `key`; nothing when it has no such key."""
-    said = f"$substringAfter({_CAUSE},'{key}')"
-    for end in ends:
-        said = f"$substringBefore({said},'{end}')"
-    return f"($contains({_CAUSE},'{key}')?'{before}'&{said}:'')"
+def _of_container(key: str, before: str, said: str) -> str:
+    """`before` and what the JSON text that tells of a container has for `key`; nothing when it has no such key."""
+    key = f"'\"{key}\":'"
+    behind = f"$substringAfter({_CAUSE},{key})"
+    return f"($contains({_CAUSE},{key})?'{before}'&{said.format(behind)}:'')"
 
+
+_TEXT = "$substringBefore($substringAfter({},'\"'),'\"')"  # what is between the next two quotes
+_NUMBER = "$trim($substringBefore($substringBefore({},','),'}}'))"
 
 # ECS tells of a container by some kilobytes of JSON, which no expression may parse: three facts are cut out of it.
 _CONTAINER_CAUSE = (
     f"($contains({_CAUSE},'\"StopCode\":')?("
-    + "&".join(
-        (
-            _of_container('"StoppedReason":"', "", '"'),
-            _of_container('"Reason":"', "; ", '"'),
-            _of_container('"ExitCode":', "; exit code ", ",", "}"),
-        )
-    )
+    + _of_container("StoppedReason", "", _TEXT)
+    + "&"
+    + _of_container("Reason", "; ", _TEXT)
+    + "&"
+    + _of_container("ExitCode", "; exit code ", _NUMBER)
     + f"):{_CAUSE})"
 )

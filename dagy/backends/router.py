@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dagy.backends.limits import LIMITS
+from dagy.backends.limits import LIMITS, lasting
 from dagy.backends.needs import TaskNeed, needs_of
 from dagy.backends.placing import own_container, placed_in_container, placed_in_machine, placed_on_lambda
 from dagy.backends.routes import Measured, Route, Sizes
-from dagy.backends.rules import Facts, backend_asked, chosen, facts_of
+from dagy.backends.rules import START_AND_STORE, Facts, backend_asked, chosen, facts_of
 from dagy.backends.state_machine import ContainerSize, EcsTarget, MachineResources, StateMachine, compile_flow
 from dagy.errors import BackendError
 from dagy.executors import AUTO, ECS, LAMBDA, LOCAL, STEP_FUNCTIONS, Executor
@@ -124,7 +124,10 @@ def _refuse_contradictions(facts: Facts, asker: str) -> None:
 def _check_task(need: TaskNeed, where: str, remedy: str) -> None:
     """Raise `LimitError` when the task does not fit a Lambda function."""
     if not need.is_assumed:
-        LIMITS["lambda.timeout"].check(need.attempt_bound, where, f"{remedy}, or lower its timeout_seconds")
+        limit, remedies = LIMITS["lambda.timeout"], f"{remedy}, or lower its timeout_seconds"
+        limit.check(need.attempt_bound, where, remedies)
+        spare = f"{where}, with {lasting(START_AND_STORE)} to start and to store"
+        limit.check(need.attempt_bound + START_AND_STORE, spare, remedies)
     LIMITS["lambda.memory"].check(need.memory_mb or 0, where, remedy)
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from dagy.backends.limits import LIMITS, amount, lasting
 from dagy.backends.needs import FlowNeed, TaskNeed
 from dagy.backends.routes import Measured, Sizes
-from dagy.drawing import counted
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor
 
 LONG = 600.0  # seconds that one Lambda invocation should take at most: two thirds of what it may take
+START_AND_STORE = 30.0  # seconds of an invocation that its task has not: to start, to load packages, to store
 WIDE = 40  # items of a map that one invocation should go through at most: as many as run at once in a state machine
 
 
@@ -68,7 +68,7 @@ def _some_in_containers(facts: Facts) -> str | None:
     if not facts.in_containers:
         return None
     rest = len(facts.need.tasks) - len(facts.in_containers)
-    return f"{_some(facts)} needs a container, and {counted(rest, 'other task')} none"
+    return f"{_some(facts)} needs a container, and {'the other task does' if rest == 1 else f'{rest:,} others do'} not"
 
 
 def _asks_to_be_apart(facts: Facts) -> str | None:
@@ -87,7 +87,9 @@ def _wide_map(facts: Facts) -> str | None:
         if not need.task.mapped:
             continue
         if need.items is None:
-            return f"how many items task {task_id!r} goes through is known only when it runs; each gets an invocation"
+            return (
+                f"how many items task {task_id!r} goes through is known only when it runs, so each gets an invocation"
+            )
         if need.items > WIDE:
             return (
                 f"task {task_id!r} goes through {need.items:,} items: more than the {WIDE} that one invocation should"
@@ -123,7 +125,13 @@ def _asks_for_a_container(need: TaskNeed) -> str | None:
 
 
 def _long(need: TaskNeed) -> str | None:
-    return None if need.is_assumed else _above("lambda.timeout", need.attempt_bound, "one attempt may take")
+    limit = LIMITS["lambda.timeout"]
+    if need.is_assumed or need.attempt_bound + START_AND_STORE <= limit.value:
+        return None
+    words = f"one attempt may take {lasting(need.attempt_bound)}"
+    if need.attempt_bound <= limit.value:
+        words += f" and {lasting(START_AND_STORE)} to start and to store"
+    return f"{words}: more than the {lasting(limit.value)} that {limit.what}"
 
 
 def _large(need: TaskNeed) -> str | None:

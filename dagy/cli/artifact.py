@@ -1,4 +1,4 @@
-"""`dagy artifact`: what is in an artifact, whether it is whole, how two differ. None of them is executed."""
+"""`dagy artifact`: what is in an artifact, whether it is whole, how two differ, how it becomes an image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dagy.artifact import diff, inspect, verify
+from dagy.artifact.dockerfile import dockerfile
 from dagy.cli import output
 from dagy.cli.formats import Form, format_option, show
 from dagy.drawing import counted
@@ -57,3 +58,20 @@ def diff_command(first: Path, second: Path, form: Form) -> None:
     if not found and form == "table":
         output.note("no difference")
     show(form, {"differences": list(found)}, lambda: "\n".join(found))
+
+
+@command.command("dockerfile")
+@click.argument("path", metavar="ARTIFACT.zip", type=_PATH)
+@click.option("--image", metavar="NAME", help="The base image, such as one by its digest; Lambda's own otherwise.")
+@click.option("--output", "-o", "target", metavar="FILE", type=_PATH, help="Where to write it, and not to stdout.")
+def dockerfile_command(path: Path, image: str | None, target: Path | None) -> None:
+    """Print a Dockerfile that makes an image of an artifact and its dependency layer.
+
+    Build it in the artifact's own folder, where the layer is too. Deploy with `--image` then.
+    """
+    text = dockerfile(inspect(path).manifest, artifact=path.name, image=image)
+    if target is None:
+        output.hand_over(text, end="")
+    else:
+        target.write_text(text, encoding="utf-8")
+        output.note(f"wrote {target}; build it in {path.parent}")

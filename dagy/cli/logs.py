@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dagy import client as clients
 from dagy.cli import output
 from dagy.cli.completing import run_ids
 from dagy.cli.formats import profile_option
-from dagy.cli.listed_runs import found_run
+from dagy.cli.listed_runs import ListedRun, found_run
 from dagy.cli.planes import connected_beside_history
 from dagy.client.lines import Lines
-from dagy.errors import UnknownTaskError
+from dagy.control.records import LOCAL
+from dagy.errors import ParameterError, UnknownTaskError
 from dagy.runs import History, Written
 from dagy.settings import Settings
 
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 @click.argument("run", shell_complete=run_ids)
 @click.option("--task", help="Only what this task wrote.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option(
+    "--aws", is_flag=True, help="What CloudWatch has of it, as it is: also of what died before it could tell."
+)
 @profile_option
-def command(run: str, task: str | None, follow: bool, profile: str | None) -> None:
+def command(run: str, task: str | None, follow: bool, aws: bool, profile: str | None) -> None:
     """Show what the tasks of a run printed and logged.
 
     A RUN is a run's id, the start or the end of one, or "latest". Each line begins with the task that wrote it, unless
@@ -36,10 +41,15 @@ def command(run: str, task: str | None, follow: bool, profile: str | None) -> No
     Examples:
       dagy logs latest --follow
       dagy logs latest --task parse > parse.log
+      dagy logs latest --aws
     """
+    if aws and (follow or task is not None):
+        raise click.UsageError("--aws shows all that CloudWatch has until now; leave --task and --follow out")
     with History(Settings.read().local_dir) as history, connected_beside_history(profile) as client:
         found = found_run(history, client, run)
-        if found.record is not None:  # which has it whole
+        if aws:
+            _show_raw(found)
+        elif found.record is not None:  # which has it whole
             for piece in _pieces(history.output(found.run_id, task=task, follow=follow), Lines(task)):
                 output.hand_over(piece)
         elif client is not None:
@@ -58,6 +68,18 @@ def _show_deployed(client: DagyClient, run_id: str, *, task: str | None, follow:
         raise UnknownTaskError(task, known, where=f"run {run_id!r}")
     for line in deployed.logs(task, follow=True) if follow else deployed.logs(task).splitlines():
         output.hand_over(line)
+
+
+def _show_raw(run: ListedRun) -> None:
+    """Print the lines that AWS has of a run."""
+    if run.info is None or run.info.executor == LOCAL:
+        raise ParameterError(f"run {run.run_id!r} is not on AWS; what it wrote: dagy logs {run.run_id}")
+    is_empty = True
+    for line in clients.log_lines(run.info):
+        output.hand_over(f"{line.at:%Y-%m-%dT%H:%M:%S.%f}Z {line.text}")
+        is_empty = False
+    if is_empty:
+        output.note(f"CloudWatch has no lines of run {run.run_id}; they come some seconds late", color="yellow")
 
 
 def _pieces(written: Iterable[Written], lines: Lines) -> Iterator[str]:

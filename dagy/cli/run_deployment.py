@@ -130,7 +130,9 @@ def _show_end(run: Run, spec: FlowSpec) -> None:
     if info.has_result and info.result is not None:
         lines.append(f"value: {info.result!r}")
     elif run.state.is_completed and spec.result is not None and info.executor != LOCAL and not info.has_result:
-        lines.append(f"value: large or more than JSON, so it stays in {info.resources.get('store')}; run.result reads it")
+        lines.append(
+            f"value: large or more than JSON, so it stays in {info.resources.get('store')}; run.result reads it"
+        )
     elif run.state.is_completed and spec.result is not None and not info.has_result:
         lines.append("value: not kept with the run, because it is large or more than JSON")
     output.say("\n".join(lines))

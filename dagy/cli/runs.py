@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ import click
 
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, flow_names, run_ids
+from dagy.cli.finding import find_runs
 from dagy.cli.formats import Form, cut, facts, format_option, profile_option, show, table
 from dagy.cli.listed_runs import ListedRun, found_run, listed_runs
 from dagy.cli.planes import connected_beside_history, connected_if_any
+from dagy.cli.run_deployment import show_run as show_deployed
+from dagy.control.records import LOCAL
 from dagy.drawing import PALETTE, ago, duration, plain_line, text_tree
 from dagy.errors import ConflictError, SpecError, StoreError, UnknownFlowError
 from dagy.runs import History, TaskRecord
@@ -75,6 +79,8 @@ def list_runs(
     connection = connected_beside_history(profile) if deployment is None else connected_if_any(profile)
     with History(local_dir) as history, connection as client:
         _tell_recovered(history, client)
+        if client is not None and client.is_local:  # a server's workers do so
+            find_runs(client)
         found = listed_runs(history, client, flow=flow, deployment=deployment, status=wanted, limit=limit)
     if not found and form == "table":
         some = "no run" if (flow, deployment, status) == (None, None, None) else "no such run"
@@ -153,22 +159,7 @@ def resume(run: str, detach: bool, profile: str | None) -> None:
         spec = _spec(history, client, replace(found, record=None))
         if isinstance(spec, str):
             raise SpecError(spec)
-        show_run(client, resumed, spec, detach=detach)
-
-
-def _find(client: DagyClient) -> None:
-    """Make known the runs that schedules on AWS began, without waiting long for those that are slow to answer."""
-    finding = threading.Thread(target=_look_for, args=(client,), name="dagy-finding", daemon=True)
-    finding.start()
-    finding.join(_FINDING_SECONDS)
-
-
-def _look_for(client: DagyClient) -> None:
-    try:
-        if backends.FoundRuns(client, aws_at).look():
-            client.keep_awake()
-    except DagyError as error:  # what is known is shown all the same
-        logger.info("no runs can be looked for: %s", error)
+        show_deployed(client, resumed, spec, detach=detach)
 
 
 def _tell_recovered(history: History, client: DagyClient | None) -> None:
@@ -260,6 +251,10 @@ def _facts(history: History, run: ListedRun) -> Iterator[tuple[str, str]]:
 
 def _facts_of(info: RunInfo) -> Iterator[tuple[str, str]]:
     yield "code", info.code_hash
+    if info.executor != LOCAL:
+        yield "runs on", f"{info.executor} in {info.resources.get('region')}"
+    if info.resumes is not None:
+        yield "resumes", info.resumes
     if info.schedule_id is not None:
         due = "" if info.scheduled_for is None else f", due {_local(info.scheduled_for.timestamp())}"
         yield "schedule", f"{info.schedule_id}{due}"
@@ -348,9 +343,15 @@ def _as_json(run: ListedRun) -> dict[str, Any]:
         "ended_at": _time(run.ended_at),
         "seconds": run.seconds,
         "tasks": dict(run.tasks),
-        "resumed_from": None if run.record is None else run.record.resumed_from,
+        "resumed_from": _resumed_from(run),
         "resumed_by": None if run.record is None else run.record.resumed_by,
     }
+
+
+def _resumed_from(run: ListedRun) -> str | None:
+    if run.info is not None and run.info.resumes is not None:
+        return run.info.resumes
+    return None if run.record is None else run.record.resumed_from
 
 
 def _more(info: RunInfo | None) -> dict[str, Any]:
@@ -369,6 +370,7 @@ def _more(info: RunInfo | None) -> dict[str, Any]:
         "cancel_reason": info.cancel_reason,
         "result": info.result,
         "has_result": info.has_result,
+        "executor": info.executor,
     }
 
 

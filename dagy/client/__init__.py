@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dagy.client.connecting import Connection
     from dagy.client.embedded import AsyncEmbeddedTransport, EmbeddedTransport
     from dagy.client.http import AsyncHttpTransport, HttpTransport
-    from dagy.client.on_aws import aws_at, stored_result
+    from dagy.client.on_aws import aws_at, log_lines, stored_result, stored_task_results
     from dagy.client.runs import AsyncRun, Run
     from dagy.client.transport import AsyncTransport, Transport
     from dagy.client.waking import wake_worker
@@ -30,7 +30,9 @@ _HOMES = {
     "Run": "dagy.client.runs",
     "Transport": "dagy.client.transport",
     "aws_at": "dagy.client.on_aws",
+    "log_lines": "dagy.client.on_aws",
     "stored_result": "dagy.client.on_aws",
+    "stored_task_results": "dagy.client.on_aws",
     "wake_worker": "dagy.client.waking",
 }
 
@@ -47,7 +49,9 @@ __all__ = [
     "Run",
     "Transport",
     "aws_at",
+    "log_lines",
     "stored_result",
+    "stored_task_results",
     "wake_worker",
 ]
 

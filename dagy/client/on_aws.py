@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from dagy.artifact.references import BucketStore, Values
 from dagy.artifact.run_store import RunStore
-from dagy.aws import Aws
+from dagy.aws import Aws, LogLine
 from dagy.control.records import RunInfo
 from dagy.errors import ResultGoneError
 from dagy.spec import Json
+from dagy.values import Deferred
+
+_EARLY = timedelta(seconds=60)  # before a run tells that it has begun, what begins it may have written already
 
 
 def aws_at(resources: Mapping[str, Json]) -> Aws:
@@ -23,21 +29,97 @@ def values_at(resources: Mapping[str, Json], aws: Aws) -> Values:
     return Values(url, BucketStore(url, aws)) if url.startswith("s3:") else Values(url)
 
 
+def store_of(info: RunInfo) -> RunStore:
+    """The store of the run."""
+    return RunStore(values_at(info.resources, aws_at(info.resources)), info.run_id)
+
+
 def stored_result(info: RunInfo, *, trusted: bool) -> object:
     """What the run, which has completed, returned, as it lies in its store. A pickle is read only when it is trusted.
 
     Raises `ResultGoneError` when it is not there, or a pickle; `AuthError`, `NetworkError`, `StoreError`.
     """
-    values = values_at(info.resources, aws_at(info.resources))
-    answer = RunStore(values, info.run_id).answer()
+    store = store_of(info)
+    answer = store.answer()
     carried = None if answer is None else answer.get("result")
     if carried is None:
         raise ResultGoneError(
             f"what run {info.run_id!r} returned is no longer in {info.resources['store']!r}; run it again"
         )
-    if not trusted and isinstance(carried, Mapping) and carried.get("codec") == "pickle":
+    if not trusted:
+        _refuse_pickle(carried, f"run {info.run_id!r}", "run.trusted_result()")
+    return store.values.opened(carried)
+
+
+def stored_task_results(info: RunInfo, tasks: Sequence[str], *, trusted: bool = False) -> dict[str, Deferred]:
+    """What those of the run's tasks returned that have completed, by id; each is read when it is asked for.
+
+    To read one raises as `stored_result`.
+    """
+    store = store_of(info)
+    if info.executor == "step-functions":
+        outcomes = zip(tasks, store.outcomes([(each, None) for each in tasks]), strict=True)
+        done = {task: outcome for task, outcome in outcomes if outcome is not None and outcome.result is not None}
+        return {
+            task: _Stored(task, outcome.result or {}, functools.partial(store.value_of, task, outcome), trusted=trusted)
+            for task, outcome in done.items()
+        }
+    carried, _ = store.results()
+    return {
+        task: _Stored(task, carried[task], functools.partial(store.values.opened, carried[task]), trusted=trusted)
+        for task in tasks
+        if task in carried
+    }
+
+
+class _Stored(Deferred):
+    """A result in the store."""
+
+    __slots__ = ("_carried", "_found", "_read", "_task", "_trusted")
+
+    def __init__(self, task: str, carried: Mapping[str, Json], read: Callable[[], object], *, trusted: bool) -> None:
+        self._task = task
+        self._carried = carried
+        self._read = read
+        self._trusted = trusted
+        self._found: tuple[object] | None = None
+
+    def value(self) -> object:
+        """The value, read the first time."""
+        if self._found is None:
+            if not self._trusted:
+                _refuse_pickle(self._carried, f"task {self._task!r}", "trusted=True")
+            self._found = (self._read(),)
+        return self._found[0]
+
+
+def _refuse_pickle(carried: Mapping[str, Json], whose: str, how: str) -> None:
+    parts = [carried, *(each for each in carried.get("items", ()) if each is not None)]
+    if any(each.get("codec") == "pickle" for each in parts):
         raise ResultGoneError(
-            f"what run {info.run_id!r} returned is kept as a pickle, and reading one runs what whoever wrote it chose; "
-            "if you trust all who may write to the bucket: run.trusted_result()"
+            f"what {whose} returned is kept as a pickle, and reading one runs what whoever wrote it chose; "
+            f"if you trust all who may write to the bucket: {how}"
         )
-    return values.opened(carried)
+
+
+def log_lines(info: RunInfo) -> Iterator[LogLine]:
+    """What CloudWatch has of the run, in order of time: of functions the lines that name it, of a container all.
+
+    Raises `AuthError`, `NetworkError`, `CloudError`, `StoreError`.
+    """
+    aws = aws_at(info.resources)
+    begun = store_of(info).begun() or {}
+    group = str(begun.get("log_group") or info.resources["log_group"])
+    since = datetime.fromtimestamp(begun["at"], UTC) - _EARLY if begun else info.created_at
+    if (task := begun.get("task_arn")) and info.executor == "ecs":
+        family = str(info.resources["task_definition"]).rpartition("/")[2].partition(":")[0]
+        stream = f"{family}/{info.resources['container']}/{str(task).rpartition('/')[2]}"
+        yield from aws.logs.read(group, streams=stream, since=since)
+        return
+    names = [each for each in (info.run_id, begun.get("request_id")) if each]  # AWS's own lines have only the second
+    found = [aws.logs.read(group, containing=str(each), since=since) for each in names]
+    last = ""
+    for line in heapq.merge(*found, key=lambda each: (each.at, each.id)):
+        if line.id != last:
+            yield line
+        last = line.id

@@ -14,11 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from dagy.artifact import Artifact
-
-try:  # until it lands
-    from dagy.artifact.container import bootstrap
-except ImportError:
-    bootstrap = lambda: ("python", "-c", "pass")
+from dagy.artifact.bootstrap import bootstrap_command
 from dagy.aws import AwsSchedule, FargateTarget, FunctionConfig, MachineConfig, TaskDefinition
 from dagy.backends.environment import Environment
 from dagy.backends.limits import LIMITS
@@ -353,9 +349,10 @@ def _container(
     vcpu, memory_mb = max(sizes)
     settings = dict(settings)
     if route.image is None:  # an image of one's own holds the code
-        settings["DAGY_ARTIFACT"] = f"s3://{environment.bucket}/{code.key}"
-        if layer is not None:
-            settings["DAGY_LAYER"] = f"s3://{environment.bucket}/{layer.key}"
+        for variable, upload in (("DAGY_ARTIFACT", code), ("DAGY_LAYER", layer)):
+            if upload is not None:
+                settings[variable] = f"s3://{environment.bucket}/{upload.key}"
+                settings[f"{variable}_SHA256"] = upload.sha256
     return TaskDefinition(
         family=name,
         image=route.image or IMAGE.format(python=python),
@@ -366,7 +363,7 @@ def _container(
         container=CONTAINER,
         log_group=environment.log_group,
         log_prefix=name,
-        entry_point=() if route.image else tuple(bootstrap()),
+        entry_point=() if route.image else tuple(bootstrap_command()),
         environment=settings,
         ephemeral_gib=max(_FREE_DISK_GIB, -(-(route.ephemeral_mb or 0) // 1024)),
         architecture=route.architecture,

@@ -14,7 +14,6 @@ from typing import Any
 
 from dagy import drawing
 from dagy.artifact import Artifact, build_artifact, open_artifact, open_built, refuse_while_loading, source_of
-
 from dagy.artifact.sizes import TooLargeError
 from dagy.aws import Aws
 from dagy.backends import Measured, Route, measured_from_history
@@ -132,6 +131,7 @@ def deploy_artifact(
     executor: str | Executor | None = None,
     image: str | None = None,
     aws: Aws | None = None,
+    measured: Measured | None = None,
     dry_run: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> DeployResult:
@@ -147,7 +147,8 @@ def deploy_artifact(
     `executor` says so: "lambda", "step-functions" or "ecs", a tier, "auto" for what the `BackendRouter` finds to fit,
     or "local" for workers whatever the profile has. What is needed is made there, and the artifact put into its bucket;
     `image` is a container image of one's own to run in. Its schedule is then one of EventBridge Scheduler. `aws` is the
-    account, the one that the profile names unless given.
+    account, the one that the profile names unless given, and `measured` what the flow's runs took, by which the router
+    goes: unless given, what this machine's history says, and for code that is deployed already, what it said then.
 
     When this code is deployed with these settings, nothing is done and the result's `skipped` says so, unless `force`.
     A deploy that failed anywhere is made again to go on. With `dry_run` nothing is changed. `on_step` is given each
@@ -175,7 +176,10 @@ def deploy_artifact(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        return _deployed(opened_client, artifact, meant, place, force=force, dry_run=dry_run, on_step=on_step)
+        if place is not None:
+            meant = _meant_there(opened_client, artifact, meant, place, measured)
+        aws = None if place is None else place.aws
+        return _deployed(opened_client, artifact, meant, aws, force=force, dry_run=dry_run, on_step=on_step)
 
 
 def deploy_flow(
@@ -227,7 +231,10 @@ def deploy_flow(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        result = _deployed(opened_client, artifact, meant, place, force=force, dry_run=dry_run, on_step=on_step)
+        if place is not None:
+            meant = _meant_there(opened_client, artifact, meant, place, None)
+        aws = None if place is None else place.aws
+        result = _deployed(opened_client, artifact, meant, aws, force=force, dry_run=dry_run, on_step=on_step)
     if not dry_run:
         flow.deployed_as = result.reference
     return result
@@ -283,15 +290,12 @@ def _deployed(
     client: DagyClient,
     artifact: Artifact,
     meant: Wanted,
-    place: Place | None,
+    aws: Aws | None,
     *,
     force: bool,
     dry_run: bool,
     on_step: Callable[[Step], None] | None,
 ) -> DeployResult:
-    if place is not None:
-        meant = _meant_there(client, artifact, meant, place)
-    aws = None if place is None else place.aws
     present = look(client, meant, aws, force=force)
     steps = plan(meant, present, force=force)
     deployment = present.deployment
@@ -301,12 +305,14 @@ def _deployed(
     return DeployResult(steps, artifact, deployment, is_dry_run=dry_run, is_local=client.is_local)
 
 
-def _meant_there(client: DagyClient, artifact: Artifact, meant: Wanted, place: Place) -> Wanted:
+def _meant_there(
+    client: DagyClient, artifact: Artifact, meant: Wanted, place: Place, measured: Measured | None
+) -> Wanted:
     """What is meant, on AWS. What can't be there is refused before anything is asked of it."""
     if meant.timing is not None:
         aws_cron(str(meant.timing.cron))
     place = checked_target(artifact, place)
-    measured = _measured(client, meant)
+    measured = _measured(client, meant, measured)
     route = place.route(artifact, measured)
     there = on_aws(
         place.environment(),
@@ -321,14 +327,14 @@ def _meant_there(client: DagyClient, artifact: Artifact, meant: Wanted, place: P
     return replace(meant, on_aws=there)
 
 
-def _measured(client: DagyClient, meant: Wanted) -> Measured | None:
+def _measured(client: DagyClient, meant: Wanted, given: Measured | None) -> Measured | None:
     """What runs of the flow took: as when this code was deployed first, so that it is not moved by every run since."""
     with suppress(UnknownDeploymentError, ConflictError):
         found = client.deployment(meant.reference)
         if found.code_hash == meant.code_hash and found.namespace == meant.namespace and found.resources:
             kept = found.resources.get("measured")
             return None if kept is None else Measured(**kept)
-    return measured_from_history(Settings.read().local_dir, meant.flow_name)
+    return given or measured_from_history(Settings.read().local_dir, meant.flow_name)
 
 
 def _carried_out(

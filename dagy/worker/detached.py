@@ -27,6 +27,7 @@ def main(folder: str, lock: int) -> None:
     local_dir = Path(folder)
     handler = RotatingFileHandler(local_dir / LOG_NAME, maxBytes=MOST_LOG_BYTES, backupCount=1, encoding="utf-8")
     logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells of each client that it makes
     try:
         with DagyClient(local_dir=local_dir) as client:
             worker = Worker(client, local_dir, schedules=False, said=logger.info)

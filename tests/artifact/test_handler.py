@@ -1,11 +1,10 @@
-"""What runs in the cloud gives what a local run gives: a whole flow at once, or its tasks one by one."""
+"""What runs in the cloud gives what a local run gives: here a whole flow at once, without a store that lasts."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from dagy.artifact import Artifact, build, flow_aside, read_source, safe_extract
-from dagy.artifact.handler import answer, loaded
+from dagy.artifact.handler import SPARE_SECONDS, answer, loaded
+
+from .cloud import unpacked
 
 STEPS = """
 import sys
@@ -51,11 +51,6 @@ def total(rows):
     return sum(rows) if isinstance(rows, list) else len(rows)
 
 
-@task(retries=2, retry_delay_seconds=[1, 5], retry_condition_fn=lambda error: isinstance(error, OSError))
-def flaky(count: int):
-    raise OSError("try later") if count else ValueError("never")
-
-
 @task(timeout_seconds=0.2)
 def slow(count: int):
     if count > 3:
@@ -67,11 +62,6 @@ def slow(count: int):
 def steps(count: int = 3, how: str = ""):
     rows = load(count, how)
     return {"doubled": total(double.map(rows)), "slow": slow(count), "count": count}
-
-
-@flow(name="flaky")
-def flaky_flow(count: int = 1):
-    return flaky(count)
 """
 
 
@@ -79,20 +69,7 @@ def flaky_flow(count: int = 1):
 def unpack(tmp_path: Path) -> Callable[..., Path]:
     """The folder with the files of the artifact of one of the flows, as a function has it."""
 
-    def unpack(name: str = "steps", text: str = STEPS) -> Path:
-        path = tmp_path / f"{tmp_path.name}_flows.py"  # worker processes outlive a test: no two modules of one name
-        path.write_text(text)
-        source = read_source(path)
-        with flow_aside(source, name) as flow:
-            return unpacked(build(source, flow, tmp_path / "dist"), tmp_path / f"code-{name}")
-
-    return unpack
-
-
-def unpacked(artifact: Artifact, folder: Path) -> Path:
-    manifest = safe_extract(artifact.path, folder)
-    (folder / "dagy.json").write_text(manifest.to_json())
-    return folder
+    return lambda name="steps", text=STEPS: unpacked(tmp_path, name, text)
 
 
 @pytest.fixture(autouse=True)
@@ -144,12 +121,11 @@ def test_a_failure_is_told_with_the_users_frames_alone(unpack: Callable[..., Pat
     [
         ({"parameters": {"count": "many"}}, "dagy.errors.ParameterError", "'count' can't be 'many'"),
         ({"parameters": {"cuont": 1}}, "dagy.errors.ParameterError", "did you mean 'count'?"),
-        ({"task": "laod"}, "dagy.errors.UnknownTaskError", "did you mean 'load'?"),
-        ({"taks": "load"}, "dagy.errors.ParameterError", "a payload has no 'taks'"),
-        ({"task": "load", "item": True}, "dagy.errors.ParameterError", "'item' can't be True"),
-        ({"task": "load", "item": 0}, "dagy.errors.ParameterError", "'load' is not mapped"),
-        ({"task": "double", "results": {"load": {"value": [1]}}, "item": 1}, "dagy.errors.ParameterError", "1 items"),
-        ({"task": "total"}, "dagy.errors.StoreError", "run that task first"),
+        ({"taks": "load"}, "dagy.errors.ParameterError", "a payload has no 'taks'; did you mean 'task'?"),
+        ({"task": "load"}, "dagy.errors.ParameterError", "the payload's 'task' is of a step"),
+        ({"max_workers": True}, "dagy.errors.ParameterError", "the payload's 'max_workers' can't be True"),
+        ({"max_workers": 0}, "dagy.errors.ParameterError", "the payload's 'max_workers' can't be 0"),
+        ({"resume": "old"}, "dagy.errors.ResumeError", "can't be resumed without a store"),
         ([], "dagy.errors.ParameterError", "a payload is a JSON object"),
     ],
 )  # fmt: skip
@@ -190,132 +166,6 @@ def test_a_large_result_goes_by_reference_and_comes_back(unpack: Callable[..., P
     assert "DAGY_STORE" in without["message"]
 
 
-def test_the_tasks_of_a_flow_run_one_by_one_give_what_the_flow_gives(unpack: Callable[..., Path], store: str) -> None:
-    folder = unpack()
-    base = {"run_id": "steps-1", "parameters": {"count": 3, "how": "pickle"}}
-
-    def ask(task: str, **more: Any) -> dict[str, Any]:
-        return answer({**base, "task": task, **more}, folder, store=store)
-
-    loaded = ask("load")
-    assert (loaded["state"], loaded["task"], loaded["output"]) == ("COMPLETED", "load", "loading 3\n")
-    assert loaded["result"]["codec"] == "pickle"
-    assert ask("double", count=True)["items"] == 3
-    assert [ask("double", item=item)["result"] for item in range(3)] == [{"value": 0}, {"value": 2}, {"value": 4}]
-    assert ask("total")["result"] == {"value": 6}
-    assert ask("slow")["result"] == {"value": 3}
-
-
-def test_results_may_be_given_in_the_payload(unpack: Callable[..., Path]) -> None:
-    told = answer({"task": "double", "item": 1, "results": {"load": {"value": [5, 7]}}}, unpack())
-    assert told["result"] == {"value": 14}
-    assert told["item"] == 1
-
-
-@pytest.mark.parametrize(
-    ("count", "attempt", "wait"), [(1, 1, 1.0), (1, 2, 5.0), (1, 3, None), (0, 1, None)],
-    ids=["first", "second", "last", "not-worth-it"],
-)  # fmt: skip
-def test_trying_again_is_left_to_who_invokes(
-    unpack: Callable[..., Path], count: int, attempt: int, wait: float | None
-) -> None:
-    told = answer({"task": "flaky", "attempt": attempt, "parameters": {"count": count}}, unpack("flaky"))
-    assert told["state"] == "FAILED"
-    assert told["tasks"]["flaky"]["attempt"] == 1
-    assert told["retry_in"] == wait
-
-
-@pytest.mark.program
-def test_a_task_that_takes_too_long_is_stopped(unpack: Callable[..., Path]) -> None:
-    told = answer({"task": "slow", "parameters": {"count": 9}}, unpack())
-    assert told["state"] == "TIMED_OUT"
-    assert told["retry_in"] is None
-
-
-def test_a_run_ends_before_the_time_of_the_invocation_is_up(unpack: Callable[..., Path]) -> None:
-    class Context:
-        def get_remaining_time_in_millis(self) -> int:
-            return 2_000
-
-    text = (
-        "import time\nfrom dagy import flow, task\n\n"
-        "@task\ndef load():\n    while True:\n        time.sleep(0.001)\n\n"
-        "@flow\ndef endless():\n    load()\n"
-    )
-    told = answer({}, unpack("endless", text), context=Context())
-    assert (told["state"], told["message"]) == ("CANCELLED", "the time of the invocation is up")
-
-
-@pytest.mark.parametrize(
-    "ref", ["file:///etc/passwd", "{store}/../secret", "{store}/a/%2E%2E/b", "{store}", "s3://b/k"]
-)
-def test_nothing_is_read_outside_the_store(unpack: Callable[..., Path], tmp_path: Path, store: str, ref: str) -> None:
-    content = b"[1]"
-    (tmp_path / "secret").write_bytes(content)
-    reference = {
-        "ref": ref.format(store=store),
-        "codec": "json",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size": 3,
-    }
-    told = answer({"task": "total", "results": {"load": reference, "double": reference}}, unpack(), store=store)
-    assert told["state"] == "FAILED"
-    assert "is not in the store" in told["message"]
-
-
-def test_a_value_that_was_changed_in_the_store_is_refused_before_it_is_read(
-    unpack: Callable[..., Path], tmp_path: Path, store: str
-) -> None:
-    class Evil:
-        def __reduce__(self) -> Any:
-            return os.mkdir, (str(tmp_path / "pwned"),)
-
-    folder = unpack()
-    told = answer({"run_id": "r", "task": "load", "parameters": {"how": "pickle"}}, folder, store=store)
-    (tmp_path / "store" / "r" / "load" / "value").write_bytes(pickle.dumps(Evil()))
-    told = answer({"run_id": "r", "task": "double", "count": True}, folder, store=store)
-    assert "its SHA-256 differs" in told["message"]
-    assert not (tmp_path / "pwned").exists()
-
-
-@pytest.mark.parametrize(
-    "reference", [None, {}, {"ref": 1}, {"ref": "file:///x", "codec": "json", "sha256": "z", "size": 1}]
-)
-def test_what_is_no_reference_is_refused(unpack: Callable[..., Path], store: str, reference: Any) -> None:
-    told = answer({"task": "double", "results": {"load": reference}}, unpack(), store=store)
-    assert "is no reference" in told["message"]
-
-
-def test_a_run_whose_name_is_hostile_stays_in_the_store(
-    unpack: Callable[..., Path], tmp_path: Path, store: str
-) -> None:
-    told = answer({"run_id": "../../x", "task": "load"}, unpack(), store=store)
-    assert told["state"] == "COMPLETED"
-    assert {each.name for each in tmp_path.iterdir()} == {
-        f"{tmp_path.name}_flows.py", "dist", "code-steps", "store",
-    }  # fmt: skip
-
-
-# ---- as a program
-
-
-@pytest.mark.parametrize(
-    ("payload", "message"),
-    [
-        ({"task": "double", "item": 0, "results": {"load": {"value": 5}}}, "so it must be a list, not 5"),
-        ({"task": "double", "item": 0, "results": {"load": {"value": "abc"}}}, "so it must be a list, not 'abc'"),
-        ({"attempt": 0}, "the payload's 'attempt' can't be 0"),
-        ({"max_workers": True}, "the payload's 'max_workers' can't be True"),
-    ],
-)
-def test_a_payload_that_makes_no_sense_is_answered_and_raises_nothing(
-    unpack: Callable[..., Path], payload: dict[str, Any], message: str
-) -> None:
-    told = answer({"run_id": "steps-1", **payload}, unpack())
-    assert told["state"] == "FAILED"
-    assert message in told["message"]
-
-
 def test_what_the_users_types_raise_is_answered_too(unpack: Callable[..., Path]) -> None:
     text = """
 from typing import Annotated
@@ -344,12 +194,74 @@ def test_a_file_that_runs_its_flow_as_it_is_loaded_is_refused(unpack: Callable[.
     assert f"flow.run() is called while {str(module)!r}" in told["message"]
 
 
-def python(folder: Path, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LAMBDA_TASK_ROOT": str(folder), **options.pop("env", {})}
-    return subprocess.run(
-        [sys.executable, *(["-c", code] if code else ["-m", "dagy.artifact.handler"])],
-        env=environment, capture_output=True, text=True, timeout=60, **options,
-    )  # fmt: skip
+class Context:
+    """What Lambda says of an invocation."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round(self._seconds * 1000)
+
+
+def test_a_run_ends_before_the_time_of_the_invocation_is_up(unpack: Callable[..., Path]) -> None:
+    text = (
+        "import time\nfrom dagy import flow, task\n\n"
+        "@task\ndef load():\n    while True:\n        time.sleep(0.001)\n\n"
+        "@flow\ndef endless():\n    load()\n"
+    )
+    told = answer({}, unpack("endless", text), context=Context(SPARE_SECONDS))
+    assert (told["state"], told["message"]) == ("TIMED_OUT", "the 0 s that the run has are up")
+
+
+def test_a_task_that_may_take_longer_than_the_invocation_is_not_started(unpack: Callable[..., Path]) -> None:
+    text = STEPS.replace("timeout_seconds=0.2", "timeout_seconds=600")
+    told = answer({}, unpack(text=text), context=Context(120 + SPARE_SECONDS))
+    reason = "not started: it may take 600 s, and the run has 120 s left"
+    assert told["tasks"]["slow"] == {"state": "CANCELLED", "attempt": 0, "message": reason}
+    assert told["tasks"]["total"] == {"state": "COMPLETED", "attempt": 1}
+    assert (told["state"], told["message"]) == ("TIMED_OUT", f"'slow' was {reason}")
+
+
+@pytest.mark.parametrize(
+    "ref", ["file:///etc/passwd", "{store}/../secret", "{store}/a/%2E%2E/b", "{store}", "s3://b/k"]
+)
+def test_nothing_is_read_outside_the_store(unpack: Callable[..., Path], tmp_path: Path, store: str, ref: str) -> None:
+    (tmp_path / "secret").write_bytes(b"[1]")
+    sha256 = hashlib.sha256(b"[1]").hexdigest()
+    reference = {"ref": ref.format(store=store), "codec": "json", "sha256": sha256, "size": 3}
+    told = answer({"references": {"how": reference}}, unpack(), store=store)
+    assert told["state"] == "FAILED"
+    assert "is not in the store" in told["message"]
+
+
+@pytest.mark.program
+def test_a_run_needs_neither_shared_memory_nor_a_place_to_write_beside_its_code(unpack: Callable[..., Path]) -> None:
+    text = (
+        "from dagy import flow, task\n\n"
+        "@task(isolation='process')\ndef load(count: int = 0):\n    return bytes(5_000_000 + count)\n\n"
+        "@task(isolation='process')\ndef size(data):\n    return len(data)\n\n"
+        "@flow\ndef large():\n    return size(load())\n"
+    )
+    folder = unpack("large", text)
+    folder.chmod(0o555)
+    code = (
+        "import os\n"
+        "def refuse(*args, **kwargs): raise PermissionError(1, 'no memory to share')\n"
+        "os.memfd_create = refuse\n"
+        "from dagy.artifact.handler import handler\n"
+        "told = handler({})\n"
+        "print(told.get('result', told))\n"
+    )
+    done = python(folder, code)
+    folder.chmod(0o755)
+    assert done.stdout == "{'value': 5000000}\n", done.stderr
+
+
+def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LAMBDA_TASK_ROOT": str(folder)}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.program
@@ -366,21 +278,3 @@ def test_only_the_standard_library_is_loaded_for_plainly_typed_code(unpack: Call
     folder = unpack(text=STEPS.replace("timeout_seconds=0.2", ""))
     done = python(folder, code)
     assert done.stdout == f"['dagy', '{next(folder.glob('*.py')).stem}']\n[]\n", done.stderr
-
-
-@pytest.mark.program
-@pytest.mark.parametrize("how", ["stdin", "variable"])
-def test_as_a_program_it_answers_on_stdout_and_nothing_else(unpack: Callable[..., Path], how: str) -> None:
-    text = json.dumps({"parameters": {"count": 2}})
-    folder = unpack()
-    done = python(folder, "", input=text) if how == "stdin" else python(folder, "", env={"DAGY_EVENT": text})
-    assert json.loads(done.stdout)["result"] == {"value": {"doubled": 2, "slow": 2, "count": 2}}
-    assert done.stderr == "loading 2\n"
-    assert done.returncode == 0
-
-
-@pytest.mark.program
-def test_a_program_that_fails_ends_with_1(unpack: Callable[..., Path]) -> None:
-    done = python(unpack(), "", input="not JSON")
-    assert json.loads(done.stdout)["state"] == "FAILED"
-    assert done.returncode == 1

@@ -119,13 +119,13 @@ def test_a_function_is_called_once_whatever_happens(status: int | None) -> None:
 
 def test_a_call_whose_answer_does_not_come_may_have_been_carried_out() -> None:
     with serving(None) as server, pytest.raises(NetworkError, match="no answer came, so it may have been done"):
-        Aws(region="us-east-1", endpoint_url=server.url).functions.start("dagy-etl", b"{}")
+        Aws(region="us-east-1", endpoint_url=server.url).functions.invoke("dagy-etl", b"{}", timeout=1)
 
 
 def test_it_goes_where_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(202) as server:
+    with serving(200) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        Aws(region="us-east-1").functions.start("dagy-etl", b"{}")
+        Aws(region="us-east-1").functions.invoke("dagy-etl", b"{}", timeout=1)
     assert server.asked == ["/2015-03-31/functions/dagy-etl/invocations"]
 
 

@@ -14,11 +14,13 @@ from dagy.aws.clients import Clients
 from dagy.aws.containers import Containers, RunTask
 from dagy.aws.functions import FunctionConfig, Functions
 from dagy.aws.logs import Logs
+from dagy.aws.schedules import AwsSchedule, Schedules
 from dagy.aws.stacks import Stacks
 from dagy.aws.state_machines import StateMachines
 from dagy.errors import AuthError, CloudError, NetworkError, SettingsError
 
 NAME = "dagy-etl"
+CONFIG = FunctionConfig(NAME, "arn:aws:iam::123456789012:role/r", "h.h", "python3.12", log_group="/dagy/dagy")
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,28 @@ def test_waiting_has_an_end(clients: Clients, stub: Any, no_waiting: list[float]
     assert no_waiting == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
+def test_a_role_that_is_new_is_waited_for(clients: Clients, stub: Any, no_waiting: list[float]) -> None:
+    stubber = stub("lambda")
+    told = "The role defined for the function cannot be assumed by Lambda."
+    for _ in range(2):
+        stubber.add_client_error("create_function", "InvalidParameterValueException", told)
+    stubber.add_response("create_function", function()["Configuration"])
+    arn = Functions(clients).create(CONFIG, b"zip")
+    assert (arn.rpartition(":")[2], no_waiting) == (NAME, [1.0, 2.0])
+
+
+def test_a_role_that_can_not_be_assumed_is_told_in_the_end(
+    clients: Clients, stub: Any, no_waiting: list[float]
+) -> None:
+    told = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+    stubber = stub("scheduler")
+    for _ in range(6):
+        stubber.add_client_error("update_schedule", "ValidationException", told)
+    with pytest.raises(CloudError, match="must allow AWS EventBridge Scheduler to assume the role"):
+        Schedules(clients).put(AwsSchedule("a", "dagy", "rate(1 day)", "arn:target", "arn:role", "{}"))
+    assert sum(no_waiting) == 31.0
+
+
 def test_where_a_function_logs_is_sent_and_read(clients: Clients, stub: Any) -> None:
     stubber = stub("lambda")
     expected = {
@@ -155,9 +179,7 @@ def test_where_a_function_logs_is_sent_and_read(clients: Clients, stub: Any) -> 
     }
     stubber.add_response("update_function_configuration", {}, expected)
     stubber.add_response("get_function", function(LoggingConfig={"LogGroup": "/dagy/dagy"}))
-    Functions(clients).update_config(
-        FunctionConfig(NAME, "arn:aws:iam::123456789012:role/r", "h.h", "python3.12", log_group="/dagy/dagy")
-    )
+    Functions(clients).update_config(CONFIG)
     found = Functions(clients).get(NAME)
     assert found is not None
     assert found.config.log_group == "/dagy/dagy"
@@ -194,23 +216,6 @@ def test_the_versions_of_a_state_machine_are_read_page_by_page(clients: Clients,
     stubber.add_response("list_state_machine_versions", {"stateMachineVersions": page(2)}, {**first, "nextToken": "2"})
     found = StateMachines(clients, lambda: "123456789012").versions(NAME)
     assert found == (f"{arn}:2", f"{arn}:9", f"{arn}:10")
-
-
-def test_of_a_history_only_what_is_new_is_read(clients: Clients, stub: Any) -> None:
-    stubber = stub("stepfunctions")
-    at = datetime(2030, 1, 1, tzinfo=UTC)
-    asked = {"executionArn": "arn", "reverseOrder": True, "includeExecutionData": False}
-    details = {"resourceType": "ecs", "resource": "runTask.sync", "error": "States.TaskFailed", "cause": "no room"}
-    failed = {"id": 9, "timestamp": at, "type": "TaskFailed", "taskFailedEventDetails": details}
-    name = {"name": "load"}
-    entered = {"id": 8, "timestamp": at, "type": "TaskStateEntered", "stateEnteredEventDetails": name}
-    entered["previousEventId"] = 7
-    old = {"id": 7, "timestamp": at, "type": "ExecutionStarted"}
-    stubber.add_response("get_execution_history", {"events": [failed, entered, old], "nextToken": "more"}, asked)
-    found = StateMachines(clients, lambda: "1").history("arn", after=7)
-    assert [(each.id, each.kind) for each in found] == [(8, "TaskStateEntered"), (9, "TaskFailed")]
-    assert (found[0].details["name"], found[0].previous) == ("load", 7)
-    assert (found[1].details["error"], found[1].details["cause"]) == ("States.TaskFailed", "no room")
 
 
 def test_a_task_that_finds_no_room_is_told_with_the_reason(clients: Clients, stub: Any) -> None:

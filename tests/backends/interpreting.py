@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -67,12 +68,14 @@ def interpreted(definition: Json, given: Json, cloud: Cloud) -> Execution:
         cloud_watch_logging_session=None,
         activity_store={},
     )
+    limit = sys.getrecursionlimit()
     program.eval(environment)
+    sys.setrecursionlimit(limit)  # which the evaluator of JSONata raises for the whole process
     state = environment.program_state()
     error = getattr(state, "error", None) or {}
     ended = type(state).__name__
     status = {"ProgramEnded": "SUCCEEDED", "ProgramError": "FAILED", "ProgramTimedOut": "TIMED_OUT"}[ended]
-    events = tuple(str(each["type"]) for each in environment.event_manager.get_event_history())
+    events = tuple(each["type"].value for each in environment.event_manager.get_event_history())
     return Execution(status, environment.states.get_input(), error.get("error"), error.get("cause"), events)
 
 

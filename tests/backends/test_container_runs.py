@@ -170,6 +170,14 @@ def test_a_task_that_ecs_has_forgotten_has_ended(
     assert str(run.poll().state).startswith("CRASHED: the container ended without telling how the run went")
 
 
+def test_a_task_that_was_just_started_may_not_be_seen_yet(
+    script: Scripted, run: RemoteRun, task: dict[str, Any]
+) -> None:
+    script.answers["DescribeTasks"] = lambda asked: {"tasks": [], "failures": [{"arn": TASK, "reason": "MISSING"}]}
+    run.start()
+    assert not run.poll().is_final
+
+
 def test_a_run_that_is_cancelled_is_stopped_when_it_does_not_end_by_itself(
     script: Scripted, info: RunInfo, store: RunStore, task: dict[str, Any]
 ) -> None:

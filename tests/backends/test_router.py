@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dagy import BackendRouter, Executor
 from dagy.backends import Measured, Route, Sizes
 from dagy.backends.limits import FARGATE_MEMORY, LIMITS, NEAR
+from dagy.backends.rules import START_AND_STORE
 from dagy.backends.tiers import SIZES
 from dagy.drawing.labels import columns
 from dagy.errors import BackendError, LimitError
@@ -100,7 +101,7 @@ def test_a_recorded_run_says_what_no_time_limit_does():
     spec = a_flow(a_task("a"))
     assert place(spec, measured=Measured(1, {"a": 299.0})) == ("lambda", "nano")
     assert place(spec, measured=Measured(1, {"a": 301.0})) == ("step-functions", "micro")
-    assert place(spec, measured=Measured(1, {"a": 451.0})) == ("ecs", "medium")
+    assert place(spec, measured=Measured(1, {"a": 436.0})) == ("ecs", "medium")
     assert route(spec, measured=Measured(1, {"a": 2.0})).tasks["a"].reason == "twice what it took here"
 
 
@@ -124,7 +125,7 @@ def test_a_task_that_is_too_long_for_lambda_runs_in_a_container_beside_the_other
     assert found.on_ecs == {"train"}
     assert found.reasons == (
         "task 'train' (one attempt may take 2 h: more than the 15 min that one invocation of a Lambda function may "
-        "take) needs a container, and 2 other tasks none",
+        "take) needs a container, and 2 others do not",
     )
     assert {each.task: (each.backend, each.tier, each.memory_mb, each.vcpu) for each in found.tasks.values()} == {
         "fetch": ("lambda", "micro", 1_769, None),
@@ -132,6 +133,15 @@ def test_a_task_that_is_too_long_for_lambda_runs_in_a_container_beside_the_other
         "report": ("lambda", "micro", 1_769, None),
     }
     assert found.timeout_seconds == 120
+
+
+def test_an_invocation_needs_some_of_its_time_to_start_and_to_store():
+    assert route(a_flow(a_task("a", timeout_seconds=870), a_task("b"))).on_ecs == frozenset()
+    found = route(a_flow(a_task("a", timeout_seconds=900), a_task("b")))
+    assert found.on_ecs == {"a"}
+    assert found.reasons[0].startswith(
+        "task 'a' (one attempt may take 15 min and 30 s to start and to store: more than the 15 min that one invocation"
+    )
 
 
 def test_a_task_that_needs_much_memory_runs_in_a_container():
@@ -289,6 +299,10 @@ def test_a_task_for_a_container_in_a_flow_for_one_invocation_is_refused_with_bot
         ),
         (MIXED, {"executor": "nano"}, "task 'train': 2 h is more than the 15 min"),
         (
+            a_flow(a_task("a", executor="lambda", timeout_seconds=900)), {},
+            "task 'a' asks for 'lambda', with 30 s to start and to store: 15 min 30 s is more than the 15 min",
+        ),
+        (
             SHORT, {"executor": "micro", "sizes": Sizes(None, 300 * MIB)},
             "the deploy asks for 'micro': 300.0 MiB is more than the 250.0 MiB that a Lambda function and its layers "
             "may unpack to; deploy with executor='ecs', or do without some",
@@ -359,7 +373,7 @@ def test_a_route_is_a_short_plan_in_plain_text():
 etl on AWS: step-functions (micro), functions with 1,769 MB, x86_64
 
 Why           task 'train' (one attempt may take 2 h: more than the 15 min that one invocation of a
-                Lambda function may take) needs a container, and 2 other tasks none
+                Lambda function may take) needs a container, and 2 others do not
 
 Tasks         task    on      tier       memory  vCPU  an attempt at most  because
               fetch   lambda  micro    1,769 MB                     1 min  its time limit
@@ -451,7 +465,7 @@ def test_no_flow_is_sent_where_the_limits_do_not_take_it(
         there, options = found.tasks[task.id], task.options
         assert there.memory_mb >= (options.memory_mb or 0) or executor in SIZES or spec.options.executor in SIZES
         if there.backend == "lambda":
-            assert (options.timeout_seconds or 0) <= LIMITS["lambda.timeout"].value
+            assert (options.timeout_seconds or 0) + START_AND_STORE <= LIMITS["lambda.timeout"].value
             assert Executor(options.executor or "lambda").backend != "ecs"
         else:
             assert there.memory_mb in FARGATE_MEMORY[there.vcpu or 0]

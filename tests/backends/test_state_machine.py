@@ -56,6 +56,7 @@ def test_a_small_flow_is_what_the_file_beside_this_one_shows():
     assert written == Path(__file__).with_name("etl.asl.json").read_text()
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("validator", VALIDATORS)
 def test_every_kind_of_state_is_taken_by_every_validator(validator: str):
     apart = flow(*(task(f"t{each}", *([f"t{each - 1}"] if each else []), retries=1_500) for each in range(4)))

@@ -114,22 +114,28 @@ def _set_up() -> None:
     scheduler_backends[ACCOUNT][REGION].create_schedule_group(STACK, [])
 
 
-def remember_log_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have moto tell of each function the one log group there is; it forgets what it was given."""
-    from moto.awslambda.models import LambdaFunction
+def mend_moto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have moto tell of each function the one log group there is, and the last of its settings for events."""
+    from moto.awslambda.models import LambdaBackend, LambdaFunction
 
-    told = LambdaFunction.get_configuration
+    told, put = LambdaFunction.get_configuration, LambdaBackend.put_function_event_invoke_config
 
     def configuration(self: LambdaFunction, *given: Any, **named: Any) -> dict[str, Any]:
         return {**told(self, *given, **named), "LoggingConfig": {"LogGroup": LOG_GROUP}}
 
+    def put_anew(self: LambdaBackend, function_name: str, config: dict[str, Any]) -> dict[str, Any]:
+        self.get_function(function_name).event_invoke_config.clear()
+        return put(self, function_name, config)
+
     monkeypatch.setattr(LambdaFunction, "get_configuration", configuration)
+    monkeypatch.setattr(LambdaBackend, "put_function_event_invoke_config", put_anew)
 
 
 def artifact_on_disk(folder: Path, code: str = "x = 1\n", packages: bytes = b"quick", **options: Any) -> Path:
     """An artifact for Lambda with that code, and beside it a layer that holds `packages`; it is never run.
 
-    `mixed=True`: one of its two tasks runs in a container. `target` is what it says that it was built for.
+    `mixed=True`: one of its two tasks runs in a container. `target` is what it says that it was built for, and
+    `unzipped` how many bytes the layer says that it unpacks to.
     """
     with_container = TaskOptions(executor="ecs") if options.pop("mixed", False) else TaskOptions()
     spec = FlowSpec(
@@ -145,12 +151,13 @@ def artifact_on_disk(folder: Path, code: str = "x = 1\n", packages: bytes = b"qu
     name = hashlib.sha256(repr((code, packages, spec, options)).encode()).hexdigest()[:12]
     path = folder / name / "artifact.zip"
     if not path.exists():
-        wheel = LockedWheel("quick", "1.0", "https://example.com/quick.whl", hashlib.sha256(packages).hexdigest(), 1)
+        wheel = LockedWheel("quick", "1.0", "quick-1.0-py3-none-any.whl", hashlib.sha256(packages).hexdigest(), 1)
         target = options.pop("target", "lambda")
         lock = () if target == "local" else (wheel,)
         write_artifact(path, Manifest(spec, "etl:etl", "3.11", (), files, "0.1.0", target=target, lock=lock), contents)
         with zipfile.ZipFile(path.with_name("dependencies.zip"), "w") as layer:
             layer.writestr(zipfile.ZipInfo("python/quick.py"), packages)
+            layer.filelist[0].file_size = options.pop("unzipped", len(packages))
     return path
 
 

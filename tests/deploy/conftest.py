@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from dagy.artifact import Artifact, build_artifact
 from dagy.client import DagyClient, EmbeddedTransport
 from dagy.control import ControlPlane, open_plane
+
+from .clouds import STACK, Cloud, mend_moto
 
 FLOW = """
 from dagy import flow, task
@@ -69,3 +72,31 @@ def plane(empty: Path, tmp_path: Path) -> Iterator[ControlPlane]:
 def client(plane: ControlPlane) -> DagyClient:
     """A client of an empty control plane."""
     return DagyClient(transport=EmbeddedTransport(plane))
+
+
+@pytest.fixture(scope="session")
+def _account() -> Cloud:
+    """One door for all tests: making a client takes longer than most tests do."""
+    import moto  # noqa: F401 (only clients that are made after it go to it)
+
+    return Cloud()
+
+
+@pytest.fixture
+def signed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Credentials that are worth nothing, none of the developer's own settings, and a stack to deploy to."""
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("DAGY_AWS_STACK", STACK)
+    mend_moto(monkeypatch)
+
+
+@pytest.fixture
+def cloud(signed_in: None, _account: Cloud) -> Iterator[Cloud]:
+    """An account in which nothing is deployed."""
+    with _account.fresh() as fresh:
+        yield fresh

@@ -114,7 +114,7 @@ def test_text_of_the_user_stays_text_everywhere():
 
 
 def test_a_flow_shows_what_each_task_needs_and_how_it_is_run():
-    options = TaskOptions(retries=2, timeout_seconds=60, concurrency_limit=3)
+    options = TaskOptions(retries=2, timeout_seconds=60, concurrency_limit=3, executor="ecs", memory_mb=4_096)
     spec = FlowSpec(
         "etl",
         description="All of it.\nMore.",
@@ -126,7 +126,7 @@ def test_a_flow_shows_what_each_task_needs_and_how_it_is_run():
     cells = [text for _, text in check_harmless(flow_html(spec)).text]
     assert cells == [
         *("etl", " ", "2 tasks", "All of it.", "Task", "Needs", "Options", "Description"),
-        *("a", "2 retries, timeout 1 min 00 s, at most 3 at once", "Loads.", "b", "a"),
+        *("a", "2 retries, timeout 1 min 00 s, at most 3 at once, on ecs, 4,096 MB", "Loads.", "b", "a"),
     ]
 
 

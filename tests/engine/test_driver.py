@@ -1027,3 +1027,36 @@ def test_an_async_task_may_await_a_run():
         return (await inner.start_local()).value
 
     assert value_of(lambda: outer()) == 11
+
+
+# The time that the run's surroundings give it
+
+
+def test_how_much_of_its_time_a_run_has_left_is_known_by_the_clock(bench):
+    @task
+    def long() -> int:
+        bench.clock.advance(100)
+        return 1
+
+    @task(timeout_seconds=60)
+    def longer(value: int) -> int:
+        return value
+
+    result = bench.start(small(lambda: longer(long())), options={"time_limit": 120.0}).wait(10)
+    assert ends(result) == {"long": "COMPLETED", "longer": "CANCELLED"}
+    assert str(result.state).endswith("not started: it may take 60 s, and the run has 20 s left")
+
+
+def test_a_run_whose_time_is_up_is_stopped_and_has_timed_out(bench):
+    begun, stop = threading.Event(), threading.Event()
+
+    @task
+    def endless() -> None:
+        begun.set()
+        stop.wait(10)
+
+    handle = bench.start(small(endless), options={"time_limit": 120.0})
+    assert begun.wait(10)
+    bench.timers.advance(120)
+    stop.set()
+    assert str(handle.wait(10).state) == "TIMED_OUT: the 120 s that the run has are up"

@@ -24,6 +24,7 @@ from dagy.engine.events import (
     RecordRun,
     Release,
     RetryDue,
+    RunDeadline,
     RunStarted,
     SetTimer,
     StartAttempt,
@@ -70,6 +71,7 @@ def machine(
     grace_seconds: float = GRACE_SECONDS,
     reused: Iterable[str] = (),
     reused_items: Mapping[str, Iterable[int]] | None = None,
+    time_limit: float | None = None,
     **options: Any,
 ) -> RunMachine:
     """A run of tasks that need each other so.
@@ -101,6 +103,7 @@ def machine(
         max_workers=max_workers,
         fail_fast=fail_fast,
         grace_seconds=grace_seconds,
+        time_limit=time_limit,
         reused=frozenset(reused),
         reused_items={task: frozenset(items) for task, items in (reused_items or {}).items()},
     )
@@ -529,6 +532,88 @@ def test_the_flows_deadline_after_a_cancel_means_nothing():
     run = machine({"a": []}, flow_seconds=60.0)
     assert after(run, CancelAsked("by hand"), FLOW_LATE) == []
     assert lines(step(run, AttemptStopped("a", 1)))[-1] == "finish CANCELLED: by hand"
+
+
+# The time that the run's surroundings give it
+
+
+def test_a_task_that_may_take_longer_than_the_run_has_is_not_started_and_says_both_numbers():
+    run = machine({"a": [], "b": ["a"]}, time_limit=120.0, timeout_seconds=300.0)
+    reason = "not started: it may take 300 s, and the run has 120 s left"
+    assert after(run) == [
+        "RunDeadline in 120 s",
+        f"a#0 CANCELLED: {reason}",
+        "b#0 CANCELLED: not started, because 'a' was not",
+        f"finish TIMED_OUT: 'a' was {reason}",
+    ]
+
+
+def test_a_task_that_fits_into_the_time_that_the_run_has_is_started():
+    assert after(machine({"a": []}, time_limit=120.0, timeout_seconds=120.0))[-1] == "start a#1 for 120 s"
+
+
+def test_a_task_without_a_time_limit_of_its_own_is_started_and_stopped_when_the_time_is_up():
+    run = machine({"a": [], "b": ["a"]}, time_limit=120.0)
+    reason = "the 120 s that the run has are up"
+    assert after(run, TimerFired(RunDeadline(), 0.0)) == [
+        "stop a#1", f"b#0 CANCELLED: {reason}", f"GraceOver in {GRACE_SECONDS:g} s",
+    ]  # fmt: skip
+    assert lines(step(run, AttemptStopped("a", 1)))[-1] == f"finish TIMED_OUT: {reason}"
+
+
+def test_what_is_left_of_the_time_counts_when_a_task_becomes_ready():
+    run = machine({"a": [], "b": ["a"], "c": []}, time_limit=120.0, timeout_seconds=60.0)
+    step(run, RunStarted())
+    run.seconds_left = 59.4
+    reason = "not started: it may take 60 s, and the run has 59 s left"
+    assert lines(step(run, returned("a")))[1] == f"b#0 CANCELLED: {reason}"
+    assert lines(step(run, returned("c")))[-1].startswith("finish TIMED_OUT: 'b' was not started")
+
+
+def test_a_task_that_has_no_time_for_another_try_is_not_tried_again():
+    run = machine({"a": []}, time_limit=120.0, timeout_seconds=60.0, retry=ONCE_MORE)
+    step(run, RunStarted())
+    run.seconds_left = 10.0
+    assert lines(step(run, raised("a")))[-2:] == [
+        "a#1 CANCELLED: not tried again: it may take 60 s, and the run has 10 s left",
+        "finish TIMED_OUT: 'a' was not tried again: it may take 60 s, and the run has 10 s left",
+    ]
+
+
+def test_items_that_there_is_no_time_for_are_left_out_and_those_at_work_end():
+    run = machine({"m": [], "b": ["m"]}, time_limit=120.0, timeout_seconds=60.0, max_workers=2)
+    step(run, RunStarted())
+    step(run, MapSized("m", 4))
+    run.seconds_left = 10.0
+    assert lines(step(run, returned("m", item=0))) == ["m[0]#1 COMPLETED"]
+    reason = "not started: it may take 60 s, and the run has 10 s left"
+    assert lines(step(run, returned("m", item=1))) == [
+        "m[1]#1 COMPLETED",
+        f"m#1 CANCELLED: {reason}",
+        "b#0 CANCELLED: not started, because 'm' was not",
+        f"finish TIMED_OUT: 'm' was {reason}",
+    ]
+
+
+def test_an_item_that_has_no_time_for_another_try_leaves_the_mapped_task_unfinished():
+    run = machine({"m": [], "b": ["m"]}, time_limit=120.0, timeout_seconds=60.0, retry=ONCE_MORE)
+    step(run, RunStarted())
+    step(run, MapSized("m", 1))
+    run.seconds_left = 10.0
+    reason = "not tried again: it may take 60 s, and the run has 10 s left"
+    assert lines(step(run, raised("m", item=0)))[1:] == [
+        f"m[0]#1 CANCELLED: {reason}",
+        f"m#1 CANCELLED: {reason}",
+        "b#0 CANCELLED: not started, because 'm' was not",
+        f"finish TIMED_OUT: 'm[0]' was {reason}",
+    ]
+
+
+def test_a_failure_counts_more_than_a_task_that_there_was_no_time_for():
+    run = machine({"a": [], "b": []}, time_limit=120.0, fail_fast=False, timeout_seconds=60.0, max_workers=1)
+    step(run, RunStarted())
+    run.seconds_left = 10.0
+    assert lines(step(run, raised("a")))[-1] == "finish FAILED: 1 of 2 tasks failed: 'a'"
 
 
 # Cancelling

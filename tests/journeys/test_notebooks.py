@@ -156,6 +156,32 @@ def test_cells_become_a_deployment_that_runs_without_them(folder: Path) -> None:
     assert "widget-view" not in str(outputs)
 
 
+@pytest.mark.kernel
+@pytest.mark.timeout(300)
+def test_the_same_cells_run_on_aws_without_an_account(folder: Path) -> None:
+    outputs = run(folder / "07_aws.ipynb")
+
+    assert text(outputs["plan"], "text/plain").startswith("penguin_outlook on AWS: lambda (nano)")
+    assert "step-functions (micro)" in text(outputs["plan-else"], "text/plain")
+    assert "dagy-plan" in text(outputs["plan"], "text/html")
+    deployed = text(outputs["deploy-lambda"], "text/plain")
+    assert deployed.startswith("outlook is deployed\n")
+    assert "runs on   lambda (nano)" in deployed
+    assert text(outputs["run-lambda"], "text/plain").startswith("penguin_outlook: COMPLETED")
+    assert "data:image/svg+xml" in text(outputs["run-lambda"], "text/html")
+    assert text(outputs["run-lambda-outlook"], "stdout").count("% a year") == 4
+    planned = text(outputs["deploy-machine-dry"], "text/plain")
+    assert planned.startswith("outlook would be deployed")
+    assert "Why " in planned
+    assert text(outputs["run-machine"], "text/plain").startswith("penguin_outlook: COMPLETED")
+    assert text(outputs["run-machine-outlook"], "text/plain") == "True"
+    assert "arn:aws:states:::lambda:invoke" in text(outputs["definition"], "stdout")
+    assert text(outputs["runs"], "text/plain").count("penguin-outlook-") == 3
+    assert text(outputs["logs"], "text/plain").startswith("colonies  3 colonies, ")
+    assert "dagy-outlook" in text(outputs["status"], "stdout")
+    assert "widget-view" not in str(outputs)
+
+
 # As a reader uses them: every notebook, in each way there is. One that needs what only a test has is named here.
 
 NEEDS_SITE = {"02_web_scraper.ipynb"}

@@ -6,6 +6,7 @@ whoever receives it, and nobody copies them, neither the process that made it no
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import mmap
@@ -272,7 +273,7 @@ def _filled(pieces: Iterable[Bytes], size: int, spares: Spares | None = None) ->
     """A region, one of `spares` if there is one, that holds the pieces; `TravelError` when there is no room for it."""
     spare = None if spares is None else spares.take()
     try:
-        fd = os.memfd_create("dagy", os.MFD_CLOEXEC) if spare is None else spare
+        fd = _file_without_name() if spare is None else spare
         try:
             _write(fd, pieces)
             os.truncate(fd, size)  # a spare may have been longer
@@ -281,6 +282,19 @@ def _filled(pieces: Iterable[Bytes], size: int, spares: Spares | None = None) ->
     except OSError as error:
         raise TravelError(f"a value of {size} bytes does not fit in memory: {error.strerror}") from error
     return region
+
+
+def _file_without_name() -> int:
+    """A new file: in memory, or among the temporary ones where the system keeps programs from that."""
+    try:
+        return os.memfd_create("dagy", os.MFD_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+            raise
+    import tempfile  # not loaded where there is memory
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _write(fd: int, pieces: Iterable[Bytes]) -> None:

@@ -80,8 +80,8 @@ def refusal(operation: Operation, how: str) -> Refusal:
             if operation.protocol == "ec2":
                 body = f"<Response><Errors>{error}</Errors><RequestID>local</RequestID></Response>"
             return Refusal(status, {"Content-Type": "text/xml"}, body.encode())
-    body = json.dumps({"__type": code, "message": message})
-    return Refusal(status, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-ErrorType": code}, body.encode())
+    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-ErrorType": code, "x-amzn-RequestId": "local"}
+    return Refusal(status, headers, json.dumps({"__type": code, "message": message}).encode())
 
 
 def _named(service: str, how: str) -> tuple[int, str]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dagy.testing.local_aws import leftovers, schedules
+from dagy.testing.local_aws.bridge import requests
 from dagy.testing.local_aws.clients import client
 from dagy.testing.local_aws.faults import Fault, Faults, refusal
 from dagy.testing.local_aws.functions import Functions
@@ -56,6 +57,7 @@ class Server:
     def __init__(self, world: World) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        requests.install()
         self._world = world
         self._moto: _Wsgi = DomainDispatcherApplication(create_backend_app)
         self._faults = Faults()
@@ -138,10 +140,10 @@ class Server:
 
 def _body(environment: dict[str, Any]) -> bytes:
     """The request's body, which stays there to be read."""
-    length = int(environment.get("CONTENT_LENGTH") or 0)
-    if environment.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked" or not length:
-        return b""
-    body: bytes = environment["wsgi.input"].read(length)
+    if environment.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
+        body: bytes = environment["wsgi.input"].read()
+    else:
+        body = environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
     environment["wsgi.input"] = io.BytesIO(body)
     return body
 
@@ -151,20 +153,37 @@ def _listening(server: Server, opened: socket.socket) -> Any:
     from werkzeug.serving import make_server
 
     class Conversation(MotoRequestHandler):
-        """One connection, which serves many requests."""
+        """One connection, which serves many requests: Werkzeug's own ends after each."""
 
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # or an answer in two pieces waits for the first's acknowledgement
+        wbufsize = -1  # an answer leaves in one piece, and at once
+        disable_nagle_algorithm = True
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing of each request."""
 
         def run_wsgi(self) -> None:
             """Answer the request, or drop the connection."""
+            told: list[Any] = []
             try:
-                super().run_wsgi()
+                body = b"".join(server(self.make_environ(), lambda *given: told.extend(given)))
             except DroppedError:
                 self.close_connection = True
+                return
+            except Exception:
+                logging.getLogger("dagy.local_aws").exception("%s %s", self.command, self.path)
+                told, body = ["500 Internal Server Error", []], b""
+            self.send_response(int(told[0].split()[0]))
+            for name, value in told[1]:
+                if name.lower() not in ("content-length", "connection"):
+                    self.send_header(name, value)
+            is_head = self.command == "HEAD"
+            length = dict(told[1]).get("Content-Length", "0") if is_head else str(len(body))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            if not is_head:
+                self.wfile.write(body)
+            self.wfile.flush()
 
     host, port = opened.getsockname()
     return make_server(host, port, server, threaded=True, request_handler=Conversation, fd=opened.fileno())

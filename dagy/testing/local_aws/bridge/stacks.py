@@ -1,4 +1,4 @@
-"""CloudFormation: a stack may have a group of schedules, which moto does not know as a resource."""
+"""CloudFormation: two things that a stack may have, and moto does not know."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from dagy.testing.local_aws.bridge.patching import replace
 from dagy.testing.local_aws.world import World
 
 
@@ -43,9 +44,7 @@ def install(world: World) -> None:
             return cls(resource_name)
 
         @classmethod
-        def update_from_cloudformation_json(
-            cls, original_resource: Any, *_arguments: Any, **_options: Any
-        ) -> Any:
+        def update_from_cloudformation_json(cls, original_resource: Any, *_arguments: Any, **_options: Any) -> Any:
             return original_resource
 
         @classmethod
@@ -55,6 +54,23 @@ def install(world: World) -> None:
             scheduler_backends[account_id][region_name].delete_schedule_group(resource_name)
 
     _kept.append(ScheduleGroup)
+    _retain()
+
+
+def _retain() -> None:
+    """moto knows the policy `Retain`, and not the newer one, which only differs while a stack is made."""
+    from moto.cloudformation.parsing import ResourceMap
+
+    def but_what_is_retained(original: Any) -> Any:
+        def delete(self: Any) -> None:
+            for each in self._resource_json_map.values():
+                if each.get("DeletionPolicy") == "RetainExceptOnCreate":
+                    each["DeletionPolicy"] = "Retain"
+            original(self)
+
+        return delete
+
+    replace(ResourceMap, "delete", but_what_is_retained)
 
 
 def _leave_out_api_gateway() -> None:

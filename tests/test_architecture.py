@@ -54,7 +54,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dagy.drawing": frozenset({"graphviz"}),
     "dagy.settings": frozenset({"pathlib"}),
     "dagy.engine": frozenset(
-        {"asyncio", "cloudpickle", "concurrent.futures", "ctypes", "psutil", "subprocess", "tblib"}
+        {"asyncio", "cloudpickle", "concurrent.futures", "ctypes", "psutil", "subprocess", "tblib", "tempfile"}
     ),
     "dagy.runs": frozenset({"asyncio", "sqlite3"}),
     "dagy.control": frozenset({"alembic", "cronsim", "psycopg", "pydantic", "sqlite3", "sqlalchemy"}),
@@ -77,6 +77,7 @@ DOORS: Mapping[str, frozenset[str]] = {
         }
     ),
     "dagy.aws": frozenset({"boto3", "botocore", "concurrent.futures"}),
+    "dagy.artifact.bootstrap": frozenset({"boto3"}),  # it runs where Dagy is not yet
     "dagy.client": frozenset({"asyncio", "httpx", "pydantic"}),
     "dagy.local_artifact": frozenset({"hashlib", "mimetypes", "pathlib"}),
     "dagy.profiles": frozenset({"yaml"}),

@@ -18,17 +18,16 @@ class Tier:
     backend: str
     vcpu: float | None  # None: a Lambda function's follows from its memory
     memory_mb: int
-    what: str
 
 
 # fmt: off
 SIZES: Mapping[str, Tier] = MappingProxyType({each.name: each for each in (
-    Tier("nano",   LAMBDA,         None,  1_769, "the whole flow in one invocation"),  # 1,769 MB: one whole vCPU
-    Tier("micro",  STEP_FUNCTIONS, None,  1_769, "each task in an invocation of its own"),
-    Tier("small",  ECS,            0.5,   1_024, "a container, for what is small"),
-    Tier("medium", ECS,            1,     2_048, "a container, for most things"),
-    Tier("large",  ECS,            2,     4_096, "a container, for what is long or large"),
-    Tier("xlarge", ECS,            4,    12_288, "a container, for high compute and large data"),
+    Tier("nano",   LAMBDA,         None,  1_769),  # the whole flow in one invocation; 1,769 MB: one whole vCPU
+    Tier("micro",  STEP_FUNCTIONS, None,  1_769),  # each task in an invocation of its own
+    Tier("small",  ECS,            0.5,   1_024),
+    Tier("medium", ECS,            1,     2_048),  # for most things
+    Tier("large",  ECS,            2,     4_096),  # for what is long or large
+    Tier("xlarge", ECS,            4,    12_288),  # for high compute and large data
 )})
 # fmt: on
 
@@ -52,7 +51,7 @@ def container_tier(memory_mb: int | None, where: str) -> Tier:
             return each
     largest = _CONTAINERS[-1]
     vcpu = min(n for n, sizes in FARGATE_MEMORY.items() if n >= (largest.vcpu or 0) and sizes[-1] >= memory_mb)
-    return Tier(largest.name, ECS, vcpu, container_memory(memory_mb, vcpu, where), largest.what)
+    return Tier(largest.name, ECS, vcpu, container_memory(memory_mb, vcpu, where))
 
 
 def sized_container(tier: str | None, memory_mb: int | None, vcpu: float | None, where: str) -> Tier:
@@ -70,4 +69,4 @@ def sized_container(tier: str | None, memory_mb: int | None, vcpu: float | None,
     vcpu = vcpu or 0.0
     memory = container_memory(memory_mb or int(2_048 * vcpu), vcpu, where)
     name = tier or next((each.name for each in _CONTAINERS if (each.vcpu or 0) >= vcpu), _CONTAINERS[-1].name)
-    return Tier(name, ECS, vcpu, memory, SIZES[name].what)
+    return Tier(name, ECS, vcpu, memory)

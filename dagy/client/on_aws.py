@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagy.artifact.references import BucketStore, Values
-from dagy.artifact.run_store import RunStore
+from dagy.artifact.run_store import RunStore, at_once
 from dagy.aws import Aws, LogLine
 from dagy.control.records import RunInfo
 from dagy.errors import ResultGoneError
@@ -52,50 +51,56 @@ def stored_result(info: RunInfo, *, trusted: bool) -> object:
 
 
 def stored_task_results(info: RunInfo, tasks: Sequence[str], *, trusted: bool = False) -> dict[str, Deferred]:
-    """What those of the run's tasks returned that have completed, by id; each is read when it is asked for.
+    """What these tasks of the run, which have completed, returned, by id; each is read when it is asked for.
 
     To read one raises as `stored_result`.
     """
     store = store_of(info)
-    if info.executor == "step-functions":
-        outcomes = zip(tasks, store.outcomes([(each, None) for each in tasks]), strict=True)
-        done = {task: outcome for task, outcome in outcomes if outcome is not None and outcome.result is not None}
-        return {
-            task: _Stored(task, outcome.result or {}, functools.partial(store.value_of, task, outcome), trusted=trusted)
-            for task, outcome in done.items()
-        }
-    carried, _ = store.results()
-    return {
-        task: _Stored(task, carried[task], functools.partial(store.values.opened, carried[task]), trusted=trusted)
-        for task in tasks
-        if task in carried
-    }
+    whole, items = store.results()
+    found: dict[str, Deferred] = {}
+    for task in tasks:
+        if task in whole:
+            found[task] = _Stored(store.values, task, whole[task], trusted=trusted)
+        elif task in items:
+            found[task] = _Stored(
+                store.values, task, [items[task][each] for each in sorted(items[task])], trusted=trusted
+            )
+    return found
 
 
 class _Stored(Deferred):
-    """A result in the store."""
+    """A task's result in the store: as it is carried, or that of each of its items."""
 
-    __slots__ = ("_carried", "_found", "_read", "_task", "_trusted")
+    __slots__ = ("_carried", "_found", "_task", "_trusted", "_values")
 
-    def __init__(self, task: str, carried: Mapping[str, Json], read: Callable[[], object], *, trusted: bool) -> None:
+    def __init__(
+        self,
+        values: Values,
+        task: str,
+        carried: Mapping[str, Json] | Sequence[Mapping[str, Json]],
+        *,
+        trusted: bool,
+    ) -> None:
+        self._values = values
         self._task = task
         self._carried = carried
-        self._read = read
         self._trusted = trusted
         self._found: tuple[object] | None = None
 
     def value(self) -> object:
         """The value, read the first time."""
         if self._found is None:
+            parts = [self._carried] if isinstance(self._carried, Mapping) else self._carried
             if not self._trusted:
-                _refuse_pickle(self._carried, f"task {self._task!r}", "trusted=True")
-            self._found = (self._read(),)
+                for each in parts:
+                    _refuse_pickle(each, f"task {self._task!r}", "trusted=True")
+            read = at_once(self._values.opened, parts)
+            self._found = (read[0] if isinstance(self._carried, Mapping) else read,)
         return self._found[0]
 
 
 def _refuse_pickle(carried: Mapping[str, Json], whose: str, how: str) -> None:
-    parts = [carried, *(each for each in carried.get("items", ()) if each is not None)]
-    if any(each.get("codec") == "pickle" for each in parts):
+    if carried.get("codec") == "pickle":
         raise ResultGoneError(
             f"what {whose} returned is kept as a pickle, and reading one runs what whoever wrote it chose; "
             f"if you trust all who may write to the bucket: {how}"

@@ -6,11 +6,11 @@ import functools
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagy import artifact, runs
+from dagy import artifact, client, runs
 from dagy.engine import TaskWrote
 from dagy.errors import DagyError, UnknownTaskError
 from dagy.settings import Settings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dagy.client import DagyClient
     from dagy.control import Deployment, RunInfo
     from dagy.runs import FollowedRun, Standing
+    from dagy.values import Deferred
 
 WAKE_SECONDS = 1.0  # between two looks for a worker, while the run waits for one
 REMOTE_POLL_SECONDS = 0.5  # between two looks at a run over the network
@@ -41,17 +42,20 @@ def spec_of(asked: DagyClient, of: RunInfo | Deployment) -> FlowSpec:
 def follow(
     asked: DagyClient, info: RunInfo, *, on_refused: Callable[[DagyError], object], local_dir: Path
 ) -> FollowedRun:
-    """The run, followed until its end; what its tasks returned is read from the history in `local_dir`, if it is there.
+    """The run, followed until its end.
 
+    What its tasks returned is read from the history in `local_dir`, if it is there, or of a run on AWS from its store.
     `on_refused` is told when a cancel can't be asked for.
     """
-    run_id = info.run_id
+    run_id, spec = info.run_id, spec_of(asked, info)
+    is_on_aws = info.executor != "local"
     woken_at = time.monotonic()
 
     def standing() -> Standing:
         nonlocal woken_at
         now = asked.run_info(run_id)
-        if now.status is StateType.QUEUED and time.monotonic() - woken_at > WAKE_SECONDS:
+        needs_worker = now.status is StateType.QUEUED or (is_on_aws and not now.status.is_final)
+        if needs_worker and time.monotonic() - woken_at > WAKE_SECONDS:
             asked.keep_awake()
             woken_at = time.monotonic()
         return runs.Standing(State(now.status, now.message), now.has_result, now.result)
@@ -62,13 +66,17 @@ def follow(
         except DagyError as error:
             on_refused(error)
 
+    def results() -> Mapping[str, Deferred]:
+        return client.stored_task_results(info, [each.id for each in spec.tasks]) if is_on_aws else {}
+
     return runs.follow_events(
         run_id,
-        spec_of(asked, info),
+        spec,
         info.parameters,
         events=lambda since: asked.events(run_id, since=since),
         standing=standing,
         cancel=cancel,
+        results=results,
         local_dir=local_dir,
         poll_seconds=_LOCAL_POLL_SECONDS if asked.is_local else REMOTE_POLL_SECONDS,
     )

@@ -60,7 +60,7 @@ from dagy_nb.tables import Listing
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact, Manifest, Source
-    from dagy.backends import Route
+    from dagy.backends import Measured, Route
     from dagy.client import DagyClient
     from dagy.control import RunInfo
     from dagy.spec import FlowSpec, Json
@@ -518,13 +518,14 @@ class Session:
         """
         self.look()
         spec = self.flow(flow).spec
-        own = [
-            each for each in self.runs.all() if each.spec.name == spec.name and each.done and each.state.is_completed
-        ]
-        measured = backends.measured_from_history(Settings.read().local_dir, spec.name)
-        if own:
-            measured = backends.measured_in(each.shown.handle.events(follow=False) for each in own[-_MEASURED:])
+        measured = self._measured(spec.name) or backends.measured_from_history(Settings.read().local_dir, spec.name)
         return backends.BackendRouter().route(spec, executor=executor, measured=measured)
+
+    def _measured(self, flow: str) -> Measured | None:
+        """What the newest completed runs of the flow in this session took; None when there is none."""
+        own = [each for each in self.runs.all() if each.shown.whose == "session" and each.spec.name == flow]
+        ended = [each for each in own if each.done and each.state.is_completed][-_MEASURED:]
+        return backends.measured_in(each.shown.handle.events(follow=False) for each in ended) if ended else None
 
     def source_of(self, flow: Flow[..., Any]) -> Source | None:
         """The notebook as a module, where `flow` is one of its flows; None for another. Raises what `export` raises."""
@@ -601,6 +602,7 @@ class Session:
                 client=asked,
                 executor=executor,
                 image=image,
+                measured=self._measured(built.flow_name),
                 dry_run=dry_run,
             )
 

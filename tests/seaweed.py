@@ -96,6 +96,8 @@ class Seaweed:
             "-volume.max=500", f"-filer.localSocket={self.folder / 'filer.sock'}",
             f"-s3.localSocket={self.folder / 's3.sock'}",
         ]  # fmt: skip
+        if (setpriv := shutil.which("setpriv")) is not None:  # it ends with whoever runs the tests, however that ends
+            command = [setpriv, "--pdeathsig=KILL", *command]
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

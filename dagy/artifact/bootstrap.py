@@ -60,11 +60,15 @@ def unpack(path: Path, folder: Path) -> None:
             )
         for each in entries:
             parts = each.filename.split("/")
-            mode = each.external_attr >> 16
-            if not all(parts) or {".", ".."} & set(parts) or "\\" in each.filename or stat.S_ISLNK(mode):
+            if not all(parts) or {".", ".."} & set(parts) or "\\" in each.filename or stat.S_ISLNK(_mode(each)):
                 raise ValueError(f"{path.name} holds {each.filename!r}, which does not stay in its folder")
+        for each in entries:
             written = Path(archive.extract(each, folder))
-            written.chmod(0o755 if mode & 0o111 else 0o644)
+            written.chmod(0o755 if _mode(each) & 0o111 else 0o644)
+
+
+def _mode(entry: zipfile.ZipInfo) -> int:
+    return entry.external_attr >> 16
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ _TEXT = """\
 #
 #     docker build --platform {platform} --tag {tag}:{build} --file Dockerfile .
 #
-# A container does what the payload in DAGY_EVENT asks for, keeps what lasts in the store that DAGY_STORE names, and ends
-# with 0 once that is kept, whether the run went well or not.
+# A container does what the payload in DAGY_EVENT asks for, keeps what lasts in the store that DAGY_STORE names, and
+# ends with 0 once that is kept, whether the run went well or not.
 
 FROM --platform={platform} {image} AS unpacked
 COPY {artifact} /dagy/artifact.zip

@@ -51,7 +51,7 @@ class Payload:
     def _check(self) -> None:
         if self.step is None:
             if self.task is not None:
-                raise ParameterError(f"the payload's 'task' is of a step; say \"step\": \"task\" with {self.task!r}")
+                raise ParameterError(f'the payload\'s \'task\' is of a step; say "step": "task" with {self.task!r}')
             return
         if self.step not in STEPS:
             raise ParameterError(f"the payload's 'step' can't be {self.step!r}; the steps are {', '.join(STEPS)}")

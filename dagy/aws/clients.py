@@ -1,15 +1,15 @@
 """The one place where botocore is loaded: signed-in clients of AWS's services, whose errors are ours.
 
 boto3 is botocore with layers that nothing here needs, and that would double the time a Lambda function takes to load.
-What goes wrong is turned into our errors as botocore tells of it, so whoever uses a client has nothing to catch.
+What goes wrong comes out of them as one of our errors, so whoever uses a client has nothing of botocore's to catch.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 TRIES = 6  # of one call, the first one counted
 
+_PREFIXES = {"stepfunctions": "states", "resourcegroupstaggingapi": "tag"}  # of permissions, where it is another
 _LOOKS = ("Get", "List", "Describe", "Head", "Filter")
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".on.aws")
 
@@ -70,7 +71,7 @@ class Clients:
         self._made: dict[tuple[str, float | None], Any] = {}
         self._lock = threading.RLock()
 
-    @cached_property
+    @functools.cached_property
     def region(self) -> str:
         """The region that calls go to. Raises `SettingsError` when none is named anywhere."""
         region = self._region or os.environ.get("AWS_REGION") or self._session.get_config_variable("region")
@@ -78,7 +79,7 @@ class Clients:
             raise SettingsError(f"no AWS region is named; {NAME_A_REGION}")
         return str(region)
 
-    @cached_property
+    @functools.cached_property
     def partition(self) -> str:
         """How ARNs of the region begin: `aws`, `aws-cn`, ..."""
         try:
@@ -116,13 +117,36 @@ class Clients:
             return self._made[key]
 
     def _make(self, service: str, config: Config) -> Any:
-        session, region = self._session, self.region
+        botocore, session, region = _botocore(), self._session, self.region
         try:
-            return session.create_client(
+            client: Any = session.create_client(
                 cast(Any, service), region_name=region, endpoint_url=self._endpoint_url, config=config
             )
-        except (_botocore().exceptions.BotoCoreError, ValueError) as error:  # ValueError: the URL
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:  # ValueError: the URL
             raise failed(service, "client", error) from error
+        # All methods, paginators too, end in this one.
+        client._make_api_call = functools.partial(self._asked, service, client._make_api_call)
+        return client
+
+    def _asked(
+        self, service: str, ask: Callable[[str, Mapping[str, Any]], Any], operation: str, given: Mapping[str, Any]
+    ) -> Any:
+        """The answer, with errors as ours; who listens is told before and after."""
+        errors = _botocore().exceptions
+        call = Call(_PREFIXES.get(service, service), operation, not operation.startswith(_LOOKS))
+        if self._before_call is not None:
+            self._before_call(call)
+        try:
+            answer = ask(operation, given)
+        except errors.ClientError as error:
+            told = error.response.get("Error", {})
+            raise refused(call.service, operation, str(told.get("Code", "")), str(told.get("Message", ""))) from error
+        except errors.BotoCoreError as error:
+            raise failed(call.service, operation, error) from error
+        finally:
+            if self._on_call is not None:
+                self._on_call(call)
+        return answer
 
     def _config(self, service: str, once_within: float | None) -> Config:
         config: Config = _botocore().config.Config(
@@ -140,7 +164,7 @@ class Clients:
         named = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
         return bool(self._endpoint_url or any(os.environ.get(each) for each in named))
 
-    @cached_property
+    @functools.cached_property
     def _session(self) -> Session:
         botocore = _botocore()
         session = botocore.session.Session(profile=self._profile)
@@ -151,32 +175,7 @@ class Clients:
             raise SettingsError(f"{error}; known to AWS's own files: {known}") from error
         except botocore.exceptions.BotoCoreError as error:
             raise SettingsError(f"AWS's own files can't be read: {error}") from error
-        session.register("before-call", self._tell_before)
-        session.register("after-call", self._after)
-        session.register("after-call-error", self._after_error)
         return cast("Session", session)
-
-    # What botocore tells of each call, and what these raise is what the caller of the client gets.
-
-    def _tell_before(self, model: Any, context: dict[str, Any], **_: Any) -> None:
-        context["dagy_call"] = call = _call(model)
-        if self._before_call is not None:
-            self._before_call(call)
-
-    def _after(self, model: Any, parsed: Mapping[str, Any], http_response: Any, **_: Any) -> None:
-        call = _call(model)
-        if self._on_call is not None:
-            self._on_call(call)
-        if http_response.status_code >= 300:
-            told = parsed.get("Error", {})
-            code = str(told.get("Code") or http_response.status_code)
-            cause = _botocore().exceptions.ClientError(cast(Any, parsed), call.operation)
-            raise refused(call.service, call.operation, code, str(told.get("Message") or "")) from cause
-
-    def _after_error(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
-        call: Call = context["dagy_call"]
-        if isinstance(exception, _botocore().exceptions.BotoCoreError):
-            raise failed(call.service, call.operation, exception) from exception
 
 
 def account_of(clients: Clients) -> str:
@@ -188,11 +187,6 @@ def is_stand_in(url: str) -> bool:
     """Whether the endpoint is none of AWS's own."""
     host = (urlsplit(url).hostname or "").lower()
     return not host.endswith(_AWS_HOSTS)
-
-
-def _call(model: Any) -> Call:
-    prefix = str(model.service_model.signing_name)
-    return Call({"tagging": "tag"}.get(prefix, prefix), model.name, not model.name.startswith(_LOOKS))
 
 
 def _botocore() -> ModuleType:

@@ -28,8 +28,8 @@ class Aws:
     """One account in one region. Nothing is loaded or sent before something is asked for; threads may share it.
 
     `region` and `profile` (AWS's own) are what AWS's variables and files say when they are None; `endpoint_url` is for
-    all services. `before_call` is told of each call before it is sent, and `on_call` once it was answered; the caller
-    gets what they raise, and what `before_call` raises keeps the call from being sent.
+    all services. `before_call` is told of each call before it is sent, and `on_call` once it has ended, well or not;
+    the caller gets what they raise, and what `before_call` raises keeps the call from being sent.
 
     Raises, whatever is asked: `AuthError` when nobody is signed in or it is not allowed, `NetworkError` when no answer
     comes, `SettingsError` when no region is named, `CloudError` for all else that AWS refuses, and `MissingExtraError`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -219,4 +220,5 @@ def _wanted(name: str, template: str, parameters: Mapping[str, str], tags: Mappi
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        "ClientRequestToken": f"dagy-{os.urandom(8).hex()}",  # so that it is begun once, though it be sent twice
     }

@@ -1,7 +1,7 @@
 """Whether a state machine's definition holds together: what every definition is asked before it leaves Dagy.
 
-Step Functions checks the same when a state machine is made, and tells of one fault at a time. `faults` is pure, knows the
-part of the language that Dagy writes (JSONata, no paths), and tells of all that is wrong.
+Step Functions checks the same when a state machine is made, and tells of one fault at a time. `faults` knows the part
+of the language that Dagy writes (JSONata, no paths), and tells of all that is wrong.
 """
 
 from __future__ import annotations

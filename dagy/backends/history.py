@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dagy.backends.decomposition import Apart, Parallel, Part, Series
+from dagy.backends.limits import LIMITS
 
-MOST_EVENTS = 25_000
+MOST_EVENTS = int(LIMITS["machine.events"].value)
 BUDGET = 24_000  # of these: what AWS adds by itself is not documented to the last event
 
 STEP = 5  # entered, scheduled, started, succeeded, exited

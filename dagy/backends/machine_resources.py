@@ -32,8 +32,6 @@ class MachineResources:
 
     function_arn: str  # of a published version
     bucket: str  # where the runs' stores are
-    prefix: str = ""
-    owner: str = ""
     ecs: EcsTarget | None = None
     function_timeout_seconds: int = 900
     partition: str = "aws"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dagy.backends.decomposition import Apart, Parallel, Part, Series
+from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import RUN_ID, Calls, State
 from dagy.backends.machine_resources import Choices, MachineResources
 from dagy.backends.state_names import StateNames
@@ -24,7 +25,7 @@ from dagy.spec import FlowSpec, Json, TaskSpec
 
 Chain: TypeAlias = dict[str, Json]  # {"StartAt", "States"}
 
-INLINE_CONCURRENCY = 40  # iterations of a map that Step Functions runs at once in one execution
+INLINE_CONCURRENCY = int(LIMITS["machine.inline_map"].value)
 WIDE_CONCURRENCY = 500  # of a distributed map, unless the task says otherwise: half of an account's usual functions
 
 

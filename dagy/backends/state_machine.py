@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from dagy.backends import history
 from dagy.backends.decomposition import Part, decompose
 from dagy.backends.definition_checks import faults
+from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
 from dagy.backends.machine_resources import Choices, ContainerSize, EcsTarget, MachineResources
 from dagy.backends.machine_states import StateWriter
@@ -28,7 +29,7 @@ from dagy.spec import FlowSpec, Json, TaskSpec
 
 __all__ = ["ContainerSize", "EcsTarget", "MachineResources", "StateMachine", "compile_flow", "problems"]
 
-MOST_BYTES = 1_048_576  # of a definition
+MOST_BYTES = int(LIMITS["machine.definition"].value)
 MOST_SECONDS = 99_999_999  # of a timeout
 _LEAST_BYTES = 500  # that a task adds to a definition
 MOST_INLINE = 500  # items of a map in one history, however much room there is
@@ -87,8 +88,6 @@ def problems(spec: FlowSpec, *, on_ecs: Collection[str] = ()) -> tuple[str, ...]
 _EXAMPLE = MachineResources(  # as long as real ones are
     function_arn=f"arn:aws:lambda:us-east-1:123456789012:function:{'f' * 48}:12",
     bucket="b" * 40,
-    prefix="runs",
-    owner="123456789012",
     ecs=EcsTarget("c" * 60, "t" * 90, ("s" * 24,) * 3, ("g" * 20,), "flow"),
 )
 
@@ -140,8 +139,8 @@ def _notes(spec: FlowSpec, choices: Choices, crowded: Collection[str], waiting: 
         )
     if apart:
         yield (
-            f"{apart} part{'s' if apart > 1 else ''} of the flow run as executions of their own, because the history of one "
-            f"has at most {history.MOST_EVENTS:,} events"
+            f"{apart} part{'s' if apart > 1 else ''} of the flow run as executions of their own, because the history "
+            f"of one has at most {history.MOST_EVENTS:,} events"
         )
 
 

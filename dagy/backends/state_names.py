@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-MOST_CHARACTERS = 80
+from dagy.backends.limits import LIMITS
+
+MOST_CHARACTERS = int(LIMITS["machine.state_name"].value)
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff<>{}\[\]?*"#%\\^|~`$&,;:/]+')
 _TAIL = 8  # characters of a digest, where a name had to be cut

@@ -114,17 +114,19 @@ def follow_events(
     events: Callable[[int], Sequence[Mapping[str, Json]]],
     standing: Callable[[], Standing],
     cancel: Callable[[str], object],
+    results: Callable[[], Mapping[str, Deferred]] = dict,
     local_dir: Path | None = None,
     poll_seconds: float = POLL_SECONDS,
 ) -> FollowedRun:
     """The run as `events` and `standing` tell of it, from now on until it has ended.
 
     `events` gives those from a number on, as JSON (see `event_json`), `standing` how the run stands. What tasks
-    returned is read from the history in `local_dir`, when the run was recorded there, and is `Unreadable` otherwise.
+    returned is read from the history in `local_dir`, when the run was recorded there; else `results` is asked for it
+    once the run has ended, and what that has not got is `Unreadable`.
     While the two raise `NetworkError` they are asked again, ever less often; any other `DagyError` ends the following,
     not the run.
     """
-    source = _Told(run_id, events, standing, cancel, local_dir, poll_seconds)
+    source = _Told(run_id, events, standing, cancel, results, local_dir, poll_seconds)
     return FollowedRun(source, run_id, spec, parameters, state=State(StateType.QUEUED))
 
 
@@ -311,6 +313,7 @@ class FollowedRun:
             recorded = self._source.parameters()
             known = self._parameters
             self._parameters |= {name: self._value(each) for name, each in recorded.items() if name not in known}
+            self._results = self._results or self._source.results()
         result = self._made_result(ended, trouble)
         with contextlib.suppress(DagyError):
             self._source.close()
@@ -481,6 +484,7 @@ class _Told:
         events: Callable[[int], Sequence[Mapping[str, Json]]],
         standing: Callable[[], Standing],
         cancel: Callable[[str], object],
+        results: Callable[[], Mapping[str, Deferred]],
         local_dir: Path | None,
         poll_seconds: float,
     ) -> None:
@@ -488,6 +492,7 @@ class _Told:
         self._ask_events = events
         self._ask_standing = standing
         self._cancel = cancel
+        self._ask_results = results
         self._local_dir = local_dir
         self._poll_seconds = poll_seconds
         self._pause = 0.0  # the first look is now
@@ -523,7 +528,12 @@ class _Told:
 
     def results(self) -> Mapping[str, Deferred]:
         history = self._history()
-        return {} if history is None else history.results(self._run_id)
+        if history is not None:
+            return history.results(self._run_id)
+        if self._standing is not None and self._standing.state.is_final:  # before, each look would cost calls
+            with contextlib.suppress(DagyError):  # that they can't be had is no reason to end the following
+                return self._ask_results()
+        return {}
 
     def parameters(self) -> Mapping[str, Deferred]:
         history = self._history()

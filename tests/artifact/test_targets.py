@@ -21,7 +21,8 @@ def test_a_target_that_is_misspelled_is_told_with_its_neighbour() -> None:
         ("lambda", "3.11", "manylinux_2_17_x86_64", "manylinux1_x86_64"),
         ("lambda", "3.12", "manylinux_2_34_x86_64", "manylinux1_x86_64"),
         ("lambda-arm64", "3.13", "manylinux_2_34_aarch64", "manylinux2014_aarch64"),
-        ("ecs", "3.11", "manylinux_2_34_x86_64", "manylinux1_x86_64"),
+        ("ecs", "3.11", "manylinux_2_17_x86_64", "manylinux1_x86_64"),
+        ("ecs", "3.12", "manylinux_2_34_x86_64", "manylinux1_x86_64"),
     ],
 )
 def test_a_python_decides_which_c_library_a_target_has(name: str, python: str, first: str, last_but_one: str) -> None:

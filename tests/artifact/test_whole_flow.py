@@ -124,9 +124,7 @@ def test_parameters_that_do_not_fit_fail_the_run_for_all_to_see(ask: Callable[..
     assert [each["state"] for _, batch in store.events() for each in batch] == ["FAILED"]
 
 
-def test_a_run_that_goes_on_computes_only_what_is_missing(
-    ask: Callable[..., Any], folder: Path, url: str
-) -> None:
+def test_a_run_that_goes_on_computes_only_what_is_missing(ask: Callable[..., Any], folder: Path, url: str) -> None:
     assert ask(parameters={"worst": 2}, fail_fast=False)["state"] == "FAILED"
     calls = names(folder)["CALLS"]
     calls.clear()

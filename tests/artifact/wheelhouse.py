@@ -69,9 +69,13 @@ class Wheelhouse:
             where = Path(each.location).parent
             (tag,) = re.findall(r"(?m)^Tag: (.*)", (Path(each.location) / "WHEEL").read_text())[:1]
             path = self.folder / f"{each.key.replace('-', '_')}-{each.version}-{tag}.whl"
+            held = {name for name, _ in files_of(each) if not name.startswith(("..", "/")) and (where / name).is_file()}
             with zipfile.ZipFile(path, "w") as archive:
-                for name, _ in files_of(each):
-                    if not name.startswith(("..", "/")) and (where / name).is_file():
+                for name in sorted(held):
+                    if name.endswith("/RECORD"):  # it lists what was made here, too
+                        lines = (where / name).read_text().splitlines(keepends=True)
+                        archive.writestr(name, "".join(line for line in lines if line.rsplit(",", 2)[0] in held))
+                    else:
                         archive.write(where / name, name)
 
     def serve(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from dagy.aws.buckets import Bucket
 from dagy.aws.clients import Clients
 from dagy.aws.containers import Containers, RunTask
 from dagy.aws.functions import FunctionConfig, Functions
@@ -273,6 +274,15 @@ def test_without_a_region_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_profile_that_is_not_there_is_told_by_name() -> None:
     with pytest.raises(SettingsError, match=r"config profile \(nobody\) could not be found; known .*: none"):
         Functions(Clients("eu-central-1", "nobody")).get(NAME)
+
+
+def test_a_name_that_can_not_be_one_is_told(clients: Clients) -> None:
+    with pytest.raises(
+        CloudError, match=r"s3:GetObject failed: ParamValidationError(?s:.*)Invalid bucket name \"not/one\""
+    ):
+        Bucket(clients, "not/one", lambda: "1").get("a")
+    with pytest.raises(CloudError, match="logs:FilterLogEvents failed: ParamValidationError"):
+        list(Logs(clients).read(""))
 
 
 def test_an_endpoint_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

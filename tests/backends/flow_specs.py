@@ -33,7 +33,7 @@ def flow(*tasks: TaskSpec, **options: Any) -> FlowSpec:
     return FlowSpec("etl", tasks=tasks, options=FlowOptions(**options))
 
 
-def chain(length: int) -> FlowSpec:
+def task_chain(length: int) -> FlowSpec:
     """Tasks that each need the one before."""
     return flow(*(task(f"task-{each}", *([f"task-{each - 1}"] if each else [])) for each in range(length)))
 

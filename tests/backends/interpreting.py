@@ -1,4 +1,4 @@
-"""A state machine's definition, interpreted in this process: by moto's interpreter, with functions for what it calls."""
+"""A state machine's definition interpreted in this process, by moto's interpreter, with functions for what it calls."""
 
 from __future__ import annotations
 

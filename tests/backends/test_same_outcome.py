@@ -2,7 +2,8 @@
 
 The state machine is the compiled one under moto's interpreter, and its tasks are the handler's own steps in this
 process, over a store in a folder. On top of what the tasks themselves do, the cloud fails too: it throttles before a
-step runs, and loses the answer after it ran. Neither may change the outcome.
+step runs, and loses the answer after it ran. Neither may change the outcome, nor may where tasks and items run: in a
+function or a container, in the run's own history or apart.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,14 @@ class Behaviour:
     retries: int = 0
     mapped: bool = False
     width: int = 0  # of the list that it returns
+    on_ecs: bool = False
 
 
 @dataclass
 class Flaws:
-    """How the cloud fails: by step, in the order in which they are asked for."""
+    """How the cloud fails: by step, in the order in which they are asked for. And how many items are few to it."""
 
+    inline: int
     before: frozenset[int] = frozenset()  # throttled: the step does not run
     after: frozenset[int] = frozenset()  # the step runs, and its answer is lost
     count: itertools.count[int] = field(default_factory=itertools.count)
@@ -76,11 +79,12 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, tuple[str, ...]], dict[str, Be
             retries=draw(st.sampled_from([0, 0, 1, 2])),
             mapped=bool(given_names) and draw(st.booleans()),
             width=draw(st.integers(0, 3)),
+            on_ecs=draw(st.sampled_from([False, False, True])),
         )
         for name, given_names in needs.items()
     }
     numbers = st.frozensets(st.integers(0, 20), max_size=3)
-    return needs, behaviours, Flaws(draw(numbers), draw(numbers))
+    return needs, behaviours, Flaws(draw(st.sampled_from([1, 9])), draw(numbers), draw(numbers))
 
 
 def made_flow(needs: Mapping[str, tuple[str, ...]], behaviours: Mapping[str, Behaviour]) -> tuple[Flow[..., Any], Any]:
@@ -93,7 +97,9 @@ def made_flow(needs: Mapping[str, tuple[str, ...]], behaviours: Mapping[str, Beh
         outputs: dict[str, Any] = {}
         for name, given_names in needs.items():
             upstream = [outputs[each] for each in given_names]
-            outputs[name] = tasks[name].map(upstream[0], upstream[1:]) if behaviours[name].mapped else tasks[name](upstream)
+            outputs[name] = (
+                tasks[name].map(upstream[0], upstream[1:]) if behaviours[name].mapped else tasks[name](upstream)
+            )
         return list(outputs.values())
 
     return dagy.flow(name="etl")(etl), calls
@@ -117,18 +123,27 @@ def locally(flow: Flow[..., Any]) -> tuple[Any, ...]:
     return result.state.type.value, ends, result.value if result.state.is_completed else None
 
 
-def by_state_machine(flow: Flow[..., Any], store: RunStore, flaws: Flaws) -> tuple[Any, ...]:
+def by_state_machine(flow: Flow[..., Any], on_ecs: Sequence[str], store: RunStore, flaws: Flaws) -> tuple[Any, ...]:
     def function(payload: dict[str, Any]) -> Any:
         number = next(flaws.count)
         if number in flaws.before:
             raise TooManyRequestsError
+        if payload["step"] == "count":
+            payload["inline"] = flaws.inline
         answer = run_step(flow, Payload.of(payload), Invocation(store.values))
+        if "indices" in answer:  # a key in the bucket, which here is the whole file system
+            cloud.objects[f"{WHERE.bucket}/{answer['indices']}"] = Path("/", answer["indices"]).read_bytes()
         if number in flaws.after:
             raise KilledError("signal: killed")
         return answer
 
-    machine = compile_flow(flow.spec, WHERE)
-    ended = interpreted(machine.definition, {"run_id": store.run_id, "fail_fast": False}, Cloud(function))
+    def container(event: dict[str, Any]) -> int:
+        run_step(flow, Payload.of(event), Invocation(store.values, tries_again=True))
+        return 0
+
+    cloud = Cloud(function, container)
+    machine = compile_flow(flow.spec, WHERE, on_ecs=on_ecs)
+    ended = interpreted(machine.definition, {"run_id": store.run_id, "fail_fast": False}, cloud)
     answer = store.answer()
     assert answer is not None
     assert ended.status == ("SUCCEEDED" if answer["state"] == "COMPLETED" else "FAILED")
@@ -150,4 +165,5 @@ def test_random_graphs_under_random_faults_end_as_they_do_locally(
     expected = locally(flow)
     calls.clear()
     store = RunStore(Values(Path(tmp_path_factory.mktemp("store")).as_uri()), "etl-1")
-    assert by_state_machine(flow, store, flaws) == expected
+    on_ecs = [name for name, each in behaviours.items() if each.on_ecs]
+    assert by_state_machine(flow, on_ecs, store, flaws) == expected

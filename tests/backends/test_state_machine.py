@@ -20,7 +20,7 @@ from dagy.backends.state_names import is_legal
 from dagy.errors import BackendError, LimitError, UnknownTaskError
 from dagy.spec import FlowSpec
 
-from .flow_specs import ECS, WHERE, chain, fan, flow, flow_of, graphs, layers, task
+from .flow_specs import ECS, WHERE, fan, flow, flow_of, graphs, layers, task, task_chain
 from .validators import VALIDATORS
 
 ETL = flow(
@@ -129,8 +129,8 @@ def ranked(chain: Any) -> dict[str, int]:
 
 
 def comes_before(one: Place, other: Place) -> bool:
-    for (chain, rank), (other_chain, other_rank) in zip(steps(one), steps(other), strict=False):
-        assert chain == other_chain, "they are in different branches"
+    for (branch, rank), (other_branch, other_rank) in zip(steps(one), steps(other), strict=False):
+        assert branch == other_branch, "they are in different branches"
         if rank != other_rank:
             return rank < other_rank
     return False
@@ -155,7 +155,9 @@ def tasks_called(each: Any) -> list[str]:
 # ---- names
 
 
-@given(st.lists(st.text(min_size=1, max_size=90).filter(lambda name: not name.startswith("{%")), unique=True, max_size=8))
+@given(
+    st.lists(st.text(min_size=1, max_size=90).filter(lambda name: not name.startswith("{%")), unique=True, max_size=8)
+)
 def test_whatever_tasks_are_called_the_names_of_states_are_legal_and_unique(names: list[str]):
     names_of_states = [name for name, _ in all_states(compiled(flow(*map(task, names))))]
     assert all(map(is_legal, names_of_states))
@@ -273,20 +275,22 @@ def test_calls_of_a_limited_task_in_different_branches_wait_for_each_other():
 
 
 def test_a_definition_that_is_too_large_is_refused_with_number_and_limit():
-    with pytest.raises(LimitError, match=r"with its 1,400 tasks is 1,1\d\d,\d\d\d bytes, and Step Functions takes 1,048,576"):
-        compiled(chain(1_400))
-    assert compile_flow(chain(1_200), WHERE).size <= MOST_BYTES
+    with pytest.raises(
+        LimitError, match=r"with its 1,400 tasks is 1,1\d\d,\d\d\d bytes, and Step Functions takes 1,048,576"
+    ):
+        compiled(task_chain(1_400))
+    assert compile_flow(task_chain(1_200), WHERE).size <= MOST_BYTES
 
 
 def test_a_flow_of_ten_thousand_tasks_is_refused_at_once():
-    spec = chain(10_000)
+    spec = task_chain(10_000)
     began = time.perf_counter()
     (reason,) = problems(spec)
     assert "with its 10,000 tasks is more than 1,048,576 bytes" in reason
     assert time.perf_counter() - began < 2
 
 
-@pytest.mark.parametrize("spec", [chain(1_000), fan(1_000), layers(10, 100)], ids=["chain", "fan", "layers"])
+@pytest.mark.parametrize("spec", [task_chain(1_000), fan(1_000), layers(10, 100)], ids=["chain", "fan", "layers"])
 def test_a_thousand_tasks_have_room_in_histories_of_their_own(spec: FlowSpec):
     made = compile_flow(spec, WHERE)
     assert BUDGET // 2 < made.events < MOST_EVENTS

@@ -36,6 +36,7 @@ from . import (
     running,
     scale,
     startup,
+    state_machines,
     store,
     views,
 )
@@ -73,6 +74,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "view-lag": notebook.view_lag,
     "captured": notebook.captured,
     "views": views.views,
+    "state-machines": state_machines.compiled,
     "store-runs": store.lives,
     "store-open": store.opening,
 }

@@ -75,7 +75,7 @@ def client(plane: ControlPlane) -> DagyClient:
 
 
 @pytest.fixture(scope="session")
-def _account() -> Cloud:
+def account() -> Cloud:
     """One door for all tests: making a client takes longer than most tests do."""
     import moto  # noqa: F401 (only clients that are made after it go to it)
 
@@ -96,7 +96,7 @@ def signed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def cloud(signed_in: None, _account: Cloud) -> Iterator[Cloud]:
+def cloud(signed_in: None, account: Cloud) -> Iterator[Cloud]:
     """An account in which nothing is deployed."""
-    with _account.fresh() as fresh:
+    with account.fresh() as fresh:
         yield fresh

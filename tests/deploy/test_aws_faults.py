@@ -1,7 +1,12 @@
-"""A deploy to AWS may fail, or be killed, at every call: made again, it ends where one that never failed does."""
+"""A deploy to AWS may fail, or be killed, at every call: made again, it ends where one that never failed does.
+
+DAGY_EXAMPLES has every call of every backend fail in every way; else those of a state machine with a container, which
+are of every kind there is, and those that change something.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -17,8 +22,11 @@ from dagy.errors import AuthError, CloudError, NetworkError
 
 from .clouds import Cloud, artifact_on_disk, on_aws
 
-SCHEDULED: dict[str, Any] = {"schedule": "0 6 * * 1-5", "parameters": {"limit": 3}}
-EVERY = bool(os.environ.get("DAGY_EXAMPLES"))  # every call in every way; else every call in one way of each kind
+pytestmark = pytest.mark.program
+
+EVERY = "DAGY_EXAMPLES" in os.environ
+BACKENDS = ["step-functions", "lambda", "ecs"] if EVERY else ["step-functions"]
+SCHEDULED: dict[str, Any] = {"timezone": "Europe/Berlin", "parameters": {"limit": 3}}
 
 
 class KilledError(BaseException):
@@ -31,10 +39,8 @@ WAYS: dict[str, tuple[str, BaseException]] = {  # when, and what the caller gets
     "throttled": ("before", CloudError("too many", operation="Any", code="ThrottlingException")),
     "done, and the answer is lost": ("after", NetworkError("the line went dead")),
     "denied": ("before", AuthError("not allowed")),
-    "killed before": ("before", KilledError()),
-    "killed after": ("after", KilledError()),
+    "killed": ("after", KilledError()),
 }
-USUAL = ("denied", "done, and the answer is lost", "killed after")
 
 
 class Fault:
@@ -56,58 +62,78 @@ class Fault:
 
 
 class Story:
-    """Deploys to an account with nothing in it; the last one is the one that fails."""
+    """Deploys of one flow, with other code, packages and times by turns."""
 
-    def __init__(self, executor: str, changed: bool, tmp_path: Path, folder: Path) -> None:
-        self._executor, self._mixed = executor, executor == "step-functions"
-        self._changed, self._tmp_path, self._folder = changed, tmp_path, folder
+    def __init__(self, cloud: Cloud, client: DagyClient, folder: Path, executor: str) -> None:
+        self.cloud, self.client = cloud, client
+        self._executor, self._paths = executor, dict[str, Path]()
+        for turn in ("a", "b"):
+            mixed = executor == "step-functions"
+            self._paths[turn] = artifact_on_disk(folder, f"x = {turn!r}\n", turn.encode(), mixed=mixed)
 
-    def client(self, name: str) -> DagyClient:
-        shutil.copytree(self._folder, self._tmp_path / name)
-        return DagyClient(transport=EmbeddedTransport(open_plane(self._tmp_path / name)))
-
-    def before(self, cloud: Cloud, client: DagyClient) -> None:
-        if self._changed:
-            self._deploy(cloud, client, "x = 1\n", b"slow")
-
-    def last(self, cloud: Cloud, client: DagyClient) -> bool:
+    def deploy(self, turn: str) -> bool:
         """Whether there was anything to do."""
-        return self._deploy(cloud, client, "x = 2\n", b"quick", **SCHEDULED)
-
-    def _deploy(self, cloud: Cloud, client: DagyClient, code: str, packages: bytes, **options: Any) -> bool:
-        path = artifact_on_disk(self._tmp_path, code, packages, mixed=self._mixed)
-        made = deploy_artifact(path, client=client, aws=cloud.aws, executor=self._executor, **options)
+        schedule = {"a": "0 6 * * *", "b": "0 7 * * *"}[turn]
+        path, aws = self._paths[turn], self.cloud.aws
+        made = deploy_artifact(
+            path, client=self.client, aws=aws, executor=self._executor, schedule=schedule, **SCHEDULED
+        )
+        self.done = str(made.plan)
         return not made.skipped
 
+    def clean(self, turn: str) -> tuple[list[Call], dict[str, Any]]:
+        """The calls of a deploy that does not fail, and its end."""
+        self.cloud.forget()
+        self.deploy(turn)
+        calls = list(self.cloud.calls)
+        return calls, on_aws(self.cloud, self.client)
 
-@pytest.mark.parametrize("executor", ["lambda", "step-functions", "ecs"])
-@pytest.mark.parametrize("changed", [False, True], ids=["first", "changed"])
-def test_a_deploy_that_failed_at_any_call_is_made_again(
-    _account: Cloud, signed_in: None, empty: Path, tmp_path: Path, executor: str, changed: bool
+    def fails_and_is_made_again(self, turn: str, number: int, way: str, end: dict[str, Any]) -> None:
+        """It ends as one that did not fail, and there is nothing left to do."""
+        Fault(self.cloud, number, way)
+        with pytest.raises(type(WAYS[way][1])):
+            self.deploy(turn)
+        self.deploy(turn)
+        assert on_aws(self.cloud, self.client) == end, (way, number)
+        self.cloud.forget()
+        assert not self.deploy(turn), self.done
+        assert self.cloud.changes == []
+
+
+def failing(calls: list[Call]) -> list[int]:
+    """The numbers of the calls that are to fail."""
+    return [number for number, call in enumerate(calls) if call.is_mutating or EVERY]
+
+
+@pytest.mark.parametrize("executor", BACKENDS)
+def test_a_first_deploy_that_failed_at_any_call_is_made_again(
+    account: Cloud, signed_in: None, empty: Path, tmp_path: Path, executor: str
 ) -> None:
-    story = Story(executor, changed, tmp_path, empty)
-    with _account.fresh() as cloud:
-        client = story.client("clean")
-        story.before(cloud, client)
-        cloud.forget()
-        story.last(cloud, client)
-        calls, clean = list(cloud.calls), on_aws(cloud, client)
-    mutating = [number for number, call in enumerate(calls) if call.is_mutating]
-    assert len(mutating) >= (5 if executor != "ecs" else 3)
-    for way in WAYS if EVERY else USUAL:
-        for number in range(len(calls)) if EVERY else mutating:
-            with _account.fresh() as cloud:
-                client = story.client(f"{way} {number}")
-                story.before(cloud, client)
-                ran_before = [each.resources for each in client.deployments()]
-                Fault(cloud, number, way)
-                with pytest.raises(type(WAYS[way][1])):
-                    story.last(cloud, client)
-                if ran_before and calls[number] != calls[-1]:
-                    (now,) = client.deployments()
-                    assert now.resources == ran_before[0] or now.resources.keys() - ran_before[0].keys()
-                story.last(cloud, client)
-                assert on_aws(cloud, client) == clean, (way, number, calls[number])
-                cloud.forget()
-                assert not story.last(cloud, client)
-                assert cloud.changes == []
+    planes = itertools.count()
+
+    def story() -> Story:
+        folder = tmp_path / str(next(planes))
+        shutil.copytree(empty, folder)
+        return Story(account, DagyClient(transport=EmbeddedTransport(open_plane(folder))), tmp_path, executor)
+
+    with account.fresh():
+        calls, end = story().clean("a")
+    ways = itertools.cycle(WAYS)
+    for number in failing(calls):
+        for way in WAYS if EVERY else itertools.islice(ways, 2):  # one before it is done, and one after
+            with account.fresh():
+                story().fails_and_is_made_again("a", number, way, end)
+
+
+@pytest.mark.parametrize("executor", BACKENDS)
+def test_a_deploy_of_changes_that_failed_at_any_call_is_made_again(
+    cloud: Cloud, client: DagyClient, tmp_path: Path, executor: str
+) -> None:
+    story = Story(cloud, client, tmp_path, executor)
+    story.deploy("b")
+    ends = {turn: story.clean(turn) for turn in "ab"}
+    turns = itertools.cycle("ab")
+    for number in failing(ends["a"][0]):
+        for way in WAYS:
+            turn = next(turns)
+            story.fails_and_is_made_again(turn, number, way, ends[turn][1])

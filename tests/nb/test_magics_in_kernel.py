@@ -121,7 +121,7 @@ def test_lines_of_ours_are_completed(page: Page, jedi: bool) -> None:
     for code, expected in {
         "%%dagy_task --retri": ["%%dagy_task --retries"],
         "#| dagy_task x --isolation ": ["#| dagy_task x --isolation thread", "#| dagy_task x --isolation process"],
-        "%%dagy_task --executor=l": ["%%dagy_task --executor=lambda"],
+        "%%dagy_task --executor=st": ["%%dagy_task --executor=step-functions"],
         "%dagy_run ": ["%dagy_run notebook"],
         "x = 1\nrun = %dagy_run no": ["run = %dagy_run notebook"],
         "%dagy_run --param ": ["%dagy_run --param n=", "%dagy_run --param many="],

@@ -322,9 +322,9 @@ def test_a_state_has_its_own_timeout(execute: Callable[..., dict[str, Any]], fun
 
 def test_an_expression_without_a_value_fails(execute: Callable[..., dict[str, Any]]) -> None:
     told = execute(machine(a={"Type": "Pass", "Output": "{% $states.input.missing %}", "End": True}))
-    assert told["error"] == "States.QueryEvaluationError"
-    told = execute(machine(a={"Type": "Pass", "Output": "{% $states.input.there %}", "End": True}), {"there": None})
-    assert json.loads(told["output"]) is None
+    assert told["error"] == "States.QueryEvaluationError", told["cause"]
+    told = execute(machine(a={"Type": "Pass", "Output": {"v": "{% $states.input.a %}"}, "End": True}), {"a": None})
+    assert json.loads(told["output"]) == {"v": None}
 
 
 def test_a_path_to_one_value_gives_the_value(execute: Callable[..., dict[str, Any]]) -> None:
@@ -521,7 +521,7 @@ def test_a_state_waits_for_a_task(
             }
         )
     )
-    assert told.get("error") == error
+    assert told.get("error") == error, told.get("cause")
 
 
 def test_a_task_is_stopped_with_its_execution(aws: LocalAws, network: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from dagy.testing.local_aws.world import World
 
 MOST_EVENTS = 25_000  # of an execution; then it fails
 
+_TOO_MANY = f"The execution reached the maximum number of history events ({MOST_EVENTS})."
 _PARSER = "moto.stepfunctions.parser"
 _LOOK_SECONDS = 0.05  # so often it is looked whether a task of ECS has ended
 _NOT_ONE_VALUE = re.compile(r"\[\s*(\*|\?|-?\d*\s*:|\d+\s*,)|\.\.|\.\*")  # of a JSONPath: it gives a list
@@ -66,8 +67,11 @@ def _install_executions() -> None:
 
     def unless_stopped(original: Any) -> Any:
         def reflect(self: Any) -> None:
-            if self.execution.exec_status != ExecutionStatus.ABORTED:
-                original(self)
+            if self.execution.exec_status == ExecutionStatus.ABORTED:
+                return
+            original(self)
+            if _has_too_many_events(self.execution.exec_worker.env.event_manager):
+                self.execution.error, self.execution.cause = "States.Runtime", _TOO_MANY
 
         return reflect
 
@@ -121,9 +125,8 @@ def _install_history() -> None:
 
     def counted(original: Any) -> Any:
         def add_event(self: Any, context: Any, event_type: Any, *arguments: Any, **options: Any) -> int:
-            is_over = getattr(self, "is_over", None)
-            if is_over is not None and len(self._history_event_list) >= MOST_EVENTS - 1:
-                is_over()
+            if _has_too_many_events(self):
+                self.is_over()
                 if event_type != "ExecutionFailed":
                     return MOST_EVENTS
             number: int = original(self, context, event_type, *arguments, **options)
@@ -148,12 +151,15 @@ def _install_history() -> None:
     replace(StepFunctionResponse, "get_execution_history", lambda _original: get_execution_history)
 
 
+def _has_too_many_events(manager: Any) -> bool:
+    return len(manager._history_event_list) >= MOST_EVENTS - 1  # the last one tells of the end
+
+
 def _is_over(environment: Any) -> None:
     from moto.stepfunctions.parser.api import ExecutionFailedEventDetails
 
     if environment.is_running():
-        cause = f"The execution reached the maximum number of history events ({MOST_EVENTS})."
-        environment.set_error(ExecutionFailedEventDetails(error="States.Runtime", cause=cause))
+        environment.set_error(ExecutionFailedEventDetails(error="States.Runtime", cause=_TOO_MANY))
 
 
 def _install_clients(world: World) -> None:
@@ -207,6 +213,7 @@ def _install_tasks() -> None:
         shape = _operation(service, self._get_boto_service_action(service_action_name)).output_shape
         if shape is not None:
             self._from_boto_response(response, shape)
+            _tell_times_as_numbers(response)
 
     def without_token(original: Any) -> Any:
         """A job that is waited for has no token: moto waits for the first attempt's, and times out in all others."""
@@ -232,6 +239,15 @@ def _install_tasks() -> None:
     replace(StateTaskServiceEcs, "_build_sync_resolver", _watched)
     replace(StateTaskServiceEcs, "_eval_sync", _stopped_with_its_state)
     replace(StateTaskServiceLambda, "_from_error", _named_as_by_lambda)
+
+
+def _tell_times_as_numbers(value: Any) -> None:
+    """Let each time in the value be the milliseconds since 1970, as a state's result has it."""
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(each, datetime):
+            value[key] = int(each.timestamp() * 1000)
+        elif isinstance(each, dict | list):
+            _tell_times_as_numbers(each)
 
 
 @functools.cache

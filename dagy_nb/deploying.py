@@ -12,6 +12,7 @@ from dagy.errors import DagyError
 from dagy_nb.notebook import KeptCell
 from dagy_nb.notebook_file import has_file_id
 from dagy_nb.planning import card_of_route, price_of
+from dagy_nb.tables import NO_MATH
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact
@@ -224,7 +225,7 @@ def _card(deployed: Deployed) -> str:
     note = f'<div style="opacity:.7;margin-top:6px">{markup_line(deployed.note)}</div>' if deployed.note else ""
     style = _CARD.format(edge=_EDGES[kind])
     plan = card_of_route(deployed.route) if result.is_dry_run and deployed.route is not None else ""
-    return f'<div class="dagy-deployed" style="{style}">{head}{listed}{grid}{note}</div>{plan}'
+    return f'<div class="dagy-deployed {NO_MATH}" style="{style}">{head}{listed}{grid}{note}</div>{plan}'
 
 
 def _row(name: str, markup: str) -> str:

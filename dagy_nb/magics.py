@@ -48,7 +48,7 @@ from dagy_nb.running import NotebookRun
 from dagy_nb.screen import IPythonScreen
 from dagy_nb.session import Session
 from dagy_nb.staleness import export_notes
-from dagy_nb.tables import Listing, html_table, text_lines
+from dagy_nb.tables import NO_MATH, Listing, html_table, text_lines
 
 if TYPE_CHECKING:
     from dagy.artifact import Artifact, Source
@@ -656,7 +656,7 @@ def _lines(lines: list[str]) -> dict[str, object]:
     first, *rest = map(markup_line, lines)
     return {
         "text/plain": "\n".join(lines),
-        "text/html": f'<div style="font-size:12px;opacity:.75">{first}'
+        "text/html": f'<div class="{NO_MATH}" style="font-size:12px;opacity:.75">{first}'
         + "".join(f"<br/>⚠ {each}" for each in rest)
         + "</div>",
     }

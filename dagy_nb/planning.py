@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dagy import backends
 from dagy.drawing import counted, duration, markup_line
+from dagy_nb.tables import NO_MATH
 
 if TYPE_CHECKING:
     from dagy.backends import LimitUse, Route, TaskRoute
@@ -18,7 +19,7 @@ _MOST_TASKS = 20  # above that they are counted
 _COLORS = {"lambda": "#d9822b", "step-functions": "#c2418b", "ecs": "#3572d6"}  # readable on white and on black
 _CARD = (
     "border:1px solid rgba(128,128,128,.35);border-left:3px solid {edge};border-radius:6px;padding:10px 14px;"
-    "max-width:860px;font-size:13px;line-height:1.5"
+    "max-width:760px;margin-top:6px;font-size:13px;line-height:1.5"
 )
 _HEAD = "display:flex;flex-wrap:wrap;gap:4px 12px;align-items:baseline"
 _PILL = "border:1px solid {edge};border-radius:9px;padding:0 7px;font-size:11px;white-space:nowrap"
@@ -55,7 +56,7 @@ def card_of_route(route: Route) -> str:
     if route.problems:
         parts.append(_headed("To know before it is deployed") + _lines(route.problems, sign="⚠"))
     parts.append(_costs(route))
-    return f'<div class="dagy-plan" style="{_CARD.format(edge=edge)}">{"".join(parts)}</div>'
+    return f'<div class="dagy-plan {NO_MATH}" style="{_CARD.format(edge=edge)}">{"".join(parts)}</div>'
 
 
 def _size(route: Route) -> str:

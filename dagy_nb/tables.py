@@ -10,6 +10,8 @@ from dagy.drawing import markup_line, plain_line
 
 T = TypeVar("T")
 
+NO_MATH = "mathjax_ignore tex2jax_ignore"  # the class of what a page must not typeset: two `$` in it are no formula
+
 
 @dataclass(frozen=True, repr=False)
 class Listing(Sequence[T], Generic[T]):
@@ -55,4 +57,4 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f'<td style="text-align:left">{markup_line(text)}</td>' for text in row) + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table class="{NO_MATH}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'

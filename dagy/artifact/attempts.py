@@ -51,7 +51,7 @@ class TryAgain(Exception):  # noqa: N818 (no error: it is how a task is handed b
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt; `before` counts those that other invocations made."""
+    """One attempt; `before` counts those that failed before in other invocations."""
 
     run: BegunRun
     spec: TaskSpec
@@ -159,7 +159,7 @@ class Attempt:
         if self.invocation.tries_again or not outcome.state.is_failure or done.error is None:
             return None
         store, policy = self.run.store, self.run.program.code[self.spec.id].retry
-        failures = 1 + (store.tries(self.spec.id, self.item) if self.before else 0)
+        failures = self.before + 1
         wait = policy.decide(failures, done.error, random.random())
         group = retry_group_of(retry_groups(policy.retries, policy.delays), failures)
         if wait is None or group is None or self.run.early_end() is not None:

@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagy.artifact.beginning import StoredValue, given_parameters
 from dagy.artifact.held_hooks import call_hooks
 from dagy.artifact.outcomes import Outcome, mapped_outcome, without_upstream
-from dagy.artifact.run_store import EarlyEnd, RunStore
+from dagy.artifact.run_store import EarlyEnd, RunStore, at_once
 from dagy.artifact.telling import told_error
 from dagy.engine import Event, ItemChanged, TaskChanged, TaskWrote
 from dagy.engine.reasons import flow_time_up
@@ -22,6 +22,27 @@ from dagy.program import Program, resolve
 from dagy.runs.event_json import event_to_json
 from dagy.spec import TaskSpec
 from dagy.states import State, StateType, cancelled, failed
+
+
+class Standing(NamedTuple):
+    """How a task stands before it is started: how it ended if it has, and what it needs."""
+
+    outcome: Outcome | None
+    upstream: dict[str, Outcome | None]
+    early_end: EarlyEnd | None
+
+    def hindrance(self, *, again: bool = False) -> Outcome | None:
+        """How it ends if it can't be started, or tried again; None when it can."""
+        return hindrance(self.upstream, self.early_end, again=again)
+
+
+def hindrance(upstream: Mapping[str, Outcome | None], early: EarlyEnd | None, *, again: bool = False) -> Outcome | None:
+    """How a task ends that needs these, in a run that ends early or not; None when it can be started."""
+    now = time.time()
+    missing = without_upstream(upstream, now)
+    if early is None or (missing is not None and missing.state.type is StateType.SKIPPED):
+        return missing
+    return Outcome(early.never(again=again), now)
 
 
 @dataclass(frozen=True)
@@ -66,14 +87,13 @@ class BegunRun:
         """What the tasks that ended so returned, each read when it is asked for."""
         return {task: self._value(task, each) for task, each in ends.items() if each is not None and each.result}
 
-    def hindered(self, upstream: Mapping[str, Outcome | None], *, again: bool = False) -> Outcome | None:
-        """How a task ends that can't be started, or tried again; None when it can."""
-        now = time.time()
-        missing = without_upstream(upstream, now)
-        if missing is not None and missing.state.type is StateType.SKIPPED:
-            return missing
-        early = self.early_end()
-        return missing if early is None else Outcome(early.never(again=again), now)
+    def standing(self, spec: TaskSpec, item: int | None = None) -> Standing:
+        """All that there is to know before the task, or an item of it, is started; read at once."""
+        outcome, upstream, early = at_once(
+            lambda read: read(),
+            [lambda: self.store.outcome(spec.id, item), lambda: self.upstream(spec), self.early_end],
+        )
+        return Standing(outcome, upstream, early)
 
     def _value(self, task: str, outcome: Outcome) -> StoredValue:
         return StoredValue(lambda: self.store.value_of(task, outcome))
@@ -88,11 +108,13 @@ class BegunRun:
         outcome = mapped_outcome(spec.id, items, None if early is None else cancelled(early.stop_reason), time.time())
         if outcome.state.is_completed:
             outcome = replace(outcome, result=self.store.mapped_result(items))
-        return self.settle_alone(spec, outcome)
+        return self.settle_alone(spec, outcome, tells_error=False)  # its items have told theirs
 
     # ---- what is added
 
-    def settle(self, spec: TaskSpec, outcome: Outcome, item: int | None = None) -> tuple[Outcome, list[Event]]:
+    def settle(
+        self, spec: TaskSpec, outcome: Outcome, item: int | None = None, *, tells_error: bool = True
+    ) -> tuple[Outcome, list[Event]]:
         """Let the task, or its item, have ended so.
 
         What counts, for it may have ended before in another way; and what is then to be told, nothing in that case.
@@ -101,11 +123,11 @@ class BegunRun:
             return self.store.outcome(spec.id, item) or outcome, []
         if outcome.state.is_failure and self.fails_fast:
             self.store.note_failure(spec.id if item is None else f"{spec.id}[{item}]")
-        return outcome, changed(spec.id, item, outcome)
+        return outcome, changed(spec.id, item, outcome if tells_error else replace(outcome, error=None))
 
-    def settle_alone(self, spec: TaskSpec, outcome: Outcome, *before: Event) -> Outcome:
+    def settle_alone(self, spec: TaskSpec, outcome: Outcome, *before: Event, tells_error: bool = True) -> Outcome:
         """The same for an end that no attempt came to: it is told, after `before`, and its hooks are called."""
-        settled, events = self.settle(spec, outcome)
+        settled, events = self.settle(spec, outcome, tells_error=tells_error)
         if events:
             self.tell(*before, *events, *self._call_hooks(spec, outcome))
         return settled

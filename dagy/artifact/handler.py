@@ -14,7 +14,8 @@ payloads that come to this process. A payload is JSON:
 | `resume` | the run whose results are used again |
 | `max_workers`, `events` | of a whole flow: how many tasks at once; false: no events are kept |
 | `deployment`, `trigger` | what the run is of, and that a "schedule" began it |
-| `step` | "begin", then "task" for each task, or "count" and then "task" for each item, and "end" |
+| `step` | "begin", then "task" for each task, or "count" and then "task" for each item, and "end"; "ready" asks before
+a container is started whether its task is to run |
 | `task`, `item`, `attempt` | which task, which of its items, from 0, and which try of it this is, from 1 |
 | `inline` | of "count": more items than these are "wide", and listed in the store |
 | `crashed` | of "end": the tasks whose invocations failed, with `Error` and `Cause` |

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dagy.errors import ParameterError, did_you_mean, shown
 from dagy.spec import Json
 
-STEPS = ("begin", "task", "count", "end")
+STEPS = ("begin", "ready", "task", "count", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Payload:
             raise ParameterError(f"the payload's 'step' can't be {self.step!r}; the steps are {', '.join(STEPS)}")
         if self.run_id is None:
             raise ParameterError(f"the step {self.step!r} needs a 'run_id'")
-        if self.step in ("task", "count") and self.task is None:
+        if self.step in ("ready", "task", "count") and self.task is None:
             raise ParameterError(f"the step {self.step!r} needs a 'task'")
 
 

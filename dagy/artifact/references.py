@@ -199,6 +199,11 @@ class Values:
         return "/".join(quoted)
 
     @property
+    def url(self) -> str | None:
+        """Where the store is; None when there is none."""
+        return self._url
+
+    @property
     def store(self) -> ValueStore:
         """The store itself. Raises `StoreError` when there is none."""
         if self._store is None:

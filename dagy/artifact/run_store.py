@@ -27,7 +27,7 @@ import re
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from dagy.artifact.outcomes import Outcome
 from dagy.artifact.references import Values
@@ -145,6 +145,11 @@ class RunStore:
         if indices:
             self._write_new(f"{_folder(task)}/indices.json", list(range(count)))
         self._write_new(f"{_folder(task)}/count.json", {"count": count, "at": time.time()})
+
+    def indices_key(self, task: str) -> str:
+        """Where in the store's bucket the numbers of the items are listed."""
+        prefix = urlsplit(self.values.url or "").path.strip("/")
+        return f"{prefix}/{self._root}/{_folder(task)}/indices.json".lstrip("/")
 
     def count(self, task: str) -> int | None:
         """How many items the mapped task has; None when they were not counted."""

@@ -14,18 +14,18 @@ from typing import Any
 
 from dagy.artifact.attempts import BROKEN, Attempt, TryAgain, lists_of
 from dagy.artifact.beginning import begin_run, left_over, take_over
-from dagy.artifact.begun_run import BegunRun, begun_run, failure
+from dagy.artifact.begun_run import BegunRun, begun_run, failure, hindrance
 from dagy.artifact.held_hooks import call_hooks
 from dagy.artifact.invocations import Invocation
 from dagy.artifact.outcomes import GONE, Outcome
 from dagy.artifact.payloads import Payload
-from dagy.artifact.run_store import RunStore
+from dagy.artifact.run_store import EarlyEnd, RunStore
 from dagy.artifact.telling import told_failure, told_result, told_tasks
 from dagy.artifact.whole_flow import refused
 from dagy.aws.failures import of_step
 from dagy.engine import Event, RunChanged, TaskChanged
 from dagy.engine.reasons import run_end
-from dagy.errors import DagyError, ParameterError, UnknownTaskError, sentence
+from dagy.errors import DagyError, LimitError, ParameterError, UnknownTaskError, sentence
 from dagy.flows import Flow
 from dagy.graph import ordered
 from dagy.hooks import RunContext
@@ -33,6 +33,8 @@ from dagy.program import resolve
 from dagy.spec import Json, TaskSpec
 from dagy.states import State, StateType, crashed, failed, running
 from dagy.values import Deferred
+
+MOST_ITEMS = 40_000  # of a mapped task: a state machine hears of all of them at once
 
 
 def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> dict[str, Json]:
@@ -50,6 +52,8 @@ def run_step(flow: Flow[..., Any], payload: Payload, invocation: Invocation) -> 
                 return _end(flow, store, payload.crashed)
         run = begun_run(flow, store)
         spec = _spec_of(run, payload.task or "")
+        if payload.step == "ready":
+            return _ready(run, spec)
         if payload.step == "count":
             return _count(run, spec, payload.inline)
         return _task(run, spec, payload, invocation)
@@ -78,15 +82,16 @@ def _begin(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: 
     is_first = begin_run(store, payload, invocation)
     answer = store.answer()
     if answer is not None:
-        return {"state": answer["state"]}
+        return {"state": answer["state"], "message": answer["message"]}
     try:
         run = begun_run(flow, store)
         left = left_over(store, run.begun)
     except BROKEN:
         raise
     except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
-        store.keep_answer(refused(store, error))
-        return {"state": StateType.FAILED.value}
+        answer = refused(store, error)
+        store.keep_answer(answer)
+        return {"state": answer["state"], "message": answer["message"]}
     if is_first:
         run.tell(RunChanged(0, time.time_ns(), running()), *_call_flow_hooks(run, running()))
     take_over(store, run.program, left)
@@ -107,22 +112,25 @@ def _count(run: BegunRun, spec: TaskSpec, inline: int) -> dict[str, Json]:
     if not spec.mapped:
         raise ParameterError(f"task {spec.id!r} is not mapped, so it has no items")
     count = run.store.count(spec.id)
-    if count is None and run.store.outcome(spec.id) is None:
+    if count is None:
         count = _counted(run, spec, inline)
     if count == 0:
         run.ends([spec])
-    return {"items": count or 0, "wide": (count or 0) > inline}
+    if not count or count <= inline:
+        return {"items": count or 0, "wide": False}
+    return {"items": count, "wide": True, "indices": run.store.indices_key(spec.id)}
 
 
 def _counted(run: BegunRun, spec: TaskSpec, inline: int) -> int | None:
-    upstream = run.upstream(spec)
-    missing = run.hindered(upstream)
+    standing = run.standing(spec)
+    missing = standing.outcome or standing.hindrance()
     if missing is not None:
         run.settle_alone(spec, missing)
         return None
     begun = TaskChanged(0, time.time_ns(), spec.id, 1, running())
     try:
-        count = run.program.code[spec.id].parameters.check_lengths(lists_of(run, spec, run.values(upstream)))
+        count = run.program.code[spec.id].parameters.check_lengths(lists_of(run, spec, run.values(standing.upstream)))
+        _check_count(spec, count)
     except BROKEN:
         raise
     except Exception as error:  # noqa: BLE001 (what is mapped over is the user's)
@@ -133,7 +141,24 @@ def _counted(run: BegunRun, spec: TaskSpec, inline: int) -> int | None:
     return count
 
 
+def _check_count(spec: TaskSpec, count: int) -> None:
+    if count > MOST_ITEMS:
+        raise LimitError(
+            f"task {spec.id!r} has {count:,} items, and a state machine takes {MOST_ITEMS:,}; give each more to do, or "
+            "deploy with executor='ecs'"
+        )
+
+
 # ---- one task, or one item
+
+
+def _ready(run: BegunRun, spec: TaskSpec) -> dict[str, Json]:
+    """Whether the task is to run, "READY", so that no container is started for nothing; else how it has ended."""
+    standing = run.standing(spec)
+    outcome = standing.outcome or standing.hindrance()
+    if outcome is None:
+        return {"state": "READY"}
+    return {"state": run.settle_alone(spec, outcome).state.type.value}
 
 
 def _task(run: BegunRun, spec: TaskSpec, payload: Payload, invocation: Invocation) -> dict[str, Json]:
@@ -141,12 +166,14 @@ def _task(run: BegunRun, spec: TaskSpec, payload: Payload, invocation: Invocatio
     if (item is None) is bool(spec.mapped):
         what = "mapped; give the number of an item as 'item'" if spec.mapped else "not mapped, so it has no items"
         raise ParameterError(f"task {spec.id!r} is {what}")
-    outcome = run.store.outcome(spec.id, item)
+    standing = run.standing(spec, item)
+    outcome = standing.outcome
     if outcome is None:
-        upstream = run.upstream(spec)
-        outcome = run.hindered(upstream, again=payload.attempt > 1)
+        outcome = standing.hindrance(again=payload.attempt > 1)
         if outcome is None:
-            outcome = Attempt(run, spec, item, payload.attempt - 1, invocation).make(upstream)
+            # Of the tries that whoever invokes has counted, some never came to the task.
+            before = run.store.tries(spec.id, item) if payload.attempt > 1 else 0
+            outcome = Attempt(run, spec, item, before, invocation).make(standing.upstream)
         elif item is None or payload.attempt > 1:  # of an item that was not begun nothing is told
             outcome, events = run.settle(spec, outcome, item)
             run.tell(*events)
@@ -173,8 +200,8 @@ def _not_begun(store: RunStore, crashes: Mapping[str, Any]) -> dict[str, Json]:
 
 def _ended(run: BegunRun, crashes: Mapping[str, Any]) -> dict[str, Json]:
     """The answer of a run all of whose tasks have ended, or will not any more."""
-    ends = _all_ends(run, crashes)
     early = run.early_end()
+    ends = _all_ends(run, crashes, early)
     states = {task: each.state for task, each in ends.items()}
     left_out = next((_left_out(task, state) for task, state in states.items() if state.type is StateType.CANCELLED), "")
     state = run_end(
@@ -200,7 +227,7 @@ def _ended(run: BegunRun, crashes: Mapping[str, Any]) -> dict[str, Json]:
     return {**result, **told, **({"error": error} if error else {})}
 
 
-def _all_ends(run: BegunRun, crashes: Mapping[str, Any]) -> dict[str, Outcome]:
+def _all_ends(run: BegunRun, crashes: Mapping[str, Any], early: EarlyEnd | None) -> dict[str, Outcome]:
     specs = [run.program.spec.task(task) for task in ordered(run.program.needs, flow=run.program.spec.name)]
     ends: dict[str, Outcome] = {}
     for spec, outcome in zip(specs, run.ends(specs), strict=True):
@@ -209,7 +236,7 @@ def _all_ends(run: BegunRun, crashes: Mapping[str, Any]) -> dict[str, Outcome]:
                 outcome = Outcome(_crash(crashes[spec.id], run.store, run.begun), time.time(), 1)
             else:
                 needed = {task: ends[task] for task in run.program.needs[spec.id]}
-                outcome = run.hindered(needed) or Outcome(crashed(GONE), time.time(), 1)
+                outcome = hindrance(needed, early) or Outcome(crashed(GONE), time.time(), 1)
             outcome = run.settle_alone(spec, outcome)
         ends[spec.id] = outcome
     return {task.id: ends[task.id] for task in run.program.spec.tasks}

@@ -132,8 +132,7 @@ class Containers:
     def revisions(self, family: str) -> tuple[str, ...]:
         """The ARNs of the family's active revisions, the oldest first."""
         pages = self._ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, status="ACTIVE")
-        found = [each for page in pages for each in page["taskDefinitionArns"]]
-        return tuple(each for each in found if each.rpartition("/")[2].rpartition(":")[0] == family)
+        return tuple(each for page in pages for each in page["taskDefinitionArns"])
 
     def register(self, definition: TaskDefinition, tags: Mapping[str, str] | None = None) -> str:
         """A new revision of the definition's family; its ARN."""

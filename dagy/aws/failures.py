@@ -36,44 +36,40 @@ _THROTTLED = frozenset({
 class _Rule(NamedTuple):
     """What a service says, and what it means; `{...}` in `words` is a group of the pattern, or one of the resources."""
 
-    pattern: re.Pattern[str]
+    pattern: str  # compiled when it is first needed: failures are rare
     state: StateType
     words: str
 
 
-def _rule(pattern: str, state: StateType, words: str) -> _Rule:
-    return _Rule(re.compile(pattern, re.IGNORECASE | re.DOTALL), state, words)
-
-
 _FUNCTION = (
-    _rule(
+    _Rule(
         r"Sandbox\.Timedout|Task timed out after|Status: timeout",
         StateType.TIMED_OUT,
         "the Lambda function was stopped at its limit of {timeout_seconds} s; deploy with executor='step-functions', "
         "where each task has so long, or with executor='ecs', which has no such limit",
     ),
-    _rule(
+    _Rule(
         r"signal: killed|Runtime\.OutOfMemory",
         StateType.CRASHED,
         "the Lambda function ran out of its {memory_mb} MB of memory; give it more with memory_mb=, or deploy with "
         "executor='ecs'",
     ),
-    _rule(
+    _Rule(
         r"Runtime\.(?:ImportModuleError|UserCodeSyntaxError|HandlerNotFound|MalformedHandlerName)|Phase: init",
         StateType.FAILED,
         "the code can't be loaded on Lambda: {said}",
     ),
-    _rule(
+    _Rule(
         r"exit status (?P<status>\d+)",
         StateType.CRASHED,
         "its process died on Lambda: exit code {status}",
     ),
-    _rule(
+    _Rule(
         r"signal: (?P<signal>[\w ]+)",
         StateType.CRASHED,
         "its process died on Lambda: signal {signal}",
     ),
-    _rule(
+    _Rule(
         r"Runtime\.ExitError|exited without providing a reason",
         StateType.CRASHED,
         "its process ended on Lambda before it answered",
@@ -81,63 +77,63 @@ _FUNCTION = (
 )
 
 _CONTAINER = (
-    _rule(
+    _Rule(
         r"OutOfMemory",
         StateType.CRASHED,
         "the container ran out of memory; give the flow or the task more with memory_mb=, or a larger tier such as "
         "executor='large'",
     ),
-    _rule(
+    _Rule(
         r"SpotInterruption|Spot Task was interrupted|TerminationNotice",
         StateType.CRASHED,
         "AWS took the machine back, as it may with Spot; run what is missing with: dagy runs resume {run_id}",
     ),
-    _rule(
+    _Rule(
         r"CannotPull|(?:unable to pull|pull).*(?:image|registry auth)|manifest unknown|toomanyrequests",
         StateType.FAILED,
         "the container's image can't be pulled: {said}; see that the image exists for this architecture, that the "
         "execution role may read it, and that the subnets reach its registry",
     ),
-    _rule(
+    _Rule(
         r"Capacity is unavailable|RESOURCE:|capacity",
         StateType.FAILED,
         "AWS had no machine free for the container ({said}); run it again in a while, or allow more subnets in other "
         "zones: dagy aws init --subnet",
     ),
-    _rule(
+    _Rule(
         r"network interface|ResourceInitializationError",
         StateType.FAILED,
         "the container could not reach the network: {said}; its subnets need public addresses, a NAT gateway or "
         "endpoints for S3, ECR and logs",
     ),
-    _rule(r"No space left|OutOfDisk|CannotCreateVolume", StateType.CRASHED, "the container ran out of disk: {said}"),
-    _rule(r"TaskFailedToStart|CannotStartContainer", StateType.FAILED, "the container did not start: {said}"),
-    _rule(r"UserInitiated|Task stopped by", StateType.CANCELLED, "somebody stopped the container on AWS: {said}"),
+    _Rule(r"No space left|OutOfDisk|CannotCreateVolume", StateType.CRASHED, "the container ran out of disk: {said}"),
+    _Rule(r"TaskFailedToStart|CannotStartContainer", StateType.FAILED, "the container did not start: {said}"),
+    _Rule(r"UserInitiated|Task stopped by", StateType.CANCELLED, "somebody stopped the container on AWS: {said}"),
 )
 
 _EXECUTION = (
-    _rule(
+    _Rule(
         r"States\.DataLimitExceeded",
         StateType.FAILED,
         "a step's payload is over Step Functions' 256 KiB, which is a defect of Dagy: {said}",
     ),
-    _rule(
+    _Rule(
         r"AccessDenied|not authorized|States\.Permissions",
         StateType.FAILED,
         "a role of the state machine may not do that: {said}; bring the stack up to date with: dagy aws init",
     ),
-    _rule(
+    _Rule(
         r"(?:Lambda\.)?ResourceNotFoundException|Function not found",
         StateType.FAILED,
         "the state machine's function is not there any more; deploy again",
     ),
-    _rule(
+    _Rule(
         r"history|maximum number of events",
         StateType.FAILED,
         "the execution's history has reached Step Functions' 25,000 events; map over fewer, larger items, or "
         "deploy with executor='ecs'",
     ),
-    _rule(
+    _Rule(
         r"TooManyRequests|Throttl",
         StateType.FAILED,
         "Lambda was asked for more invocations at once than the account may have: {said}; lower max_workers or the "
@@ -241,7 +237,7 @@ def _said_by_function(payload: bytes) -> str:
 
 def _first(rules: tuple[_Rule, ...], text: str, said: str, run_id: str, resources: Mapping[str, Json]) -> State | None:
     for rule in rules:
-        if (found := rule.pattern.search(text)) is not None:
+        if (found := re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL)) is not None:
             told = {"memory_mb": "", "timeout_seconds": "", **resources, **found.groupdict()}
             return State(rule.state, rule.words.format_map({**told, "said": _cut(said), "run_id": run_id}))
     return None

@@ -42,7 +42,6 @@ class Logs:
         streams: str | None = None,
         containing: str | None = None,
         since: datetime | None = None,
-        until: datetime | None = None,
     ) -> Iterator[LogLine]:
         """The lines of a group, in order of time; none when there is no such group.
 
@@ -56,8 +55,6 @@ class Logs:
             wanted["filterPattern"] = f'"{quoted}"'
         if since is not None:
             wanted["startTime"] = int(since.timestamp() * 1000)
-        if until is not None:
-            wanted["endTime"] = int(until.timestamp() * 1000)
         try:
             for page in self._logs.get_paginator("filter_log_events").paginate(**wanted):
                 for each in page["events"]:

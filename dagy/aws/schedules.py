@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
@@ -45,8 +44,6 @@ class AwsSchedule:
     timezone: str = "UTC"
     is_enabled: bool = True
     description: str = ""
-    start_at: datetime | None = None
-    end_at: datetime | None = None
     task: FargateTarget | None = None
     retries: int = 0
     """How often a start that was refused is tried again."""
@@ -80,8 +77,6 @@ class Schedules:
             timezone=found.get("ScheduleExpressionTimezone", "UTC"),
             is_enabled=found.get("State", "ENABLED") == "ENABLED",
             description=found.get("Description", ""),
-            start_at=found.get("StartDate"),
-            end_at=found.get("EndDate"),
             task=_fargate(target.get("EcsParameters")),
             retries=target.get("RetryPolicy", {}).get("MaximumRetryAttempts", 185),
             max_age_seconds=target.get("RetryPolicy", {}).get("MaximumEventAgeInSeconds", 86_400),
@@ -143,7 +138,7 @@ def _wanted(schedule: AwsSchedule) -> Any:
                 }
             },
         }
-    wanted: dict[str, Any] = {
+    return {
         "Name": schedule.name,
         "GroupName": schedule.group,
         "ScheduleExpression": schedule.expression,
@@ -153,8 +148,6 @@ def _wanted(schedule: AwsSchedule) -> Any:
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "Target": target,
     }
-    ends = {"StartDate": schedule.start_at, "EndDate": schedule.end_at}
-    return wanted | {name: each for name, each in ends.items() if each is not None}
 
 
 def _fargate(found: Mapping[str, Any] | None) -> FargateTarget | None:

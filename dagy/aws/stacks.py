@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -185,7 +184,7 @@ class _Events:
                 break  # what is older belongs to what was done before
         for each in reversed(new):
             self._told.add(each.id)
-            if each.status.endswith("_FAILED") and self.first_failed is None and not _CONSEQUENCE.search(each.reason):
+            if each.status.endswith("_FAILED") and self.first_failed is None:
                 self.first_failed = each
             if self._tell is not None:
                 self._tell(each)
@@ -199,7 +198,6 @@ class _Events:
 
 
 _BEGINNINGS = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"})
-_CONSEQUENCE = re.compile("(creation|update) cancelled", re.IGNORECASE)
 
 
 def _event(found: Any) -> StackEvent:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+import dagy.aws  # its names are loaded when they are asked for
 from dagy.artifact.run_store import RunStore
-from dagy.aws import Aws, RunTask
 from dagy.aws.failures import of_container
 from dagy.backends.payloads import WHOLE_FLOW, payload_of
 from dagy.control.records import RunInfo
 from dagy.spec import Json
 from dagy.states import State
+
+if TYPE_CHECKING:
+    from dagy.aws import Aws, RunTask
 
 MOST_BYTES = 4_000  # of a payload: it is quoted in overrides, which are 8,192 characters at most, and stays readable
 EVENT_VARIABLE = "DAGY_EVENT"  # of the container, for the payload
@@ -73,7 +77,7 @@ class ContainerRun:
     def _wanted(self) -> RunTask:
         resources = self._info.resources
         payload = payload_of(self._info, self._store, most_bytes=MOST_BYTES, more=WHOLE_FLOW)
-        return RunTask(
+        return dagy.aws.RunTask(
             cluster=self._cluster,
             task_definition=str(resources["task_definition"]),
             container=str(resources["container"]),

@@ -13,16 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import dagy.aws  # its names are loaded when they are asked for
 from dagy.artifact.run_store import RunStore
-from dagy.aws import Aws, Invoked
 from dagy.aws.failures import is_transient, of_function, of_refusal, of_silence
 from dagy.backends.payloads import WHOLE_FLOW, payload_of
 from dagy.control.records import RunInfo
 from dagy.errors import CloudError, DagyError, NetworkError, sentence
 from dagy.spec import Json
 from dagy.states import State, StateType
+
+if TYPE_CHECKING:
+    from dagy.aws import Aws, Invoked
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +94,9 @@ class FunctionRun:
     def _outcome(self, call: _Call) -> State | None:
         """How the run stands after this call; None when only the store can tell, or another call."""
         match call.outcome:
-            case Invoked(error=None, payload=payload):
+            case dagy.aws.Invoked(error=None, payload=payload):
                 return _answered(payload)
-            case Invoked(payload=payload, log_tail=log_tail):
+            case dagy.aws.Invoked(payload=payload, log_tail=log_tail):
                 return of_function(payload, log_tail, self._info.run_id, self._info.resources)
             case NetworkError():
                 self._next_call = self._clock() + _UNSEEN_SECONDS

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from dagy.backends import history
-from dagy.backends.machine_resources import Choices, MachineResources
+from dagy.backends.machine_resources import MachineResources, Placement
 from dagy.retry import retry_groups
 from dagy.spec import Json, TaskSpec
 
 State: TypeAlias = dict[str, Json]
 
 RUN_ID = "{% $states.context.Execution.Input.run_id %}"  # in an execution that is a map's item too
+
 _MARGIN_SECONDS = 60  # that a state waits longer than what it calls, which can so tell its own end
 _CONTAINER_START_SECONDS = 600
-
 _ATTEMPT = "{% $states.context.State.RetryCount + 1 %}"
 _TRANSIENT_TRIES = 6
 _STEP_TRIES = 2  # after a crash, of a step that is no task's: it does no harm to repeat it
@@ -44,11 +44,9 @@ _CONTAINER_TRANSIENT = _TRANSIENT | {
         "ECS.ThrottlingException",
     ]
 }
-
+_CAUSE = "$states.errorOutput.Cause"
 
 STEP_EVENTS = history.STEP + (_TRANSIENT_TRIES + _STEP_TRIES) * history.TRY_AGAIN  # of a step that is no task's
-
-_CAUSE = "$states.errorOutput.Cause"
 
 
 def whole_seconds(delay: float) -> int:
@@ -56,26 +54,26 @@ def whole_seconds(delay: float) -> int:
     return max(1, math.ceil(delay))
 
 
-def task_events(task: TaskSpec, choices: Choices) -> int:
+def task_events(task: TaskSpec, placement: Placement) -> int:
     """How many events the task adds to its execution's history at worst."""
-    events = _call_events(task, choices)
+    events = _call_events(task, placement)
     if task.mapped:
-        items = choices.inline * (history.ITEM + events)
+        items = placement.inline * (history.ITEM + events)
         return STEP_EVENTS + history.PASSED + max(history.MAP + items, history.DISTRIBUTED)
-    return events + (STEP_EVENTS + history.PASSED if task.id in choices.on_ecs else 0)
+    return events + (STEP_EVENTS + history.PASSED if task.id in placement.on_ecs else 0)
 
 
-def item_events(task: TaskSpec, choices: Choices) -> int:
+def item_events(task: TaskSpec, placement: Placement) -> int:
     """How many events one item of the mapped task adds at worst, where it runs in the execution's own history."""
-    return history.ITEM + _call_events(task, choices)
+    return history.ITEM + _call_events(task, placement)
 
 
 class Calls:
     """Writes the part of a state that calls something."""
 
-    def __init__(self, where: MachineResources, choices: Choices, cause_characters: int) -> None:
+    def __init__(self, where: MachineResources, placement: Placement, cause_characters: int) -> None:
         self._where = where
-        self._choices = choices
+        self._placement = placement
         self._cause_characters = cause_characters
 
     def task(self, task: TaskSpec, *, is_item: bool = False) -> State:
@@ -83,7 +81,7 @@ class Calls:
         event = {"step": "task", "run_id": RUN_ID, "task": task.id, "attempt": _ATTEMPT}
         if is_item:
             event["item"] = "{% $states.input.item %}"
-        if task.id in self._choices.on_ecs:
+        if task.id in self._placement.on_ecs:
             return self._container(task, event)
         limit = self._where.function_timeout_seconds
         seconds = task.options.timeout_seconds
@@ -98,7 +96,7 @@ class Calls:
     def _container(self, task: TaskSpec, event: Mapping[str, Json]) -> State:
         ecs = self._where.ecs
         assert ecs is not None, "compile_flow has looked"
-        size = self._choices.container_sizes.get(task.id)
+        size = self._placement.container_sizes.get(task.id)
         told = ",".join(f"{quoted(name)}:{_expression(value)}" for name, value in event.items())
         seconds = task.options.timeout_seconds
         return {
@@ -207,10 +205,10 @@ def _container_seconds(task: TaskSpec, seconds: float) -> int:
     return math.ceil(tries) + _CONTAINER_START_SECONDS
 
 
-def _call_events(task: TaskSpec, choices: Choices) -> int:
+def _call_events(task: TaskSpec, placement: Placement) -> int:
     """The events of one call of the task, or of one item, with all its tries and a crash in the end."""
     tries = _TRANSIENT_TRIES + task.options.retries
-    if task.id in choices.on_ecs:
+    if task.id in placement.on_ecs:
         return history.CONTAINER_STEP + tries * history.CONTAINER_TRY_AGAIN + history.PASSED
     return history.STEP + (tries + task.options.retries) * history.TRY_AGAIN + history.PASSED
 

@@ -38,7 +38,7 @@ class MachineResources:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class Placement:
     """What the flow's spec leaves open."""
 
     on_ecs: frozenset[str] = frozenset()

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from dagy.backends.decomposition import Apart, Parallel, Part, Series
 from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import RUN_ID, Calls, State
-from dagy.backends.machine_resources import Choices, MachineResources
+from dagy.backends.machine_resources import MachineResources, Placement
 from dagy.backends.state_names import StateNames
 from dagy.spec import FlowSpec, Json, TaskSpec
 
@@ -32,14 +32,15 @@ WIDE_CONCURRENCY = 500  # of a distributed map, unless the task says otherwise: 
 class StateWriter:
     """Writes the states of a flow's parts."""
 
-    def __init__(self, spec: FlowSpec, where: MachineResources, choices: Choices) -> None:
+    def __init__(self, spec: FlowSpec, where: MachineResources, placement: Placement) -> None:
         self._where = where
-        self._choices = choices
+        self._placement = placement
         self._tasks = {task.id: task for task in spec.tasks}
         self._names = StateNames()
         self._name_of = {task.id: self._names.new(task.id) for task in spec.tasks}
-        cause_characters = min(500, max(100, 150_000 // (len(spec.tasks) or 1)))  # all fit into 256 KiB
-        self._calls = Calls(where, choices, cause_characters)
+        longest = max((len(task.id.encode()) for task in spec.tasks), default=0)
+        crashes = max(len(spec.tasks), placement.inline)  # that come together in one state at most
+        self._calls = Calls(where, placement, min(500, max(40, 200_000 // crashes - longest - _ENTRY_BYTES)))
 
     def frame(self, root: Part | None) -> Chain:
         """The whole machine: it begins the run, goes through `root`, and ends the run."""
@@ -104,7 +105,7 @@ class StateWriter:
             task = self._tasks[part]
             if task.mapped:
                 return self._names.new(part, "count")
-            return self._names.new(part, "ready") if part in self._choices.on_ecs else self._name_of[part]
+            return self._names.new(part, "ready") if part in self._placement.on_ecs else self._name_of[part]
         return self._names.new("in parallel" if isinstance(part, Parallel) else "history of its own")
 
     def _states(self, part: Part, name: str, way: _Way) -> dict[str, State]:
@@ -113,7 +114,7 @@ class StateWriter:
                 task = self._tasks[part]
                 if task.mapped:
                     return self._mapped(task, name, way)
-                return self._contained(task, name, way) if part in self._choices.on_ecs else self._plain(task, way)
+                return self._contained(task, name, way) if part in self._placement.on_ecs else self._plain(task, way)
             case Parallel(parts):
                 return {
                     name: {
@@ -191,7 +192,7 @@ class StateWriter:
         return {
             count: {
                 **self._calls.step(
-                    {"step": "count", "run_id": RUN_ID, "task": task.id, "inline": self._choices.inline},
+                    {"step": "count", "run_id": RUN_ID, "task": task.id, "inline": self._placement.inline},
                     "{% {'crashed':$states.input,'count':$states.result.Payload} %}",
                 ),
                 "Catch": [self._calls.crashed(task.id, "$states.input", way.rescue)],
@@ -232,7 +233,7 @@ class StateWriter:
     def _item(self, task: TaskSpec, what: str, *, tells: bool) -> Chain:
         """One item. Of very many, none tells of its crash: what they tell comes together in one state."""
         name, crashed = self._names.new(task.id, what), self._names.new(task.id, f"{what} crashed")
-        caught = self._calls.crashed(task.id, "", crashed, in_container=task.id in self._choices.on_ecs)
+        caught = self._calls.crashed(task.id, "", crashed, in_container=task.id in self._placement.on_ecs)
         return {
             "StartAt": name,
             "States": {
@@ -245,6 +246,9 @@ class StateWriter:
                 crashed: {"Type": "Succeed"},
             },
         }
+
+
+_ENTRY_BYTES = 80  # of what is told of a crash, but for the task's name and the cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from dagy.artifact.run_store import RunStore
-from dagy.aws import Aws
 from dagy.aws.failures import is_transient, of_refusal
 from dagy.backends.container_runs import ContainerRun
 from dagy.backends.event_feed import EventFeed
@@ -25,13 +24,16 @@ from dagy.errors import AuthError, BackendError, CloudError, ConflictError, did_
 from dagy.spec import Json
 from dagy.states import State, StateType, cancelled, crashed
 
+if TYPE_CHECKING:
+    from dagy.aws import Aws
+
 START_SECONDS = 300.0  # for which AWS is asked again when it is too busy to start a run
 STOP_SECONDS = 10.0  # that a run has to end by itself once it was asked to stop
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0  # seconds between two looks
 _SHARE = 0.05  # of a run's age: so much later than it happened something is seen, at most
 _SILENT = "it ended on AWS without leaving an answer in its store; what ran may have had effects"
 
-Connect = Callable[[Mapping[str, Json]], Aws]
+Connect: TypeAlias = "Callable[[Mapping[str, Json]], Aws]"
 """From a deployment's resources to the account and region where they are."""
 
 

@@ -20,7 +20,7 @@ from dagy.backends.decomposition import Part, decompose
 from dagy.backends.definition_checks import faults
 from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
-from dagy.backends.machine_resources import Choices, ContainerSize, EcsTarget, MachineResources
+from dagy.backends.machine_resources import ContainerSize, EcsTarget, MachineResources, Placement
 from dagy.backends.machine_states import StateWriter
 from dagy.errors import BackendError, LimitError, UnknownTaskError
 from dagy.graph import ordered
@@ -70,7 +70,7 @@ def compile_flow(
     reasons = tuple(_unsayable(spec, on_ecs, where.function_timeout_seconds))
     if reasons:
         raise BackendError(f"Step Functions can't run flow {spec.name!r} as it stands", reasons)
-    return _compiled(spec, where, Choices(frozenset(on_ecs), container_sizes or {}))
+    return _compiled(spec, where, Placement(frozenset(on_ecs), container_sizes or {}))
 
 
 def problems(spec: FlowSpec, *, on_ecs: Collection[str] = ()) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def problems(spec: FlowSpec, *, on_ecs: Collection[str] = ()) -> tuple[str, ...]
     if reasons:
         return reasons
     try:
-        _compiled(spec, _EXAMPLE, Choices(frozenset(on_ecs)))
+        _compiled(spec, _EXAMPLE, Placement(frozenset(on_ecs)))
     except LimitError as error:
         return (str(error),)
     return ()
@@ -108,15 +108,15 @@ def _unsayable(spec: FlowSpec, on_ecs: Collection[str], function_seconds: int) -
                 f"task {task.id!r} may take {seconds:g} s, and a Lambda function is stopped after "
                 f"{function_seconds} s; give the task executor='ecs'"
             )
-        if task.id.startswith("{%"):
+        if task.id.startswith("{%") or task.id.endswith("%}"):
             yield f"task {task.id!r} has a name that Step Functions takes for an expression; rename it"
 
 
-def _notes(spec: FlowSpec, choices: Choices, crowded: Collection[str], waiting: int, apart: int) -> Iterator[str]:
+def _notes(spec: FlowSpec, placement: Placement, crowded: Collection[str], waiting: int, apart: int) -> Iterator[str]:
     rounded = [
         task.id
         for task in spec.tasks
-        if task.id not in choices.on_ecs
+        if task.id not in placement.on_ecs
         and any(
             group.delay != whole_seconds(group.delay)
             for group in retry_groups(task.options.retries, task.options.retry_delays)
@@ -124,7 +124,7 @@ def _notes(spec: FlowSpec, choices: Choices, crowded: Collection[str], waiting: 
     ]
     if rounded:
         yield f"between the tries of {some(rounded)} it waits whole seconds, at least 1, as Step Functions does"
-    jittered = [task.id for task in spec.tasks if task.options.retry_jitter_factor and task.id not in choices.on_ecs]
+    jittered = [task.id for task in spec.tasks if task.options.retry_jitter_factor and task.id not in placement.on_ecs]
     if jittered:
         yield f"retry_jitter_factor of {some(jittered)} is left out: Step Functions' own jitter shortens the waits"
     cached = [task.id for task in spec.tasks if task.options.cache]
@@ -147,23 +147,23 @@ def _notes(spec: FlowSpec, choices: Choices, crowded: Collection[str], waiting: 
 # ---- compiling
 
 
-def _compiled(spec: FlowSpec, where: MachineResources, choices: Choices) -> StateMachine:
+def _compiled(spec: FlowSpec, where: MachineResources, placement: Placement) -> StateMachine:
     if len(spec.tasks) * _LEAST_BYTES > MOST_BYTES:  # before anything that takes long
         raise _too_large(spec, f"more than {MOST_BYTES:,}")
     needs, crowded = _with_limits(spec)
-    choices = replace(choices, inline=_inline_items(spec, choices))
+    placement = replace(placement, inline=_inline_items(spec, placement))
     root: Part | None = None
     waiting, taken = 0, 0
     if needs:
         found = decompose(needs, flow=spec.name)
         waiting = found.waiting
-        root, taken = history.within(found.root, _events(spec, choices), history.BUDGET - _FRAME)
+        root, taken = history.within(found.root, _events(spec, placement), history.BUDGET - _FRAME)
     apart = history.aparts(root) if root is not None else ()
     definition = {
         "Comment": f"Dagy flow {spec.name} {spec.version}",
         "QueryLanguage": "JSONata",
         **_deadline(spec),
-        **StateWriter(spec, where, choices).frame(root),
+        **StateWriter(spec, where, placement).frame(root),
     }
     wrong = faults(definition)
     if wrong:
@@ -172,7 +172,7 @@ def _compiled(spec: FlowSpec, where: MachineResources, choices: Choices) -> Stat
     size = len(text.encode())
     if size > MOST_BYTES:
         raise _too_large(spec, f"{size:,}")
-    notes = tuple(_notes(spec, choices, crowded, waiting, len(apart)))
+    notes = tuple(_notes(spec, placement, crowded, waiting, len(apart)))
     return StateMachine(definition, text, size, max(_FRAME + taken, *apart, 0), notes)
 
 
@@ -212,28 +212,29 @@ def _with_limits(spec: FlowSpec) -> tuple[dict[str, list[str]], list[str]]:
     return needs, crowded
 
 
-def _inline_items(spec: FlowSpec, choices: Choices) -> int:
+def _inline_items(spec: FlowSpec, placement: Placement) -> int:
     """How many items of a map the execution's own history has room for; the maps share what the rest leaves.
 
     Raises `LimitError` for a task that has so many tries that one call of it fills a history.
     """
     for task in spec.tasks:
-        if item_events(task, choices) > history.BUDGET // 2:
+        events = item_events(task, placement)
+        if events > history.BUDGET // 2:
             raise LimitError(
-                f"task {task.id!r} with retries={task.options.retries} takes {item_events(task, choices):,} events at "
-                f"worst, and an execution's history has at most {history.MOST_EVENTS:,}; give it fewer retries"
+                f"task {task.id!r} with retries={task.options.retries} takes {events:,} events at worst, and an "
+                f"execution's history has at most {history.MOST_EVENTS:,}; give it fewer retries"
             )
     mapped = [task for task in spec.tasks if task.mapped]
     if not mapped:
         return 1
-    room = history.BUDGET - _FRAME - sum(_events(spec, choices).values()) - len(spec.tasks) * history.BRANCHES
+    room = history.BUDGET - _FRAME - sum(_events(spec, placement).values()) - len(spec.tasks) * history.BRANCHES
     share = max(room // len(mapped), history.BUDGET // 10)
-    return max(1, min(MOST_INLINE, *(share // item_events(task, choices) for task in mapped)))
+    return max(1, min(MOST_INLINE, *(share // item_events(task, placement) for task in mapped)))
 
 
-def _events(spec: FlowSpec, choices: Choices) -> dict[str, int]:
+def _events(spec: FlowSpec, placement: Placement) -> dict[str, int]:
     """How many events each task takes at worst."""
-    return {task.id: task_events(task, choices) for task in spec.tasks}
+    return {task.id: task_events(task, placement) for task in spec.tasks}
 
 
 def some(names: Sequence[str]) -> str:

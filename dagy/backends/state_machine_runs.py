@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from dagy.artifact.run_store import RunStore
-from dagy.aws import Aws
 from dagy.aws.failures import of_execution
 from dagy.backends.payloads import payload_of
 from dagy.control.records import RunInfo
 from dagy.spec import Json
 from dagy.states import State, crashed
+
+if TYPE_CHECKING:
+    from dagy.aws import Aws
 
 MOST_BYTES = 200_000  # of an execution's input; Step Functions takes 256 KiB
 

@@ -173,9 +173,10 @@ def _tell_recovered(history: History, client: DagyClient | None) -> None:
     except StoreError:  # it may only be read, and then somebody else sees to it
         return
     for each in recovered:
-        now = f"has ended {each.status} now" if each.status.is_final else "is queued again"
+        waits = "is queued again" if each.status is StateType.QUEUED else "goes on on AWS"
+        now = f"has ended {each.status} now" if each.status.is_final else waits
         output.note(f"note: run {each.run_id} was without a worker, and {now}", color="yellow")
-        if each.status is StateType.QUEUED:
+        if not each.status.is_final:
             client.keep_awake()
 
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+import dagy.aws  # its names are loaded when they are asked for: a run here needs none
 from dagy.artifact.references import BucketStore, Values
 from dagy.artifact.run_store import RunStore, at_once
-from dagy.aws import Aws, LogLine
 from dagy.control.records import RunInfo
 from dagy.errors import ResultGoneError
 from dagy.spec import Json
 from dagy.values import Deferred
+
+if TYPE_CHECKING:
+    from dagy.aws import Aws, LogLine
 
 _EARLY = timedelta(seconds=60)  # before a run tells that it has begun, what begins it may have written already
 
 
 def aws_at(resources: Mapping[str, Json]) -> Aws:
     """AWS where a deployment with these resources is."""
-    return Aws(region=str(resources["region"]), endpoint_url=resources.get("endpoint_url"))
+    return dagy.aws.Aws(region=str(resources["region"]), endpoint_url=resources.get("endpoint_url"))
 
 
 def values_at(resources: Mapping[str, Json], aws: Aws) -> Values:

@@ -13,7 +13,7 @@ from dagy.aws import Aws
 from dagy.backends.environment import TAG
 from dagy.control.records import LOCAL, Deployment
 from dagy.deploy.aws_names import resource_name
-from dagy.deploy.aws_place import aws_of
+from dagy.deploy.aws_side import aws_of
 
 
 @dataclass(frozen=True, slots=True)

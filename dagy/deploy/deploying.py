@@ -10,21 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from dagy import drawing
+from dagy import backends, drawing
 from dagy.artifact import Artifact, build_artifact, open_artifact, open_built, refuse_while_loading, source_of
 from dagy.artifact.sizes import TooLargeError
-from dagy.aws import Aws
-from dagy.backends import Measured, Route, measured_from_history
 from dagy.client import DagyClient
 from dagy.control.records import Deployment, FlowVersion
-from dagy.deploy.aws_place import Place, aws_of, checked_target, place_of, targets_of
-from dagy.deploy.aws_plan import RemoveAwsSchedule
-from dagy.deploy.aws_steps import Deployer
-from dagy.deploy.aws_times import aws_cron
-from dagy.deploy.aws_wanted import on_aws
+from dagy.deploy.aws_place import Place, place_of, targets_of
 from dagy.deploy.plan import (
+    LeaveAws,
     Plan,
     Present,
     PutSchedule,
@@ -40,9 +35,18 @@ from dagy.deploy.wanted import Wanted, default_namespace, wanted
 from dagy.errors import ConflictError, DagyError, UnknownDeploymentError
 from dagy.executors import Executor
 from dagy.flows import Flow
+from dagy.lazy import lazily
 from dagy.runs.faults import point
 from dagy.settings import Settings, made_private
 from dagy.spec import Json
+
+if TYPE_CHECKING:
+    from dagy.aws import Aws
+    from dagy.backends import Measured, Route
+    from dagy.deploy.aws_side import AwsSide
+
+# Loaded by a deploy that goes there: it takes longer than all that a deploy to workers needs.
+_load, _ = lazily(__name__, {"aws_of": "dagy.deploy.aws_side", "aws_side": "dagy.deploy.aws_side"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class DeployResult:
     @property
     def route(self) -> Route | None:
         """Where on AWS it runs, why, near which limits and at what cost; None: workers run it."""
-        return None if self.plan.wanted.on_aws is None else self.plan.wanted.on_aws.route
+        return self.plan.wanted.route
 
     def __str__(self) -> str:
         version = self.flow_version if self.deployment is None or self.is_dry_run else self.deployment.label
@@ -176,10 +180,8 @@ def deploy_artifact(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        if place is not None:
-            meant = _meant_there(opened_client, artifact, meant, place, measured)
-        aws = None if place is None else place.aws
-        return _deployed(opened_client, artifact, meant, aws, force=force, dry_run=dry_run, on_step=on_step)
+        side = None if place is None else _side(opened_client, artifact, meant, place, measured)
+        return _deployed(opened_client, artifact, meant, side, force=force, dry_run=dry_run, on_step=on_step)
 
 
 def deploy_flow(
@@ -231,10 +233,8 @@ def deploy_flow(
         parameters=parameters,
     )
     with _opened(client, api_url, profile) as opened_client:
-        if place is not None:
-            meant = _meant_there(opened_client, artifact, meant, place, None)
-        aws = None if place is None else place.aws
-        result = _deployed(opened_client, artifact, meant, aws, force=force, dry_run=dry_run, on_step=on_step)
+        side = None if place is None else _side(opened_client, artifact, meant, place)
+        result = _deployed(opened_client, artifact, meant, side, force=force, dry_run=dry_run, on_step=on_step)
     if not dry_run:
         flow.deployed_as = result.reference
     return result
@@ -270,8 +270,9 @@ def built_for(place: Place | None, build: Callable[[str], Artifact], target: str
     first, *others = targets_of(place)
     try:
         return build(first)
-    except TooLargeError:
+    except TooLargeError as error:
         if not others:
+            error.add_note("A container takes more: deploy it with executor='ecs' (--executor ecs).")
             raise
         return build(others[0])
 
@@ -286,45 +287,32 @@ def _opened(client: DagyClient | None, api_url: str | None, profile: str | None)
     return nullcontext(client) if client is not None else DagyClient(api_url, profile=profile)
 
 
+def _side(
+    client: DagyClient, artifact: Artifact, meant: Wanted, place: Place, measured: Measured | None = None
+) -> AwsSide:
+    make = cast("Callable[[Place, Artifact, Wanted, Measured | None], AwsSide]", _load("aws_side"))
+    return make(place, artifact, meant, _measured(client, meant, measured))
+
+
 def _deployed(
     client: DagyClient,
     artifact: Artifact,
     meant: Wanted,
-    aws: Aws | None,
+    side: AwsSide | None,
     *,
     force: bool,
     dry_run: bool,
     on_step: Callable[[Step], None] | None,
 ) -> DeployResult:
-    present = look(client, meant, aws, force=force)
-    steps = plan(meant, present, force=force)
+    if side is not None:
+        meant = replace(meant, route=side.wanted.route)
+    present = look(client, meant, side, force=force)
+    steps = plan(meant, present, side, force=force)
     deployment = present.deployment
     if not dry_run and steps.steps:
-        deployment = _carried_out(client, steps, present, aws, on_step)
-        _check_settled(client, meant, aws)
+        deployment = _carried_out(client, steps, present, side, on_step)
+        _check_settled(client, meant, side)
     return DeployResult(steps, artifact, deployment, is_dry_run=dry_run, is_local=client.is_local)
-
-
-def _meant_there(
-    client: DagyClient, artifact: Artifact, meant: Wanted, place: Place, measured: Measured | None
-) -> Wanted:
-    """What is meant, on AWS. What can't be there is refused before anything is asked of it."""
-    if meant.timing is not None:
-        aws_cron(str(meant.timing.cron))
-    place = checked_target(artifact, place)
-    measured = _measured(client, meant, measured)
-    route = place.route(artifact, measured)
-    there = on_aws(
-        place.environment(),
-        route,
-        artifact,
-        meant.reference,
-        timing=meant.timing,
-        parameters=meant.parameters,
-        endpoint_url=place.target.endpoint_url,
-        measured=measured,
-    )
-    return replace(meant, on_aws=there)
 
 
 def _measured(client: DagyClient, meant: Wanted, given: Measured | None) -> Measured | None:
@@ -333,18 +321,16 @@ def _measured(client: DagyClient, meant: Wanted, given: Measured | None) -> Meas
         found = client.deployment(meant.reference)
         if found.code_hash == meant.code_hash and found.namespace == meant.namespace and found.resources:
             kept = found.resources.get("measured")
-            return None if kept is None else Measured(**kept)
-    return given or measured_from_history(Settings.read().local_dir, meant.flow_name)
+            return None if kept is None else backends.Measured(**kept)
+    return given or backends.measured_from_history(Settings.read().local_dir, meant.flow_name)
 
 
 def _carried_out(
-    client: DagyClient, plan: Plan, present: Present, aws: Aws | None, on_step: Callable[[Step], None] | None
+    client: DagyClient, plan: Plan, present: Present, side: AwsSide | None, on_step: Callable[[Step], None] | None
 ) -> Deployment | None:
     """The deployment once each step of the plan is made."""
     deployment = present.deployment
-    deployer = None
-    if aws is not None and plan.wanted.on_aws is not None and present.on_aws is not None:
-        deployer = Deployer(aws, plan.wanted.on_aws, present.on_aws)
+    deployer = None if side is None or present.on_aws is None else side.deployer(present.on_aws)
     registered: FlowVersion | None = None
     for step in plan.steps:
         if on_step is not None:
@@ -363,9 +349,10 @@ def _carried_out(
                     client.put_schedule(reference, timing, implicit=True)
                 case RemoveSchedule(schedule_id=schedule_id):
                     client.delete_schedule(schedule_id)
-                case RemoveAwsSchedule() if deployer is None:
-                    assert deployment is not None
-                    _remove_left_schedule(step, present)
+                case LeaveAws(group=group, name=name):
+                    assert present.deployment is not None
+                    aws_of = cast("Callable[[Deployment], Aws]", _load("aws_of"))
+                    aws_of(present.deployment).schedules.delete(group, name)
                 case _:
                     assert deployer is not None
                     deployer.carry_out(step)
@@ -376,15 +363,9 @@ def _carried_out(
     return deployment
 
 
-def _remove_left_schedule(step: RemoveAwsSchedule, present: Present) -> None:
-    """Remove the schedule of a deployment that was on AWS and is so no more."""
-    assert present.deployment is not None
-    aws_of(present.deployment).schedules.delete(step.group, step.name)
-
-
-def _check_settled(client: DagyClient, meant: Wanted, aws: Aws | None) -> None:
+def _check_settled(client: DagyClient, meant: Wanted, side: AwsSide | None) -> None:
     """Raise `ConflictError` unless all is as it should be, so that a new plan would have no steps."""
-    rest = plan(meant, look(client, meant, aws)).steps
+    rest = plan(meant, look(client, meant, side), side).steps
     if rest:
         raise ConflictError(
             f"{meant.reference} was deployed by somebody else at the same time, and is not as it should be now "

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from dagy.control.records import LOCAL, Deployment, FlowVersion, Schedule, Timing, reference_of, version_label
-from dagy.deploy.aws_plan import (
-    AwsPresent,
-    AwsStep,
-    RemoveAwsSchedule,
-    look_on_aws,
-    places_of,
-    plan_on_aws,
-    removing_old,
-)
 from dagy.deploy.wanted import Wanted
 from dagy.errors import ArtifactError, ConflictError, UnknownDeploymentError, UnknownFlowError
 from dagy.spec import Json
 
 if TYPE_CHECKING:
-    from dagy.aws import Aws
     from dagy.client import DagyClient
+    from dagy.deploy.aws_plan import AwsPresent, AwsStep
+    from dagy.deploy.aws_side import AwsSide
 
 UNNAMED_VERSION = "latest"  # of a flow whose author names none: it may be any code
 
@@ -120,7 +112,18 @@ class RemoveSchedule:
         return f"remove the schedule of {self.reference}: {_told(self.before)}"
 
 
-Step: TypeAlias = UploadArtifact | RegisterFlow | SwitchDeployment | PutSchedule | RemoveSchedule | AwsStep
+@dataclass(frozen=True, slots=True)
+class LeaveAws:
+    """Let EventBridge Scheduler start no more runs of a deployment that is not on AWS any more."""
+
+    group: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"remove the schedule {self.name} on AWS, where the rest stays"
+
+
+Step: TypeAlias = "UploadArtifact | RegisterFlow | SwitchDeployment | PutSchedule | RemoveSchedule | LeaveAws | AwsStep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,44 +151,44 @@ class Present:
     on_aws: AwsPresent | None = None  # where it is wanted there
 
 
-def look(client: DagyClient, wanted: Wanted, aws: Aws | None = None, *, force: bool = False) -> Present:
-    """What there is, also on `aws` where it is wanted there. Asks for no more than `plan` needs."""
+def look(client: DagyClient, wanted: Wanted, side: AwsSide | None = None, *, force: bool = False) -> Present:
+    """What there is, also on AWS where `side` is. Asks for no more than `plan` needs."""
     deployment = _deployment(client, wanted)
     schedules = [] if deployment is None else client.schedules(deployment=wanted.reference)
     schedule = next((each for each in schedules if each.is_implicit), None)
-    there = None
-    if wanted.on_aws is not None:
-        assert aws is not None
-        there = look_on_aws(aws, wanted.on_aws, {} if deployment is None else deployment.resources)
-    if deployment is not None and _is_as_wanted(deployment, wanted, there) and not force:
-        return Present(deployment, None, has_artifact=True, schedule=schedule, on_aws=there)
-    return Present(deployment, _version(client, wanted), _has_artifact(client, wanted), schedule, there)
+    found = Present(deployment, None, has_artifact=True, schedule=schedule)
+    if side is not None:
+        found = replace(found, on_aws=side.look(deployment))
+    if _is_as_wanted(wanted, found, side) and not force:
+        return found
+    return replace(found, version=_version(client, wanted), has_artifact=_has_artifact(client, wanted))
 
 
-def plan(wanted: Wanted, present: Present, *, force: bool = False) -> Plan:
+def plan(wanted: Wanted, present: Present, side: AwsSide | None = None, *, force: bool = False) -> Plan:
     """The steps from `present` to `wanted`; with `force` those to the switch also where they change nothing.
 
     What a deployment needs is there before it is switched, and made again each step does what it did. `ConflictError`
     when the version is registered with other code, unless `force` makes that a new revision of it.
     """
-    switching = tuple(_switching(wanted, present, force=force))
-    on_aws, tidying = _on_aws(wanted, present, force=force)
-    return Plan(wanted, (*switching[:-1], *on_aws, *switching[-1:], *_scheduling(wanted, present), *tidying))
+    switching = tuple(_switching(wanted, present, side, force=force))
+    on_aws: tuple[AwsStep, ...] = ()
+    after: tuple[Step, ...] = tuple(_leaving(present))
+    if side is not None and present.on_aws is not None:
+        on_aws = side.steps(present.on_aws, force=force)
+        after = side.tidying(present.on_aws, on_aws)
+    return Plan(wanted, (*switching[:-1], *on_aws, *switching[-1:], *_scheduling(wanted, present), *after))
 
 
-def _on_aws(wanted: Wanted, present: Present, *, force: bool) -> tuple[tuple[AwsStep, ...], tuple[AwsStep, ...]]:
-    """The steps there: those before the deployment is switched, and what is tidied up after."""
-    if wanted.on_aws is None or present.on_aws is None:
-        left = {} if present.deployment is None else present.deployment.resources.get("schedule") or {}
-        return (), (RemoveAwsSchedule(str(left["group"]), str(left["name"])),) if left else ()
-    steps = plan_on_aws(wanted.on_aws, present.on_aws, force=force)
-    return steps, removing_old(wanted.on_aws, present.on_aws, steps)
+def _leaving(present: Present) -> Iterator[LeaveAws]:
+    left = {} if present.deployment is None else present.deployment.resources.get("schedule") or {}
+    if left:
+        yield LeaveAws(str(left["group"]), str(left["name"]))
 
 
-def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Step]:
+def _switching(wanted: Wanted, present: Present, side: AwsSide | None, *, force: bool) -> Iterator[Step]:
     """The steps up to the switch, which is the last one; none when the deployment is as wanted."""
     deployment, version = present.deployment, present.version
-    if deployment is not None and _is_as_wanted(deployment, wanted, present.on_aws) and not force:
+    if _is_as_wanted(wanted, present, side) and not force:
         return
     is_other = version is not None and version.code_hash != wanted.code_hash
     if is_other and not force and wanted.flow_version != UNNAMED_VERSION:
@@ -222,25 +225,26 @@ def _switching(wanted: Wanted, present: Present, *, force: bool) -> Iterator[Ste
 
 def _scheduling(wanted: Wanted, present: Present) -> Iterator[Step]:
     before = None if present.schedule is None else present.schedule.timing
-    if wanted.timing is not None and wanted.on_aws is None:  # there AWS itself starts the runs
+    if wanted.timing is not None and wanted.route is None:  # there AWS itself starts the runs
         if before is None or not _is_same(before, wanted.timing):
             yield PutSchedule(wanted.reference, wanted.timing, before)
     elif present.schedule is not None:
         yield RemoveSchedule(wanted.reference, present.schedule.schedule_id, present.schedule.timing)
 
 
-def _is_as_wanted(deployment: Deployment, wanted: Wanted, there: AwsPresent | None) -> bool:
+def _is_as_wanted(wanted: Wanted, present: Present, side: AwsSide | None) -> bool:
+    deployment = present.deployment
     resources: Mapping[str, Json] | None = {}
-    if wanted.on_aws is not None and there is not None:
-        places = places_of(wanted.on_aws, there)
-        resources = wanted.on_aws.resources(places) if wanted.on_aws.is_complete(places) else None
+    if deployment is None:
+        return False
+    if side is not None and present.on_aws is not None:
+        resources = side.resources(present.on_aws)
     return (
         deployment.code_hash == wanted.code_hash
         and (deployment.flow_name, deployment.flow_version) == (wanted.flow_name, wanted.flow_version)
         and dict(deployment.tags) == dict(wanted.tags)
         and dict(deployment.parameters) == dict(wanted.parameters)
-        and deployment.executor == wanted.executor
-        and deployment.resources == resources
+        and (deployment.executor, deployment.resources) == (wanted.executor, resources)
     )
 
 

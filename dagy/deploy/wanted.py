@@ -16,7 +16,7 @@ from dagy.errors import ConflictError, ParameterError, did_you_mean
 from dagy.spec import FlowSpec, Json
 
 if TYPE_CHECKING:
-    from dagy.deploy.aws_wanted import OnAws
+    from dagy.backends import Route
 
 DEFAULT_TIMEZONE = "UTC"
 
@@ -38,7 +38,7 @@ class Wanted:
     tags: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Json] = field(default_factory=dict)
     timing: Timing | None = None  # of the schedule that belongs to it; None: there is none
-    on_aws: OnAws | None = None  # what should exist there; None: workers run it
+    route: Route | None = None  # where on AWS it runs, and why; None: workers run it
 
     @property
     def reference(self) -> str:
@@ -48,7 +48,7 @@ class Wanted:
     @property
     def executor(self) -> str:
         """What runs it: "local", or a backend on AWS."""
-        return LOCAL if self.on_aws is None else self.on_aws.route.backend
+        return LOCAL if self.route is None else self.route.backend
 
 
 def wanted(

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from dagy.runs.diagnosis import Finding, diagnose
     from dagy.runs.event_json import event_from_json, event_to_json
     from dagy.runs.following import FollowedRun, RunSource, Standing, Unreadable, follow_events
-    from dagy.runs.history import LATEST, History, RecordedError, RunRecord, TaskRecord
+    from dagy.runs.history import LATEST, History, RunRecord, TaskRecord
     from dagy.runs.output import Written
     from dagy.runs.owners import Owner, owner_from_text, owner_text, this_process
+    from dagy.runs.recorded_error import RecordedError
     from dagy.runs.recorder import RunRecorder
     from dagy.runs.results import RecordedValue
     from dagy.runs.resume import Resumable, load_for_resume, recorded_parameters
@@ -32,7 +33,7 @@ _HOMES = {
     "LATEST": "dagy.runs.history",
     "LocalCache": "dagy.runs.cache",
     "Owner": "dagy.runs.owners",
-    "RecordedError": "dagy.runs.history",
+    "RecordedError": "dagy.runs.recorded_error",
     "RecordedValue": "dagy.runs.results",
     "Resumable": "dagy.runs.resume",
     "RunRecord": "dagy.runs.history",

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from dagy.engine import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
 from dagy.errors import StoreError, sentence, shown
-from dagy.runs.history import RecordedError
+from dagy.runs.recorded_error import RecordedError
 from dagy.spec import Json
 from dagy.states import State, StateType
 

@@ -29,7 +29,8 @@ from dagy.errors import (
 )
 from dagy.program import resolve
 from dagy.runs.event_json import event_from_json
-from dagy.runs.history import History, RecordedError
+from dagy.runs.history import History
+from dagy.runs.recorded_error import RecordedError
 from dagy.spec import FlowSpec, Json
 from dagy.states import State, StateType, cancelled, crashed
 from dagy.values import Deferred
@@ -414,7 +415,7 @@ class FollowedRun:
         try:
             with self._source.reading():
                 return result.value()
-        except (ResultGoneError, StoreError, TravelError) as error:
+        except DagyError as error:
             return Unreadable(str(error))
 
 
@@ -499,6 +500,7 @@ class _Told:
         self._standing: Standing | None = None
         self._closed = threading.Event()
         self._recorded: History | None = None
+        self._elsewhere: Mapping[str, Deferred] | None = None  # results that are not in the history; None: not asked
 
     def is_over(self) -> bool:
         self._closed.wait(self._pause)
@@ -530,10 +532,12 @@ class _Told:
         history = self._history()
         if history is not None:
             return history.results(self._run_id)
-        if self._standing is not None and self._standing.state.is_final:  # before, each look would cost calls
+        is_over = self._standing is not None and self._standing.state.is_final
+        if is_over and self._elsewhere is None:  # once: to ask costs calls
+            self._elsewhere = {}
             with contextlib.suppress(DagyError):  # that they can't be had is no reason to end the following
-                return self._ask_results()
-        return {}
+                self._elsewhere = self._ask_results()
+        return self._elsewhere or {}
 
     def parameters(self) -> Mapping[str, Deferred]:
         history = self._history()

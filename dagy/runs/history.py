@@ -21,6 +21,7 @@ from dagy.runs.database import storable, text_of
 from dagy.runs.output import FILE_NAME as OUTPUT_NAME
 from dagy.runs.output import Written, read_output
 from dagy.runs.owners import Owner
+from dagy.runs.recorded_error import RecordedError
 from dagy.runs.recovery import opened, recover
 from dagy.runs.results import Kept, RecordedValue
 from dagy.runs.schema import DISPLAY, HOOK, ITEM, OUTPUT, RUN, STATE_OF, STATES, TASK
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 _RUNNING = STATES[StateType.RUNNING]
 _MOST = 2**63 - 1  # that SQLite can count
 LATEST = "latest"  # what names the newest run
-
-
-class RecordedError(Exception):
-    """What an exception said, when the exception itself is not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,8 @@ def test_the_bootstrap_fetches_the_code_checks_it_and_runs_it(
         "DAGY_LAYER": "s3://bucket/layers/l.zip", "DAGY_LAYER_SHA256": hashlib.sha256(layer).hexdigest(),
         "DAGY_BUCKET_OWNER": "123456789012", "DAGY_EVENT": '{"run_id": "etl-1"}',
         "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "TMPDIR": str(tmp_path),
+        "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+        "TMPDIR": str(tmp_path),
     }  # fmt: skip
     command = [sys.executable, *bootstrap_command()[1:]]
     done = subprocess.run(command, env=given, cwd=tmp_path, capture_output=True, text=True, timeout=60)

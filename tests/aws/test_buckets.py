@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import threading
@@ -66,6 +67,12 @@ def test_of_an_object_its_digest_size_and_metadata_are_known_without_reading_it(
     assert found is not None
     assert (found.key, found.size, found.sha256) == ("a", 3, hashlib.sha256(b"abc").hexdigest())
     assert found.metadata == {"code-hash": "x"}
+
+
+def test_the_server_keeps_the_sha256_of_what_it_was_sent(bucket: Bucket, clients: Clients) -> None:
+    bucket.put("a", b"abc")
+    found = clients.of("s3").head_object(Bucket=bucket.name, Key="a", ChecksumMode="ENABLED")
+    assert base64.b64decode(found["ChecksumSHA256"]) == hashlib.sha256(b"abc").digest()
 
 
 def test_what_is_not_there_is_none(bucket: Bucket) -> None:

@@ -58,6 +58,7 @@ def test_a_definition_is_read_back_as_it_was_registered(aws: Aws) -> None:
 def test_the_newest_revision_is_the_familys(aws: Aws) -> None:
     first = aws.containers.register(DEFINITION)
     second = aws.containers.register(dataclasses.replace(DEFINITION, cpu=1024, memory_mb=2048))
+    aws.containers.register(dataclasses.replace(DEFINITION, family="dagy-etl-2"))
     assert aws.containers.revisions("dagy-etl") == (first, second)
     newest = aws.containers.task_definition("dagy-etl")
     older = aws.containers.task_definition(first)

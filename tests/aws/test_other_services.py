@@ -22,7 +22,6 @@ SCHEDULE = AwsSchedule(
     input='{"run_id": "<aws.scheduler.execution-id>"}',
     timezone="Europe/Berlin",
     description="every morning",
-    start_at=datetime(2030, 1, 1, tzinfo=UTC),
 )
 TEMPLATE = {
     "Parameters": {"Days": {"Type": "String", "Default": "1"}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagy.backends.decomposition import Apart, Parallel, Series, decompose
@@ -37,6 +37,7 @@ def test_what_is_apart_can_have_parts_apart():
     assert tasks_of(placed) == [f"t{each}" for each in range(400)]
 
 
+@settings(max_examples=50)
 @given(graphs(most=14), st.integers(100, 400), st.data())
 def test_no_history_is_longer_than_its_room_and_the_order_is_kept(
     needs: dict[str, tuple[str, ...]], room: int, data: st.DataObject

@@ -85,6 +85,7 @@ def test_a_flow_without_tasks_begins_and_ends():
 # ---- the order
 
 
+@settings(max_examples=50)
 @given(graphs(), st.data())
 def test_every_path_respects_every_edge_and_every_task_has_its_state(
     needs: dict[str, tuple[str, ...]], data: st.DataObject
@@ -156,7 +157,11 @@ def tasks_called(each: Any) -> list[str]:
 
 
 @given(
-    st.lists(st.text(min_size=1, max_size=90).filter(lambda name: not name.startswith("{%")), unique=True, max_size=8)
+    st.lists(
+        st.text(min_size=1, max_size=90).filter(lambda name: "{%" not in name and "%}" not in name),
+        unique=True,
+        max_size=8,
+    )
 )
 def test_whatever_tasks_are_called_the_names_of_states_are_legal_and_unique(names: list[str]):
     names_of_states = [name for name, _ in all_states(compiled(flow(*map(task, names))))]
@@ -251,7 +256,7 @@ def test_without_a_limit_a_map_here_takes_forty_at_once():
     assert state(spec, "score (wide)")["MaxConcurrency"] == 500
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(1, 40), st.integers(0, 6))
 def test_however_many_maps_there_are_what_runs_in_one_history_has_room_there(maps: int, retries: int):
     spec = flow(task("rows"), *(task(f"m{each}", "rows", mapped=True, retries=retries) for each in range(maps)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,6 +124,15 @@ def test_long_causes_are_cut_so_that_all_of_them_fit_into_one_state():
     handler.run(fan(20))
     assert len(handler.crashed) == 22
     assert {len(each["Cause"]) for each in handler.crashed.values()} == {500}
+
+
+@pytest.mark.parametrize("spec", [fan(1_000), MAPPED], ids=["tasks", "items"])
+def test_however_much_crashes_at_once_what_is_told_of_it_fits_into_256_kib(spec: FlowSpec):
+    machine = compile_flow(spec, WHERE)
+    crashes = max(len(spec.tasks), 500)  # items of a map, as many as have room in one history
+    told = re.findall(r"Cause,-(\d+)\)", machine.text)
+    worst = {"task-1000": {"Error": "Runtime.UserCodeSyntaxError", "Cause": "x" * int(told[0])}}
+    assert crashes * len(json.dumps(worst)) < 256 * 1024
 
 
 def test_a_task_is_tried_again_after_the_waits_of_its_policy():

@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dagy import Flow
 from dagy.artifact import build_artifact, flow_aside, read_source
 from dagy.client import DagyClient, EmbeddedTransport
 from dagy.control import open_plane
 from dagy.deploy import deploy_artifact
+from dagy.executors import Executor
 
+from ..deploy.clouds import STACK, Cloud, artifact_on_disk, mend_moto
 from .measuring import Effort, Row, in_turns, row_of_time
 
 _FLOW = """
@@ -69,6 +73,38 @@ def deploys(effort: Effort) -> Iterator[Row]:
 
         (found_all,) = in_turns(effort, all_new)
         yield row_of_time("deploy an artifact where there is nothing yet", found_all)
+
+
+def aws_calls(effort: Effort) -> Iterator[Row]:
+    """How many calls of AWS a deploy makes, and how many of these change something; what it takes on moto."""
+    with tempfile.TemporaryDirectory(prefix="dagy-bench-") as temporary, pytest.MonkeyPatch.context() as patch:
+        folder, numbers = Path(temporary), itertools.count()
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "DAGY_AWS_STACK": STACK,
+        }.items():
+            patch.setenv(name, value)
+        patch.setenv("DAGY_LOCAL_DIR", str(folder / "local"))
+        mend_moto(patch)
+        first, changed = (artifact_on_disk(folder, code) for code in ("x = 1\n", "x = 2\n"))
+        for backend, more in (("lambda", 3008), ("step-functions", 3008), ("ecs", 4096)):
+            with Cloud().fresh() as cloud, _client(folder / f"aws-{next(numbers)}") as client:
+                for what, path, memory_mb in (
+                    ("first", first, None),
+                    ("unchanged", first, None),
+                    ("other code", changed, None),
+                    ("other memory", changed, more),
+                ):
+                    cloud.forget()
+                    executor = Executor(backend, memory_mb=memory_mb)
+                    deploy_artifact(path, client=client, aws=cloud.aws, executor=executor, schedule="0 6 * * *")
+                    count, changes = len(cloud.calls), len(cloud.changes)
+                    target = "0" if what == "unchanged" else ""
+                    met = changes == 0 if target else None
+                    yield Row(
+                        f"deploy to {backend}, {what}", f"{count} calls", f"{changes} change", "", "", "", target, met
+                    )
 
 
 @contextmanager

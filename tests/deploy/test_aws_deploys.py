@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from dagy.artifact import open_built
+from dagy.artifact import Artifact, open_built
+from dagy.artifact.sizes import TooLargeError
 from dagy.aws import Call, FunctionVersion, TaskDefinition
 from dagy.client import DagyClient
-from dagy.deploy import DeployResult, deploy_artifact, left_on_aws
+from dagy.deploy import DeployResult, built_for, deploy_artifact, left_on_aws, place_of
 from dagy.deploy.aws_names import deployment_tags, resource_name
 from dagy.deploy.aws_steps import old_versions
 from dagy.deploy.aws_times import aws_cron
@@ -189,16 +190,15 @@ def test_the_deployment_is_switched_last(cloud: Cloud, client: DagyClient, tmp_p
 
 
 def test_a_deployment_moves_to_another_backend_and_back_to_workers(
-    cloud: Cloud, client: DagyClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, client: DagyClient, tmp_path: Path
 ) -> None:
     path = artifact_on_disk(tmp_path)
     deploy(cloud, client, path, "lambda", **SCHEDULED)
     moved = deploy(cloud, client, path, "ecs", **SCHEDULED)
     assert "move etl from lambda to ecs" in str(moved)
     assert "function" not in client.deployment("etl").resources
-    monkeypatch.setattr("dagy.deploy.deploying.aws_of", lambda _: cloud.aws)  # the door that counts
     local = deploy_artifact(path, client=client, executor="local", **SCHEDULED)
-    assert "remove the schedule dagy-etl" in str(local)
+    assert "remove the schedule dagy-etl on AWS, where the rest stays" in str(local)
     assert cloud.aws.schedules.get(STACK, "dagy-etl") is None
     assert (client.deployment("etl").executor, client.deployment("etl").resources) == ("local", {})
     assert [each.timing.cron for each in client.schedules(deployment="etl")] == ["0 6 * * 1-5"]
@@ -317,7 +317,45 @@ def test_code_that_is_too_large_for_lambda_is_refused_with_the_way_out(
     assert deploy(cloud, client, path, None, dry_run=True).plan.wanted.executor == "ecs"
 
 
-def test_aws_without_a_stack_is_refused(client: DagyClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("executor", "built"),
+    [
+        (None, ["lambda", "ecs"]),
+        ("auto", ["lambda", "ecs"]),
+        ("ecs", ["lambda", "ecs"]),
+        ("large", ["lambda", "ecs"]),
+        ("lambda", ["lambda"]),
+        ("step-functions", ["lambda"]),
+        (Executor("lambda", architecture="arm64"), ["lambda-arm64"]),
+    ],
+)
+def test_code_that_is_too_large_is_built_for_a_container_unless_a_function_is_asked_for(
+    signed_in: None, executor: Any, built: list[str]
+) -> None:
+    tried: list[str] = []
+
+    def build(target: str) -> Artifact:
+        tried.append(target)
+        raise TooLargeError("the packages are 300 MiB")
+
+    with pytest.raises(TooLargeError) as caught:
+        built_for(place_of(executor, None, None), build)
+    assert tried == built
+    assert ("executor='ecs'" in "".join(getattr(caught.value, "__notes__", ()))) == (len(built) == 1)
+
+
+def test_an_image_of_ones_own_is_built_for_and_a_stand_in_says_what_is_built(
+    signed_in: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    for place in (place_of(None, "example.com/etl:1", None), place_of("local", None, None), None):
+        built_for(place, lambda target: built.append(target))  # type: ignore[func-returns-value, arg-type]
+    monkeypatch.setenv("DAGY_AWS_TARGET", "local")
+    built_for(place_of("lambda", None, None), lambda target: built.append(target))  # type: ignore[func-returns-value, arg-type]
+    assert built == ["ecs", "local", "local", "local"]
+
+
+def test_aws_without_a_stack_is_refused(client: DagyClient, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="dagy aws init"):
         deploy_artifact(artifact_on_disk(tmp_path), client=client, executor="lambda")
     assert deploy_artifact(artifact_on_disk(tmp_path), client=client).plan.wanted.executor == "local"

@@ -16,6 +16,7 @@ from dagy.errors import NetworkError, RunError, StoreError, TaskFailedError, Unk
 from dagy.runs import History, event_to_json
 from dagy.runs.following import FollowedRun, Standing, Unreadable, follow_events
 from dagy.states import State, StateType
+from dagy.values import Deferred
 
 
 @task
@@ -94,7 +95,12 @@ def follow(plane: Plane) -> Iterator[Follow]:
     """Follow what `plane` tells; the test can't leave it behind."""
     begun: list[FollowedRun] = []
 
-    def follow(of: Any = etl, run_id: str = "etl-1", local_dir: Path | None = None) -> FollowedRun:
+    def follow(
+        of: Any = etl,
+        run_id: str = "etl-1",
+        local_dir: Path | None = None,
+        results: Callable[[], Mapping[str, Deferred]] = dict,
+    ) -> FollowedRun:
         run = follow_events(
             run_id,
             of.spec,
@@ -102,6 +108,7 @@ def follow(plane: Plane) -> Iterator[Follow]:
             events=plane.events,
             standing=plane.standing,
             cancel=plane.cancelled.append,
+            results=results,
             local_dir=local_dir,
             poll_seconds=0.001,
         )
@@ -159,6 +166,43 @@ def test_results_are_read_where_the_run_was_recorded_and_unreadable_elsewhere(
     elsewhere = follow().wait(10)
     assert isinstance(elsewhere["load"], Unreadable)
     assert isinstance(elsewhere.value, Unreadable)
+
+
+class Stored(Deferred):
+    """A result in a store, which may be out of reach."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def value(self) -> object:
+        if isinstance(self._value, Exception):
+            raise self._value
+        return self._value
+
+
+@pytest.mark.parametrize("portion", [1, 1000])
+def test_results_of_a_run_that_is_not_recorded_here_are_asked_for_once_when_it_has_ended(
+    plane: Plane, follow: Follow, record: Callable[..., RunResult], local_dir: Path, portion: int
+) -> None:
+    plane.portion = portion
+    asked = 0
+
+    def results() -> Mapping[str, Deferred]:
+        nonlocal asked
+        asked += 1
+        return {"load": Stored([7]), "total": Stored(NetworkError("nobody answers"))}
+
+    _, events = events_of(record, local_dir)
+    run = follow(results=results)
+    plane.tell(events[:-1], Standing(State(StateType.RUNNING)))
+    assert [next(each) for each in [run.events(since=len(events) - 2)]] == events[-2:-1]
+    assert asked == 0
+    plane.tell(events[-1:], Standing(State(StateType.COMPLETED)))
+    result = run.wait(10)
+    assert asked == 1
+    assert result["load"] == [7]
+    assert isinstance(result["total"], Unreadable)
+    assert "nobody answers" in result["total"].reason
 
 
 def test_a_failed_task_has_its_error_as_it_was_told(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dagy.artifact import BuildOptions, build, flow_aside, read_source
+from dagy.cli import app
 from dagy.client import DagyClient, Run
 from dagy.deploy import deploy_artifact
 from dagy.errors import ResumeError
@@ -158,10 +159,17 @@ def check_told(run: Run) -> None:
     assert all(each.status.is_final for each in run.task_runs())
 
 
-@pytest.mark.parametrize("point", ["worker.ready:2", "worker.started:2", "worker.running:4", "worker.before_end"])
-def test_a_worker_killed_at_this_stage_loses_nothing(client: DagyClient, shared: Path, point: str) -> None:
+STAGES = (
+    "worker.claimed", "worker.ready:2", "worker.started:2", "worker.running:2", "worker.before_end", "worker.after_end",
+)  # fmt: skip
+
+
+def test_runs_whose_workers_are_killed_one_after_the_other_at_each_stage_lose_nothing(
+    client: DagyClient, shared: Path
+) -> None:
     asked = ask(client, shared)
-    assert work(point) == -signal.SIGKILL
+    for stage in STAGES:
+        assert work(stage) == -signal.SIGKILL, stage
     assert work() == 0
     for each in asked:
         each.check_completed()
@@ -204,7 +212,7 @@ def test_runs_that_failed_are_resumed_with_what_they_have_got_done(client: DagyC
 
 
 def test_a_function_that_is_killed_ends_the_run_with_the_reason(
-    aws: LocalAws, client: DagyClient, shared: Path
+    aws: LocalAws, client: DagyClient, shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate = shared / "gate"
     os.mkfifo(gate)
@@ -217,3 +225,8 @@ def test_a_function_that_is_killed_ends_the_run_with_the_reason(
     states = {each.task: each.status for each in run.task_runs()}
     assert (states["load"], states["check"]) == (StateType.COMPLETED, StateType.CRASHED)
     check_told(run)
+    capsys.readouterr()
+    assert app.run(["logs", run.run_id, "--aws"]) == 0
+    raw = capsys.readouterr().out
+    assert f"{run.run_id} load | loading 3" in raw
+    assert "REPORT RequestId: " in raw, "AWS tells of its end"

@@ -91,7 +91,7 @@ def test(pytest_arguments: Sequence[str]) -> int:
     install_on_the_system()
     checked = 0 if pytest_arguments else check(fix=False)
     browser = find_browser()
-    required = dict.fromkeys(("DAGY_REQUIRE_POSTGRES", "DAGY_REQUIRE_ASL_VALIDATOR"), "1")
+    required = dict.fromkeys(("DAGY_REQUIRE_POSTGRES", "DAGY_REQUIRE_ASL_VALIDATOR", "DAGY_REQUIRE_SEAWEED"), "1")
     environment = {**os.environ, **required, **({"CHROMIUM": browser} if browser else {})}
     tested = subprocess.run([PYTHON, "-m", "pytest", *pytest_arguments], env=environment).returncode
     if checked:

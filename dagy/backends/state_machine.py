@@ -27,7 +27,7 @@ from dagy.graph import ordered
 from dagy.retry import retry_groups
 from dagy.spec import FlowSpec, Json, TaskSpec
 
-__all__ = ["ContainerSize", "EcsTarget", "MachineResources", "StateMachine", "compile_flow", "problems"]
+__all__ = ["ContainerSize", "EcsTarget", "MachineResources", "StateMachine", "compile_flow"]
 
 MOST_BYTES = int(LIMITS["machine.definition"].value)
 MOST_SECONDS = 99_999_999  # of a timeout
@@ -71,25 +71,6 @@ def compile_flow(
     if reasons:
         raise BackendError(f"Step Functions can't run flow {spec.name!r} as it stands", reasons)
     return _compiled(spec, where, Placement(frozenset(on_ecs), container_sizes or {}))
-
-
-def problems(spec: FlowSpec, *, on_ecs: Collection[str] = ()) -> tuple[str, ...]:
-    """A sentence for each reason why no state machine can run `spec`; none when one can."""
-    reasons = tuple(_unsayable(spec, on_ecs, _EXAMPLE.function_timeout_seconds))
-    if reasons:
-        return reasons
-    try:
-        _compiled(spec, _EXAMPLE, Placement(frozenset(on_ecs)))
-    except LimitError as error:
-        return (str(error),)
-    return ()
-
-
-_EXAMPLE = MachineResources(  # as long as real ones are
-    function_arn=f"arn:aws:lambda:us-east-1:123456789012:function:{'f' * 48}:12",
-    bucket="b" * 40,
-    ecs=EcsTarget("c" * 60, "t" * 90, ("s" * 24,) * 3, ("g" * 20,), "flow"),
-)
 
 
 # ---- what can't be said, and what is said otherwise

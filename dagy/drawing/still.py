@@ -260,5 +260,6 @@ def paragraph(markup: str) -> str:
 
 
 def whole(parts: Sequence[str]) -> str:
-    """The parts as one piece of a page, in the page's own colours."""
-    return f'<div style="color:inherit;font-size:13px;line-height:1.5">{"".join(parts)}</div>'
+    """The parts as one piece of a page, in the page's own colours. Two `$` in it are no formula."""
+    style = "color:inherit;font-size:13px;line-height:1.5"
+    return f'<div class="mathjax_ignore tex2jax_ignore" style="{style}">{"".join(parts)}</div>'

@@ -19,8 +19,6 @@ from dagy.engine.result import TaskRuns
 from dagy.errors import (
     DagyError,
     NetworkError,
-    ResultGoneError,
-    StoreError,
     TaskTimeoutError,
     TravelError,
     UnknownTaskError,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dagy.artifact.beginning import StoredValue
-from dagy.artifact.begun_run import BegunRun, changed, failure
+from dagy.artifact.begun_run import BegunRun, changed, failure, wrote_error
 from dagy.artifact.held_hooks import HeldHooks
 from dagy.artifact.invocations import GRACE_SECONDS, Invocation, run_here
 from dagy.artifact.outcomes import Outcome
@@ -69,8 +69,9 @@ class Attempt:
         except BROKEN:
             raise
         except Exception as error:  # noqa: BLE001 (what is mapped over is the user's)
-            outcome, events = self.run.settle(self.spec, failure(error), self.item)
-            self.run.tell(*events)
+            failed_so = failure(error)
+            outcome, events = self.run.settle(self.spec, failed_so, self.item)
+            self.run.tell(wrote_error(self.spec.id, failed_so), *events)
             return outcome
         recorder = StoreRecorder(self.run.store, told=self._told, looks=self._why_to_stop)
         options = RunOptions(
@@ -85,7 +86,7 @@ class Attempt:
             again = self._next_try(ran.result.task_runs[self.spec.id], outcome)
             if again is not None:
                 group, state = again
-                told = [*changed(self.spec.id, self.item, outcome, state), *hooks.call(state)]
+                told = [changed(self.spec.id, self.item, outcome, state), *hooks.call(state)]
                 raise TryAgain(group, state)
             outcome, told = self.run.settle(self.spec, outcome, self.item)
             told += hooks.call(outcome.state) if told else []

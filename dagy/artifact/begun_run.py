@@ -108,13 +108,11 @@ class BegunRun:
         outcome = mapped_outcome(spec.id, items, None if early is None else cancelled(early.stop_reason), time.time())
         if outcome.state.is_completed:
             outcome = replace(outcome, result=self.store.mapped_result(items))
-        return self.settle_alone(spec, outcome, tells_error=False)  # its items have told theirs
+        return self.settle_alone(spec, outcome)
 
     # ---- what is added
 
-    def settle(
-        self, spec: TaskSpec, outcome: Outcome, item: int | None = None, *, tells_error: bool = True
-    ) -> tuple[Outcome, list[Event]]:
+    def settle(self, spec: TaskSpec, outcome: Outcome, item: int | None = None) -> tuple[Outcome, list[Event]]:
         """Let the task, or its item, have ended so.
 
         What counts, for it may have ended before in another way; and what is then to be told, nothing in that case.
@@ -123,11 +121,11 @@ class BegunRun:
             return self.store.outcome(spec.id, item) or outcome, []
         if outcome.state.is_failure and self.fails_fast:
             self.store.note_failure(spec.id if item is None else f"{spec.id}[{item}]")
-        return outcome, changed(spec.id, item, outcome if tells_error else replace(outcome, error=None))
+        return outcome, [changed(spec.id, item, outcome)]
 
-    def settle_alone(self, spec: TaskSpec, outcome: Outcome, *before: Event, tells_error: bool = True) -> Outcome:
+    def settle_alone(self, spec: TaskSpec, outcome: Outcome, *before: Event) -> Outcome:
         """The same for an end that no attempt came to: it is told, after `before`, and its hooks are called."""
-        settled, events = self.settle(spec, outcome, tells_error=tells_error)
+        settled, events = self.settle(spec, outcome)
         if events:
             self.tell(*before, *events, *self._call_hooks(spec, outcome))
         return settled
@@ -169,15 +167,18 @@ def begun_run(flow: Flow[..., Any], store: RunStore) -> BegunRun:
     return run
 
 
-def changed(task: str, item: int | None, outcome: Outcome, state: State | None = None) -> list[Event]:
-    """The events that tell of an outcome; `state` is another in which the task is for now."""
+def changed(task: str, item: int | None, outcome: Outcome, state: State | None = None) -> Event:
+    """The event that tells of an outcome; `state` is another in which the task is for now."""
     at, attempt, state = time.time_ns(), outcome.attempt, state or outcome.state
-    told: list[Event] = []
-    if outcome.error is not None and attempt:
-        told.append(TaskWrote(0, at, task, attempt, "error", str(outcome.error["traceback"])))
     if item is None:
-        return [*told, TaskChanged(0, at, task, attempt, state)]
-    return [*told, ItemChanged(0, at, task, item, attempt, state)]
+        return TaskChanged(0, at, task, attempt, state)
+    return ItemChanged(0, at, task, item, attempt, state)
+
+
+def wrote_error(task: str, outcome: Outcome) -> Event:
+    """The event that tells the traceback of what kept a task from being called."""
+    text = str((outcome.error or {}).get("traceback", ""))
+    return TaskWrote(0, time.time_ns(), task, outcome.attempt, "error", text)
 
 
 def failure(error: Exception) -> Outcome:

@@ -59,6 +59,7 @@ class StoreRecorder:
         self._seen = 0
         self._text = 0
         self._results: dict[str, Json] = {}
+        self._errors: list[Event] = []
         self._adding = threading.Lock()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"dagy-{store.run_id}-keeping", daemon=True)
@@ -98,7 +99,10 @@ class StoreRecorder:
             self._results[result_key(task, item)] = carried
 
     def write(self, at: int, task: str, attempt: int, stream: str, text: str) -> None:
-        """Nothing: the events hold it."""
+        """Keep the traceback of what an attempt raised beside the events, which hold the rest."""
+        if stream == "error":
+            with self._adding:
+                self._errors.append(TaskWrote(0, at, task, attempt, stream, text))
 
     def end(self, state: State, at: int, value: object) -> None:
         """Nothing: see `finish`."""
@@ -139,6 +143,10 @@ class StoreRecorder:
             return
         events = self._log.since(self._seen)
         self._seen += len(events)
+        with self._adding:
+            errors, self._errors = self._errors, []
+        if errors:
+            events = sorted([*events, *errors], key=lambda each: each.at)
         told = [each for each in map(self._told, events) if each is not None and self._has_room(each)]
         try:
             for batch in _batches([event_to_json(each) for each in itertools.chain(told, more)]):

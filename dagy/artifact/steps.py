@@ -14,7 +14,7 @@ from typing import Any
 
 from dagy.artifact.attempts import BROKEN, Attempt, TryAgain, lists_of
 from dagy.artifact.beginning import begin_run, left_over, take_over
-from dagy.artifact.begun_run import BegunRun, begun_run, failure, hindrance
+from dagy.artifact.begun_run import BegunRun, begun_run, failure, hindrance, wrote_error
 from dagy.artifact.held_hooks import call_hooks
 from dagy.artifact.invocations import Invocation
 from dagy.artifact.outcomes import GONE, Outcome
@@ -134,7 +134,8 @@ def _counted(run: BegunRun, spec: TaskSpec, inline: int) -> int | None:
     except BROKEN:
         raise
     except Exception as error:  # noqa: BLE001 (what is mapped over is the user's)
-        run.settle_alone(spec, failure(error), begun)
+        outcome = failure(error)
+        run.settle_alone(spec, outcome, begun, wrote_error(spec.id, outcome))
         return None
     run.store.keep_count(spec.id, count, indices=count > inline)
     run.tell(begun)

@@ -20,7 +20,7 @@ _LONGEST = 600  # characters of what AWS says that are told
 _TRANSIENT = frozenset({
     "TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown", "ServiceException", "InternalError",
     "ServiceUnavailable", "ServiceUnavailableException", "InternalServerException", "EC2ThrottledException",
-    "RequestLimitExceeded", "LimitExceededException", "ServerException", "CodeArtifactUserPendingException",
+    "RequestLimitExceeded", "LimitExceededException", "ServerException", "SnapStartNotReadyException",
     "ResourceConflictException", "ENILimitReachedException", "ResourceNotReadyException",
 })  # fmt: skip
 _GONE = frozenset({

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from dagy.backends import history
 from dagy.backends.decomposition import Part, decompose
-from dagy.backends.definition_checks import faults
+from dagy.backends.definition_checks import MOST_SECONDS, faults
 from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
 from dagy.backends.machine_resources import ContainerSize, EcsTarget, MachineResources, Placement
@@ -30,11 +30,10 @@ from dagy.spec import FlowSpec, Json, TaskSpec
 __all__ = ["ContainerSize", "EcsTarget", "MachineResources", "StateMachine", "compile_flow"]
 
 MOST_BYTES = int(LIMITS["machine.definition"].value)
-MOST_SECONDS = 99_999_999  # of a timeout
-_LEAST_BYTES = 500  # that a task adds to a definition
 MOST_INLINE = 500  # items of a map in one history, however much room there is
-FLOW_MARGIN_SECONDS = 600  # the handler ends a flow that is out of time; the machine only one that does not answer
 
+_LEAST_BYTES = 500  # that a task adds to a definition
+_FLOW_MARGIN_SECONDS = 600  # the handler ends a flow that is out of time; the machine only one that does not answer
 _FRAME = history.EXECUTION + 2 * STEP_EVENTS + 3 * history.PASSED
 
 
@@ -104,15 +103,15 @@ def _notes(spec: FlowSpec, placement: Placement, crowded: Collection[str], waiti
         )
     ]
     if rounded:
-        yield f"between the tries of {some(rounded)} it waits whole seconds, at least 1, as Step Functions does"
+        yield f"between the tries of {_some(rounded)} it waits whole seconds, at least 1, as Step Functions does"
     jittered = [task.id for task in spec.tasks if task.options.retry_jitter_factor and task.id not in placement.on_ecs]
     if jittered:
-        yield f"retry_jitter_factor of {some(jittered)} is left out: Step Functions' own jitter shortens the waits"
+        yield f"retry_jitter_factor of {_some(jittered)} is left out: Step Functions' own jitter shortens the waits"
     cached = [task.id for task in spec.tasks if task.options.cache]
     if cached:
-        yield f"cache of {some(cached)} is left out: on AWS results are kept for their own run and its resume"
+        yield f"cache of {_some(cached)} is left out: on AWS results are kept for their own run and its resume"
     if crowded:
-        yield f"for the concurrency_limit of {some(sorted(crowded))} calls wait for each other in a fixed order"
+        yield f"for the concurrency_limit of {_some(sorted(crowded))} calls wait for each other in a fixed order"
     if waiting:
         yield (
             f"up to {waiting} of {len(spec.tasks)} tasks wait for some that they do not need: branches of a state "
@@ -166,7 +165,7 @@ def _too_large(spec: FlowSpec, size: str) -> LimitError:
 
 def _deadline(spec: FlowSpec) -> dict[str, Json]:
     seconds = spec.options.timeout_seconds
-    return {} if seconds is None else {"TimeoutSeconds": min(math.ceil(seconds) + FLOW_MARGIN_SECONDS, MOST_SECONDS)}
+    return {} if seconds is None else {"TimeoutSeconds": min(math.ceil(seconds) + _FLOW_MARGIN_SECONDS, MOST_SECONDS)}
 
 
 def _with_limits(spec: FlowSpec) -> tuple[dict[str, list[str]], list[str]]:
@@ -218,6 +217,6 @@ def _events(spec: FlowSpec, placement: Placement) -> dict[str, int]:
     return {task.id: task_events(task, placement) for task in spec.tasks}
 
 
-def some(names: Sequence[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     """Names for a sentence: the first three, and how many more."""
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

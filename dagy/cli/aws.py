@@ -165,6 +165,10 @@ def destroy(profile: str | None, stack: str | None, region: str | None, with_dat
     section = None if meant.name is None else profiles[meant.name].aws
     if section is not None and section.stack == target.stack:
         profiles.set(str(meant.name), {"aws": None})
+    left = sorted({each.deployment for each in there.pieces if each.deployment})
+    if left:
+        names = ", ".join(left)
+        output.note(f"nothing runs these any more: {names}; deploy them again, or: dagy deployments delete {left[0]}")
     kept = "" if with_data or there.bucket is None else f"; bucket {there.bucket} stays"
     output.say(f"removed stack {target.stack!r} from {aws.region} of account {aws.account}{kept}")
 
@@ -205,8 +209,9 @@ def _told(plan: SetUp, where: str) -> Iterator[str]:
     if not plan.changes:
         yield f"{where} is as it should be"
         return
+    width = max(len(each.name) for each in plan.changes)
     yield f"{where}{', new' if plan.is_new else ''}:"
-    yield from (f"  {_SIGNS[each.what]} {each.name}  {each.kind}" for each in plan.changes)
+    yield from (f"  {_SIGNS[each.what]} {each.name:{width}}  {each.kind}" for each in plan.changes)
 
 
 def _overview(aws: Aws, there: Belongings, profile: str | None) -> str:
@@ -225,7 +230,7 @@ def _overview(aws: Aws, there: Belongings, profile: str | None) -> str:
 
 
 def _held(kept: Kept) -> str:
-    return f"{kept.prefix}: {counted(kept.objects, 'object')}, {kept.size / 1e6:,.1f} MB"
+    return f"{kept.prefix}: {counted(kept.objects, 'object')}, {kept.size / 1000:,.1f} kB"
 
 
 def _removals(there: Belongings, *, with_data: bool) -> Iterator[str]:

@@ -101,6 +101,14 @@ def test_its_events_and_its_answer_are_in_the_store(ask: Callable[..., Any], url
     assert len([each for each in events if each.kind == "task"]) == 8
 
 
+def test_the_traceback_of_what_a_task_raised_is_told_as_it_comes(ask: Callable[..., Any], url: str) -> None:
+    ask(parameters={"worst": 2}, fail_fast=False)
+    events = [each for _, batch in RunStore(url, "etl-1").events() for each in batch]
+    (number,) = [number for number, each in enumerate(events) if each.get("stream") == "error"]
+    assert events[number]["text"].endswith("ValueError: too much\n")
+    assert next(each["state"] for each in events[number:] if each["kind"] == "item") == "FAILED"
+
+
 def test_a_double_invocation_leaves_the_run_alone(ask: Callable[..., Any], folder: Path, url: str) -> None:
     store = RunStore(url, "etl-1")
     store.begin({"parameters": {}, "references": {}, "code_hash": "", "fail_fast": True})
@@ -202,3 +210,19 @@ def test_a_run_that_a_schedule_began_is_found_by_its_deployment(ask: Callable[..
     assert (told["run_id"], told["deployment"], told["parameters"]) == ("etl-7", "team/etl", {"count": 1})
     assert list(scheduled(values, "team/etl", after=key)) == []
     assert list(scheduled(values, "team/other")) == []
+
+
+def test_what_is_written_beyond_a_measure_is_only_in_the_log(
+    ask: Callable[..., Any], url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dagy.artifact.recording.MOST_TEXT_IN_ALL", 3)
+    assert ask()["state"] == "COMPLETED"
+    kinds = [each["kind"] for _, batch in RunStore(url, "etl-1").events() for each in batch]
+    assert "output" not in kinds
+    assert kinds.count("task") == 8
+    assert "etl-1 load | loading\n" in capfd.readouterr().err
+
+
+def test_events_are_left_out_where_nobody_wants_them(ask: Callable[..., Any], url: str) -> None:
+    assert ask(events=False)["state"] == "COMPLETED"
+    assert list(RunStore(url, "etl-1").events()) == []

@@ -154,7 +154,7 @@ def by_state_machine(flow: Flow[..., Any], on_ecs: Sequence[str], store: RunStor
     return answer["state"], ends, value
 
 
-@settings(max_examples=25, phases=(Phase.explicit, Phase.generate))  # nobody waits for a failure to shrink
+@settings(max_examples=30, phases=(Phase.explicit, Phase.generate))  # nobody waits for a failure to shrink
 @given(scenario=scenarios())
 def test_random_graphs_under_random_faults_end_as_they_do_locally(
     tmp_path_factory: pytest.TempPathFactory,

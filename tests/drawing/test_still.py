@@ -59,7 +59,8 @@ def check_harmless(markup: str) -> Page:
     assert page.open == []
     assert {tag for tag, _ in page.tags} <= ALLOWED
     for _, attributes in page.tags:
-        assert set(attributes) <= {"style", "src", "alt", "open"}
+        assert set(attributes) <= {"class", "style", "src", "alt", "open"}
+        assert attributes.get("class") in (None, "mathjax_ignore tex2jax_ignore")  # two dollars are no formula
         assert (attributes.get("src") or "data:image/svg+xml;base64,").startswith("data:image/svg+xml;base64,")
         assert "url(" not in (attributes.get("style") or "")
     return page

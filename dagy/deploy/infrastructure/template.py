@@ -258,7 +258,7 @@ def _invokes_functions() -> Json:
 
 
 def _starts_machines() -> Json:
-    return _grant("Machines", _allow(["states:StartExecution"], _sub(_MACHINES), None, _sub(f"{_MACHINES}:*")))
+    return _grant("Machines", _allow(["states:StartExecution"], _sub(_MACHINES)))
 
 
 def _runs_containers() -> Json:

@@ -162,6 +162,12 @@ def _listening(server: Server, opened: socket.socket) -> Any:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing of each request."""
 
+        def handle_expect_100(self) -> bool:
+            """Tell a client that asks to go on; it waits for that before it sends the rest."""
+            goes_on = super().handle_expect_100()
+            self.wfile.flush()
+            return goes_on
+
         def run_wsgi(self) -> None:
             """Answer the request, or drop the connection."""
             told: list[Any] = []

@@ -125,9 +125,14 @@ def left_over(store: RunStore, begun: Mapping[str, Any]) -> LeftOver:
     return LeftOver(*earlier.results())
 
 
-def take_over(store: RunStore, program: Program, left: LeftOver) -> None:
-    """Let what an earlier run has left be results of this one, for steps that know this one alone."""
+def take_over(store: RunStore, program: Program, left: LeftOver) -> list[str]:
+    """Let what an earlier run has left be results of this one, for steps that know this one alone.
+
+    The tasks that have ended with that, but for those that had before.
+    """
     known = [task.id for task in program.spec.tasks]
-    at_once(lambda task: store.take_over(task, left.tasks[task]), [each for each in known if each in left.tasks])
     items = [(task, item) for task in known if task not in left.tasks for item in left.items.get(task, ())]
     at_once(lambda each: store.take_over(each[0], left.items[each[0]][each[1]], each[1]), items)
+    whole = [task for task in known if task in left.tasks]
+    news = at_once(lambda task: store.take_over(task, left.tasks[task]), whole)
+    return [task for task, is_new in zip(whole, news, strict=True) if is_new]

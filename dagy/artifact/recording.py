@@ -120,7 +120,7 @@ class StoreRecorder:
         at_once(lambda keep: keep(), [functools.partial(self._keep_events, more), self._keep_results])
 
     def _serve(self) -> None:
-        pause, look_at = FIRST_SECONDS, time.monotonic() + LOOK_SECONDS
+        pause, look_at = FIRST_SECONDS, time.monotonic()
         while not self._is_over.wait(pause):
             self._keep_events()
             self._keep_results()

@@ -168,9 +168,9 @@ class RunStore:
         """What tasks of a whole flow returned, by their `result_key`, as `carried` gives it."""
         self._add("results", results)
 
-    def take_over(self, task: str, result: Mapping[str, Json], item: int | None = None) -> None:
-        """The task, or the item, has this result from an earlier run."""
-        self.keep_outcome(task, Outcome(REUSED, time.time(), result=result), item)
+    def take_over(self, task: str, result: Mapping[str, Json], item: int | None = None) -> bool:
+        """The task, or the item, has this result from an earlier run; False when that is known already."""
+        return self.keep_outcome(task, Outcome(REUSED, time.time(), result=result), item)
 
     def results(self) -> tuple[dict[str, Mapping[str, Json]], dict[str, dict[int, Mapping[str, Json]]]]:
         """All that the run's tasks have returned, as carried: by task, and by mapped task and item."""

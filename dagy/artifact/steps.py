@@ -24,7 +24,7 @@ from dagy.artifact.telling import told_failure, told_result, told_tasks
 from dagy.artifact.whole_flow import refused
 from dagy.aws.failures import of_step
 from dagy.engine import Event, RunChanged, TaskChanged
-from dagy.engine.reasons import run_end
+from dagy.engine.reasons import REUSED, run_end
 from dagy.errors import DagyError, LimitError, ParameterError, UnknownTaskError, sentence
 from dagy.flows import Flow
 from dagy.graph import ordered
@@ -94,7 +94,7 @@ def _begin(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: 
         return {"state": answer["state"], "message": answer["message"]}
     if is_first:
         run.tell(RunChanged(0, time.time_ns(), running()), *_call_flow_hooks(run, running()))
-    take_over(store, run.program, left)
+    run.tell(*(TaskChanged(0, time.time_ns(), task, 0, REUSED) for task in take_over(store, run.program, left)))
     return {"state": StateType.RUNNING.value}
 
 

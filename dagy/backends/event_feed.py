@@ -43,6 +43,7 @@ class EventFeed:
         self._seen: set[str] = set()
         self._last: str | None = None  # the newest key that was read
         self._half: tuple[str, int] | None = None  # the batch that was told last, and how many of its events were
+        self._waiting: list[dict[str, Json]] = []  # read, and not given yet
         self._open: dict[str, int] = {}  # tasks that have begun and not ended, with their attempts
         self.is_ended = False
         """Whether the run's own end was told."""
@@ -59,24 +60,28 @@ class EventFeed:
             self._note(event)
 
     def news(self, *, from_the_start: bool = False) -> list[dict[str, Json]]:
-        """What is new, some thousands at most. With `from_the_start` also what turned up very late."""
-        half, self._half = self._half, None  # of that one the end may be missing, and it is told first
-        if half is not None:
-            self._seen.discard(half[0])
-        first: list[dict[str, Json]] = []
-        found: list[dict[str, Json]] = []
-        after = None if from_the_start or half is not None else self._last
+        """What is new, some thousands at most. With `from_the_start` also what turned up very late.
+
+        Raises as the store; nothing is lost then, and the next call gives it.
+        """
+        if self._half is not None:  # of that one the end may be missing, and it is told first
+            self._seen.discard(self._half[0])
+        after = None if from_the_start or self._half is not None else self._last
         for key, batch in self._batches.events(after, self._seen):
-            self._keep(key)
-            if half is not None and key == half[0]:
-                first, half = self._read(key, batch)[half[1] :], None
+            events = self._read(key, batch)
+            if self._half is not None and key == self._half[0]:
+                self._waiting = events[self._half[1] :] + self._waiting
+                self._half = None
             else:
-                found += self._read(key, batch)
-            if half is None and len(found) >= MOST_AT_ONCE:
+                self._waiting += events
+            self._keep(key)
+            if self._half is None and len(self._waiting) >= MOST_AT_ONCE:
                 break
-        for each in first + found:
+        self._half = None
+        found, self._waiting = self._waiting, []
+        for each in found:
             self._note(each)
-        return first + found
+        return found
 
     def endings(self, state: State, at: int, why: State) -> list[dict[str, Json]]:
         """The last events of a run that ended in `state` without telling so: tasks that had begun end as `why`.

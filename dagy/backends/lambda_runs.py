@@ -35,7 +35,12 @@ PATIENCE_SECONDS = 300.0  # that calls which Lambda refuses for want of capacity
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between them
 _UNSEEN_SECONDS = 30.0  # until a call that got no answer, and left no trace in the store, is made again
 _LONGEST_SECONDS = 900.0  # that an invocation can take
-_ENDINGS = ("Task timed out", "Status: timeout", "Runtime exited", "Runtime.")  # how the log says that an invocation ended badly
+_ENDINGS = (
+    "Task timed out",
+    "Status: timeout",
+    "Runtime exited",
+    "Runtime.",
+)  # how the log says that an invocation ended badly
 
 
 class FunctionRun:

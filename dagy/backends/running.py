@@ -90,6 +90,7 @@ class RemoteRun:
         self._service = service
         self._feed = EventFeed(store)
         self._clock = clock
+        self._found: list[dict[str, Json]] = []  # news that were not given yet
         self._give_up: float | None = None
         self._refused: State | None = None
         self._stop: str | None = None
@@ -125,20 +126,20 @@ class RemoteRun:
     def poll(self) -> News:
         """What is new. It costs one call while the store has news, and one more, of the service, when it has none."""
         if self._refused is not None:
-            return self._ended([], self._refused, None)
+            return self._ended(self._refused, None)
         self._stop_by_force()
-        found = self._feed.news()
-        if found and not self._feed.is_ended:
-            return News(tuple(found))
+        self._found += self._feed.news()
+        if self._found and not self._feed.is_ended:
+            return self._going_on()
         verdict = self._service.verdict()
         if verdict is None and not self._feed.is_ended:
-            return News(tuple(found))
+            return self._going_on()
         answer = self._store.answer()
         if answer is None and verdict is None:  # it is being written
-            return News(tuple(found))
+            return self._going_on()
         while late := self._feed.news(from_the_start=True):
-            found += late
-        return self._ended(found, verdict, answer)
+            self._found += late
+        return self._ended(verdict, answer)
 
     def cancel(self, reason: str) -> None:
         """Ask it to end; what does not within some seconds is stopped by force, where the service can."""
@@ -151,7 +152,11 @@ class RemoteRun:
             self._service.stop(self._stop)
             self._is_stopped = True
 
-    def _ended(self, found: list[dict[str, Json]], verdict: State | None, answer: Mapping[str, Json] | None) -> News:
+    def _going_on(self) -> News:
+        found, self._found = self._found, []
+        return News(tuple(found))
+
+    def _ended(self, verdict: State | None, answer: Mapping[str, Json] | None) -> News:
         """The last news: how it ended, and the events that tell so where nobody did."""
         result: tuple[Json] | None = None
         if answer is not None:
@@ -165,8 +170,8 @@ class RemoteRun:
             assert verdict is not None
             state = crashed(_SILENT) if verdict.is_completed else verdict
         why = state if state.type is StateType.CANCELLED else crashed(state.message)
-        found += self._feed.endings(state, int(self._clock() * 1e9), why)
-        return News(tuple(found), state, result)
+        self._found += self._feed.endings(state, int(self._clock() * 1e9), why)
+        return News(tuple(self._found), state, result)
 
 
 def remote_run(info: RunInfo, connect: Connect) -> RemoteRun:

@@ -66,7 +66,7 @@ class KnownRun:
 
     @property
     def result(self) -> Any:
-        """What the flow returned; of a run on AWS it is fetched from there when it is large or more than JSON.
+        """What the flow returned; of a run on AWS it is fetched now when it is large or more than JSON, which may take.
 
         `RunError` when the run did not complete: see `check`. `ResultGoneError` when what it returned is not kept,
         because JSON can't hold it or it is large, or is kept as a pickle: see `trusted_result`.

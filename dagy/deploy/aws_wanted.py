@@ -65,7 +65,6 @@ class OnAws:
     reference: str  # of the deployment
     name: str  # of each of its resources
     spec: FlowSpec
-    code_hash: str
     artifact: Upload
     layer: Upload | None  # the packages; None: they are where the code runs already
     function: FunctionConfig | None  # without its layer
@@ -300,7 +299,6 @@ def on_aws(
         reference,
         name,
         artifact.manifest.spec,
-        artifact.code_hash,
         code,
         layer,
         function,

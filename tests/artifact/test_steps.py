@@ -331,6 +331,7 @@ def test_a_run_that_goes_on_computes_nothing_again(machine: Callable[..., Machin
     calls(driven).clear()
     assert driven.ask("begin", "run-2", resume="run-1") == {"state": "RUNNING"}
     assert driven.store("run-2").begun()["parameters"] == {"worst": 2}  # type: ignore[index]  # it has begun
+    assert driven.events("run-2") == ["RUNNING", "alone COMPLETED 0", "load COMPLETED 0"]
     assert driven.task("load", "run-2")["state"] == "COMPLETED"
     assert driven.ask("count", "run-2", task="double") == {"items": 3, "wide": False}
     assert [driven.task("double", "run-2", item=item)["state"] for item in range(3)] == [

@@ -1,14 +1,13 @@
-"""Schedules, stacks, logs, subnets and tags, by real requests to moto."""
+"""Schedules, logs, subnets and tags, by real requests to moto."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dagy.aws import Aws, AwsSchedule, FargateTarget, StackEvent
+from dagy.aws import Aws, AwsSchedule, FargateTarget
 
 from .conftest import REGION, ROLE
 
@@ -23,11 +22,6 @@ SCHEDULE = AwsSchedule(
     timezone="Europe/Berlin",
     description="every morning",
 )
-TEMPLATE = {
-    "Parameters": {"Days": {"Type": "String", "Default": "1"}},
-    "Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "dagy-artifacts"}}},
-    "Outputs": {"Bucket": {"Value": {"Ref": "Bucket"}}},
-}
 
 
 # ---- schedules
@@ -70,37 +64,6 @@ def test_a_schedule_that_is_not_there_is_none_and_may_be_deleted(aws: Aws) -> No
     aws.schedules.put(SCHEDULE)
     aws.schedules.delete("dagy", "dagy-etl")
     assert aws.schedules.get("dagy", "dagy-etl") is None
-
-
-# ---- stacks
-
-
-def test_a_stack_is_made_and_its_outputs_are_read(aws: Aws) -> None:
-    assert aws.stacks.get("dagy") is None
-    assert aws.stacks.template("dagy") is None
-    aws.stacks.create("dagy", json.dumps(TEMPLATE), parameters={"Days": "7"}, tags={"dagy:stack": "dagy"})
-    events: list[StackEvent] = []
-    stack = aws.stacks.wait("dagy", events.append)
-    assert (stack.status, stack.is_sound) == ("CREATE_COMPLETE", True)
-    assert stack.outputs == {"Bucket": "dagy-artifacts"}
-    assert stack.parameters == {"Days": "7"}
-    assert stack.tags == {"dagy:stack": "dagy"}
-    assert {each.status for each in events} == {"CREATE_IN_PROGRESS", "CREATE_COMPLETE"}
-    assert json.loads(aws.stacks.template("dagy") or "") == TEMPLATE
-
-
-def test_a_stack_is_changed(aws: Aws) -> None:
-    aws.stacks.create("dagy", json.dumps(TEMPLATE), parameters={}, tags={})
-    changed = {**TEMPLATE, "Outputs": {"Name": {"Value": "dagy"}}}
-    assert aws.stacks.update("dagy", json.dumps(changed), parameters={}, tags={}) is True
-    assert aws.stacks.wait("dagy").outputs == {"Name": "dagy"}
-
-
-def test_a_stack_that_is_deleted_is_none(aws: Aws) -> None:
-    aws.stacks.create("dagy", json.dumps(TEMPLATE), parameters={}, tags={})
-    aws.stacks.delete("dagy")
-    aws.stacks.wait_deleted("dagy")
-    assert aws.stacks.get("dagy") is None
 
 
 # ---- logs

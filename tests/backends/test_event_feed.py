@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterator
 from typing import Any
 
 import pytest
 
 from dagy.backends.event_feed import MOST_AT_ONCE, EventFeed, numbered
+from dagy.errors import NetworkError
 from dagy.states import crashed
 
 from .run_records import output_event, run_event, task_event
@@ -19,11 +21,15 @@ class Batches:
     def __init__(self) -> None:
         self.kept: dict[str, list[dict[str, Any]]] = {}
         self.reads = 0
+        self.lost: set[str] = set()  # keys of what can't be read, once
 
     def events(self, after: str | None, seen: Container[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Those that were not seen."""
         for key in sorted(self.kept):
             if key not in seen:
+                if key in self.lost:
+                    self.lost.remove(key)
+                    raise NetworkError("no answer")
                 self.reads += 1
                 yield key, self.kept[key]
 
@@ -85,6 +91,23 @@ def test_two_workers_that_die_one_after_the_other_lose_and_repeat_nothing(batche
     told += numbered(feed.news(), len(told))
     assert sorted(texts(told)) == ["a", "b", "c", "d", "late1", "late2", "late4"]
     assert [each["seq"] for each in told] == list(range(7))
+
+
+@pytest.mark.parametrize("lost", ["1", "2", "3"])
+@pytest.mark.parametrize("arrived", [0, 3])
+def test_a_store_that_does_not_answer_in_the_middle_loses_and_repeats_nothing(
+    batches: Batches, lost: str, arrived: int
+) -> None:
+    batches.kept = {"1": wrote("a"), "2": wrote("b", "c", "d"), "3": wrote("e")}
+    told = numbered(EventFeed(batches).news(), 0)[:arrived]
+    batches.lost = {lost}
+    feed = EventFeed(batches)
+    feed.know(told)
+    rest: list[dict[str, Any]] = []
+    for _ in range(3):
+        with contextlib.suppress(NetworkError):
+            rest += feed.news()
+    assert texts(told + rest) == ["a", "b", "c", "d", "e"]
 
 
 def test_a_damaged_batch_is_passed_over(batches: Batches, caplog: pytest.LogCaptureFixture) -> None:

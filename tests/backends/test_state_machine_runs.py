@@ -12,7 +12,7 @@ from dagy.artifact.run_store import RunStore
 from dagy.backends.running import START_SECONDS, STOP_SECONDS, RemoteRun
 from dagy.backends.state_machine_runs import ExecutionRun, execution_name
 from dagy.control import RunInfo
-from dagy.errors import CloudError
+from dagy.errors import AuthError, CloudError
 
 from .run_records import MACHINE, complete, run_event, run_info, task_event
 from .scripted import RefusalError, Scripted, noting
@@ -143,6 +143,23 @@ def test_an_answer_counts_for_more_than_what_the_execution_says(
     store.keep_answer({"state": "FAILED", "message": "1 of 2 tasks failed: 'load'"})
     execution |= {"status": "FAILED", "error": "FAILED", "cause": "cut"}
     assert str(run.poll().state) == "FAILED: 1 of 2 tasks failed: 'load'"
+
+
+def test_what_was_read_is_not_lost_when_step_functions_does_not_answer(
+    script: Scripted, run: RemoteRun, store: RunStore, execution: dict[str, Any]
+) -> None:
+    def refuse(_: Any) -> Any:
+        raise RefusalError("AccessDeniedException")
+
+    answers = dict(script.answers)
+    run.start()
+    complete(store)
+    script.answers["DescribeExecution"] = refuse
+    with pytest.raises(AuthError):
+        run.poll()
+    script.answers |= answers
+    execution["status"] = "SUCCEEDED"
+    assert len(run.poll().events) == 5
 
 
 def test_a_run_that_is_cancelled_has_a_while_to_end_by_itself_and_is_stopped_then(

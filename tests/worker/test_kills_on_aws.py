@@ -165,9 +165,10 @@ STAGES = (
 
 
 def test_runs_whose_workers_are_killed_one_after_the_other_at_each_stage_lose_nothing(
-    client: DagyClient, shared: Path
+    aws: LocalAws, client: DagyClient, shared: Path
 ) -> None:
     asked = ask(client, shared)
+    aws.fail("s3.*", "lost", times=1)  # whoever asks, worker or function, gets no answer to what was done
     for stage in STAGES:
         assert work(stage) == -signal.SIGKILL, stage
     assert work() == 0

@@ -152,7 +152,7 @@ def _listening(server: Server, opened: socket.socket) -> Any:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
-    class Conversation(MotoRequestHandler):
+    class Conversation(MotoRequestHandler):  # type: ignore[misc]  # moto is not type-checked
         """One connection, which serves many requests: Werkzeug's own ends after each."""
 
         protocol_version = "HTTP/1.1"
@@ -164,7 +164,7 @@ def _listening(server: Server, opened: socket.socket) -> Any:
 
         def handle_expect_100(self) -> bool:
             """Tell a client that asks to go on; it waits for that before it sends the rest."""
-            goes_on = super().handle_expect_100()
+            goes_on: bool = super().handle_expect_100()
             self.wfile.flush()
             return goes_on
 

@@ -114,8 +114,9 @@ def _check_size(payload: bytes, most: int, operation: str) -> None:
 def _refusal(status: int, code: str, message: str) -> Exception:
     from moto.core.exceptions import JsonRESTError
 
-    error = JsonRESTError(code, message)
-    error.code = status
+    refused: Any = JsonRESTError(code, message)
+    refused.code = status
+    error: Exception = refused
     return error
 
 

@@ -6,12 +6,13 @@ import base64
 import binascii
 import hashlib
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
 from dagy.testing.local_aws.bridge.patching import replace
 from dagy.testing.local_aws.world import World
 
-_DIGESTS = {
+_DIGESTS: dict[str, Callable[[bytes], bytes]] = {
     "sha256": lambda body: hashlib.sha256(body).digest(),
     "sha1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
     "crc32": lambda body: binascii.crc32(body).to_bytes(4, "big"),

@@ -16,7 +16,7 @@ def install(world: World) -> None:
     from moto.core.common_models import CloudFormationModel
     from moto.scheduler.models import scheduler_backends
 
-    class ScheduleGroup(CloudFormationModel):
+    class ScheduleGroup(CloudFormationModel):  # type: ignore[misc]  # moto is not type-checked
         """A group of schedules as part of a stack."""
 
         def __init__(self, name: str) -> None:

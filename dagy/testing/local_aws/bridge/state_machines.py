@@ -231,7 +231,7 @@ def _install_tasks() -> None:
 
         return eval_execution
 
-    state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = _LOOK_SECONDS  # type: ignore[misc]
+    state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = _LOOK_SECONDS
     replace(StateTaskService, "_normalise_parameters", lambda _original: request_names)
     replace(StateTaskService, "_normalise_response", lambda _original: response_names)
     replace(StateTaskService, "_eval_execution", with_new_token)

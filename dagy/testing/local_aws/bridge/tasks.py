@@ -144,4 +144,5 @@ def _check_overrides(overrides: Any) -> None:
 def _refusal(message: str) -> Exception:
     from moto.ecs.exceptions import InvalidParameterException
 
-    return InvalidParameterException(message)
+    error: Exception = InvalidParameterException(message)
+    return error

@@ -91,6 +91,7 @@ class RemoteRun:
         self._feed = EventFeed(store)
         self._clock = clock
         self._found: list[dict[str, Json]] = []  # news that were not given yet
+        self._verdict: State | None = None
         self._give_up: float | None = None
         self._refused: State | None = None
         self._stop: str | None = None
@@ -131,15 +132,16 @@ class RemoteRun:
         self._found += self._feed.news()
         if self._found and not self._feed.is_ended:
             return self._going_on()
-        verdict = self._service.verdict()
-        if verdict is None and not self._feed.is_ended:
+        if self._verdict is None:  # it is final, and may be given only once
+            self._verdict = self._service.verdict()
+        if self._verdict is None and not self._feed.is_ended:
             return self._going_on()
         answer = self._store.answer()
-        if answer is None and verdict is None:  # it is being written
+        if answer is None and self._verdict is None:  # it is being written
             return self._going_on()
         while late := self._feed.news(from_the_start=True):
             self._found += late
-        return self._ended(verdict, answer)
+        return self._ended(self._verdict, answer)
 
     def cancel(self, reason: str) -> None:
         """Ask it to end; what does not within some seconds is stopped by force, where the service can."""

@@ -76,7 +76,7 @@ def _show_raw(run: ListedRun) -> None:
         raise ParameterError(f"run {run.run_id!r} is not on AWS; what it wrote: dagy logs {run.run_id}")
     is_empty = True
     for line in clients.log_lines(run.info):
-        output.hand_over(f"{line.at:%Y-%m-%dT%H:%M:%S.%f}Z {line.text}")
+        output.hand_over(f"{line.at.isoformat(timespec='milliseconds')} {line.text}")
         is_empty = False
     if is_empty:
         output.note(f"CloudWatch has no lines of run {run.run_id}; they come some seconds late", color="yellow")

@@ -14,6 +14,7 @@ from dagy.backends.lambda_runs import PATIENCE_SECONDS, SPARE_SECONDS, FunctionR
 from dagy.backends.payloads import payload_of
 from dagy.backends.running import News, RemoteRun
 from dagy.control import RunInfo
+from dagy.errors import StoreError
 
 from .run_records import complete, output_event, run_event, run_info, task_event
 from .scripted import FunctionError, RefusalError, Scripted
@@ -154,6 +155,22 @@ def test_a_function_that_dies_ends_the_run_and_the_tasks_that_ran(
     assert str(news.state).startswith(end)
     assert news.state is not None
     assert [(each.get("task"), each["state"]) for each in seen][-2:] == [("load", "CRASHED"), (None, news.state.type)]
+
+
+def test_why_a_function_died_is_not_forgotten_when_the_store_does_not_answer(
+    script: Scripted, begin: Callable[[], RemoteRun], tmp_path: Path
+) -> None:
+    def function(_: Any) -> Any:
+        raise FunctionError({"errorType": EXIT, "errorMessage": "Runtime exited with error: signal: killed"})
+
+    script.answers["Invoke"] = function
+    broken = tmp_path / "runs" / "etl-1" / "answer.json"
+    broken.mkdir(parents=True)  # what can't be read
+    run = begin()
+    with pytest.raises(StoreError):
+        until(run, lambda news: news.is_final)
+    broken.rmdir()
+    assert end_of(run)[0].startswith("CRASHED: the Lambda function ran out of its 512 MB")
 
 
 @pytest.mark.parametrize(

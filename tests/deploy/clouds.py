@@ -96,8 +96,9 @@ class Cloud:
         from moto import mock_aws
 
         with mock_aws(config={"lambda": {"use_docker": False}}):
-            self.forget()
             _set_up()
+            assert self.aws.account == ACCOUNT  # asked once for all that follows
+            self.forget()
             yield self
 
 

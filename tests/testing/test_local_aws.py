@@ -675,13 +675,22 @@ def test_it_can_not_be_entered_twice(aws: LocalAws) -> None:
 
 
 _ENTER = """
-import os, sys
+import json, os, sys, threading, time
 from dagy.testing import local_aws
 os.environ["AWS_PROFILE"] = "production"
 os.environ["AWS_ENDPOINT_URL_S3"] = "https://elsewhere"
 before = dict(os.environ)
 with local_aws(set_up=False) as aws:
     assert "AWS_PROFILE" not in os.environ and "AWS_ENDPOINT_URL_S3" not in os.environ
+    aws.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument="{}")
+    client = aws.client("lambda")
+    client.create_function(
+        FunctionName="f", Runtime=sys.argv[1], Role="arn:aws:iam::123456789012:role/role", Handler="app.handler",
+        Code={"ZipFile": bytes.fromhex(sys.argv[2])}, Timeout=60,
+    )
+    client.invoke(FunctionName="f", InvocationType="Event", Payload=b'{"do": "sleep", "seconds": 50}')
+    while not aws.functions().processes:
+        time.sleep(0.02)
     print(os.environ["DAGY_LOCAL_DIR"], flush=True)
     sys.stdin.read(1)
 assert dict(os.environ) == before
@@ -692,7 +701,11 @@ print("put back")
 @pytest.mark.parametrize("how", ["leave", "interrupt", "kill"])
 def test_nothing_stays_behind_however_it_ends(how: str) -> None:
     entered = subprocess.Popen(
-        [sys.executable, "-c", _ENTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _ENTER, PYTHON, zipped().hex()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert entered.stdout is not None
     home = Path(entered.stdout.readline().strip()).parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 ACCESS_KEY = "local"  # whatever it is, it is let in
+CONTROL = "/dagy-local-aws/"  # what is under it is no service of AWS, but the stand-in itself
 
 
 def client(service: str, region: str, endpoint_url: str, **config: object) -> Any:

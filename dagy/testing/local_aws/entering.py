@@ -20,13 +20,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 from dagy.aws import Aws
 from dagy.deploy import infrastructure
 from dagy.errors import ConflictError, DagyError, DefinitionError, MissingExtraError, shown
-from dagy.testing.local_aws.clients import ACCESS_KEY, client
+from dagy.testing.local_aws.bridge.patching import MOTO
+from dagy.testing.local_aws.clients import ACCESS_KEY, CONTROL, client
 from dagy.testing.local_aws.faults import KINDS
 from dagy.testing.local_aws.sandbox import dagy_home
 
-_MOTO = "5.2.5"  # the one version whose inner parts `bridge` knows
-_NEEDED = {"awslambdaric": "4", "boto3": "1.40", "jsonata-python": "0.6", "moto": _MOTO}
-_CONTROL = "/dagy-local-aws/"
+_NEEDED = ("awslambdaric", "boto3", "jsonata-python", "moto")
 _START_SECONDS = 60.0
 _END_SECONDS = 15.0
 _NOTED_BYTES = 4096
@@ -98,7 +97,7 @@ class LocalAws:
         return FunctionStats(**self._ask("functions"))
 
     def _ask(self, what: str, **given: object) -> Any:
-        request = Request(self.endpoint_url + _CONTROL + what, data=json.dumps(given).encode(), method="POST")
+        request = Request(self.endpoint_url + CONTROL + what, data=json.dumps(given).encode(), method="POST")
         with build_opener(ProxyHandler({})).open(request, timeout=60) as response:
             answer = json.loads(response.read())
         if isinstance(answer, dict) and "error" in answer:
@@ -161,8 +160,8 @@ def _check_installed() -> None:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             raise MissingExtraError(package, "local-aws", "AWS on this computer") from None
-        if package == "moto" and version != _MOTO:
-            raise MissingExtraError(f"moto=={_MOTO}", "local-aws", f"AWS on this computer (not with moto {version})")
+        if package == "moto" and version != MOTO:
+            raise MissingExtraError(f"moto=={MOTO}", "local-aws", f"AWS on this computer (not with moto {version})")
 
 
 @contextmanager

@@ -97,7 +97,9 @@ class Functions:
             self._closed = True
             idle, busy = self._idle, list(self._busy)
             self._idle = []
-        for environment in (*idle, *busy):
+        for environment in busy:
+            environment.kill()  # who waits for its answer closes it
+        for environment in idle:
             environment.close()
 
     def _warm_one(self, function: Function) -> Environment | None:

@@ -25,13 +25,11 @@ from typing import Any
 
 from dagy.testing.local_aws import leftovers, schedules
 from dagy.testing.local_aws.bridge import requests
-from dagy.testing.local_aws.clients import client
+from dagy.testing.local_aws.clients import CONTROL, client
 from dagy.testing.local_aws.faults import Fault, Faults, refusal
 from dagy.testing.local_aws.functions import Functions
 from dagy.testing.local_aws.operations import operation_of
 from dagy.testing.local_aws.world import World
-
-CONTROL = "/dagy-local-aws/"  # what is under it is no service of AWS
 
 _BRIDGES = {
     "lambda": "functions",
@@ -201,14 +199,23 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     warnings.simplefilter("ignore")
     home = Path(tempfile.mkdtemp(prefix="dagy-local-aws-"))
-    functions: Functions | None = None
     try:
-        opened = socket.create_server(("127.0.0.1", 0), backlog=256)
-        port = opened.getsockname()[1]
-        endpoint_url = f"http://127.0.0.1:{port}"
-        os.environ |= {"MOTO_PORT": str(port), "AWS_EC2_METADATA_DISABLED": "true"}
-        variables = {**asked["variables"], "AWS_ENDPOINT_URL": endpoint_url, "DAGY_LOCAL_AWS": endpoint_url}
-        functions = Functions(home / "functions", variables, at_once=max(4, 2 * (os.cpu_count() or 1)))
+        _serve(asked["variables"], home)
+    finally:
+        leftovers.end(str(home))
+        shutil.rmtree(home, ignore_errors=True)
+        os._exit(0)  # what still runs in other threads has nobody to tell
+
+
+def _serve(given: dict[str, str], home: Path) -> None:
+    """Answer requests, in other threads, until standard input ends."""
+    opened = socket.create_server(("127.0.0.1", 0), backlog=256)
+    port = opened.getsockname()[1]
+    endpoint_url = f"http://127.0.0.1:{port}"
+    os.environ |= {"MOTO_PORT": str(port), "AWS_EC2_METADATA_DISABLED": "true"}
+    variables = {**given, "AWS_ENDPOINT_URL": endpoint_url, "DAGY_LOCAL_AWS": str(home)}
+    functions = Functions(home / "functions", variables, at_once=max(4, 2 * (os.cpu_count() or 1)))
+    try:
         server = Server(World(endpoint_url, home, variables, functions))
         listening = _listening(server, opened)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
@@ -217,12 +224,8 @@ def main() -> None:
         sys.stdout.flush()
         sys.stdin.read()
     finally:
-        leftovers.end(str(home))
-        if functions is not None:
-            functions.close()
-        leftovers.end(str(home))
-        shutil.rmtree(home, ignore_errors=True)
-        os._exit(0)  # what still runs in other threads has nobody to tell
+        leftovers.end(str(home))  # first of all, so that nobody asks for more
+        functions.close()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-MOTO = "5.2.5"
+MOTO = "5.2.5"  # the one version whose inner parts are known here
 
 
 class MotoChangedError(Exception):

@@ -11,7 +11,6 @@ from dagy.drawing import counted, markup_line, plain_lines
 from dagy.errors import DagyError
 from dagy_nb.notebook import KeptCell
 from dagy_nb.notebook_file import has_file_id
-from dagy_nb.planning import card_of_route, price_of
 from dagy_nb.tables import NO_MATH
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class Deployed:
         if self.artifact.manifest.target != LOCAL:
             found.append(("for", f"{self.artifact.manifest.target}, {_packages(self.artifact)}"))
         if self.route is not None:
-            found += [("runs on", self.route.place), ("costs", price_of(self.route))]
+            found += [("runs on", self.route.place), ("costs", str(self.route.cost))]
             found += [("limit", str(each)) for each in self.route.near]
         if deployment is not None and deployment.tags:
             found.append(("tags", ", ".join(f"{key}={value}" for key, value in sorted(deployment.tags.items()))))
@@ -224,7 +223,8 @@ def _card(deployed: Deployed) -> str:
     grid = f'<div style="display:grid;grid-template-columns:max-content 1fr;gap:1px 14px">{rows}</div>'
     note = f'<div style="opacity:.7;margin-top:6px">{markup_line(deployed.note)}</div>' if deployed.note else ""
     style = _CARD.format(edge=_EDGES[kind])
-    plan = card_of_route(deployed.route) if result.is_dry_run and deployed.route is not None else ""
+    route = deployed.route if result.is_dry_run else None
+    plan = "" if route is None else route._repr_mimebundle_()["text/html"]
     return f'<div class="dagy-deployed {NO_MATH}" style="{style}">{head}{listed}{grid}{note}</div>{plan}'
 
 

@@ -41,7 +41,6 @@ from dagy_nb.lines import parsers
 from dagy_nb.linters import hint_for
 from dagy_nb.notebook import FailedCell, Notebook
 from dagy_nb.notebook_path import PathFinder
-from dagy_nb.planning import bundle_of_route
 from dagy_nb.registry import NotebookTask
 from dagy_nb.run_history import PastRun
 from dagy_nb.running import NotebookRun
@@ -63,7 +62,6 @@ _IS_HELP = re.compile(r"\s*%%?dagy\w*\?{1,2}\s*$")  # such a cell only asks for 
 _CELL_MAGICS = (("dagy_task", task_help), ("dagy_flow", flow_help))
 # What a run can't be given when it is `--again`: it has what the last run had.
 _NOT_AGAIN = ("--form", "--fresh", "--max-workers", "--isolation", "--record", "--resume")
-_ROUTE = ("dagy.backends.routes", "Route")  # by name: most notebooks never load it
 _HELP_HEAD = ("MAGIC", "WHAT IT DOES")
 _HELP_MORE = "Each has help: %dagy_run? or %dagy_run -h. As a function: import dagy_nb; dagy_nb.run(...)"
 
@@ -534,7 +532,6 @@ def add_magics(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.append(magics.complete)
     if shell.display_formatter is not None:
         shell.display_formatter.mimebundle_formatter.for_type(Flow, magics.bundle_of_flow)
-        shell.display_formatter.mimebundle_formatter.for_type_by_name(*_ROUTE, bundle_of_route)
     shell.events.register("pre_run_cell", magics.before_cell)
     shell.events.register("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.append(magics.transform)
@@ -554,7 +551,6 @@ def remove_magics(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.remove(magics.complete)
     if shell.display_formatter is not None:
         shell.display_formatter.mimebundle_formatter.pop(Flow, None)
-        shell.display_formatter.mimebundle_formatter.pop(".".join(_ROUTE), None)
     shell.events.unregister("pre_run_cell", magics.before_cell)
     shell.events.unregister("post_run_cell", magics.after_cell)
     shell.input_transformer_manager.cleanup_transforms.remove(magics.transform)

@@ -246,7 +246,7 @@ def _all_ends(run: BegunRun, crashes: Mapping[str, Any], early: EarlyEnd | None)
 def _crash(said: Mapping[str, Any], store: RunStore, begun: Mapping[str, Any]) -> State:
     error, cause = str(said.get("Error", "")), str(said.get("Cause", ""))
     resources = {name: begun.get(name, "") for name in ("memory_mb", "timeout_seconds")}
-    return of_step(error, cause, store.run_id, resources) or crashed(f"{error}: {cause}"[:600])
+    return of_step(error, cause, store.run_id, resources)
 
 
 def _left_out(task: str, state: State) -> str:

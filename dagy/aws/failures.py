@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from dagy.errors import CloudError, DagyError
@@ -163,7 +164,6 @@ def of_silence(lines: str, run_id: str, resources: Mapping[str, Json]) -> State:
 
 def of_execution(status: str, error: str, cause: str, run_id: str, resources: Mapping[str, Json]) -> State | None:
     """How a run stands whose execution has this status; None while it goes on."""
-    said = f"{error}: {cause}" if error and cause else error or cause
     match status:
         case "RUNNING" | "PENDING_REDRIVE":
             return None
@@ -176,15 +176,16 @@ def of_execution(status: str, error: str, cause: str, run_id: str, resources: Ma
         case _ if error in StateType.__members__:  # the state machine's own last step says so
             return State(StateType(error), _cut(cause))
         case _:
-            return of_step(error, cause, run_id, resources) or failed(
+            said = _said_by_step(error, cause)
+            return _first(_rules_of(error), said, said, run_id, resources) or failed(
                 f"the state machine failed: {_cut(said) or 'it did not say why'}"
             )
 
 
-def of_step(error: str, cause: str, run_id: str, resources: Mapping[str, Json]) -> State | None:
-    """How a task stands whose step of the state machine failed so; None when that can't be told from it."""
-    said = f"{error}: {cause}" if error and cause else error or cause
-    return _first(_EXECUTION, said, said, run_id, resources)
+def of_step(error: str, cause: str, run_id: str, resources: Mapping[str, Json]) -> State:
+    """How a task stands whose step of the state machine failed so."""
+    said = _said_by_step(error, cause)
+    return _first(_rules_of(error), said, said, run_id, resources) or crashed(_cut(said))
 
 
 def of_container(stop_code: str, reasons: str, exit_code: int | None, run_id: str) -> State:
@@ -233,6 +234,22 @@ def _said_by_function(payload: bytes) -> str:
     kind, message = str(told.get("errorType") or ""), str(told.get("errorMessage") or "")
     message = re.sub(r"^RequestId: \S+ (?:Error: )?", "", message)
     return f"{kind}: {message}" if kind and message else kind or message
+
+
+def _said_by_step(error: str, cause: str) -> str:
+    """Error and cause; of the JSON in which a function tells of its exception, which may be cut, only the message."""
+    if found := _EXCEPTION.fullmatch(cause):
+        with suppress(ValueError):
+            cause = json.loads(f'"{found["message"]}"')
+    return f"{error}: {cause}" if error and cause else error or cause
+
+
+def _rules_of(error: str) -> tuple[_Rule, ...]:
+    """What AWS says has a point in its name; an exception's class has none, and says itself what is wrong."""
+    return _EXECUTION if "." in error or not error else ()
+
+
+_EXCEPTION = re.compile(r'(?:\{"errorMessage": ?")?(?P<message>.*)", ?"errorType": ?"[^"]*".*', re.DOTALL)
 
 
 def _first(rules: tuple[_Rule, ...], text: str, said: str, run_id: str, resources: Mapping[str, Json]) -> State | None:

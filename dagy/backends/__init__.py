@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dagy.backends.limits import LIMITS, Limit, LimitUse
     from dagy.backends.measuring import measured_from_history, measured_in
     from dagy.backends.router import BackendRouter
-    from dagy.backends.routes import Cost, CostItem, Measured, Route, Sizes, TaskRoute, dollars
+    from dagy.backends.routes import Cost, CostItem, Measured, Route, Sizes, TaskRoute
 
 _HOMES = {
     "BackendRouter": "dagy.backends.router",
@@ -25,7 +25,6 @@ _HOMES = {
     "Route": "dagy.backends.routes",
     "Sizes": "dagy.backends.routes",
     "TaskRoute": "dagy.backends.routes",
-    "dollars": "dagy.backends.routes",
     "measured_from_history": "dagy.backends.measuring",
     "measured_in": "dagy.backends.measuring",
 }
@@ -42,7 +41,6 @@ __all__ = [
     "Route",
     "Sizes",
     "TaskRoute",
-    "dollars",
     "measured_from_history",
     "measured_in",
 ]

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
-from dagy.drawing import duration
+from dagy.backends.amounts import Unit, amount
 from dagy.errors import LimitError
 
 NEAR = 0.7  # the share of a limit above which it is said that it is near
-
-Unit = Literal["s", "MB", "bytes", "characters", "number"]
 
 _LAMBDA = "docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"
 _MACHINES = "docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"
@@ -127,27 +124,3 @@ def container_memory(memory_mb: int, vcpu: float, where: str) -> int:
             f"Executor('ecs', vcpu={enough:g}, memory_mb={memory_mb})"
         )
     return next(each for each in sizes if each >= memory_mb)
-
-
-def amount(value: float, unit: Unit) -> str:
-    """A number with its unit, for people: `15 min`, `10,240 MB`, `250.0 MiB`, `8,192 characters`, `25,000`."""
-    match unit:
-        case "s":
-            return lasting(value)
-        case "MB" | "characters":
-            return f"{value:,.0f} {unit}"
-        case "number":
-            return f"{value:,g}" if value < 100 else f"{value:,.0f}"
-        case "bytes":
-            if value < 10_240:
-                return f"{value:,.0f} bytes"
-            return f"{value / 1024:,.1f} KiB" if value < 1 << 20 else f"{value / (1 << 20):,.1f} MiB"
-
-
-def lasting(seconds: float) -> str:
-    """A time for people, without what is zero in it: `14 min 20 s`, `10 min`, `2 h`, `30 s`.
-
-    >>> lasting(860), lasting(600), lasting(7_200), lasting(30)
-    ('14 min 20 s', '10 min', '2 h', '30 s')
-    """
-    return duration(seconds).replace(" 00 s", "").replace(" 00 min", "").replace(".0 s", " s")

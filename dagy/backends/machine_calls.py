@@ -38,6 +38,7 @@ _TRANSIENT = {
 }
 _CONTAINER_TRANSIENT = _TRANSIENT | {
     "ErrorEquals": [
+        "AmazonECS.Unknown",  # it has no room
         "ECS.AmazonECSException",
         "ECS.SdkClientException",
         "ECS.ServerException",
@@ -45,6 +46,7 @@ _CONTAINER_TRANSIENT = _TRANSIENT | {
     ]
 }
 _CAUSE = "$states.errorOutput.Cause"
+_FUNCTION_CAUSE = f"$substringBefore({_CAUSE},'\"requestId\"')"  # without the stack, which follows
 
 STEP_EVENTS = history.STEP + (_TRANSIENT_TRIES + _STEP_TRIES) * history.TRY_AGAIN  # of a step that is no task's
 
@@ -148,7 +150,7 @@ class Calls:
 
     def crashed(self, task: str, carried: str, following: str, *, in_container: bool = False) -> State:
         """Go on to `following` after a crash, and tell of it: with what `carried` tells of, or alone when it is ''."""
-        cause = _CONTAINER_CAUSE if in_container else _CAUSE
+        cause = _CONTAINER_CAUSE if in_container else _FUNCTION_CAUSE
         said = f"{{'Error':$states.errorOutput.Error,'Cause':$substring({cause},-{self._cause_characters})}}"
         entry = f"{{{quoted(task)}:{said}}}"
         output = f"$merge([{carried},{entry}])" if carried else entry

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from dagy.backends.amounts import amount, lasting
 from dagy.backends.costs import cost_of
-from dagy.backends.limits import LIMITS, NEAR, LimitUse, amount, container_memory, lasting
+from dagy.backends.limits import LIMITS, NEAR, LimitUse, container_memory
 from dagy.backends.needs import ASSUMED_SECONDS, TaskNeed
 from dagy.backends.routes import Route, TaskRoute
 from dagy.backends.rules import Facts, backend_asked, path_words

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dagy.backends.limits import LIMITS, lasting
+from dagy.backends.amounts import lasting
+from dagy.backends.limits import LIMITS
 from dagy.backends.needs import TaskNeed, needs_of
 from dagy.backends.placing import own_container, placed_in_container, placed_in_machine, placed_on_lambda
 from dagy.backends.routes import Measured, Route, Sizes

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dagy.backends.limits import LimitUse, lasting
-from dagy.drawing import counted
-from dagy.drawing.reports import Section, report_html, report_text
+from dagy.backends.amounts import dollars
+from dagy.backends.limits import LimitUse
+from dagy.backends.route_views import card_of, text_of
+from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,6 @@ class TaskRoute:
     bound_seconds: float | None  # the longest that one attempt may take; None: nothing bounds it
     reason: str
 
-    def _cells(self, *, is_apart: bool) -> tuple[str, ...]:
-        vcpu = "" if self.vcpu is None else f"{self.vcpu:g}"
-        size = (self.backend, self.tier, f"{self.memory_mb:,} MB", vcpu) if is_apart else ("", "", "", "")
-        return (self.task, *size, "" if self.bound_seconds is None else lasting(self.bound_seconds), self.reason)
-
 
 @dataclass(frozen=True, slots=True)
 class CostItem:
@@ -62,10 +56,6 @@ class CostItem:
     def amount(self) -> float:
         """What it costs."""
         return self.quantity * self.price
-
-    def _cells(self) -> tuple[str, ...]:
-        quantity = f"{self.quantity:,.0f}" if self.quantity >= 100 else f"{self.quantity:.3g}"
-        return (self.service, self.what, f"{quantity} {self.unit}".strip(), dollars(1000 * self.amount))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +76,9 @@ class Cost:
     def per_thousand(self) -> float:
         """What 1,000 runs cost."""
         return 1000 * self.per_run
+
+    def __str__(self) -> str:
+        return f"about {dollars(self.per_run)} a run, {dollars(self.per_thousand)} for 1,000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,59 +102,28 @@ class Route:
 
     @property
     def place(self) -> str:
-        """In a few words: `step-functions (micro), functions of 1,769 MB`."""
+        """In a line: `step-functions (micro), functions with 1,769 MB, x86_64`."""
+        return f"{self.backend} ({self.tier}), {self.size}"
+
+    @property
+    def size(self) -> str:
+        """What it runs in: `one container with 1 vCPU and 2,048 MB, x86_64`."""
         size = f"{self.memory_mb:,} MB" if self.vcpu is None else f"{self.vcpu:g} vCPU and {self.memory_mb:,} MB"
-        thing = {"lambda": "one invocation", "ecs": "one container"}.get(self.backend, "functions")
-        return f"{self.backend} ({self.tier}), {thing} with {size}, {self.architecture}"
+        thing = {LAMBDA: "one invocation", ECS: "one container"}.get(self.backend, "functions")
+        return f"{thing} with {size}, {self.architecture}"
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether each task runs in a place of its own."""
+        return self.backend == STEP_FUNCTIONS
 
     @property
     def on_ecs(self) -> frozenset[str]:
         """The ids of the tasks that run in containers of their own, out of a state machine."""
-        if self.backend != "step-functions":
-            return frozenset()
-        return frozenset(each.task for each in self.tasks.values() if each.backend == "ecs")
+        return frozenset(each.task for each in self.tasks.values() if self.is_apart and each.backend == ECS)
 
     def __str__(self) -> str:
-        return report_text(f"{self.flow} on AWS: {self.place}", self._sections())
+        return text_of(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        html = report_html(f"{self.flow} on AWS", self.place, self._sections())
-        return {"text/html": html, "text/plain": str(self)}
-
-    def _sections(self) -> tuple[Section, ...]:
-        shown = list(self.tasks.values())[:_MOST_ROWS]
-        left = Counter((each.backend, each.tier) for each in list(self.tasks.values())[_MOST_ROWS:])
-        more = tuple(f"{counted(count, 'more task')} on {backend} ({tier})" for (backend, tier), count in left.items())
-        is_apart = self.backend == "step-functions"  # else all run in the one place that the title names
-        cost = self.cost
-        price = f"an estimate at the list prices of {cost.region}, {cost.as_of}"
-        return (
-            Section("Why", self.reasons),
-            Section("Tasks", more, _TASK_HEADS, tuple(each._cells(is_apart=is_apart) for each in shown)),
-            Section("Near a limit", tuple(map(str, self.near))),
-            Section("Note", self.problems),
-            Section(
-                "Cost",
-                (f"about {dollars(cost.per_run)} a run, {dollars(cost.per_thousand)} for 1,000: {price}",),
-                ("service", "what", "a run", "of 1,000 runs"),
-                tuple(each._cells() for each in cost.items),
-            ),
-            Section("Assumed", cost.assumptions),
-        )
-
-
-_MOST_ROWS = 20  # of tasks: above that they are counted
-_TASK_HEADS = ("task", "on", "tier", "memory", "vCPU", "an attempt at most", "because")
-
-
-def dollars(amount: float) -> str:
-    """An amount for people, to two figures that matter: `$0.00021`, `$0.45`, `$1,234`.
-
-    >>> dollars(0.000213), dollars(0.45), dollars(1234.4)
-    ('$0.00021', '$0.45', '$1,234')
-    """
-    if amount >= 100:
-        return f"${amount:,.0f}"
-    if amount >= 0.1 or amount == 0:
-        return f"${amount:,.2f}"
-    return f"${amount:.{1 - math.floor(math.log10(amount))}f}"
+        return {"text/html": card_of(self), "text/plain": str(self)}

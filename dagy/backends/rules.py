@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dagy.backends.limits import LIMITS, amount, lasting
+from dagy.backends.amounts import amount, lasting
+from dagy.backends.limits import LIMITS
 from dagy.backends.needs import FlowNeed, TaskNeed
 from dagy.backends.routes import Measured, Sizes
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor

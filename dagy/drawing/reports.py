@@ -1,4 +1,4 @@
-"""A short report in sections, the same as text for a terminal and as HTML for a notebook. All text in it is escaped."""
+"""A short report in sections, as text for a terminal, where nothing in it can move the cursor."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dagy.drawing.escape import markup_line, plain_line
+from dagy.drawing.escape import plain_line
 from dagy.drawing.labels import columns, elided
-from dagy.drawing.still import paragraph, quiet, table, whole
 
 WIDTH = 100  # columns of the text
 _WIDEST_CELL = 24  # but for the last of a row, which goes on below
@@ -27,27 +26,13 @@ class Section:
 
 def report_text(title: str, sections: Sequence[Section]) -> str:
     """The report in at most `WIDTH` columns: each section's heading in a margin, and beside it what it says."""
-    used = [each for each in sections if each.lines or each.rows]
-    margin = 2 + max((columns(each.heading) for each in used), default=0)
+    margin = 2 + max((columns(each.heading) for each in sections if each.lines or each.rows), default=0)
     parts = [plain_line(title)]
-    for section in used:
-        lines = [*_wrapped(section.lines, WIDTH - margin), *_aligned(section, WIDTH - margin)]
-        heads = [section.heading, *[""] * (len(lines) - 1)]
-        parts.append("")
-        parts += [f"{head:<{margin}}{line}".rstrip() for head, line in zip(heads, lines, strict=True)]
-    return "\n".join(parts)
-
-
-def report_html(title: str, note: str, sections: Sequence[Section]) -> str:
-    """The report as HTML in the page's own colours, light or dark; no script, no style sheet."""
-    parts = [paragraph(f"<strong>{markup_line(title)}</strong> &nbsp;{quiet(note)}")]
     for section in sections:
-        if section.lines or section.rows:
-            parts.append(f'<div style="margin:10px 0 0 0;font-weight:600">{markup_line(section.heading)}</div>')
-            parts += [paragraph(markup_line(each)) for each in section.lines]
-            cells = [[markup_line(elided(plain_line(cell), 200)) for cell in row] for row in section.rows]
-            parts.append(table([markup_line(each) for each in section.columns], cells))
-    return whole(parts)
+        lines = [*_wrapped(section.lines, WIDTH - margin), *_aligned(section, WIDTH - margin)]
+        parts += [""] * bool(lines)
+        parts += [f"{'' if number else section.heading:<{margin}}{line}".rstrip() for number, line in enumerate(lines)]
+    return "\n".join(parts)
 
 
 def _wrapped(lines: Sequence[str], width: int) -> Iterator[str]:

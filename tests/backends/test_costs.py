@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dagy import BackendRouter, Executor
 from dagy.backends import Cost, CostItem, Measured
 from dagy.backends.costs import AS_OF, PRICES, REGION
-from dagy.backends.routes import dollars
 from tests.backends.flows import a_flow, a_task
 
 
@@ -82,19 +79,6 @@ def test_every_price_is_of_one_unit_and_arm_is_cheaper():
     assert PRICES["lambda.arm64"].dollars < PRICES["lambda.x86_64"].dollars
     short = (a_task("a"),)
     assert cost(*short, executor=Executor("lambda", architecture="arm64")).per_run < cost(*short).per_run
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(0, "$0.00"), (0.000_213, "$0.00021"), (0.099, "$0.099"), (0.1, "$0.10"), (2.666, "$2.67"), (1_234.4, "$1,234")],
-)
-def test_dollars_are_said_to_what_matters(amount: float, text: str):
-    assert dollars(amount) == text
-
-
-@given(st.floats(1e-12, 1e6))
-def test_an_amount_is_never_shown_as_nothing(amount: float):
-    assert float(dollars(amount).lstrip("$").replace(",", "")) == pytest.approx(amount, rel=0.06)
 
 
 def test_an_item_costs_its_quantity_at_its_price():

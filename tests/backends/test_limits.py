@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagy.backends.limits import FARGATE_MEMORY, LIMITS, LimitUse, amount, container_memory, lasting
+from dagy.backends.limits import FARGATE_MEMORY, LIMITS, LimitUse, container_memory
 from dagy.errors import LimitError
 
 
@@ -41,29 +41,6 @@ def test_a_use_says_how_near_it_is():
     assert str(use) == (
         "code and packages: 200.0 MiB is 80 % of the 250.0 MiB that a Lambda function and its layers may unpack to"
     )
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (860, "s", "14 min 20 s"),
-        (10_240, "MB", "10,240 MB"),
-        (4_096, "bytes", "4,096 bytes"),
-        (262_144, "bytes", "256.0 KiB"),
-        (250 << 20, "bytes", "250.0 MiB"),
-        (8_192, "characters", "8,192 characters"),
-        (0.5, "number", "0.5"),
-        (25_000, "number", "25,000"),
-    ],
-)
-def test_amounts_are_said_for_people(value: float, unit: str, text: str):
-    assert amount(value, unit) == text  # type: ignore[arg-type]  # a literal
-
-
-def test_a_time_has_no_zeros_in_it():
-    assert [lasting(each) for each in (0.25, 30, 60, 605, 7_200, 36_000)] == [
-        "250 ms", "30 s", "1 min", "10 min 05 s", "2 h", "10 h",
-    ]  # fmt: skip
 
 
 def test_the_sizes_of_fargate_are_the_documented_ones():

@@ -119,6 +119,13 @@ def test_a_run_that_has_begun_is_not_started_again(
         ("FAILED", "States.Runtime", "the maximum number of events", "FAILED: the execution's history has reached"),
         ("FAILED", "States.TaskFailed", '{"StoppedReason":"OutOfMemoryError"}', "CRASHED: the container ran out"),
         ("FAILED", "Odd", "why", "FAILED: the state machine failed: Odd: why"),
+        (
+            "FAILED",
+            "OddError",
+            '{"errorMessage": "no \\"capacity\\"", "errorType": "OddError", "requestId": "1", "stackTrace": ["  a.py"]}',
+            'FAILED: the state machine failed: OddError: no "capacity"',
+        ),
+        ("FAILED", "OddError", 'its end", "errorType": "OddError", ', "FAILED: the state machine failed: OddError: its end"),
     ],
 )  # fmt: skip
 def test_an_execution_that_ends_without_an_answer_ends_the_run(
@@ -130,6 +137,7 @@ def test_an_execution_that_ends_without_an_answer_ends_the_run(
     execution |= {"status": status, "error": error, "cause": cause}
     news = run.poll()
     assert str(news.state).startswith(end)
+    assert "a.py" not in str(news.state)
     assert news.state is not None
     last = "CANCELLED" if status == "ABORTED" else "CRASHED"
     assert [(each.get("task"), each["state"]) for each in news.events] == [("load", last), (None, news.state.type)]

@@ -1,4 +1,4 @@
-"""A report in sections, as text and as HTML."""
+"""A report in sections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagy.drawing.labels import columns
-from dagy.drawing.reports import Section, report_html, report_text
+from dagy.drawing.reports import Section, report_text
 
 SECTIONS = (
     Section("Why", ("because it is so",)),
@@ -36,14 +36,6 @@ def test_long_lines_and_last_cells_go_on_below():
     assert text.count("word") == 30
 
 
-def test_the_html_holds_the_same_without_what_is_empty():
-    html = report_html("plan", "a note", SECTIONS)
-    assert "because it is so" in html
-    assert "1,200" in html
-    assert "Empty" not in html
-    assert "unused" not in html
-
-
 texts = st.text(max_size=60)
 
 
@@ -52,6 +44,3 @@ def test_no_text_breaks_out_of_its_place(title: str, lines: list[str], rows: lis
     section = Section("Head", tuple(lines), ("<a>", "b", "c"), tuple(rows))
     text = report_text(title, (section,))
     assert all(each.isprintable() or each == "\n" or not each.isascii() for each in text)
-    html = report_html(title, title, (section,))
-    assert "<script" not in html.lower().replace("&lt;script", "")
-    assert "<a>" not in html

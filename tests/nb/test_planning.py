@@ -73,7 +73,7 @@ def test_a_card_escapes_what_it_is_given_and_needs_no_script(notebook: NotebookS
     assert "<i>" not in html
     assert "<b>x" not in html
     assert not re.search(r"<script|\son\w+=", html)
-    assert html.startswith('<div class="dagy-plan mathjax_ignore')  # else two amounts in dollars would be a formula
+    assert html.startswith('<div class="mathjax_ignore')  # else two amounts in dollars would be a formula
 
 
 def test_the_executor_is_completed(etl: NotebookShell) -> None:

@@ -18,14 +18,18 @@ from types import MappingProxyType
 from dagy.errors import DefinitionError, did_you_mean, shown
 
 AUTO, LOCAL, LAMBDA, STEP_FUNCTIONS, ECS = "auto", "local", "lambda", "step-functions", "ecs"
-BACKENDS = (LAMBDA, STEP_FUNCTIONS, ECS)
 
 # The backend of each tier, the smallest first.
 TIERS: Mapping[str, str] = MappingProxyType(
     {"nano": LAMBDA, "micro": STEP_FUNCTIONS, "small": ECS, "medium": ECS, "large": ECS, "xlarge": ECS}
 )
 
-EXECUTORS = (*BACKENDS, *TIERS)  # what a task or a flow may ask for; a deploy may ask for "local" and "auto" too
+EXECUTORS = (
+    LAMBDA,
+    STEP_FUNCTIONS,
+    ECS,
+    *TIERS,
+)  # what a task or a flow may ask for; a deploy may ask for "local" and "auto" too
 
 
 @dataclass(frozen=True, slots=True)

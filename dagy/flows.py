@@ -46,7 +46,7 @@ class LocalOptions(TypedDict, total=False):
     """How a run here is made: the options of `run_local`, and `capture`, which gives what tasks print to the events."""
 
     max_workers: int | None
-    fail_fast: bool
+    fail_fast: bool | None
     isolation: Literal["thread", "process"] | None
     keep_results: bool
     record: bool
@@ -72,6 +72,7 @@ class Flow(Generic[P, R]):
         retries: int = 0,
         retry_delay_seconds: RetryDelay | None = None,
         timeout_seconds: float | None = None,
+        fail_fast: bool = True,
         executor: str | Executor | None = None,
         memory_mb: int | None = None,
         on_running: Sequence[Hook] | None = None,
@@ -92,6 +93,8 @@ class Flow(Generic[P, R]):
         self.retry = retry_policy(retries, retry_delay_seconds, None, None, of=of)
         if timeout_seconds is not None and not is_positive(timeout_seconds):
             raise DefinitionError(f"{of}: timeout_seconds must be more than 0 seconds, not {timeout_seconds!r}")
+        if not isinstance(fail_fast, bool):
+            raise DefinitionError(f"{of}: fail_fast must be True or False, not {fail_fast!r}")
         executor, memory_mb = wished(of, executor, memory_mb)
         self.options = FlowOptions(
             retries=self.retry.retries,
@@ -99,6 +102,7 @@ class Flow(Generic[P, R]):
             timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
             executor=executor,
             memory_mb=memory_mb,
+            fail_fast=None if fail_fast else False,
         )
         self.version = version
         self.function = function
@@ -192,7 +196,7 @@ class Flow(Generic[P, R]):
         /,
         *,
         max_workers: int | None = None,
-        fail_fast: bool = True,
+        fail_fast: bool | None = None,
         isolation: Literal["thread", "process"] | None = None,
         keep_results: bool = False,
         record: bool = False,
@@ -203,7 +207,7 @@ class Flow(Generic[P, R]):
 
         At most `max_workers` tasks run at once (default 16); with 1 they run in the calling thread. With `fail_fast`
         the first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and
-        the result says FAILED. `isolation` is where tasks run that do not say it. A result is let go once the last task
+        the result says FAILED. None is what the flow says itself, which is True unless it was made with `fail_fast=False`. `isolation` is where tasks run that do not say it. A result is let go once the last task
         that needs it had it, unless it is next to nothing or `keep_results` is asked for; what no task needs is kept.
 
         With `record` the run, its output and its results are kept in the history (`dagy runs`). `resume` goes on where
@@ -229,7 +233,7 @@ class Flow(Generic[P, R]):
         /,
         *,
         max_workers: int | None = None,
-        fail_fast: bool = True,
+        fail_fast: bool | None = None,
         isolation: Literal["thread", "process"] | None = None,
         keep_results: bool = False,
         record: bool = False,
@@ -251,6 +255,10 @@ class Flow(Generic[P, R]):
         )
         return engine.start(*prepared)
 
+    def fails_fast(self, asked: bool | None = None) -> bool:
+        """Whether the first failure ends a run: as is asked for, else as the flow says."""
+        return asked if asked is not None else self.options.fail_fast is not False
+
     def prepare_local(
         self, parameters: Mapping[str, Any], **options: Unpack[LocalOptions]
     ) -> tuple[Program, dict[str, Any], RunOptions]:
@@ -269,7 +277,7 @@ class Flow(Generic[P, R]):
         run_options = engine.RunOptions(
             engine.new_run_id(self.name),
             max_workers=options.get("max_workers"),
-            fail_fast=options.get("fail_fast", True),
+            fail_fast=self.fails_fast(options.get("fail_fast")),
             capture=options.get("capture", False),
             isolation=options.get("isolation"),
             keep_results=options.get("keep_results", False),
@@ -448,6 +456,7 @@ def flow(
     retries: int = 0,
     retry_delay_seconds: RetryDelay | None = None,
     timeout_seconds: float | None = None,
+    fail_fast: bool = True,
     executor: str | Executor | None = None,
     memory_mb: int | None = None,
     on_running: Sequence[Hook] | None = None,
@@ -461,7 +470,9 @@ def flow(
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
     given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
-    task): what completed is not run again. `timeout_seconds` bounds the whole run. `executor` is where it runs once it
+    task): what completed is not run again. `timeout_seconds` bounds the whole run. With
+    `fail_fast=False` a failure does not end a run: what does not need the task that failed still runs, here and wherever
+    the flow is deployed. `executor` is where it runs once it
     is deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier ("nano" to "xlarge"); `memory_mb` is how
     much memory its tasks need together. The hooks `on_running`, `on_completion` and `on_failure` are called once a run,
     with a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.

@@ -79,6 +79,11 @@ def retry_groups(retries: int, delays: Sequence[float]) -> tuple[RetryGroup, ...
     return tuple(groups)
 
 
+def longest_wait(retries: int, delays: Sequence[float], jitter: float = 0.0) -> float:
+    """Seconds that all tries wait for each other at most."""
+    return sum(group.count * group.delay for group in retry_groups(retries, delays)) * (1 + jitter)
+
+
 def retry_group_of(groups: Sequence[RetryGroup], failure: int) -> int | None:
     """The number, from 1, of the group that failure number `failure` is in; None: no other try follows it."""
     for number, group in enumerate(groups, 1):

@@ -147,6 +147,7 @@ class FlowOptions:
     timeout_seconds: float | None = None
     executor: str | None = field(default=None, metadata=_LATER)  # one of EXECUTORS; None: whatever suits
     memory_mb: int | None = field(default=None, metadata=_LATER)  # what its tasks need together
+    fail_fast: bool | None = field(default=None, metadata=_LATER)  # None: as True; False: the independent still runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ def _flow_parser() -> _Parser:
     add("--version", metavar="V", help="the flow's version, such as 1.2.0")
     _add_retries(parser)
     add("--timeout", dest="timeout_seconds", type=_duration, metavar="SECONDS", help="stop a run that takes longer")
+    add("--no-fail-fast", dest="fail_fast", action="store_false", help="a failure does not end the run")
     _add_executor(parser, "flow")
     add("--description", metavar="TEXT", help="what the flow does, in quotes")
     add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")

@@ -28,7 +28,7 @@ def start_fresh(
     cells: Sequence[Cell] = (),
     namespace: Mapping[str, object] | None = None,
     max_workers: int | None = None,
-    fail_fast: bool = True,
+    fail_fast: bool | None = None,
     isolation: Literal["thread", "process"] | None = None,
     record: bool = False,
 ) -> CleanRun:

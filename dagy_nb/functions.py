@@ -49,7 +49,7 @@ def run(
     /,
     *,
     max_workers: int | None = None,
-    fail_fast: bool = True,
+    fail_fast: bool | None = None,
     isolation: Literal["thread", "process"] | None = None,
     record: bool = False,
     resume: str | None = None,
@@ -69,7 +69,12 @@ def run(
     if deployment is not None:
         return magics.answered(
             lambda: magics.session.run_deployment(
-                deployment, parameters, flow=flow, background=background, must_complete=fail_fast, profile=profile
+                deployment,
+                parameters,
+                flow=flow,
+                background=background,
+                must_complete=fail_fast is not False,
+                profile=profile,
             )
         )
     return magics.answered(

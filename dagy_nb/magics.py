@@ -242,7 +242,7 @@ class DagyMagics(Magics):
             _refuse_missing(flow, parameters, self.shell.user_ns)
         options = LocalOptions(
             max_workers=given.max_workers,
-            fail_fast=not given.no_fail_fast,
+            fail_fast=False if given.no_fail_fast else None,
             isolation=given.isolation,
             record=given.record,
             resume=given.resume and str(_filled(given.resume, self.shell.user_ns)),

@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
+    from dagy.testing import LocalAws
+
     from .browser.lab import Browser
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -47,6 +49,33 @@ def _own_local_state(_local_dirs: Iterator[Path], monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv(name)
     monkeypatch.setenv("DAGY_LOCAL_DIR", str(next(_local_dirs)))
     monkeypatch.setenv("DAGY_AUTO_WORKER", "0")  # a worker that a run wakes by itself would outlive its test
+
+
+@pytest.fixture(scope="session")
+def _started_aws() -> Iterator[tuple[LocalAws, dict[str, str]]]:
+    """AWS on this computer with Dagy's stack, and the variables that lead there, which are not set yet."""
+    from dagy.testing import local_aws  # loaded only where a test asks for it
+
+    before = dict(os.environ)
+    with local_aws() as aws:
+        variables = {name: value for name, value in os.environ.items() if before.get(name) != value}
+        os.environ.clear()
+        os.environ.update(before)
+        yield aws, variables
+
+
+@pytest.fixture(scope="module")
+def shared_aws(_started_aws: tuple[LocalAws, dict[str, str]], request: pytest.FixtureRequest) -> Iterator[LocalAws]:
+    """AWS on this computer, one for all tests because its start takes seconds; in this module everything leads there.
+
+    The module has a control plane of its own, but shares the account: what it makes there has names of its own.
+    """
+    aws, variables = _started_aws
+    home = Path(variables["DAGY_LOCAL_DIR"]).parent / request.module.__name__
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**variables, "DAGY_LOCAL_DIR": str(home)}.items():
+            patch.setenv(name, value)
+        yield aws
 
 
 @pytest.fixture

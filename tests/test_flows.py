@@ -10,7 +10,7 @@ import pytest
 
 from dagy import Executor, Flow, RunContext, State, StateType, Static, TaskOutput, flow, task
 from dagy.errors import DefinitionError, DrawingError, GraphError, ParameterError, TaskFailedError
-from dagy.spec import Constant, FromParameter, FromTask, ListOf, ParameterSpec
+from dagy.spec import Constant, FlowSpec, FromParameter, FromTask, ListOf, ParameterSpec
 
 
 @task
@@ -423,6 +423,21 @@ def test_fail_fast_raises_and_otherwise_the_result_says_failed():
     result = broken.run_local(fail_fast=False)
     assert result.status is StateType.FAILED
     assert result["load"] == [1, 2, 3]
+
+
+def test_a_flow_says_itself_that_a_failure_does_not_end_its_runs_and_a_run_may_overrule_it():
+    @task
+    def fails() -> None:
+        raise ValueError("no rows")
+
+    broken = flow(name="broken", fail_fast=False)(lambda: [fails(), load("x")])
+    assert broken.run_local()["load"] == [1, 2, 3]
+    with pytest.raises(TaskFailedError):
+        broken.run_local(fail_fast=True)
+    assert FlowSpec.model_validate_json(broken.spec.model_dump_json()).options.fail_fast is False
+    assert "fail_fast" not in flow(name="usual")(lambda: load("x")).spec.model_dump()["options"]
+    with pytest.raises(DefinitionError, match="fail_fast must be True or False, not 'no'"):
+        flow(name="broken", fail_fast="no")(lambda: None)
 
 
 def test_hooks_of_a_flow_are_called_once_a_run():

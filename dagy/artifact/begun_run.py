@@ -57,7 +57,8 @@ class BegunRun:
     @property
     def fails_fast(self) -> bool:
         """Whether its first failure ends it."""
-        return bool(self.begun["fail_fast"])
+        asked: bool | None = self.begun["fail_fast"]
+        return asked if asked is not None else self.program.spec.options.fail_fast is not False
 
     # ---- what the store says
 

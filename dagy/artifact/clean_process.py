@@ -54,7 +54,7 @@ class Order:
     parameters: dict[str, tuple[str, str]] = field(default_factory=dict)  # by name: codec, and file in the folder
     modules: tuple[str, ...] = ()  # to import before anything else, for what they do
     max_workers: int | None = None
-    fail_fast: bool = True
+    fail_fast: bool | None = None  # None: as the flow says
     isolation: Literal["thread", "process"] | None = None
 
     def write(self, folder: Path) -> None:

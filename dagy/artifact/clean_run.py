@@ -54,7 +54,7 @@ def start_clean(
     flow: str | None = None,
     directory: Path | None = None,
     max_workers: int | None = None,
-    fail_fast: bool = True,
+    fail_fast: bool | None = None,
     isolation: Literal["thread", "process"] | None = None,
     record: bool = False,
     local_dir: Path | None = None,

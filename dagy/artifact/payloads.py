@@ -19,7 +19,7 @@ class Payload:
     parameters: Mapping[str, Json] | None = None
     references: Mapping[str, Json] = field(default_factory=dict)
     resume: str | None = None
-    fail_fast: bool = True
+    fail_fast: bool | None = None
     max_workers: int | None = None
     events: bool = True
     deployment: str | None = None

@@ -48,7 +48,7 @@ def _alone(flow: Flow[..., Any], run_id: str, payload: Payload, invocation: Invo
         raise ResumeError(f"run {payload.resume!r} can't be resumed without a store; name it in DAGY_STORE")
     references = {name: invocation.values.read(each) for name, each in payload.references.items()}
     program, given = flow.prepare(**{**(payload.parameters or {}), **references})
-    options = RunOptions(run_id, payload.max_workers, payload.fail_fast, capture=True,
+    options = RunOptions(run_id, payload.max_workers, flow.fails_fast(payload.fail_fast), capture=True,
                          time_limit=invocation.seconds_left, grace_seconds=GRACE_SECONDS)  # fmt: skip
     return _told(run_here(program, given, options, invocation, None), invocation)
 
@@ -61,7 +61,7 @@ def _kept(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: I
     if left.results:  # a run that goes on with this one finds all of it here
         store.add_results(left.results)
     options = RunOptions(
-        store.run_id, payload.max_workers, payload.fail_fast, capture=True, recorder=recorder,
+        store.run_id, payload.max_workers, flow.fails_fast(payload.fail_fast), capture=True, recorder=recorder,
         time_limit=invocation.seconds_left, grace_seconds=GRACE_SECONDS,
         reused=left.opened_tasks(store.values), reused_items=left.opened_items(store.values),
     )  # fmt: skip

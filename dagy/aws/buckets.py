@@ -9,16 +9,14 @@ import base64
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagy.aws.clients import Clients, account_of
-from dagy.aws.refusals import NotThereError, failed
+from dagy.aws.clients import Clients, account_of, read_whole
+from dagy.aws.refusals import NotThereError
 from dagy.errors import CloudError, DagyError, StoreError
 
 if TYPE_CHECKING:
@@ -42,12 +40,6 @@ class ObjectInfo(NamedTuple):
     key: str
     size: int
     """Bytes."""
-    modified_at: datetime
-    etag: str
-    sha256: str | None = None
-    """In hex, of what `put` wrote; a list of objects does not tell it."""
-    metadata: Mapping[str, str] = MappingProxyType({})
-    """What `put` was given; a list of objects does not tell it."""
 
 
 class Bucket:
@@ -62,9 +54,7 @@ class Bucket:
         self._owner = owner
         self._part_bytes = part_bytes
 
-    def put(
-        self, key: str, content: Content, *, if_absent: bool = True, metadata: Mapping[str, str] | None = None
-    ) -> bool:
+    def put(self, key: str, content: Content, *, if_absent: bool = True) -> bool:
         """Write an object: bytes, a file, or pieces to be joined. False: there was one already, and it stays.
 
         With `if_absent=False` it takes the place of the one there was. It is there for others once it is there whole.
@@ -73,7 +63,7 @@ class Bucket:
             if if_absent and source.size >= LOOK_FIRST_BYTES and self.head(key) is not None:
                 return False
             writer = os.urandom(8).hex()
-            told = {**(metadata or {}), _SHA256: source.sha256.hex(), _WRITER: writer}
+            told = {_SHA256: source.sha256.hex(), _WRITER: writer}
             only = {"IfNoneMatch": "*"} if if_absent else {}
             send = self._put_whole if source.size <= 4 * self._part_bytes else self._put_parts
             for tries in range(_TRIES):
@@ -100,10 +90,7 @@ class Bucket:
             if error.code == "NoSuchBucket":
                 raise
             return None
-        try:
-            data = found["Body"].read()
-        except Exception as error:  # botocore's and urllib3's have no root in common
-            raise failed("s3", "GetObject", error) from error
+        data = read_whole("s3", "GetObject", found["Body"])
         expected = found["Metadata"].get(_SHA256)
         if expected is not None and hashlib.sha256(data).hexdigest() != expected:
             raise StoreError(f"s3://{self.name}/{key} is not what was written: its SHA-256 differs")
@@ -117,9 +104,7 @@ class Bucket:
             if error.code == "NoSuchBucket":
                 raise
             return None
-        metadata = {name: each for name, each in found["Metadata"].items() if name not in {_SHA256, _WRITER}}
-        sha256 = found["Metadata"].get(_SHA256)
-        return ObjectInfo(key, found["ContentLength"], found["LastModified"], found["ETag"], sha256, metadata)
+        return ObjectInfo(key, found["ContentLength"])
 
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[ObjectInfo]:
         """The objects whose keys begin with `prefix`, in the order of their keys: those behind `after`, or all."""
@@ -127,14 +112,10 @@ class Bucket:
         while True:
             page = self._s3.list_objects_v2(**self._at, Prefix=prefix, **more)
             for each in page.get("Contents", ()):
-                yield ObjectInfo(each["Key"], each["Size"], each["LastModified"], each["ETag"])
+                yield ObjectInfo(each["Key"], each["Size"])
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def delete(self, key: str) -> None:
-        """Delete the object, if there is one."""
-        self._s3.delete_object(**self._at, Key=key)
 
     def delete_prefix(self, prefix: str) -> int:
         """Delete all whose keys begin with `prefix`, old versions included; how many there were."""

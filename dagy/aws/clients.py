@@ -183,6 +183,15 @@ def account_of(clients: Clients) -> str:
     return clients.of("sts").get_caller_identity()["Account"]
 
 
+def read_whole(service: str, operation: str, body: Any) -> bytes:
+    """All of a body that follows an answer. Raises `NetworkError` when it breaks off."""
+    try:
+        content: bytes = body.read()
+    except Exception as error:  # botocore's and urllib3's have no root in common
+        raise failed(service, operation, error) from error
+    return content
+
+
 def is_stand_in(url: str) -> bool:
     """Whether the endpoint is none of AWS's own."""
     host = (urlsplit(url).hostname or "").lower()

@@ -52,11 +52,6 @@ class Aws:
         """The region's name: `eu-central-1`."""
         return self._clients.region
 
-    @property
-    def partition(self) -> str:
-        """How ARNs of the region begin: `aws`, `aws-cn` or `aws-us-gov`."""
-        return self._clients.partition
-
     @cached_property
     def account(self) -> str:
         """The account's twelve digits; STS is asked once."""

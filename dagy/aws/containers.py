@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
@@ -34,7 +33,6 @@ class TaskDefinition:
     log_prefix: str
     """The log's stream is `<log_prefix>/<container>/<the task's id>`."""
     entry_point: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     ephemeral_gib: int = 20
     """20, which is free, or 21 to 200."""
@@ -49,7 +47,6 @@ class RegisteredTask:
     definition: TaskDefinition
     arn: str
     """With the revision at its end."""
-    revision: int
     tags: Mapping[str, str]
 
 
@@ -61,7 +58,7 @@ class RunTask:
     task_definition: str
     """ARN of a revision."""
     container: str
-    """The container that `environment` and `command` are for."""
+    """The container that `environment` is for."""
     subnets: tuple[str, ...]
     security_groups: tuple[str, ...]
     client_token: str
@@ -69,10 +66,8 @@ class RunTask:
     assign_public_ip: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     """Over and above the definition's; all overrides together take 8,192 characters."""
-    command: tuple[str, ...] | None = None
     started_by: str = ""
-    """At most 36 characters; `tasks` finds it by this."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    """At most 128 characters; `tasks` finds it by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +84,6 @@ class Task:
     stopped_reason: str
     container_reason: str
     """`OutOfMemoryError: Container killed due to memory usage`, `CannotPullContainerError: ...`"""
-    started_at: datetime | None
-    stopped_at: datetime | None
-
-    @property
-    def id(self) -> str:
-        """The last part of its ARN."""
-        return self.arn.rpartition("/")[2]
 
     @property
     def is_final(self) -> bool:
@@ -122,7 +110,7 @@ class Containers:
         if definition["status"] != "ACTIVE":
             return None
         tags = {each.get("key", ""): each.get("value", "") for each in found.get("tags", ())}
-        return RegisteredTask(_definition(definition), definition["taskDefinitionArn"], definition["revision"], tags)
+        return RegisteredTask(_definition(definition), definition["taskDefinitionArn"], tags)
 
     def families(self, prefix: str) -> tuple[str, ...]:
         """The families with an active revision whose names begin with `prefix`, sorted."""
@@ -143,7 +131,6 @@ class Containers:
             "cpu": definition.cpu,
             "memory": definition.memory_mb,
             "entryPoint": list(definition.entry_point),
-            "command": list(definition.command),
             "environment": _pairs(definition.environment, "name"),
             "logConfiguration": {
                 "logDriver": "awslogs",
@@ -180,11 +167,7 @@ class Containers:
     def run(self, wanted: RunTask) -> str:
         """Start a task; its ARN, the same one for the same token. Raises `CloudError` when there is no room for it."""
         override: Any = {"name": wanted.container, "environment": _pairs(wanted.environment, "name")}
-        if wanted.command is not None:
-            override["command"] = list(wanted.command)
         more: Any = {"startedBy": wanted.started_by} if wanted.started_by else {}
-        if wanted.tags:
-            more["tags"] = _pairs(wanted.tags, "key")
         done = self._ecs.run_task(
             cluster=wanted.cluster,
             taskDefinition=wanted.task_definition,
@@ -213,7 +196,7 @@ class Containers:
                 _refuse("DescribeTasks", arn, done["failures"])
             return None
         found: Any = done["tasks"][0]
-        container: Any = next(iter(found.get("containers", ())), {})
+        container = _own_container(found)
         return Task(
             arn=found["taskArn"],
             status=found["lastStatus"],
@@ -221,8 +204,6 @@ class Containers:
             stop_code=found.get("stopCode"),
             stopped_reason=found.get("stoppedReason", ""),
             container_reason=container.get("reason", ""),
-            started_at=found.get("startedAt"),
-            stopped_at=found.get("stoppedAt"),
         )
 
     def tasks(self, cluster: str, *, started_by: str) -> tuple[str, ...]:
@@ -269,11 +250,17 @@ def _definition(found: Any) -> TaskDefinition:
         log_group=options.get("awslogs-group", ""),
         log_prefix=options.get("awslogs-stream-prefix", ""),
         entry_point=tuple(container.get("entryPoint", ())),
-        command=tuple(container.get("command", ())),
         environment={each["name"]: each["value"] for each in container.get("environment", ())},
         ephemeral_gib=found.get("ephemeralStorage", {"sizeInGiB": 20})["sizeInGiB"],
         architecture=_FROM_ECS.get(architecture, architecture),
     )
+
+
+def _own_container(task: Any) -> Any:
+    """The container that was started with something of ours; AWS itself may have put others beside it."""
+    containers = task.get("containers", ())
+    names = {each["name"] for each in task.get("overrides", {}).get("containerOverrides", ()) if "name" in each}
+    return next((each for each in containers if each.get("name") in names), next(iter(containers), {}))
 
 
 def _pairs(values: Mapping[str, str], key: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagy.aws.clients import Clients
+from dagy.aws.clients import Clients, read_whole
 from dagy.aws.refusals import NotThereError
 from dagy.aws.waiting import once_role_is_known, wait_until
 from dagy.errors import CloudError
@@ -94,7 +94,6 @@ class LayerVersion:
     arn: str
     """With the version at its end: what a function names."""
     version: int
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +106,6 @@ class Invoked:
     """None, or what kind of failure: `Unhandled`."""
     log_tail: str
     """The last 4 KB of its log."""
-    version: str
-    """The version that ran."""
 
 
 class Functions:
@@ -242,10 +239,9 @@ class Functions:
         client = self._clients.of("lambda", once_within=timeout + _ANSWER_SECONDS)
         done = client.invoke(FunctionName=arn, InvocationType="RequestResponse", LogType="Tail", Payload=payload)
         return Invoked(
-            payload=done["Payload"].read(),
+            payload=read_whole("lambda", "Invoke", done["Payload"]),
             error=done.get("FunctionError"),
             log_tail=base64.b64decode(done.get("LogResult", "")).decode("utf-8", "replace"),
-            version=done.get("ExecutedVersion", ""),
         )
 
     def delete(self, name: str, version: str | None = None) -> None:
@@ -272,7 +268,7 @@ class Functions:
             CompatibleRuntimes=list(runtimes),  # type: ignore[arg-type]  # a runtime newer than the stubs is a str
             CompatibleArchitectures=list(architectures),  # type: ignore[arg-type]
         )
-        return LayerVersion(made["LayerVersionArn"], made["Version"], made["Description"])
+        return LayerVersion(made["LayerVersionArn"], made["Version"])
 
     def newest_layer(self, name: str) -> LayerVersion | None:
         """The newest version of the layer; None when there is none."""
@@ -283,7 +279,7 @@ class Functions:
         pages = self._lambda.get_paginator("list_layer_versions").paginate(LayerName=name)
         try:
             return tuple(
-                LayerVersion(each["LayerVersionArn"], each["Version"], each.get("Description", ""))
+                LayerVersion(each["LayerVersionArn"], each["Version"])
                 for page in pages
                 for each in page["LayerVersions"]
             )

@@ -19,7 +19,6 @@ class LogLine:
     """One line that was logged."""
 
     at: datetime
-    stream: str
     text: str
     """Without a newline at its end."""
     id: str
@@ -60,7 +59,7 @@ class Logs:
                 for each in page["events"]:
                     at = datetime.fromtimestamp(each.get("timestamp", 0) / 1000, UTC)
                     text = each.get("message", "").removesuffix("\n")
-                    yield LogLine(at, each.get("logStreamName", ""), text, each.get("eventId", ""))
+                    yield LogLine(at, text, each.get("eventId", ""))
         except NotThereError:
             return
 

@@ -42,7 +42,7 @@ _DENIED = frozenset(
 )
 # What S3 calls a permission when it is not called as the operation is.
 _PERMISSIONS = {
-    "HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "ListObjectVersions": "ListBucketVersions",
     "DeleteObjects": "DeleteObject", "CreateMultipartUpload": "PutObject", "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject", "Invoke": "InvokeFunction",
 }  # fmt: skip

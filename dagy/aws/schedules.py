@@ -82,11 +82,10 @@ class Schedules:
             max_age_seconds=target.get("RetryPolicy", {}).get("MaximumEventAgeInSeconds", 86_400),
         )
 
-    def names(self, group: str, prefix: str = "") -> tuple[str, ...]:
-        """The names of the group's schedules that begin with `prefix`, sorted; none when there is no such group."""
-        more: Any = {"NamePrefix": prefix} if prefix else {}
+    def names(self, group: str) -> tuple[str, ...]:
+        """The names of the group's schedules, sorted; none when there is no such group."""
         try:
-            pages = list(self._scheduler.get_paginator("list_schedules").paginate(GroupName=group, **more))
+            pages = list(self._scheduler.get_paginator("list_schedules").paginate(GroupName=group))
         except NotThereError:
             return ()
         return tuple(sorted(each["Name"] for page in pages for each in page["Schedules"] if "Name" in each))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
@@ -50,7 +49,6 @@ class StackEvent:
     """What happened to one resource of a stack."""
 
     id: str
-    at: datetime
     resource: str
     """Its name in the template; the stack's own name for the stack as a whole."""
     kind: str
@@ -189,12 +187,12 @@ class _Events:
             if self._tell is not None:
                 self._tell(each)
 
-    def _newest_first(self) -> list[StackEvent]:
+    def _newest_first(self) -> Iterator[StackEvent]:
         try:
-            pages = self._stacks.get_paginator("describe_stack_events").paginate(StackName=self._name)
-            return [_event(each) for page in pages for each in page["StackEvents"]]
+            for page in self._stacks.get_paginator("describe_stack_events").paginate(StackName=self._name):
+                yield from map(_event, page["StackEvents"])
         except NotThereError:
-            return []
+            return
 
 
 _BEGINNINGS = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"})
@@ -203,7 +201,6 @@ _BEGINNINGS = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_
 def _event(found: Any) -> StackEvent:
     return StackEvent(
         found["EventId"],
-        found["Timestamp"],
         found.get("LogicalResourceId", ""),
         found.get("ResourceType", ""),
         found.get("ResourceStatus", ""),

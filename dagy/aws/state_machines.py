@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
@@ -15,8 +14,6 @@ from dagy.errors import CloudError, ConflictError
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
-
-FINAL = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +25,6 @@ class MachineConfig:
     """JSON in the Amazon States Language."""
     role: str
     """ARN."""
-    log_group: str | None = None
-    """ARN of a log group, with `:*` at its end: what goes wrong is logged there. None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +33,6 @@ class StateMachine:
 
     config: MachineConfig
     arn: str
-    status: str
-    """`ACTIVE` or `DELETING`."""
     tags: Mapping[str, str]
 
 
@@ -48,25 +41,12 @@ class Execution:
     """One execution of a state machine."""
 
     arn: str
-    name: str
-    machine: str
-    """ARN of the state machine."""
-    version: str | None
-    """ARN of the version that runs; None: of none that was published."""
     status: str
     """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
-    started_at: datetime
-    stopped_at: datetime | None
     input: str = ""
-    output: str | None = None
-    """JSON; only of one that succeeded."""
+    """JSON."""
     error: str | None = None
     cause: str | None = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it has ended."""
-        return self.status in FINAL
 
 
 class StateMachines:
@@ -90,15 +70,9 @@ class StateMachines:
             tags = self._states.list_tags_for_resource(resourceArn=found["stateMachineArn"])["tags"]
         except NotThereError:
             return None
-        groups = [
-            each["cloudWatchLogsLogGroup"].get("logGroupArn")
-            for each in found.get("loggingConfiguration", {}).get("destinations", ())
-            if "cloudWatchLogsLogGroup" in each
-        ]
         return StateMachine(
-            MachineConfig(found["name"], found["definition"], found["roleArn"], next(iter(groups), None)),
+            MachineConfig(found["name"], found["definition"], found["roleArn"]),
             found["stateMachineArn"],
-            found.get("status", "ACTIVE"),
             {each.get("key", ""): each.get("value", "") for each in tags},
         )
 
@@ -108,33 +82,19 @@ class StateMachines:
         names = (each["name"] for page in pages for each in page["stateMachines"])
         return tuple(sorted(each for each in names if each.startswith(prefix)))
 
-    def create(self, config: MachineConfig, tags: Mapping[str, str] | None = None, *, description: str = "") -> str:
+    def create(self, config: MachineConfig, tags: Mapping[str, str] | None = None) -> str:
         """Make it and publish a version of it; the version's ARN. The same once more is the same machine."""
-        wanted = {"name": config.name, "type": "STANDARD", "tags": _tags(tags), **_settings(config, description)}
+        wanted = {"name": config.name, "type": "STANDARD", "tags": _tags(tags), **_settings(config)}
         return once_role_is_known(lambda: self._states.create_state_machine(**wanted))["stateMachineVersionArn"]
 
-    def update(self, config: MachineConfig, *, description: str = "") -> str:
+    def update(self, config: MachineConfig) -> str:
         """Make it so and publish a version; the version's ARN. What runs goes on as it was."""
-        wanted = {"stateMachineArn": self.arn(config.name), **_settings(config, description)}
+        wanted = {"stateMachineArn": self.arn(config.name), **_settings(config)}
         return once_role_is_known(lambda: self._states.update_state_machine(**wanted))["stateMachineVersionArn"]
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Set these tags, and leave the others."""
         self._states.tag_resource(resourceArn=arn, tags=_tags(tags))
-
-    def versions(self, name: str) -> tuple[str, ...]:
-        """The ARNs of its published versions, the oldest first; none when there is no such machine."""
-        found: list[str] = []
-        more: Any = {}
-        while True:
-            try:
-                page = self._states.list_state_machine_versions(stateMachineArn=self.arn(name), **more)
-            except NotThereError:
-                return ()
-            found += (each["stateMachineVersionArn"] for each in page["stateMachineVersions"])
-            if "nextToken" not in page:
-                return tuple(sorted(found, key=lambda each: int(each.rpartition(":")[2])))
-            more = {"nextToken": page["nextToken"]}
 
     def delete(self, name: str) -> None:
         """Delete it with all its versions; what runs is let end first. Nothing when there is none."""
@@ -155,7 +115,7 @@ class StateMachines:
                 raise
             if json.loads(found.input or "null") != json.loads(input):
                 raise ConflictError(
-                    f"there is an execution {name!r} of {found.machine!r} with another input; take another name"
+                    f"there is an execution {found.arn!r} with another input; take another name"
                 ) from error
             return found.arn
 
@@ -170,46 +130,23 @@ class StateMachines:
             found = self._states.describe_execution(executionArn=arn)
         except NotThereError:
             return None
-        return _execution(found)
+        return Execution(arn, found["status"], found.get("input", ""), found.get("error"), found.get("cause"))
 
     def stop(self, arn: str, *, error: str, cause: str) -> None:
-        """Abort the execution, with an error's name and a sentence that say why. Nothing when it has ended."""
-        self._states.stop_execution(executionArn=arn, error=error[:256], cause=cause[:32_768])
+        """Abort the execution, with an error's name and a sentence that say why. Nothing when there is none any more."""
+        try:
+            self._states.stop_execution(executionArn=arn, error=error[:256], cause=cause[:32_768])
+        except NotThereError:
+            return
 
     @property
     def _states(self) -> SFNClient:
         return self._clients.of("stepfunctions")
 
 
-def _settings(config: MachineConfig, description: str) -> dict[str, Any]:
-    logging: dict[str, Any] = {"level": "OFF"}
-    if config.log_group is not None:
-        destination = {"cloudWatchLogsLogGroup": {"logGroupArn": config.log_group}}
-        logging = {"level": "ERROR", "includeExecutionData": False, "destinations": [destination]}
-    return {
-        "definition": config.definition,
-        "roleArn": config.role,
-        "loggingConfiguration": logging,
-        "publish": True,
-        "versionDescription": description,
-    }
+def _settings(config: MachineConfig) -> dict[str, Any]:
+    return {"definition": config.definition, "roleArn": config.role, "publish": True}
 
 
 def _tags(tags: Mapping[str, str] | None) -> Any:
     return [{"key": key, "value": value} for key, value in (tags or {}).items()]
-
-
-def _execution(found: Any) -> Execution:
-    return Execution(
-        arn=found["executionArn"],
-        name=found["name"],
-        machine=found["stateMachineArn"],
-        version=found.get("stateMachineVersionArn"),
-        status=found["status"],
-        started_at=found["startDate"],
-        stopped_at=found.get("stopDate"),
-        input=found.get("input", ""),
-        output=found.get("output"),
-        error=found.get("error"),
-        cause=found.get("cause"),
-    )

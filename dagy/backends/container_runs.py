@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import dagy.aws  # its names are loaded when they are asked for
 from dagy.artifact.run_store import RunStore
 from dagy.aws.failures import of_container
+from dagy.backends.limits import LIMITS
 from dagy.backends.payloads import WHOLE_FLOW, payload_of
 from dagy.control.records import RunInfo
 from dagy.spec import Json
@@ -22,10 +23,10 @@ from dagy.states import State
 if TYPE_CHECKING:
     from dagy.aws import Aws, RunTask
 
-MOST_BYTES = 4_000  # of a payload: it is quoted in overrides, which are 8,192 characters at most, and stays readable
+MOST_BYTES = int(LIMITS["ecs.overrides"].value) // 2  # of a payload, which is quoted in them
 EVENT_VARIABLE = "DAGY_EVENT"  # of the container, for the payload
 _UNSEEN_SECONDS = 60.0  # for which a task that was just started may not be seen yet
-TOKEN_CHARACTERS = 64  # that ECS takes
+TOKEN_CHARACTERS = int(LIMITS["ecs.client_token"].value)
 STARTED_BY_CHARACTERS = 36
 
 

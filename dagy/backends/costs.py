@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dagy.backends.amounts import lasting
 from dagy.backends.needs import ASSUMED_ITEMS, ASSUMED_SECONDS, FlowNeed, TaskNeed
 from dagy.backends.routes import Cost, CostItem, Measured, TaskRoute
+from dagy.backends.wording import lasting
 from dagy.drawing import counted
 from dagy.executors import ECS, LAMBDA
 

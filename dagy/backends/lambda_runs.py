@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import dagy.aws  # its names are loaded when they are asked for
 from dagy.artifact.run_store import RunStore
 from dagy.aws.failures import is_transient, of_function, of_refusal, of_silence
+from dagy.backends.limits import LIMITS
 from dagy.backends.payloads import WHOLE_FLOW, payload_of
 from dagy.control.records import RunInfo
 from dagy.errors import CloudError, DagyError, NetworkError, sentence
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 5_000_000  # of a payload; Lambda takes 6 MB
+MOST_BYTES = int(0.8 * LIMITS["lambda.payload"].value)
 SPARE_SECONDS = 30.0  # after the time of an invocation is up, before it is taken for dead
 PATIENCE_SECONDS = 300.0  # that calls which Lambda refuses for want of capacity are made again
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between them
 _UNSEEN_SECONDS = 30.0  # until a call that got no answer, and left no trace in the store, is made again
-_LONGEST_SECONDS = 900.0  # that an invocation can take
+_LONGEST_SECONDS = LIMITS["lambda.timeout"].value
 _ENDINGS = (
     "Task timed out",
     "Status: timeout",

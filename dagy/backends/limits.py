@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dagy.backends.amounts import Unit, amount
+from dagy.backends.wording import Unit, amount
 from dagy.errors import LimitError
 
 NEAR = 0.7  # the share of a limit above which it is said that it is near
@@ -19,7 +19,6 @@ _LAMBDA = "docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"
 _MACHINES = "docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"
 _CONTAINERS = "docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html"
 _FARGATE = "docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"
-_S3 = "docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"
 _SCHEDULER = "docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html"
 
 
@@ -70,8 +69,6 @@ LIMITS: Mapping[str, Limit] = MappingProxyType({each.name: each for each in (
     Limit("lambda.memory", 10_240, "MB", "a Lambda function may have", _LAMBDA, least=128),
     Limit("lambda.ephemeral", 10_240, "MB", "a Lambda function's /tmp may hold", _LAMBDA, least=512),
     Limit("lambda.unzipped", 250 << 20, "bytes", "a Lambda function and its layers may unpack to", _LAMBDA),
-    Limit("lambda.direct_upload", 50 << 20, "bytes", "a ZIP that is not in S3 may have", _LAMBDA),
-    Limit("lambda.layers", 5, "number", "a Lambda function may have as layers", _LAMBDA),
     Limit("lambda.environment", 4_096, "bytes", "a Lambda function's environment may take", _LAMBDA),
     Limit("lambda.payload", 6_291_456, "bytes", "a Lambda function may be given, and may answer", _LAMBDA),
     Limit("lambda.async_payload", 1 << 20, "bytes", "a Lambda function may be given by an event", _LAMBDA),
@@ -79,7 +76,6 @@ LIMITS: Mapping[str, Limit] = MappingProxyType({each.name: each for each in (
     Limit("machine.definition", 1 << 20, "bytes", "the definition of a state machine may have", _MACHINES),
     Limit("machine.payload", 256 << 10, "bytes", "may go from state to state", _MACHINES),
     Limit("machine.events", 25_000, "number", "one execution's history may have as events", _MACHINES),
-    Limit("machine.duration", 31_536_000, "s", "an execution of a state machine may take", _MACHINES),
     Limit("machine.name", 80, "characters", "the name of a state machine or an execution may have", _MACHINES),
     Limit("machine.state_name", 80, "characters", "the name of a state may have", _MACHINES),
     Limit("machine.inline_map", 40, "number", "an inline Map may have running at once", _MACHINES),
@@ -89,8 +85,6 @@ LIMITS: Mapping[str, Limit] = MappingProxyType({each.name: each for each in (
     Limit("ecs.ephemeral", 200 << 10, "MB", "a container's disk on Fargate may have", _CONTAINERS, least=21 << 10),
     Limit("fargate.vcpu", 16, "number", "a container on Fargate may have as vCPUs", _FARGATE),
     Limit("fargate.memory", 120 << 10, "MB", "a container on Fargate may have", _FARGATE),
-    Limit("s3.put", 5 << 30, "bytes", "one PUT to S3 may send", _S3),
-    Limit("s3.key", 1_024, "bytes", "the key of an object in S3 may have", _S3),
     Limit("scheduler.name", 64, "characters", "the name of a schedule may have", _SCHEDULER),
     Limit("scheduler.expression", 256, "characters", "the expression of a schedule may have", _SCHEDULER),
 )})

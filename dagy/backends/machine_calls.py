@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from dagy.backends import history
 from dagy.backends.machine_resources import MachineResources, Placement
-from dagy.retry import retry_groups
+from dagy.retry import longest_wait, retry_groups
 from dagy.spec import Json, TaskSpec
 
 State: TypeAlias = dict[str, Json]
@@ -46,7 +46,7 @@ _CONTAINER_TRANSIENT = _TRANSIENT | {
     ]
 }
 _CAUSE = "$states.errorOutput.Cause"
-_FUNCTION_CAUSE = f"$substringBefore({_CAUSE},'\"requestId\"')"  # without the stack, which follows
+_FUNCTION_CAUSE = f"$split({_CAUSE},'requestId\"')[0]"  # without the stack, which follows
 
 STEP_EVENTS = history.STEP + (_TRANSIENT_TRIES + _STEP_TRIES) * history.TRY_AGAIN  # of a step that is no task's
 
@@ -202,9 +202,8 @@ def _after_a_crash(task: TaskSpec) -> list[State]:
 def _container_seconds(task: TaskSpec, seconds: float) -> int:
     """How long a container may take at most, which carries out the task's retries itself."""
     options = task.options
-    waits = sum(group.count * group.delay for group in retry_groups(options.retries, options.retry_delays))
-    tries = seconds * (options.retries + 1) + waits * (1 + options.retry_jitter_factor)
-    return math.ceil(tries) + _CONTAINER_START_SECONDS
+    waits = longest_wait(options.retries, options.retry_delays, options.retry_jitter_factor)
+    return math.ceil(seconds * (options.retries + 1) + waits) + _CONTAINER_START_SECONDS
 
 
 def _call_events(task: TaskSpec, placement: Placement) -> int:

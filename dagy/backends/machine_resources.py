@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dagy.backends.limits import LIMITS
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSize:
@@ -33,7 +35,7 @@ class MachineResources:
     function_arn: str  # of a published version
     bucket: str  # where the runs' stores are
     ecs: EcsTarget | None = None
-    function_timeout_seconds: int = 900
+    function_timeout_seconds: int = int(LIMITS["lambda.timeout"].value)
     partition: str = "aws"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dagy.backends.routes import Measured
 from dagy.graph import ordered
+from dagy.retry import longest_wait
 from dagy.spec import Constant, FlowSpec, ListOf, TaskSpec
 
 ASSUMED_SECONDS = 60.0  # that an attempt takes which has no time limit and was never measured
@@ -40,11 +41,7 @@ class TaskNeed:
     def bound(self) -> float:
         """Seconds that all attempts take at most, with the waits between them; of a mapped task: of one item."""
         options = self.task.options
-        delays = options.retry_delays
-        waits = 0.0
-        if options.retries and delays:
-            each = delays[: options.retries]
-            waits = (sum(each) + (options.retries - len(each)) * delays[-1]) * (1 + options.retry_jitter_factor)
+        waits = longest_wait(options.retries, options.retry_delays, options.retry_jitter_factor)
         return self.attempt_bound * (options.retries + 1) + waits
 
     @property
@@ -87,10 +84,7 @@ def needs_of(spec: FlowSpec, measured: Measured | None) -> FlowNeed:
     bound, path = _longest(spec, order, lambda task: tasks[task].bound * tasks[task].rounds)
     likely, _ = _longest(spec, order, lambda task: tasks[task].likely * tasks[task].rounds)
     options = spec.options
-    if options.retries:
-        waits = sum(options.retry_delays[: options.retries]) if options.retry_delays else 0.0
-        waits += max(0, options.retries - len(options.retry_delays)) * (options.retry_delays or (0.0,))[-1]
-        bound = bound * (options.retries + 1) + waits
+    bound = bound * (options.retries + 1) + longest_wait(options.retries, options.retry_delays)
     if options.timeout_seconds is not None:
         bound, likely = min(bound, options.timeout_seconds), min(likely, options.timeout_seconds)
     memory = _side_by_side(spec, order, tasks)

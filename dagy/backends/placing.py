@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from dagy.backends.amounts import amount, lasting
 from dagy.backends.costs import cost_of
 from dagy.backends.limits import LIMITS, NEAR, LimitUse, container_memory
 from dagy.backends.needs import ASSUMED_SECONDS, TaskNeed
@@ -14,6 +13,7 @@ from dagy.backends.routes import Route, TaskRoute
 from dagy.backends.rules import Facts, backend_asked, path_words
 from dagy.backends.state_machine import StateMachine
 from dagy.backends.tiers import SIZES, USUAL_CONTAINER, Tier, container_tier, sized_container
+from dagy.backends.wording import amount, lasting, some
 from dagy.errors import BackendError
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor
 
@@ -26,14 +26,10 @@ def placed_on_lambda(facts: Facts, reasons: list[str]) -> Route:
     need = facts.need
     memory = _function_memory(facts, [need.memory_mb])
     limit = LIMITS["lambda.timeout"]
-    timeout = facts.executor.timeout_seconds or (need.bound + _SPARE if need.is_bounded else limit.value)
-    if not facts.executor.timeout_seconds:
-        timeout = min(timeout, limit.value)
+    usual = min(limit.value, need.bound + _SPARE) if need.is_bounded else limit.value
+    timeout = facts.executor.timeout_seconds or usual
     whole = TaskRoute("", LAMBDA, "nano", memory, None, timeout, "")
-    tasks = {
-        each: replace(whole, task=each, bound_seconds=_bound(task), reason=_basis(task))
-        for each, task in need.tasks.items()
-    }
+    tasks = {each: _within(whole, task) for each, task in need.tasks.items()}
     problems = [*_unbounded(facts, tasks), *_overruled(facts, LAMBDA)]
     if need.bound > timeout:
         problems.append(
@@ -60,7 +56,7 @@ def placed_in_machine(facts: Facts, reasons: list[str], containers: Mapping[str,
             reason = facts.in_containers[task_id].partition(":")[0]
             tasks[task_id] = TaskRoute(task_id, ECS, size.name, size.memory_mb, size.vcpu, _bound(need), reason)
         else:
-            tasks[task_id] = replace(whole, task=task_id, bound_seconds=_bound(need), reason=_basis(need))
+            tasks[task_id] = _within(whole, need)
     limit.check(whole.bound_seconds or 0.0, "the deploy")
     uses = [
         LIMITS["machine.definition"].check(machine.size, "the state machine", "deploy with executor='ecs'"),
@@ -77,10 +73,7 @@ def placed_in_container(facts: Facts, reasons: list[str]) -> Route:
     if timeout is None and facts.need.is_bounded:
         timeout = facts.need.bound + _CONTAINER_SPARE
     whole = TaskRoute("", ECS, size.name, size.memory_mb, size.vcpu, timeout, "")
-    tasks = {
-        each: replace(whole, task=each, bound_seconds=_bound(need), reason=_basis(need))
-        for each, need in facts.need.tasks.items()
-    }
+    tasks = {each: _within(whole, need) for each, need in facts.need.tasks.items()}
     problems = list(_overruled(facts, ECS))
     if (facts.need.memory_mb or 0) > size.memory_mb:
         needed = amount(facts.need.memory_mb or 0, "MB")
@@ -178,21 +171,20 @@ def _bound(need: TaskNeed) -> float | None:
     return None if need.is_assumed else need.attempt_bound
 
 
-def _basis(need: TaskNeed) -> str:
-    """Where the bound of a task is from."""
-    if need.is_assumed:
-        return "not known how long"
-    return "its time limit" if need.is_bounded else "twice what it took here"
+def _within(whole: TaskRoute, need: TaskNeed) -> TaskRoute:
+    """The task in a place like `whole`; the reason says where its bound is from."""
+    reason = "its time limit" if need.is_bounded else "twice what it took here"
+    reason = "not known how long" if need.is_assumed else reason
+    return replace(whole, task=need.task.id, bound_seconds=_bound(need), reason=reason)
 
 
 def _unbounded(facts: Facts, tasks: Mapping[str, TaskRoute]) -> Iterator[str]:
     """What nothing bounds, though it will be stopped there."""
     names = [each for each, route in tasks.items() if route.backend == LAMBDA and facts.need.tasks[each].is_assumed]
     if names:
-        some = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
         yield (
-            f"no time limit and no recorded run says how long {some} may take: {lasting(ASSUMED_SECONDS)} is assumed; "
-            "set timeout_seconds, or record a run here: run_local(record=True)"
+            f"no time limit and no recorded run says how long {some(names)} may take: {lasting(ASSUMED_SECONDS)} is "
+            "assumed; set timeout_seconds, or record a run here: run_local(record=True)"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dagy.backends.amounts import dollars, lasting
+from dagy.backends.wording import dollars, lasting
 from dagy.drawing import counted, markup_line
 from dagy.drawing.reports import Section, report_text
 from dagy.drawing.still import quiet, table, whole

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
-from dagy.backends.amounts import lasting
 from dagy.backends.limits import LIMITS
 from dagy.backends.needs import TaskNeed, needs_of
 from dagy.backends.placing import own_container, placed_in_container, placed_in_machine, placed_on_lambda
 from dagy.backends.routes import Measured, Route, Sizes
 from dagy.backends.rules import START_AND_STORE, Facts, backend_asked, chosen, facts_of
 from dagy.backends.state_machine import ContainerSize, EcsTarget, MachineResources, StateMachine, compile_flow
+from dagy.backends.wording import lasting
 from dagy.errors import BackendError
 from dagy.executors import AUTO, ECS, LAMBDA, LOCAL, STEP_FUNCTIONS, Executor
 from dagy.spec import FlowSpec
 
-Compiler = Callable[[FlowSpec, Mapping[str, ContainerSize]], StateMachine]
 
-
-def _compiled(spec: FlowSpec, sizes: Mapping[str, ContainerSize]) -> StateMachine:
-    """The flow as a state machine that calls made-up resources, with names as long as they come."""
-    arn = f"arn:aws:lambda:eu-central-1:000000000000:function:{'x' * 64}:1"
-    ecs = EcsTarget(arn, arn, ("subnet-00000000000000000",) * 3, ("sg-00000000000000000",), "flow")
-    where = MachineResources(function_arn=arn, bucket="x" * 63, ecs=ecs)
-    return compile_flow(spec, where, on_ecs=frozenset(sizes), container_sizes=sizes)
-
-
-@dataclass(frozen=True)
 class BackendRouter:
     """Says where a flow is to run on AWS.
 
@@ -35,8 +24,6 @@ class BackendRouter:
     >>> BackendRouter().route(FlowSpec("etl")).backend
     'lambda'
     """
-
-    compiler: Compiler = field(default=_compiled, repr=False)
 
     def route(
         self,
@@ -69,7 +56,7 @@ class BackendRouter:
             containers = {each: own_container(facts.need.tasks[each]) for each in facts.in_containers}
             sizes_there = {each: ContainerSize(size.vcpu or 0.0, size.memory_mb) for each, size in containers.items()}
             try:
-                machine = self.compiler(spec, sizes_there)
+                machine = _compiled(spec, sizes_there)
             except BackendError as error:
                 if asked.backend == STEP_FUNCTIONS:
                     raise
@@ -78,6 +65,14 @@ class BackendRouter:
             else:
                 return placed_in_machine(facts, reasons, containers, machine)
         return placed_in_container(facts, reasons)
+
+
+def _compiled(spec: FlowSpec, sizes: Mapping[str, ContainerSize]) -> StateMachine:
+    """The flow as a state machine that calls made-up resources, with names as long as they come."""
+    arn = f"arn:aws:lambda:eu-central-1:000000000000:function:{'x' * 64}:1"
+    ecs = EcsTarget(arn, arn, ("subnet-00000000000000000",) * 3, ("sg-00000000000000000",), "flow")
+    where = MachineResources(function_arn=arn, bucket="x" * 63, ecs=ecs)
+    return compile_flow(spec, where, on_ecs=frozenset(sizes), container_sizes=sizes)
 
 
 def _asked(spec: FlowSpec, given: Executor | None) -> tuple[Executor, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dagy.backends.amounts import dollars
 from dagy.backends.limits import LimitUse
 from dagy.backends.route_views import card_of, text_of
+from dagy.backends.wording import dollars
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dagy.backends.amounts import amount, lasting
 from dagy.backends.limits import LIMITS
 from dagy.backends.needs import FlowNeed, TaskNeed
 from dagy.backends.routes import Measured, Sizes
+from dagy.backends.wording import amount, lasting
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor
 
 LONG = 600.0  # seconds that one Lambda invocation should take at most: two thirds of what it may take

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dagy.backends import history
@@ -22,6 +22,7 @@ from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
 from dagy.backends.machine_resources import ContainerSize, EcsTarget, MachineResources, Placement
 from dagy.backends.machine_states import StateWriter
+from dagy.backends.wording import some
 from dagy.errors import BackendError, LimitError, UnknownTaskError
 from dagy.graph import ordered
 from dagy.retry import retry_groups
@@ -103,15 +104,15 @@ def _notes(spec: FlowSpec, placement: Placement, crowded: Collection[str], waiti
         )
     ]
     if rounded:
-        yield f"between the tries of {_some(rounded)} it waits whole seconds, at least 1, as Step Functions does"
+        yield f"between the tries of {some(rounded)} it waits whole seconds, at least 1, as Step Functions does"
     jittered = [task.id for task in spec.tasks if task.options.retry_jitter_factor and task.id not in placement.on_ecs]
     if jittered:
-        yield f"retry_jitter_factor of {_some(jittered)} is left out: Step Functions' own jitter shortens the waits"
+        yield f"retry_jitter_factor of {some(jittered)} is left out: Step Functions' own jitter shortens the waits"
     cached = [task.id for task in spec.tasks if task.options.cache]
     if cached:
-        yield f"cache of {_some(cached)} is left out: on AWS results are kept for their own run and its resume"
+        yield f"cache of {some(cached)} is left out: on AWS results are kept for their own run and its resume"
     if crowded:
-        yield f"for the concurrency_limit of {_some(sorted(crowded))} calls wait for each other in a fixed order"
+        yield f"for the concurrency_limit of {some(sorted(crowded))} calls wait for each other in a fixed order"
     if waiting:
         yield (
             f"up to {waiting} of {len(spec.tasks)} tasks wait for some that they do not need: branches of a state "
@@ -215,8 +216,3 @@ def _inline_items(spec: FlowSpec, placement: Placement) -> int:
 def _events(spec: FlowSpec, placement: Placement) -> dict[str, int]:
     """How many events each task takes at worst."""
     return {task.id: task_events(task, placement) for task in spec.tasks}
-
-
-def _some(names: Sequence[str]) -> str:
-    """Names for a sentence: the first three, and how many more."""
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from dagy.artifact.run_store import RunStore
 from dagy.aws.failures import of_execution
+from dagy.backends.limits import LIMITS
 from dagy.backends.payloads import payload_of
 from dagy.control.records import RunInfo
 from dagy.spec import Json
@@ -17,9 +19,10 @@ from dagy.states import State, crashed
 if TYPE_CHECKING:
     from dagy.aws import Aws
 
-MOST_BYTES = 200_000  # of an execution's input; Step Functions takes 256 KiB
+MOST_BYTES = int(0.8 * LIMITS["machine.payload"].value)  # of an execution's input
 
-_LONGEST_NAME = 80
+_LONGEST_NAME = int(LIMITS["machine.name"].value)
+_UNSEEN_SECONDS = 60.0  # for which an execution that was just started may not be seen yet
 _LEGAL = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -34,11 +37,13 @@ def execution_name(run_id: str) -> str:
 class ExecutionRun:
     """The run in Step Functions; see `dagy.backends.running.Service`."""
 
-    def __init__(self, info: RunInfo, aws: Aws, store: RunStore) -> None:
+    def __init__(self, info: RunInfo, aws: Aws, store: RunStore, clock: Callable[[], float] = time.time) -> None:
         self._info = info
         self._machine = str(info.resources["state_machine"])
         self._machines = aws.state_machines
         self._store = store
+        self._clock = clock
+        self._started_at = 0.0
         self._execution = self._machines.execution_arn(self._machine, execution_name(info.run_id))
 
     @property
@@ -50,6 +55,7 @@ class ExecutionRun:
         """Start the execution; one of its name that is there is the run."""
         payload = payload_of(self._info, self._store, most_bytes=MOST_BYTES)
         self._execution = self._machines.start(self._machine, execution_name(self._info.run_id), payload.decode())
+        self._started_at = self._clock()
 
     def adopt(self, begun: Mapping[str, Json]) -> None:
         """The execution has the run's name, unless the run says otherwise."""
@@ -58,6 +64,8 @@ class ExecutionRun:
     def verdict(self) -> State | None:
         """What Step Functions says of the execution."""
         found = self._machines.execution(self._execution)
+        if found is None and self._clock() < self._started_at + _UNSEEN_SECONDS:
+            return None
         if found is None:
             return crashed(f"its execution is not there any more: {self._execution}")
         return of_execution(found.status, found.error or "", found.cause or "", self._info.run_id, self._info.resources)

@@ -33,7 +33,9 @@ _OF_DEPLOYMENTS = ("detach", "idempotency_key", "profile")  # and those that a f
 @click.option("--param", "given", metavar="NAME=VALUE", multiple=True, help="A parameter of the flow. Once for each.")
 @click.option("--max-workers", type=click.IntRange(min=1), help="How many tasks run at once.")
 @click.option(
-    "--fail-fast/--no-fail-fast", default=True, show_default=True, help="Stop at the first task that fails, or go on."
+    "--fail-fast/--no-fail-fast",
+    default=None,
+    help="Stop at the first task that fails, or go on. [default: as the flow says; to stop]",
 )
 @click.option(
     "--isolation", type=click.Choice(["thread", "process"]), help="Where tasks run that do not say it themselves."
@@ -52,7 +54,7 @@ def command(
     target: str,
     given: Sequence[str],
     max_workers: int | None,
-    fail_fast: bool,
+    fail_fast: bool | None,
     isolation: Literal["thread", "process"] | None,
     record: bool,
     resume: str | None,

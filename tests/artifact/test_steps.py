@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dagy.artifact.handler import loaded
+from dagy.artifact.handler import answer, loaded
 from dagy.artifact.outcomes import Outcome
 from dagy.engine import RunOptions, start
 from dagy.states import completed
@@ -85,6 +85,16 @@ def slow_flow():
     return total([slow(), alone()])
 
 
+@task
+def refuse():
+    raise ValueError("no")
+
+
+@flow(name="patient", fail_fast=False)
+def patient():
+    return [refuse(), alone()]
+
+
 @flow(name="part")
 def part(count: int = 1):
     return load(count)["missing"]
@@ -141,6 +151,16 @@ def test_a_run_by_steps_ends_as_a_local_one(machine: Callable[..., Machine], par
     fail_fast = parameters.pop("fail_fast", True)
     told = driven.run(parameters=parameters, fail_fast=fail_fast)
     assert ends(told) == local(driven, **parameters, fail_fast=fail_fast)
+
+
+def test_a_flow_that_says_so_goes_on_after_a_failure_by_steps_and_whole(
+    machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    driven = machine("patient")
+    told = driven.run()
+    whole = answer({"run_id": "whole-1"}, driven.folder, store=(tmp_path / "store").as_uri())
+    for each in (told, whole):
+        assert (each["state"], each["tasks"]["alone"]["state"]) == ("FAILED", "COMPLETED")
 
 
 def test_hooks_are_called_once_each_as_in_a_local_run(machine: Callable[..., Machine]) -> None:

@@ -109,7 +109,12 @@ class _Clients:
         try:
             answer = _CLOUD[0].function(json.loads(request["Payload"]))
         except Exception as error:  # noqa: BLE001 (as Lambda's runtime does)
-            told = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            told = {
+                "errorMessage": str(error),
+                "errorType": type(error).__name__,
+                "requestId": "1",
+                "stackTrace": ["a"],
+            }
             return {"Payload": io.BytesIO(json.dumps(told).encode()), "FunctionError": "Unhandled", "StatusCode": 200}
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), "StatusCode": 200, "ExecutedVersion": "1"}
 

@@ -281,7 +281,7 @@ def test_calls_of_a_limited_task_in_different_branches_wait_for_each_other():
 
 def test_a_definition_that_is_too_large_is_refused_with_number_and_limit():
     with pytest.raises(
-        LimitError, match=r"with its 1,400 tasks is 1,1\d\d,\d\d\d bytes, and Step Functions takes 1,048,576"
+        LimitError, match=r"with its 1,400 tasks is 1,2\d\d,\d\d\d bytes, and Step Functions takes 1,048,576"
     ):
         compiled(task_chain(1_400))
     assert compile_flow(task_chain(1_200), WHERE).size <= MOST_BYTES

@@ -121,11 +121,11 @@ def test_a_run_that_has_begun_is_not_started_again(
         ("FAILED", "Odd", "why", "FAILED: the state machine failed: Odd: why"),
         (
             "FAILED",
-            "OddError",
-            '{"errorMessage": "no \\"capacity\\"", "errorType": "OddError", "requestId": "1", "stackTrace": ["  a.py"]}',
-            'FAILED: the state machine failed: OddError: no "capacity"',
+            "Odd",
+            '{"errorMessage": "no \\"capacity\\"", "errorType": "Odd", "requestId": "1", "stackTrace": ["  a.py"]}',
+            'FAILED: the state machine failed: Odd: no "capacity"',
         ),
-        ("FAILED", "OddError", 'its end", "errorType": "OddError", ', "FAILED: the state machine failed: OddError: its end"),
+        ("FAILED", "Odd", 'its end", "errorType": "Odd", ', "FAILED: the state machine failed: Odd: its end"),
     ],
 )  # fmt: skip
 def test_an_execution_that_ends_without_an_answer_ends_the_run(

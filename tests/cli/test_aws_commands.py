@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,17 @@ from dagy.backends.environment import Environment
 from dagy.cli.app import ExitCode
 from dagy.deploy.infrastructure import environment, template
 from dagy.profiles import Profiles
-from dagy.testing import LocalAws, local_aws
+from dagy.testing import LocalAws
 
 from .conftest import Dagy, as_json
 
 pytestmark = pytest.mark.program
 
 
-@pytest.fixture(scope="module")
-def local() -> Iterator[LocalAws]:
-    with local_aws(region="us-east-1", set_up=False) as started:
-        yield started
-
-
 @pytest.fixture
-def aws(local: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def aws(shared_aws: LocalAws) -> Aws:
     """The account that the commands go to."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", local.endpoint_url)
-    return Aws(region="us-east-1")
+    return Aws(region=shared_aws.region)
 
 
 @pytest.fixture

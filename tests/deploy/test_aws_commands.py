@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from dagy.aws import Aws
 from dagy.cli import app
 from dagy.cli.app import ExitCode
-from dagy.testing import LocalAws, local_aws
+from dagy.testing import LocalAws
 
 pytestmark = pytest.mark.program
 
@@ -31,18 +31,12 @@ def etl(number: int = 1) -> int:
 Dagy = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[LocalAws]:
-    with local_aws() as aws:
-        yield aws
-
-
 @pytest.fixture
-def aws(started: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def aws(shared_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """The account that a test's own deploys go to."""
-    monkeypatch.setenv("DAGY_AWS_STACK", started.stack)
+    monkeypatch.setenv("DAGY_AWS_STACK", shared_aws.stack)
     monkeypatch.setenv("DAGY_AWS_TARGET", "local")
-    return Aws(region=started.region, endpoint_url=started.endpoint_url)
+    return Aws(region=shared_aws.region, endpoint_url=shared_aws.endpoint_url)
 
 
 @pytest.fixture

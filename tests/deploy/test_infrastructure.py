@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import boto3
 import pytest
@@ -14,18 +14,12 @@ from dagy.aws import Aws, AwsSchedule, Call, FunctionConfig, MachineConfig, Task
 from dagy.backends.environment import Environment
 from dagy.deploy.infrastructure import Belongings, Choices, belongings, environment, set_up, tear_down, wanted
 from dagy.errors import CloudError, SettingsError
-from dagy.testing import LocalAws, local_aws
+from dagy.testing import LocalAws
 
 pytestmark = pytest.mark.program
 
 REGION = "us-east-1"
 _NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def local() -> Iterator[LocalAws]:
-    with local_aws(region=REGION, set_up=False) as started:
-        yield started
 
 
 @pytest.fixture
@@ -35,8 +29,8 @@ def calls() -> list[Call]:
 
 
 @pytest.fixture
-def aws(local: LocalAws, calls: list[Call]) -> Aws:
-    return Aws(region=REGION, endpoint_url=local.endpoint_url, on_call=calls.append)
+def aws(shared_aws: LocalAws, calls: list[Call]) -> Aws:
+    return Aws(region=REGION, endpoint_url=shared_aws.endpoint_url, on_call=calls.append)
 
 
 @pytest.fixture
@@ -102,8 +96,8 @@ def test_a_network_is_made_when_it_is_asked_for_and_stays(aws: Aws, stack: str) 
     assert wanted(aws, stack).changes == ()
 
 
-def test_a_bucket_that_is_there_already_is_used_and_never_removed(aws: Aws, local: LocalAws, stack: str) -> None:
-    local.client("s3").create_bucket(Bucket=f"mine-{stack}")
+def test_a_bucket_that_is_there_already_is_used_and_never_removed(aws: Aws, shared_aws: LocalAws, stack: str) -> None:
+    shared_aws.client("s3").create_bucket(Bucket=f"mine-{stack}")
     made = set_up(aws, stack, Choices(bucket=f"mine-{stack}"))
     assert made.bucket == f"mine-{stack}"
     mine = aws.bucket(made.bucket)
@@ -124,9 +118,9 @@ def test_a_stack_that_is_not_there_says_how_it_is_made(aws: Aws) -> None:
         environment(aws, "absent")
 
 
-def test_a_stack_of_somebody_else_is_left_alone(aws: Aws, local: LocalAws) -> None:
+def test_a_stack_of_somebody_else_is_left_alone(aws: Aws, shared_aws: LocalAws) -> None:
     body = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
-    local.client("cloudformation").create_stack(StackName="theirs", TemplateBody=body)
+    shared_aws.client("cloudformation").create_stack(StackName="theirs", TemplateBody=body)
     for act in (set_up, environment, belongings):
         with pytest.raises(CloudError, match="'theirs' that is not Dagy's"):
             act(aws, "theirs")
@@ -153,12 +147,12 @@ def test_subnets_of_two_networks_are_refused(aws: Aws, stack: str) -> None:
         wanted(aws, "new", Choices(subnets=mixed))
 
 
-def test_an_account_without_a_default_network_is_told_of_the_two_ways(local: LocalAws) -> None:
-    ec2 = boto3.client("ec2", region_name="eu-west-3", endpoint_url=local.endpoint_url)
+def test_an_account_without_a_default_network_is_told_of_the_two_ways(shared_aws: LocalAws) -> None:
+    ec2 = boto3.client("ec2", region_name="eu-west-3", endpoint_url=shared_aws.endpoint_url)
     for each in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=each["SubnetId"])
     with pytest.raises(SettingsError, match=r"no default network .* --subnets, .* --make-network"):
-        wanted(Aws(region="eu-west-3", endpoint_url=local.endpoint_url), "new")
+        wanted(Aws(region="eu-west-3", endpoint_url=shared_aws.endpoint_url), "new")
 
 
 def test_what_is_deployed_is_listed_by_deployment(aws: Aws, stack: str) -> None:
@@ -195,12 +189,12 @@ def test_the_data_stays_unless_it_is_meant_too(aws: Aws, stack: str) -> None:
     assert belongings(aws, stack).is_nothing
 
 
-def test_tearing_down_goes_on_after_a_failure_at_any_call(local: LocalAws, aws: Aws, stack: str) -> None:
+def test_tearing_down_goes_on_after_a_failure_at_any_call(shared_aws: LocalAws, aws: Aws, stack: str) -> None:
     deployed(aws, set_up(aws, stack), f"{stack}-etl", tags_of(stack))
     tries = 0
     while not (there := belongings(aws, stack)).is_nothing:
         tries += 1
-        careless = Aws(region=REGION, endpoint_url=local.endpoint_url, before_call=failing_at(1))
+        careless = Aws(region=REGION, endpoint_url=shared_aws.endpoint_url, before_call=failing_at(1))
         with contextlib.suppress(CloudError):
             tear_down(careless, there, with_data=True)
     assert tries == 6  # a schedule, a machine, a function, a revision, the stack, the bucket

@@ -58,6 +58,10 @@ def test_a_flow_line_says_how_the_run_as_a_whole_is_tried_again_and_limited() ->
     assert parse_flow(line) == FlowDirective(None, options)
 
 
+def test_a_flow_line_says_that_a_failure_does_not_end_the_run() -> None:
+    assert parse_flow("--no-fail-fast").options == {"fail_fast": False}
+
+
 def test_a_flow_line_says_where_it_runs_and_with_how_much() -> None:
     assert parse_flow("--executor ecs --memory 4096").options == {"executor": "ecs", "memory_mb": 4096}
 
@@ -153,7 +157,7 @@ def test_a_mark_keeps_a_cell_out_of_everything() -> None:
 
 def test_the_options_can_be_listed() -> None:
     assert option_names("task")[:2] == ("--retries", "--retry-delay")
-    assert set(option_names("flow")) - set(option_names("task")) == {"--version"}
+    assert set(option_names("flow")) - set(option_names("task")) == {"--version", "--no-fail-fast"}
 
 
 @pytest.mark.parametrize("source", ["\x0c\n%%dagy_task t", "\r%%dagy_task t", "\r\n%%dagy_task t", "\u2028"])

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,9 @@ def zipped(code: str = CODE, name: str = "app.py") -> bytes:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws(set_up=False) as entered:
-        entered.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument="{}")
-        yield entered
+def aws(shared_aws: LocalAws) -> LocalAws:
+    shared_aws.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument="{}")
+    return shared_aws
 
 
 @pytest.fixture

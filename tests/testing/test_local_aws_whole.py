@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ import pytest
 
 from dagy import DagyClient
 from dagy.client import Run
-from dagy.testing import LocalAws, local_aws
+from dagy.testing import LocalAws
 
 pytestmark = pytest.mark.program
 
@@ -100,9 +100,8 @@ def _own_local_state() -> None:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as entered:
-        yield entered
+def aws(shared_aws: LocalAws) -> LocalAws:
+    return shared_aws
 
 
 @pytest.fixture(scope="module")

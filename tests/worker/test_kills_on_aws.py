@@ -20,7 +20,7 @@ from dagy.client import DagyClient, Run
 from dagy.deploy import deploy_artifact
 from dagy.errors import ResumeError
 from dagy.states import StateType
-from dagy.testing import LocalAws, local_aws
+from dagy.testing import LocalAws
 
 pytestmark = pytest.mark.program
 
@@ -62,33 +62,30 @@ def steps(oracle: str, rows: int = 3, gate: str = "", needs: str = ""):
 EXECUTORS = ("lambda", "step-functions", "ecs")
 
 
+@pytest.fixture(autouse=True)
+def _own_local_state() -> None:
+    """All tests here have the one control plane of `shared_aws`."""
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalAws, str]]:
-    """AWS on this machine, where `steps` is deployed under the name of each executor; and Dagy's folder there."""
-    folder = tmp_path_factory.mktemp("aws")
+def aws(shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """AWS on this machine, where `steps` is deployed under the name of each executor; workers start when told to."""
+    folder = tmp_path_factory.mktemp("steps")
+    path = folder / "steps.py"
+    path.write_text(STEPS)
+    source = read_source(path)
+    with flow_aside(source) as flow:
+        artifact = build(source, flow, folder / "dist", BuildOptions(target="local")).path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGY_AUTO_WORKER", "0")
-        with local_aws() as aws:
-            path = folder / "steps.py"
-            path.write_text(STEPS)
-            source = read_source(path)
-            with flow_aside(source) as flow:
-                artifact = build(source, flow, folder / "dist", BuildOptions(target="local")).path
-            for executor in EXECUTORS:
-                deploy_artifact(artifact, executor, executor=executor)
-            yield aws, os.environ["DAGY_LOCAL_DIR"]
+        for executor in EXECUTORS:
+            deploy_artifact(artifact, f"steps/{executor}", executor=executor)
+        yield shared_aws
 
 
 @pytest.fixture
-def aws(world: tuple[LocalAws, str]) -> LocalAws:
-    return world[0]
-
-
-@pytest.fixture
-def client(world: tuple[LocalAws, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[DagyClient]:
+def client(aws: LocalAws) -> Iterator[DagyClient]:
     """A client of the control plane that has the deployments."""
-    monkeypatch.setenv("DAGY_LOCAL_DIR", world[1])
-    monkeypatch.setenv("DAGY_AUTO_WORKER", "0")
     with DagyClient() as client:
         yield client
 
@@ -137,7 +134,7 @@ def ask(client: DagyClient, shared: Path, **parameters: str) -> list[Asked]:
     """A run of each executor."""
     oracles = {each: shared / each for each in EXECUTORS}
     return [
-        Asked(client.create_run(each, {"oracle": str(oracle), **parameters}), oracle)
+        Asked(client.create_run(f"steps/{each}", {"oracle": str(oracle), **parameters}), oracle)
         for each, oracle in oracles.items()
     ]
 
@@ -217,7 +214,7 @@ def test_a_function_that_is_killed_ends_the_run_with_the_reason(
 ) -> None:
     gate = shared / "gate"
     os.mkfifo(gate)
-    run = client.create_run("lambda", {"oracle": str(shared / "oracle"), "gate": str(gate)})
+    run = client.create_run("steps/lambda", {"oracle": str(shared / "oracle"), "gate": str(gate)})
     with at_work() as worker:
         wait_for_text(run, "waiting")
         aws.kill_function()

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dagy.testing.local_aws import leftovers, schedules
@@ -198,6 +199,8 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     logging.basicConfig(level=logging.ERROR)
     warnings.simplefilter("ignore")
+    # moto's API Gateway would load a grammar for two seconds, which jsonschema does without.
+    sys.modules.setdefault("rfc3987_syntax", ModuleType("rfc3987_syntax"))
     home = Path(tempfile.mkdtemp(prefix="dagy-local-aws-"))
     try:
         _serve(asked["variables"], home)

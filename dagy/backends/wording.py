@@ -1,8 +1,9 @@
-"""Amounts for people: times, sizes and dollars."""
+"""Amounts and names for people."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from dagy.drawing import duration
@@ -32,6 +33,15 @@ def lasting(seconds: float) -> str:
     ('14 min 20 s', '10 min', '2 h', '30 s')
     """
     return duration(seconds).replace(" 00 s", "").replace(" 00 min", "").replace(".0 s", " s")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are.
+
+    >>> some("abcde")
+    "'a', 'b', 'c' and 2 more"
+    """
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def dollars(value: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagy.backends.amounts import amount, dollars, lasting
+from dagy.backends.wording import amount, dollars, lasting
 
 
 @pytest.mark.parametrize(

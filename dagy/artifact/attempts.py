@@ -86,7 +86,8 @@ class Attempt:
             again = self._next_try(ran.result.task_runs[self.spec.id], outcome)
             if again is not None:
                 group, state = again
-                told = [changed(self.spec.id, self.item, outcome, state), *hooks.call(state)]
+                if self.run.store.keep_try(self.spec.id, self.item, self.before + 1, outcome.to_json()):
+                    told = [changed(self.spec.id, self.item, outcome, state), *hooks.call(state)]
                 raise TryAgain(group, state)
             outcome, told = self.run.settle(self.spec, outcome, self.item)
             told += hooks.call(outcome.state) if told else []
@@ -159,15 +160,13 @@ class Attempt:
         """The retry group and the state, when it is to be tried again by who invokes."""
         if self.invocation.tries_again or not outcome.state.is_failure or done.error is None:
             return None
-        store, policy = self.run.store, self.run.program.code[self.spec.id].retry
+        policy = self.run.program.code[self.spec.id].retry
         failures = self.before + 1
         wait = policy.decide(failures, done.error, random.random())
         group = retry_group_of(retry_groups(policy.retries, policy.delays), failures)
         if wait is None or group is None or self.run.early_end() is not None:
             return None
-        state = tried_again(outcome.state, failures, policy.retries)
-        store.keep_try(self.spec.id, self.item, failures, outcome.to_json())
-        return group, state
+        return group, tried_again(outcome.state, failures, policy.retries)
 
 
 def lists_of(run: BegunRun, spec: TaskSpec, values: Mapping[str, StoredValue]) -> dict[str, list[Any]]:

@@ -64,8 +64,8 @@ def _stored(values: Values, carried: Mapping[str, Json]) -> StoredValue:
     return StoredValue(lambda: values.opened(carried))
 
 
-def begin_run(store: RunStore, payload: Payload, invocation: Invocation) -> bool:
-    """Note that the run begins here and now; False when it has begun already.
+def begin_run(store: RunStore, payload: Payload, invocation: Invocation) -> dict[str, Json] | None:
+    """Note that the run begins here and now, and with what: that; None when it has begun already.
 
     A run that goes on with an earlier one is given what that was given, where its own payload does not say otherwise.
     """
@@ -81,10 +81,10 @@ def begin_run(store: RunStore, payload: Payload, invocation: Invocation) -> bool
     begun |= {"resume": payload.resume} if payload.resume else {}
     begun |= {"deployment": payload.deployment} if payload.deployment else {}
     is_first = store.begin(begun)
-    if is_first and payload.trigger == "schedule" and payload.deployment:
+    if payload.trigger == "schedule" and payload.deployment:  # again by a double: the first may not have come to it
         noted = {"deployment": payload.deployment, "parameters": begun["parameters"], "at": time.time()}
         store.note_scheduled(payload.deployment, noted)
-    return is_first
+    return begun if is_first else None
 
 
 def _without(given: Mapping[str, Json], others: Mapping[str, Json]) -> dict[str, Json]:

@@ -119,7 +119,7 @@ def _refused(event: object, store: str | None, error: Exception) -> dict[str, Js
     if store is not None and isinstance(run_id, str):
         with contextlib.suppress(DagyError):  # nobody may hear the answer, but what can be done is done
             RunStore(_values(store), run_id).keep_answer(told)
-    return told
+    return told if step is None else {name: told[name] for name in ("state", "message")}
 
 
 class LoadedArtifact(NamedTuple):
@@ -178,3 +178,16 @@ _TOLD_BY = {
     "log_stream": "AWS_LAMBDA_LOG_STREAM_NAME",
     "task_arn": "DAGY_TASK_ARN",
 }
+
+
+def _get_ready() -> None:
+    """Do what every payload needs: load the code, and reach the store."""
+    with contextlib.suppress(Exception):  # it will be met again, by a payload that can be answered
+        loaded(task_root())
+        if store := os.environ.get("DAGY_STORE"):
+            _values(store).store.has("ready")
+
+
+# Lambda starts a new environment with more of a processor than what is called in it has later.
+if os.environ.get("_HANDLER") == f"{__name__}.handler":
+    _get_ready()

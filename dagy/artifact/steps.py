@@ -79,7 +79,7 @@ def _spec_of(run: BegunRun, task: str) -> TaskSpec:
 
 
 def _begin(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: Invocation) -> dict[str, Json]:
-    is_first = begin_run(store, payload, invocation)
+    is_first = begin_run(store, payload, invocation) is not None
     answer = store.answer()
     if answer is not None:
         return {"state": answer["state"], "message": answer["message"]}

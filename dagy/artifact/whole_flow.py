@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from dagy.artifact.beginning import begin_run, given_parameters, left_over
@@ -25,11 +26,12 @@ def whole_flow(flow: Flow[..., Any], run_id: str, payload: Payload, invocation: 
     if not values.has_store:
         return _alone(flow, run_id, payload, invocation)
     store = RunStore(values, run_id)
-    if not begin_run(store, payload, invocation):
+    begun = begin_run(store, payload, invocation)
+    if begun is None:
         message = "it has begun already, in another invocation"
         return store.answer() or {"run_id": run_id, "state": StateType.RUNNING.value, "message": message}
     try:
-        answer = _kept(flow, store, payload, invocation)
+        answer = _kept(flow, store, begun, payload, invocation)
     except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)
         answer = refused(store, error)
     store.keep_answer(answer)
@@ -53,8 +55,9 @@ def _alone(flow: Flow[..., Any], run_id: str, payload: Payload, invocation: Invo
     return _told(run_here(program, given, options, invocation, None), invocation)
 
 
-def _kept(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: Invocation) -> dict[str, Json]:
-    begun = store.begun() or {}
+def _kept(
+    flow: Flow[..., Any], store: RunStore, begun: Mapping[str, Any], payload: Payload, invocation: Invocation
+) -> dict[str, Json]:
     left = left_over(store, begun)
     program, given = flow.prepare(**given_parameters(begun, store.values))
     recorder = StoreRecorder(store, looks=store.stop_reason, keeps_events=payload.events, keeps_results=True)

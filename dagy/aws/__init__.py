@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagy.aws.network import Network, Subnet
     from dagy.aws.schedules import AwsSchedule, FargateTarget, Schedules
     from dagy.aws.stacks import Stack, StackEvent, Stacks
-    from dagy.aws.state_machines import Execution, MachineConfig, StateMachine, StateMachines
+    from dagy.aws.state_machines import Execution, MachineConfig, MachineVersion, StateMachine, StateMachines
 
 _HOMES = {
     "Aws": "dagy.aws.connection",
@@ -43,6 +43,7 @@ _HOMES = {
     "LogLine": "dagy.aws.logs",
     "Logs": "dagy.aws.logs",
     "MachineConfig": "dagy.aws.state_machines",
+    "MachineVersion": "dagy.aws.state_machines",
     "Network": "dagy.aws.network",
     "ObjectInfo": "dagy.aws.buckets",
     "RegisteredTask": "dagy.aws.containers",
@@ -76,6 +77,7 @@ __all__ = [
     "LogLine",
     "Logs",
     "MachineConfig",
+    "MachineVersion",
     "Network",
     "ObjectInfo",
     "RegisteredTask",

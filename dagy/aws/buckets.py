@@ -134,6 +134,13 @@ class Bucket:
                 raise CloudError(told, operation="DeleteObjects", code=error.get("Code", ""))
             count += len(objects)
 
+    def region(self) -> str | None:
+        """The region that the bucket is in; None when there is none. Raises `AuthError` for one of somebody else."""
+        try:
+            return self._s3.head_bucket(**self._at)["BucketRegion"]
+        except NotThereError:
+            return None
+
     def remove(self) -> None:
         """Delete the bucket itself, which must be empty; nothing when there is none."""
         try:

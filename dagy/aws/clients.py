@@ -168,6 +168,7 @@ class Clients:
     def _session(self) -> Session:
         botocore = _botocore()
         session = botocore.session.Session(profile=self._profile)
+        session.register_component("data_loader", _descriptions())
         try:
             session.get_scoped_config()
         except botocore.exceptions.ProfileNotFound as error:
@@ -198,11 +199,18 @@ def is_stand_in(url: str) -> bool:
     return not host.endswith(_AWS_HOSTS)
 
 
+@functools.cache
+def _descriptions() -> Any:
+    """Botocore's descriptions of the services: to read one takes longer than all else about a client."""
+    return _botocore().loaders.create_loader()
+
+
 def _botocore() -> ModuleType:
     """Botocore with what is used of it. Raises `MissingExtraError`."""
     try:
         import botocore.config
         import botocore.exceptions
+        import botocore.loaders
         import botocore.session
     except ImportError as error:
         raise MissingExtraError("boto3", "aws", "running on AWS") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagy.aws.clients import Clients
@@ -34,6 +35,14 @@ class StateMachine:
     config: MachineConfig
     arn: str
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineVersion:
+    """A published version of a state machine, which never changes."""
+
+    arn: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,25 @@ class StateMachines:
         """Delete it with all its versions; what runs is let end first. Nothing when there is none."""
         self._states.delete_state_machine(stateMachineArn=self.arn(name))
 
+    def versions(self, name: str) -> tuple[MachineVersion, ...]:
+        """Its published versions, the oldest first; none when there is no such machine."""
+        found: list[MachineVersion] = []
+        token: dict[str, str] = {}
+        while True:
+            try:
+                page = self._states.list_state_machine_versions(stateMachineArn=self.arn(name), **token)
+            except NotThereError:
+                return ()
+            told = page["stateMachineVersions"]
+            found += [MachineVersion(each["stateMachineVersionArn"], each["creationDate"]) for each in told]
+            if "nextToken" not in page:
+                return tuple(sorted(found, key=lambda each: int(each.arn.rpartition(":")[2])))
+            token = {"nextToken": page["nextToken"]}
+
+    def delete_version(self, arn: str) -> None:
+        """Delete the version; what runs goes on. Nothing when there is none."""
+        self._states.delete_state_machine_version(stateMachineVersionArn=arn)
+
     def start(self, arn: str, name: str, input: str) -> str:  # noqa: A002 (Step Functions' own word)
         """Start an execution of that name, of a machine or a version; its ARN. Once more is the same execution.
 
@@ -133,7 +161,7 @@ class StateMachines:
         return Execution(arn, found["status"], found.get("input", ""), found.get("error"), found.get("cause"))
 
     def stop(self, arn: str, *, error: str, cause: str) -> None:
-        """Abort the execution, with an error's name and a sentence that say why. Nothing when there is none any more."""
+        """Abort the execution, with an error's name and a sentence that say why. Nothing when there is none."""
         try:
             self._states.stop_execution(executionArn=arn, error=error[:256], cause=cause[:32_768])
         except NotThereError:

@@ -23,7 +23,7 @@ from dagy.states import State
 if TYPE_CHECKING:
     from dagy.aws import Aws, RunTask
 
-MOST_BYTES = int(LIMITS["ecs.overrides"].value) // 2  # of a payload, which is quoted in them
+MOST_BYTES = int(0.45 * LIMITS["ecs.overrides"].value)  # of a payload, which grows to twice that where it is quoted
 EVENT_VARIABLE = "DAGY_EVENT"  # of the container, for the payload
 _UNSEEN_SECONDS = 60.0  # for which a task that was just started may not be seen yet
 TOKEN_CHARACTERS = int(LIMITS["ecs.client_token"].value)

@@ -44,7 +44,7 @@ PRICES: Mapping[str, Price] = MappingProxyType({
 
 FUNCTION_START, CONTAINER_START = 1.0, 40.0  # seconds that are paid for before the work begins: both are rough
 LEAST_CONTAINER = 60.0  # seconds that Fargate bills at least
-_STEPS_AROUND = 2  # the first and the last step of a state machine: each an invocation
+_AROUND = 5  # states of a machine around its tasks; two of them call the function
 _PER_RUN = 6  # writes of a run as a whole: that it began, its parameters, events, its answer
 _PER_TASK = 2  # writes of a task: its value, and how it ended
 
@@ -77,8 +77,12 @@ def _counted(
     elif backend == ECS:
         yield from _containers(1, need.likely, whole)
     else:
-        yield "machine.transition", _transitions(need)
-        yield from _invocations(_STEPS_AROUND, 0.5, whole.memory_mb, architecture)
+        asked = [each for each, route in routes.items() if route.backend == ECS or need.tasks[each].task.mapped]
+        items = sum(calls[each] for each in asked if need.tasks[each].task.mapped)
+        forks = sum(1 for each in need.tasks.values() if len(each.task.needs) > 1)
+        # A container and a map are asked for, and chosen, by a state each before they are entered.
+        yield "machine.transition", _AROUND + len(routes) + forks + 2 * len(asked) + items
+        yield from _invocations(2 + len(asked), 0.5, whole.memory_mb, architecture)
         for task_id, route in routes.items():
             seconds = need.tasks[task_id].likely
             if route.backend == ECS:
@@ -96,13 +100,6 @@ def _containers(count: float, seconds: float, size: TaskRoute) -> Iterator[tuple
     hours = count * max(LEAST_CONTAINER, CONTAINER_START + seconds) / 3600
     yield "fargate.vcpu", hours * (size.vcpu or 0.0)
     yield "fargate.memory", hours * size.memory_mb / 1024
-
-
-def _transitions(need: FlowNeed) -> int:
-    """States that are entered: one a task, three more around a map's items, and some to begin, to fork and to end."""
-    mapped = [each for each in need.tasks.values() if each.task.mapped]
-    forks = sum(1 for each in need.tasks.values() if len(each.task.needs) > 1)
-    return 1 + _STEPS_AROUND + len(need.tasks) + forks + sum(2 + each.items_or_assumed for each in mapped)
 
 
 def _assumptions(

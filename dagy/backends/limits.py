@@ -76,6 +76,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType({each.name: each for each in (
     Limit("machine.definition", 1 << 20, "bytes", "the definition of a state machine may have", _MACHINES),
     Limit("machine.payload", 256 << 10, "bytes", "may go from state to state", _MACHINES),
     Limit("machine.events", 25_000, "number", "one execution's history may have as events", _MACHINES),
+    Limit("machine.timeout", 99_999_999, "s", "may be given to a state machine or a state", _MACHINES),
     Limit("machine.name", 80, "characters", "the name of a state machine or an execution may have", _MACHINES),
     Limit("machine.state_name", 80, "characters", "the name of a state may have", _MACHINES),
     Limit("machine.inline_map", 40, "number", "an inline Map may have running at once", _MACHINES),
@@ -85,7 +86,6 @@ LIMITS: Mapping[str, Limit] = MappingProxyType({each.name: each for each in (
     Limit("ecs.ephemeral", 200 << 10, "MB", "a container's disk on Fargate may have", _CONTAINERS, least=21 << 10),
     Limit("fargate.vcpu", 16, "number", "a container on Fargate may have as vCPUs", _FARGATE),
     Limit("fargate.memory", 120 << 10, "MB", "a container on Fargate may have", _FARGATE),
-    Limit("scheduler.name", 64, "characters", "the name of a schedule may have", _SCHEDULER),
     Limit("scheduler.expression", 256, "characters", "the expression of a schedule may have", _SCHEDULER),
 )})
 

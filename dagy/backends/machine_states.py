@@ -26,6 +26,7 @@ from dagy.spec import FlowSpec, Json, TaskSpec
 Chain: TypeAlias = dict[str, Json]  # {"StartAt", "States"}
 
 INLINE_CONCURRENCY = int(LIMITS["machine.inline_map"].value)
+MOST_WIDE_CONCURRENCY = int(LIMITS["machine.distributed_map"].value)
 WIDE_CONCURRENCY = 500  # of a distributed map, unless the task says otherwise: half of an account's usual functions
 
 
@@ -161,14 +162,7 @@ class StateWriter:
         name = self._name_of[task.id]
         decides, not_run = self._names.new(task.id, "is it to run"), self._names.new(task.id, "not run")
         return {
-            ready: {
-                **self._calls.step(
-                    {"step": "ready", "run_id": RUN_ID, "task": task.id},
-                    "{% {'crashed':$states.input,'state':$states.result.Payload.state} %}",
-                ),
-                "Catch": [self._calls.crashed(task.id, "$states.input", way.rescue)],
-                "Next": decides,
-            },
+            ready: self._asked(task, "ready", "'state':$states.result.Payload.state", way) | {"Next": decides},
             decides: {
                 "Type": "Choice",
                 "Choices": [{"Condition": "{% $states.input.state='READY' %}", "Next": name}],
@@ -190,14 +184,8 @@ class StateWriter:
         caught = [self._calls.crashed(task.id, _CARRIED, way.rescue)]
         item = "{% $states.context.Map.Item.Value %}"
         return {
-            count: {
-                **self._calls.step(
-                    {"step": "count", "run_id": RUN_ID, "task": task.id, "inline": self._placement.inline},
-                    "{% {'crashed':$states.input,'count':$states.result.Payload} %}",
-                ),
-                "Catch": [self._calls.crashed(task.id, "$states.input", way.rescue)],
-                "Next": decides,
-            },
+            count: self._asked(task, "count", "'count':$states.result.Payload", way, inline=self._placement.inline)
+            | {"Next": decides},
             decides: {
                 "Type": "Choice",
                 "Choices": [{"Condition": "{% $states.input.count.wide %}", "Next": wide}],
@@ -221,7 +209,7 @@ class StateWriter:
                     "Arguments": {"Bucket": self._where.bucket, "Key": "{% $states.input.count.indices %}"},
                 },
                 "ItemSelector": {"item": item, "run_id": RUN_ID},
-                "MaxConcurrency": limit or WIDE_CONCURRENCY,
+                "MaxConcurrency": min(limit or WIDE_CONCURRENCY, MOST_WIDE_CONCURRENCY),
                 "ToleratedFailurePercentage": 100.0,
                 "ItemProcessor": {"ProcessorConfig": _DISTRIBUTED, **self._item(task, "wide item", tells=False)},
                 "Catch": caught,
@@ -229,6 +217,12 @@ class StateWriter:
                 **way.go,
             },
         }
+
+    def _asked(self, task: TaskSpec, step: str, answer: str, way: _Way, **more: Json) -> State:
+        """A step that asks something of the task, before it is entered."""
+        payload = {"step": step, "run_id": RUN_ID, "task": task.id, **more}
+        caught = self._calls.crashed(task.id, "$states.input", way.rescue)
+        return {**self._calls.step(payload, f"{{% {{'crashed':$states.input,{answer}}} %}}"), "Catch": [caught]}
 
     def _item(self, task: TaskSpec, what: str, *, tells: bool) -> Chain:
         """One item. Of very many, none tells of its crash: what they tell comes together in one state."""

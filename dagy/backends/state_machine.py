@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 from dagy.backends import history
 from dagy.backends.decomposition import Part, decompose
-from dagy.backends.definition_checks import MOST_SECONDS, faults
 from dagy.backends.limits import LIMITS
 from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
 from dagy.backends.machine_resources import ContainerSize, EcsTarget, MachineResources, Placement
@@ -31,6 +30,7 @@ from dagy.spec import FlowSpec, Json, TaskSpec
 __all__ = ["ContainerSize", "EcsTarget", "MachineResources", "StateMachine", "compile_flow"]
 
 MOST_BYTES = int(LIMITS["machine.definition"].value)
+MOST_SECONDS = int(LIMITS["machine.timeout"].value)
 MOST_INLINE = 500  # items of a map in one history, however much room there is
 
 _LEAST_BYTES = 500  # that a task adds to a definition
@@ -146,9 +146,6 @@ def _compiled(spec: FlowSpec, where: MachineResources, placement: Placement) -> 
         **_deadline(spec),
         **StateWriter(spec, where, placement).frame(root),
     }
-    wrong = faults(definition)
-    if wrong:
-        raise BackendError(f"the state machine of flow {spec.name!r} is not well formed, a defect of Dagy", wrong)
     text = json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())
     if size > MOST_BYTES:

@@ -38,8 +38,3 @@ def legal(wanted: str, most: int = MOST_CHARACTERS) -> str:
     if len(name) <= most:
         return name
     return f"{name[: most - _TAIL - 1]}-{sha256(wanted.encode(errors='surrogatepass')).hexdigest()[:_TAIL]}"
-
-
-def is_legal(name: str) -> bool:
-    """Whether Step Functions takes it as a state's name."""
-    return 0 < len(name) <= MOST_CHARACTERS and not _FORBIDDEN.search(name)

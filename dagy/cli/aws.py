@@ -10,7 +10,7 @@ import click
 
 from dagy.aws import Aws
 from dagy.cli import output
-from dagy.cli.formats import Form, facts, format_option, plain, profile_option, show, table
+from dagy.cli.formats import Form, facts, format_option, plain, profile_option, show, size, table
 from dagy.cli.options import Command, confirm
 from dagy.deploy.infrastructure import (
     Belongings,
@@ -20,13 +20,14 @@ from dagy.deploy.infrastructure import (
     as_json,
     as_yaml,
     belongings,
+    missing,
     set_up,
     tear_down,
     template,
     wanted,
 )
 from dagy.drawing import counted
-from dagy.errors import CloudError
+from dagy.errors import SettingsError
 from dagy.profiles import AwsTarget, Profile, Profiles
 from dagy.settings import Settings
 
@@ -114,6 +115,9 @@ def init(
     section = {"region": aws.region, "stack": target.stack, "endpoint_url": target.endpoint_url}
     profiles.set(str(meant.name), {"aws": {key: value for key, value in section.items() if value is not None}})
     output.say(f"{where} is ready, and deployments with profile {meant.name!r} go there")
+    now = profiles.resolve(meant.name).aws
+    if now is not None and now.stack != target.stack:
+        output.note(f"but {now.sources['stack']} overrules the profile: while it is set they go to {now.stack!r}")
 
 
 @command.command("status", short_help="Show the stack, and what is deployed to it.")
@@ -131,7 +135,7 @@ def status(profile: str | None, stack: str | None, region: str | None, form: For
     aws = _connected(target)
     there = belongings(aws, target.stack)
     if there.status is None:
-        raise _missing(aws, target.stack)
+        raise missing(aws, target.stack)
     data = {**plain(there), "region": aws.region, "account": aws.account}
     show(form, data, lambda: _overview(aws, there, profile))
 
@@ -157,7 +161,7 @@ def destroy(profile: str | None, stack: str | None, region: str | None, with_dat
     aws = _connected(target)
     there = belongings(aws, target.stack)
     if there.is_nothing or (there.status is None and not there.pieces and not with_data):
-        raise _missing(aws, target.stack)
+        raise missing(aws, target.stack)
     output.note("\n".join(_removals(there, with_data=with_data)))
     confirm(f"Remove this from {aws.region} of account {aws.account}?", yes=yes)
     with _telling() as tell:
@@ -169,7 +173,8 @@ def destroy(profile: str | None, stack: str | None, region: str | None, with_dat
     if left:
         names = ", ".join(left)
         output.note(f"nothing runs these any more: {names}; deploy them again, or: dagy deployments delete {left[0]}")
-    kept = "" if with_data or there.bucket is None else f"; bucket {there.bucket} stays"
+    stays = there.bucket is not None and there.is_bucket_there and not with_data
+    kept = f"; bucket {there.bucket} stays" if stays else ""
     output.say(f"removed stack {target.stack!r} from {aws.region} of account {aws.account}{kept}")
 
 
@@ -194,15 +199,12 @@ def _telling() -> Iterator[Callable[[str], None]]:
 
 
 def _connected(target: AwsTarget) -> Aws:
-    return Aws(region=target.region, endpoint_url=target.endpoint_url)
-
-
-def _missing(aws: Aws, stack: str) -> CloudError:
-    return CloudError(
-        f"there is no stack {stack!r} in {aws.region} of account {aws.account}; make it with: dagy aws init",
-        operation="DescribeStacks",
-        code="StackNotFound",
-    )
+    aws = Aws(region=target.region, endpoint_url=target.endpoint_url)
+    try:
+        aws.region  # noqa: B018 (it is asked for)
+    except SettingsError as error:
+        raise SettingsError("no AWS region is named; give --region eu-central-1, or set AWS_REGION") from error
+    return aws
 
 
 def _told(plan: SetUp, where: str) -> Iterator[str]:
@@ -218,7 +220,7 @@ def _overview(aws: Aws, there: Belongings, profile: str | None) -> str:
     told = facts(
         [
             ("stack", f"{there.stack} ({there.status}) in {aws.region} of account {aws.account}"),
-            ("bucket", there.bucket or "none"),
+            ("bucket", _bucket(there)),
             *(("bucket", _held(each)) for each in there.kept),
         ]
     )
@@ -229,8 +231,18 @@ def _overview(aws: Aws, there: Belongings, profile: str | None) -> str:
     return f"{told}\n\n{table(('DEPLOYMENT', 'KIND', 'NAME', 'AS IT IS'), rows, profile=profile)}"
 
 
+def _bucket(there: Belongings) -> str:
+    if there.bucket is None:
+        return "none"
+    return there.bucket if there.is_bucket_there else f"{there.bucket}, which is not there any more"
+
+
 def _held(kept: Kept) -> str:
-    return f"{kept.prefix}: {counted(kept.objects, 'object')}, {kept.size / 1000:,.1f} kB"
+    return (
+        f"{kept.prefix}: {counted(kept.objects, 'object')}, {size(kept.size)}"
+        if kept.objects
+        else f"{kept.prefix}: none"
+    )
 
 
 def _removals(there: Belongings, *, with_data: bool) -> Iterator[str]:
@@ -239,4 +251,7 @@ def _removals(there: Belongings, *, with_data: bool) -> Iterator[str]:
         yield f"  - stack {there.stack}"
     if there.bucket is not None:
         sign, verb = ("-", "") if with_data else (" ", ", which stays")
-        yield f"  {sign} bucket {there.bucket}{verb}: {'; '.join(map(_held, there.kept))}"
+        held = "; ".join(map(_held, there.kept))
+        yield (
+            f"  {sign} bucket {there.bucket}{verb}: {held}" if there.is_bucket_there else f"    bucket {_bucket(there)}"
+        )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from dagy.cli import output
-from dagy.cli.formats import Form, cut, format_option, show, table
+from dagy.cli.formats import Form, cut, format_option, show, size, table
 from dagy.drawing import ago, plain_line
 from dagy.runs import CachedTask, LocalCache
 from dagy.settings import Settings
@@ -74,7 +74,7 @@ def list_kept(form: Form) -> None:
 
 def _listed(kept: Sequence[CachedTask]) -> str:
     rows = [
-        (cut(plain_line(each.task), _TASK_WIDTH), f"{each.results:,}", f"{each.hits:,}", _size(each.size),
+        (cut(plain_line(each.task), _TASK_WIDTH), f"{each.results:,}", f"{each.hits:,}", size(each.size),
          ago(time.time() - each.newest_at))
         for each in kept
     ]  # fmt: skip
@@ -102,11 +102,3 @@ def _as_json(kept: CachedTask) -> dict[str, object]:
 
 def _cache() -> LocalCache:
     return LocalCache(Settings.read().local_dir)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("the loop ends with the largest unit")

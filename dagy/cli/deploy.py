@@ -137,7 +137,9 @@ def _built(target: str, place: Place | None, include: Sequence[str], requirement
 
 
 def _told(result: DeployResult) -> str:
-    return f"{result}\nunchanged, skipped" if result.skipped else str(result)
+    text = f"{result}\nunchanged, skipped" if result.skipped else str(result)
+    is_asked_for = result.is_dry_run or output.volume() is not output.Volume.QUIET
+    return text if is_asked_for else text.splitlines()[-1 if result.skipped else 0]
 
 
 def _as_json(result: DeployResult) -> dict[str, object]:

@@ -61,15 +61,18 @@ def list_deployments(
     """
     wanted = pairs_of(tags, "--tag") or None
     found: list[Deployment] = []
+    schedules: list[Schedule] = []
     with connected_if_any(profile) as client:
         if client is not None:
             asked = client.deployments
             found = taken(
                 limit, lambda n, after: asked(namespace=namespace, flow=flow, tags=wanted, limit=n, after=after)
             )
+            if form == "table":
+                schedules = client.schedules()
     if not found and form == "table":
         output.note("there is no such deployment" if namespace or flow or wanted else "nothing is deployed yet")
-    show(form, found, lambda: _listed(found, profile))
+    show(form, found, lambda: _listed(found, schedules, profile))
 
 
 @command.command("show", short_help="Show a deployment, its schedules and its last runs.")
@@ -166,9 +169,24 @@ def delete(deployment: str, with_resources: bool, yes: bool, profile: str | None
         output.note(f"on AWS there still is {', '.join(stays)}; --with-resources would have removed that too")
 
 
-def _listed(deployments: Sequence[Deployment], profile: str | None) -> str:
-    rows = [(each.reference, each.flow_name, each.label, cut(_tags(each), 40), _ago(each)) for each in deployments]
-    return table(("DEPLOYMENT", "FLOW", "VERSION", "TAGS", "CHANGED"), rows, profile=profile) if rows else ""
+def _listed(deployments: Sequence[Deployment], schedules: Sequence[Schedule], profile: str | None) -> str:
+    timings: dict[str, list[str]] = {}
+    for each in schedules:
+        timings.setdefault(each.reference, []).append(timing_text(each.timing) + _rest(each))
+    rows = [
+        (
+            each.reference,
+            each.flow_name,
+            each.label,
+            each.executor,
+            cut(", ".join([*_timing_on_aws(each), *timings.get(each.reference, [])]), 40),
+            cut(_tags(each), 40),
+            _ago(each),
+        )
+        for each in deployments
+    ]
+    heads = ("DEPLOYMENT", "FLOW", "VERSION", "RUNS ON", "SCHEDULE", "TAGS", "CHANGED")
+    return table(heads, rows, profile=profile) if rows else ""
 
 
 def _facts(found: Deployment, schedules: Sequence[Schedule], runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -183,14 +201,20 @@ def _facts(found: Deployment, schedules: Sequence[Schedule], runs: Sequence[Run]
     told += [("tag", f"{key}={value}") for key, value in found.tags.items()]
     told += [("parameter", f"{key} = {value!r}") for key, value in found.parameters.items()]
     told += [(key.replace("_", " "), str(found.resources[key])) for key in _SHOWN if key in found.resources]
-    timing = found.resources.get("schedule")
-    if timing is not None:
-        told.append(("schedule", f"{timing['cron']} ({timing['timezone']}), by EventBridge Scheduler"))
-    for each in schedules:
-        rests = "" if each.enabled else ", paused"
-        told.append(("schedule", f"{timing_text(each.timing)}{rests} ({each.schedule_id})"))
+    told += [("schedule", f"{timing}, by EventBridge Scheduler") for timing in _timing_on_aws(found)]
+    told += [("schedule", f"{timing_text(each.timing)}{_rest(each)} ({each.schedule_id})") for each in schedules]
     told += [("run", f"{each.run_id}: {each.state}") for each in runs]
     return told
+
+
+def _timing_on_aws(found: Deployment) -> list[str]:
+    """When AWS itself begins runs of it, if it does."""
+    timing = found.resources.get("schedule")
+    return [] if timing is None else [f"{timing['cron']} ({timing['timezone']})"]
+
+
+def _rest(schedule: Schedule) -> str:
+    return "" if schedule.enabled else ", paused"
 
 
 def _tags(found: Deployment) -> str:

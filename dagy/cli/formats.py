@@ -23,7 +23,7 @@ from dagy.errors import SettingsError
 from dagy.profiles import TABLE_FORMAT, Profiles
 from dagy.settings import Settings
 
-__all__ = ["Form", "cut", "facts", "format_option", "plain", "profile_option", "show", "table"]
+__all__ = ["Form", "cut", "facts", "format_option", "plain", "profile_option", "show", "size", "table"]
 
 
 def show(form: Form, data: object, as_text: Callable[[], str]) -> None:
@@ -60,6 +60,15 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, profile: str |
         if _fits(text):
             return text
     return _facts_of_each(heads, cells)
+
+
+def size(count: float) -> str:
+    """So many bytes, for people: `17 B`, `1.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError("the loop ends with the largest unit")
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:

@@ -40,8 +40,7 @@ _OF_BUILDS = (
         "platform",
         metavar="PLATFORM",
         default="local",
-        show_default=True,
-        help="Where it is to run: local, lambda, lambda-arm64 or ecs.",
+        help="Where it is to run: local, lambda, lambda-arm64 or ecs. [default: local; for a deploy what suits it]",
     ),
 )
 

@@ -8,19 +8,34 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dagy.control.api import CREATE_RUN, TRIGGER_SCHEDULE, Operation, Request, Response, answer, operation_of, perform
+from dagy.control.api import (
+    CANCEL_RUN,
+    CREATE_RUN,
+    IMPORT_RUN,
+    TRIGGER_SCHEDULE,
+    Operation,
+    Request,
+    Response,
+    answer,
+    operation_of,
+    perform,
+)
+from dagy.control.records import RunInfo
 
 if TYPE_CHECKING:
     from dagy.control import ControlPlane
 
 T = TypeVar("T")
 
+_ASKING = (CREATE_RUN, TRIGGER_SCHEDULE)
+_OF_ONE_THERE_IS = (CANCEL_RUN, IMPORT_RUN)  # which, unless it has ended, is to be stopped, or followed on AWS
+
 
 class EmbeddedTransport:
     """Answers from a `ControlPlane`: a given one, or what `plane()` opens on the first request and `close` closes.
 
-    `wake` is called once a run was created, so that somebody runs it. A client asks by `perform`, for which nothing
-    becomes JSON and is read again; `send` is what it is for every transport.
+    `wake` is called once there is something to do for a worker: a run to be run, stopped, or followed on AWS. A client
+    asks by `perform`, for which nothing becomes JSON and is read again; `send` is what it is for every transport.
     """
 
     is_local = True
@@ -38,13 +53,14 @@ class EmbeddedTransport:
         """What the control plane answers. `StoreError` when it can't be opened."""
         response = answer(self._opened(), request)
         if response.status < 300:
-            self._wake_for(operation_of(request)[0])
+            operation, _ = operation_of(request)
+            self._wake_for(operation, lambda: operation.read(response))
         return response
 
     def perform(self, operation: Operation[T], arguments: Mapping[str, Any], *, file: Path | None = None) -> T:
         """What the operation gives. Raises what it does over HTTP; `StoreError` when the plane can't be opened."""
         returned = perform(self._opened(), operation, arguments, file)
-        self._wake_for(operation)
+        self._wake_for(operation, lambda: returned)
         return returned
 
     def wake(self) -> None:
@@ -59,8 +75,8 @@ class EmbeddedTransport:
                 self._closing()
                 self._closing = self._plane = None
 
-    def _wake_for(self, operation: Operation[Any]) -> None:
-        if operation is CREATE_RUN or operation is TRIGGER_SCHEDULE:
+    def _wake_for(self, operation: Operation[Any], returned: Callable[[], object]) -> None:
+        if operation in _ASKING or (operation in _OF_ONE_THERE_IS and not _has_ended(returned())):
             self.wake()
 
     def _opened(self) -> ControlPlane:
@@ -70,6 +86,10 @@ class EmbeddedTransport:
                 self._plane = self._open()
                 self._closing = weakref.finalize(self, self._plane.close)
             return self._plane
+
+
+def _has_ended(returned: object) -> bool:
+    return isinstance(returned, RunInfo) and returned.status.is_final
 
 
 class AsyncEmbeddedTransport:

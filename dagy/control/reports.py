@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _TASKS = tables.task_runs.c
 _EVENTS = tables.events.c
 _AT_ONCE = 500  # tasks that are asked for in one statement
+_ENDS = frozenset(each.value for each in StateType if each.is_final)
 _LATEST_TIME = 253_402_300_799 * 10**9  # nanoseconds: the end of the year 9999
 
 
@@ -114,21 +115,29 @@ def _advanced(
             raise ConflictError(f"run {row.run_id!r} can't go from {before} to {status}") from error
     keep_events(db, row.id, row.events, new)
     counts = _fold(db, row.id, row.tasks, new)
+    started_at = row.started_at or now
+    ended_at = max(started_at, min(now, _end(new) or now))
     if status.is_final:
-        counts = end_tasks(db, now, row.id, status, counts)
+        counts = end_tasks(db, ended_at, row.id, status, counts)
     changes: dict[str, object] = {
         "status": status.value,
-        "started_at": row.started_at or now,
+        "started_at": started_at,
         "events": row.events + len(new),
         "tasks": counts,
     }
     if report.status is not None:
         changes["message"] = report.message
     if status.is_final:
-        changes |= {"ended_at": now, "lease_until": None}
+        changes |= {"ended_at": ended_at, "lease_until": None}
     if report.has_result:
         changes |= {"result": report.result, "has_result": True}
     return changes
+
+
+def _end(new: list[dict[str, Json]]) -> datetime | None:
+    """When the run ended by its own events, which may be long before somebody reports them."""
+    ends = [each["at"] for each in new if each["kind"] == "run" and each.get("state") in _ENDS]
+    return _time(ends[-1]) if ends else None
 
 
 def _fold(db: Connection, number: int, counts: Mapping[str, int], new: list[dict[str, Json]]) -> dict[str, int]:

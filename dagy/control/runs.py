@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -370,13 +371,12 @@ def _resumable(db: Connection, row: AnyRow, reference: str, parameters: Mapping[
     Raises `UnknownRunError`, and `ResumeError` when there is nothing left to do, or things are not as they were.
     """
     before = run(db, reference)
-    named = f"run {before.run_id!r}"
+    named, anew = f"run {before.run_id!r}", f"dagy run {shlex.quote(before.reference)}"
     if (before.namespace, before.deployment) != (row.namespace, row.name):
-        raise ResumeError(f"{named} is one of {before.reference!r}; resume it with: dagy run {before.reference}")
+        raise ResumeError(f"{named} is one of {before.reference!r}; resume it with: dagy runs resume {before.run_id}")
     if row.executor == LOCAL or before.executor == LOCAL:
         raise ResumeError(
-            f"{named} can't be resumed: what a worker runs in its own processes is begun anew, with: "
-            f"dagy run {before.reference}"
+            f"{named} can't be resumed: what a worker runs in its own processes is begun anew, with: {anew}"
         )
     if not before.status.is_final:
         raise ResumeError(f"{named} is still {before.status}; wait until it ends, or cancel it")
@@ -385,7 +385,7 @@ def _resumable(db: Connection, row: AnyRow, reference: str, parameters: Mapping[
     if before.code_hash != row.code_hash:
         raise ResumeError(
             f"{named} ran the code with the build id {before.code_hash[:12]}, and the deployment stands for other code "
-            f"now ({row.code_hash[:12]}), whose results may differ; run it anew: dagy run {before.reference}"
+            f"now ({row.code_hash[:12]}), whose results may differ; run it anew: {anew}"
         )
     others = [name for name, value in parameters.items() if before.parameters.get(name, _ABSENT) != value]
     if others:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 
+from dagy.backends.limits import LIMITS
+
 ALIAS = "live"  # of the function: what a schedule calls, and what people see as the deployment's version
 CONTAINER = "flow"  # in the task definition
 DEPLOYMENT_TAG = "dagy:deployment"
 FINGERPRINT_TAG = "dagy:fingerprint"  # SHA-256 of all that was wanted when it was made so
 
-_LONGEST = 64  # characters, of a function's or a schedule's name; a state machine's may be longer
+_LONGEST = int(LIMITS["lambda.name"].value)  # a schedule's name is as long; a state machine's may be longer
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
 _ILLEGAL_IN_A_TAG = re.compile(r"[^\w .:/=+@-]")
 

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from typing import TypeAlias
 
-from dagy.aws import Aws, AwsSchedule, Function, FunctionConfig, RegisteredTask, StateMachine
+from dagy import drawing
+from dagy.aws import (
+    Aws,
+    AwsSchedule,
+    Function,
+    FunctionConfig,
+    FunctionVersion,
+    MachineVersion,
+    RegisteredTask,
+    StateMachine,
+)
 from dagy.deploy.aws_names import ALIAS
+from dagy.deploy.aws_versions import old_machine_versions, old_versions
 from dagy.deploy.aws_wanted import OnAws, Places, Upload, machine_sha256
 from dagy.spec import Json
 
@@ -27,7 +39,8 @@ class PutFile:
     bucket: str
 
     def __str__(self) -> str:
-        return f"put {self.upload.what} into s3://{self.bucket}/{self.upload.key} ({self.upload.size:,} bytes)"
+        key = self.upload.key.replace(self.upload.sha256, self.upload.sha256[:12] + "...")
+        return f"put {self.upload.what} into s3://{self.bucket}/{key} ({self.upload.size:,} bytes)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +177,15 @@ class RemoveAwsSchedule:
 
 @dataclass(frozen=True, slots=True)
 class RemoveOldVersions:
-    """Remove versions of the function that nothing has used for a while."""
+    """Remove versions that nothing has used for a while."""
 
-    name: str
+    name: str  # of the function and the state machine
+    of_function: tuple[FunctionVersion, ...]
+    of_machine: tuple[MachineVersion, ...]
 
     def __str__(self) -> str:
-        return f"remove versions of the function {self.name} that nothing has used for two weeks"
+        count = drawing.counted(len(self.of_function) + len(self.of_machine), "version")
+        return f"remove {count} of {self.name} that nothing has used for two weeks"
 
 
 AwsStep: TypeAlias = (
@@ -203,6 +219,8 @@ class AwsPresent:
     machine: StateMachine | None = None
     machine_version: str | None = None  # ARN of the version that was published of it as it is, where that is known
     schedule: AwsSchedule | None = None
+    old_functions: tuple[FunctionVersion, ...] = ()  # that may be removed once there is another; where that is to be
+    old_machines: tuple[MachineVersion, ...] = ()
 
 
 def look_on_aws(aws: Aws, wanted: OnAws, known: Mapping[str, Json]) -> AwsPresent:
@@ -229,7 +247,7 @@ def look_on_aws(aws: Aws, wanted: OnAws, known: Mapping[str, Json]) -> AwsPresen
     for upload in _needed_files(wanted, function, layer):
         if bucket.head(upload.key) is not None:
             files.add(upload.key)
-    return AwsPresent(
+    present = AwsPresent(
         frozenset(files),
         layer,
         function,
@@ -240,6 +258,20 @@ def look_on_aws(aws: Aws, wanted: OnAws, known: Mapping[str, Json]) -> AwsPresen
         machine_version,
         aws.schedules.get(wanted.environment.schedule_group, wanted.name),
     )
+    return _with_old_versions(aws, wanted, present, known)
+
+
+def _with_old_versions(aws: Aws, wanted: OnAws, present: AwsPresent, known: Mapping[str, Json]) -> AwsPresent:
+    """What there is, with the versions that may go when others are published; else nobody asks for them."""
+    places, now = places_of(wanted, present), datetime.now(UTC)
+    if present.live is not None and wanted.function is not None and places.function is None:
+        versions = aws.functions.versions(wanted.name)
+        present = replace(present, old_functions=tuple(old_versions(versions, {present.live.version}, now)))
+    if present.machine is not None and places.machine is None:
+        machines = aws.state_machines.versions(wanted.name)
+        used = {str(known.get("state_machine"))}
+        present = replace(present, old_machines=tuple(old_machine_versions(machines, used, now)))
+    return present
 
 
 def plan_on_aws(wanted: OnAws, present: AwsPresent, *, force: bool = False) -> tuple[AwsStep, ...]:
@@ -332,10 +364,10 @@ def _schedule_steps(wanted: OnAws, present: AwsPresent, before: Places, *, force
         yield PutAwsSchedule(meant.name, meant.expression, meant.timezone, there is not None)
 
 
-def removing_old(wanted: OnAws, present: AwsPresent, steps: tuple[AwsStep, ...]) -> tuple[AwsStep, ...]:
+def removing_old(wanted: OnAws, present: AwsPresent) -> tuple[AwsStep, ...]:
     """What may be tidied up once all is switched."""
-    if present.function is not None and any(isinstance(each, PublishFunction) for each in steps):
-        return (RemoveOldVersions(wanted.name),)
+    if present.old_functions or present.old_machines:
+        return (RemoveOldVersions(wanted.name, present.old_functions, present.old_machines),)
     return ()
 
 

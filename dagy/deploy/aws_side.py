@@ -37,9 +37,9 @@ class AwsSide:
         """What is to be done before the deployment is switched."""
         return plan_on_aws(self.wanted, present, force=force)
 
-    def tidying(self, present: AwsPresent, steps: tuple[AwsStep, ...]) -> tuple[AwsStep, ...]:
-        """What is to be done after these steps and the switch."""
-        return removing_old(self.wanted, present, steps)
+    def tidying(self, present: AwsPresent) -> tuple[AwsStep, ...]:
+        """What is to be done after the switch."""
+        return removing_old(self.wanted, present)
 
     def resources(self, present: AwsPresent) -> Mapping[str, Json] | None:
         """What the control plane should know; None when something is not there as it should be."""

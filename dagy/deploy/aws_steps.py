@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime
+from functools import partial
 from typing import assert_never
 
-from dagy.aws import Aws, FunctionConfig, FunctionVersion, StoredCode
+from dagy.aws import Aws, FunctionConfig, StoredCode
 from dagy.deploy.aws_names import ALIAS
 from dagy.deploy.aws_plan import (
     AwsPresent,
@@ -29,13 +28,11 @@ from dagy.deploy.aws_plan import (
     TryOnce,
     places_of,
 )
+from dagy.deploy.aws_versions import published
 from dagy.deploy.aws_wanted import OnAws, Places
 from dagy.errors import CloudError, ConflictError
 from dagy.spec import Json
 
-KEPT = timedelta(days=14)  # how long a version is kept that nothing new uses: so long may a run go on with it
-
-_PUBLISHED = "published "  # a version's description: this, and when
 _MET_ANOTHER = frozenset({"ResourceConflictException", "PreconditionFailedException", "ConflictException"})
 
 
@@ -101,8 +98,8 @@ class Deployer:
                 self._aws.schedules.put(schedule)
             case RemoveAwsSchedule(group=group, name=name):
                 self._aws.schedules.delete(group, name)
-            case RemoveOldVersions(name=name):
-                self._remove_old(name)
+            case RemoveOldVersions():
+                self._remove_old(step)
             case _:
                 assert_never(step)
 
@@ -157,7 +154,7 @@ class Deployer:
         functions.wait_ready(wanted.name)
 
     def _publish(self) -> None:
-        made = self._aws.functions.publish(self._wanted.name, f"{_PUBLISHED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        made = self._aws.functions.publish(self._wanted.name, published(datetime.now(UTC)))
         if made.code_sha256 != self._wanted.artifact.sha256:
             raise ConflictError(
                 f"version {made.version} of the function {self._wanted.name} is not the code that is deployed: "
@@ -180,31 +177,14 @@ class Deployer:
             machines.tag(version.rpartition(":")[0], tags)
         self.places = replace(self.places, machine=version)
 
-    def _remove_old(self, name: str) -> None:
-        functions, machine = self._aws.functions, None
-        if self._wanted.has_machine:
-            machine = self._aws.state_machines.get(name)
-        used = {self._version, functions.alias(name, ALIAS) or ""}
-        definition = "" if machine is None else machine.config.definition
-        for each in old_versions(functions.versions(name), used, datetime.now(UTC)):
-            if f'{each.arn}"' not in definition:
-                functions.delete(name, each.version)
-
-
-def old_versions(versions: Sequence[FunctionVersion], used: Collection[str], now: datetime) -> list[FunctionVersion]:
-    """Those that may be removed: not `used`, and followed by another one for as long as versions are kept.
-
-    What nobody knows the time of, because somebody else published it, stays.
-    """
-    return [
-        each
-        for each, following in pairwise(versions)
-        if each.version not in used and (at := _published_at(following)) is not None and now - at > KEPT
-    ]
-
-
-def _published_at(version: FunctionVersion) -> datetime | None:
-    try:
-        return datetime.fromisoformat(version.description.removeprefix(_PUBLISHED))
-    except ValueError:
-        return None
+    def _remove_old(self, step: RemoveOldVersions) -> None:
+        removals = [
+            *(partial(self._aws.functions.delete, step.name, each.version) for each in step.of_function),
+            *(partial(self._aws.state_machines.delete_version, each.arn) for each in step.of_machine),
+        ]
+        for remove in removals:
+            try:
+                remove()
+            except CloudError as error:
+                if error.code not in _MET_ANOTHER:  # else an alias of somebody's stands for it
+                    raise

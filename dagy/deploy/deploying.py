@@ -6,6 +6,7 @@ by then is looked at anew, and a step that was made already does nothing when it
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -110,7 +111,7 @@ class DeployResult:
         if not self.is_dry_run:
             if self.plan.wanted.timing is not None and self.is_local and self.route is None:
                 lines.append("its schedule is followed while a worker runs: dagy worker")
-            lines.append(f"run it: dagy run {self.reference}")
+            lines.append(f"run it: dagy run {shlex.quote(self.reference)}")
         return drawing.plain_lines("\n".join(lines))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:

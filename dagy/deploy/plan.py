@@ -175,7 +175,7 @@ def plan(wanted: Wanted, present: Present, side: AwsSide | None = None, *, force
     after: tuple[Step, ...] = tuple(_leaving(present))
     if side is not None and present.on_aws is not None:
         on_aws = side.steps(present.on_aws, force=force)
-        after = side.tidying(present.on_aws, on_aws)
+        after = side.tidying(present.on_aws)
     return Plan(wanted, (*switching[:-1], *on_aws, *switching[-1:], *_scheduling(wanted, present), *after))
 
 

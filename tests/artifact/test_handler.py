@@ -258,8 +258,23 @@ def test_a_run_needs_neither_shared_memory_nor_a_place_to_write_beside_its_code(
     assert done.stdout == "{'value': 5000000}\n", done.stderr
 
 
-def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LAMBDA_TASK_ROOT": str(folder)}
+@pytest.mark.program
+def test_a_new_environment_of_lambda_loads_the_code_before_it_is_called(
+    unpack: Callable[..., Path], store: str
+) -> None:
+    code = "from dagy.artifact.handler import handler, loaded\nprint(loaded.cache_info().currsize)\n"
+    folder = unpack()
+    lambda_has = {"_HANDLER": "dagy.artifact.handler.handler", "DAGY_STORE": store}
+    assert python(folder, code).stdout == "0\n"
+    assert python(folder, code, **lambda_has).stdout == "1\n"
+    next(folder.glob("*.py")).write_text("import no_such_package")
+    told = python(folder, code + "print(handler({'run_id': 'etl-1'})['message'])\n", **lambda_has).stdout
+    assert told.startswith("0\n")
+    assert "no_such_package" in told
+
+
+def python(folder: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LAMBDA_TASK_ROOT": str(folder), **variables}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 

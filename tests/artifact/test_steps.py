@@ -207,6 +207,16 @@ def test_a_task_that_is_worth_another_try_asks_for_it_by_the_group_of_its_wait(
     ]  # fmt: skip
 
 
+def test_a_double_of_a_failed_try_calls_no_hooks_again(machine: Callable[..., Machine]) -> None:
+    driven = machine("flaky")
+    driven.ask("begin", parameters={"count": 3})
+    for _ in range(2):
+        with pytest.raises(Exception, match="attempt 1 of 3"):
+            driven.ask("task", task="flaky", attempt=1)
+    assert [each[2] for each in calls(driven) if each != "flaky"] == ["RETRYING"]
+    assert driven.events().count("flaky RETRYING 1") == 1
+
+
 def test_what_is_not_worth_another_try_fails_at_once(machine: Callable[..., Machine]) -> None:
     driven = machine("flaky")
     assert ends(driven.run(parameters={"count": 0})) == local(driven, count=0)
@@ -330,7 +340,8 @@ def test_code_that_does_not_load_fails_the_run_as_it_begins(tmp_path: Path) -> N
     (folder / "dagy.json").write_text('{"entry_point": "broken_module_of_a_step:etl"}')
     (folder / "broken_module_of_a_step.py").write_text("import no_such_package")
     driven = Machine(folder, (tmp_path / "store").as_uri(), {})
-    assert driven.ask("begin")["state"] == "FAILED"
+    told = driven.ask("begin")
+    assert (told.keys(), told["state"]) == ({"state", "message"}, "FAILED")
     assert "no_such_package" in driven.ask("end")["message"]
 
 

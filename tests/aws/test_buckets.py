@@ -61,12 +61,9 @@ def test_a_file_that_is_not_there_is_told(bucket: Bucket, tmp_path: Path) -> Non
         bucket.put("a.zip", tmp_path / "none.zip")
 
 
-def test_of_an_object_its_digest_size_and_metadata_are_known_without_reading_it(bucket: Bucket) -> None:
-    bucket.put("a", b"abc", metadata={"code-hash": "x"})
-    found = bucket.head("a")
-    assert found is not None
-    assert (found.key, found.size, found.sha256) == ("a", 3, hashlib.sha256(b"abc").hexdigest())
-    assert found.metadata == {"code-hash": "x"}
+def test_of_an_object_its_size_is_known_without_reading_it(bucket: Bucket) -> None:
+    bucket.put("a", b"abc")
+    assert bucket.head("a") == ("a", 3)
 
 
 def test_the_server_keeps_the_sha256_of_what_it_was_sent(bucket: Bucket, clients: Clients) -> None:
@@ -78,7 +75,7 @@ def test_the_server_keeps_the_sha256_of_what_it_was_sent(bucket: Bucket, clients
 def test_what_is_not_there_is_none(bucket: Bucket) -> None:
     assert bucket.get("a") is None
     assert bucket.head("a") is None
-    bucket.delete("a")
+    assert bucket.delete_prefix("a") == 0
 
 
 def test_a_bucket_that_is_not_there_is_an_error(clients: Clients) -> None:
@@ -117,15 +114,12 @@ def test_of_many_writers_at_once_one_wins_and_knows_it(bucket: Bucket) -> None:
     assert bucket.get("a") == b"%d" % won[0]
 
 
-def test_what_is_large_goes_in_parts_under_the_same_rule(bucket: Bucket, tmp_path: Path) -> None:
+def test_what_is_large_goes_in_parts_under_the_same_rule(bucket: Bucket, clients: Clients, tmp_path: Path) -> None:
     content = os.urandom(4 * SMALLEST_PART + 1)
     path = tmp_path / "layer.zip"
     path.write_bytes(content)
     assert bucket.put("large", path) is True
-    found = bucket.head("large")
-    assert found is not None
-    assert found.etag.endswith('-5"')
-    assert found.sha256 == hashlib.sha256(content).hexdigest()
+    assert clients.of("s3").head_object(Bucket=bucket.name, Key="large")["ETag"].endswith('-5"')
     assert bucket.get("large") == content
     assert bucket.put("large", content[::-1]) is False
     assert bucket.put("large", [content[:7], memoryview(content)[7:][::-1].tobytes()], if_absent=False) is True
@@ -186,7 +180,7 @@ def test_a_prefix_is_deleted_with_all_that_is_below_it(bucket: Bucket) -> None:
         bucket.put(key, b"1")
     assert bucket.delete_prefix("runs/") == 2
     assert [each.key for each in bucket.list()] == ["other/x"]
-    bucket.delete("other/x")
+    assert bucket.delete_prefix("") == 1
     bucket.remove()
     bucket.remove()
     with pytest.raises(CloudError, match="NoSuchBucket"):

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from dagy.aws import Aws, Call
+from dagy.aws.clients import Clients
 from dagy.errors import CloudError, NetworkError
 
 from .test_state_machines import CONFIG
@@ -149,7 +150,7 @@ def test_a_stand_in_is_known_by_its_address(region: str, url: str | None, is_sta
     ("region", "partition"), [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
 )
 def test_the_partition_is_the_regions(region: str, partition: str) -> None:
-    assert Aws(region=region).partition == partition
+    assert Clients(region).partition == partition
 
 
 def test_the_region_is_the_one_that_is_given_or_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:

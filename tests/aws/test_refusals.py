@@ -210,21 +210,6 @@ def test_a_start_that_was_sent_twice_finds_what_it_started(clients: Clients, stu
     assert started == execution
 
 
-def test_the_versions_of_a_state_machine_are_read_page_by_page(clients: Clients, stub: Any) -> None:
-    stubber = stub("stepfunctions")
-    arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:dagy-etl"
-    at = datetime(2030, 1, 1, tzinfo=UTC)
-
-    def page(*numbers: int) -> list[dict[str, object]]:
-        return [{"stateMachineVersionArn": f"{arn}:{each}", "creationDate": at} for each in numbers]
-
-    first = {"stateMachineArn": arn}
-    stubber.add_response("list_state_machine_versions", {"stateMachineVersions": page(10, 9), "nextToken": "2"}, first)
-    stubber.add_response("list_state_machine_versions", {"stateMachineVersions": page(2)}, {**first, "nextToken": "2"})
-    found = StateMachines(clients, lambda: "123456789012").versions(NAME)
-    assert found == (f"{arn}:2", f"{arn}:9", f"{arn}:10")
-
-
 def test_a_task_that_finds_no_room_is_told_with_the_reason(clients: Clients, stub: Any) -> None:
     failure = {"arn": "x", "reason": "RESOURCE:FARGATE", "detail": "capacity is unavailable"}
     stub("ecs").add_response("run_task", {"tasks": [], "failures": [failure]})
@@ -246,6 +231,19 @@ def test_how_a_container_ended_is_read(clients: Clients, stub: Any) -> None:
     assert found is not None
     assert (found.exit_code, found.stop_code) == (137, "EssentialContainerExited")
     assert found.container_reason == "OutOfMemoryError: Container killed due to memory usage"
+
+
+def test_a_container_that_aws_put_beside_ours_is_not_taken_for_it(clients: Clients, stub: Any) -> None:
+    task = {
+        "taskArn": "arn:aws:ecs:eu-central-1:123456789012:task/dagy/1",
+        "lastStatus": "STOPPED",
+        "containers": [{"name": "aws-guardduty-agent", "exitCode": 0}, {"name": "flow", "exitCode": 137}],
+        "overrides": {"containerOverrides": [{"name": "flow"}]},
+    }
+    stub("ecs").add_response("describe_tasks", {"tasks": [task], "failures": []})
+    found = Containers(clients).task("dagy", "1")
+    assert found is not None
+    assert found.exit_code == 137
 
 
 def test_lines_are_asked_for_by_stream_text_and_time(clients: Clients, stub: Any) -> None:

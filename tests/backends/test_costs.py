@@ -36,9 +36,9 @@ def test_what_runs_after_one_another_takes_longer_than_what_runs_side_by_side():
 
 def test_each_task_and_each_item_of_a_state_machine_is_an_invocation_and_a_transition():
     two = quantities(cost(a_task("a"), a_task("b", "a"), executor="micro"))
-    assert (two[("Lambda", "requests")], two[("Step Functions", "transitions")]) == (4, 5)
+    assert (two[("Lambda", "requests")], two[("Step Functions", "transitions")]) == (4, 7)
     many = quantities(cost(a_task("a", items=100), executor="micro"))
-    assert (many[("Lambda", "requests")], many[("Step Functions", "transitions")]) == (102, 106)
+    assert (many[("Lambda", "requests")], many[("Step Functions", "transitions")]) == (103, 108)
 
 
 def test_a_container_is_paid_for_a_minute_at_least():
@@ -49,9 +49,9 @@ def test_a_container_is_paid_for_a_minute_at_least():
     assert long[("Fargate", "vCPU-time")] == pytest.approx(2)
 
 
-def test_a_task_in_a_container_of_its_own_is_no_invocation():
+def test_a_task_in_a_container_of_its_own_is_asked_for_by_an_invocation():
     found = quantities(cost(a_task("a"), a_task("b", "a", executor="small")))
-    assert found[("Lambda", "requests")] == 3
+    assert found[("Lambda", "requests")] == 4
     assert found[("Fargate", "vCPU-time")] == pytest.approx(0.5 * 100 / 3600)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagy.backends.definition_checks import faults
-
+from .definition_checks import faults
 from .validators import VALIDATORS
 
 LAMBDA = "arn:aws:states:::lambda:invoke"
@@ -57,9 +56,9 @@ BROKEN: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "backoff": (("begin", "Retry"), [{**RETRY, "BackoffRate": 0.5}], "has a Retry with a 'BackoffRate' below 1"),
     "catch to nowhere": (("begin", "Catch"), [{"ErrorEquals": ["A"]}], "has a Catch that leads nowhere"),
     "one end": (("begin", "Output"), "{% $states.input", "has an expression with one end"),
-    "nothing to choose": (("which", "Choices"), [], "has nothing to choose from"),
+    "nothing to choose": (("which", "Choices"), [], "is a Choice and has no 'Choices'"),
     "no condition": (("which", "Choices"), [{"Condition": True, "Next": "both"}], "chooses by something that is no"),
-    "no branches": (("both", "Branches"), [], "state 'both' has no branches"),
+    "no branches": (("both", "Branches"), [], "state 'both' is a Parallel and has no 'Branches'"),
     "same name": (("both", "Branches"), [chain(begin={"Type": "Pass", "End": True})], "more than one state 'begin'"),
     "reader inline": (("each", "ItemReader"), {}, "state 'each' can't have 'ItemReader' unless it is distributed"),
     "concurrency": (("each", "MaxConcurrency"), -1, "'MaxConcurrency' that is no whole number of at least 0"),

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ("executors", "backends.limits", "backends.router", "backends.routes", "backends.tiers")
+MODULES = ("executors", "backends.router", "backends.tiers", "backends.wording")
 
 
 @pytest.mark.parametrize("name", MODULES)

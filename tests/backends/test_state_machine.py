@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagy.backends.definition_checks import faults
 from dagy.backends.history import BUDGET, MOST_EVENTS
 from dagy.backends.state_machine import MOST_BYTES, ContainerSize, compile_flow
-from dagy.backends.state_names import is_legal
 from dagy.errors import BackendError, LimitError, UnknownTaskError
 from dagy.spec import FlowSpec
 
+from .definition_checks import faults, is_legal
 from .flow_specs import ECS, WHERE, fan, flow, flow_of, graphs, layers, task, task_chain
 from .validators import VALIDATORS
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dagy.backends import BackendRouter
 from dagy.backends.state_machine import compile_flow
 from dagy.spec import FlowSpec
 
@@ -168,6 +169,18 @@ def test_what_is_over_in_a_moment_uses_up_no_retries_of_the_task(error: str):
     handler.run(flow(task("load")))
     assert handler.tasks == ["load"] * 7
     assert handler.crashed == {}
+
+
+@pytest.mark.parametrize("executor", [None, "ecs"])
+def test_the_states_and_invocations_of_a_run_are_those_that_its_estimate_counts(executor: str | None):
+    left = task("left", "first", executor=executor)
+    spec = flow(task("first"), left, task("right", "first"), task("last", "left", "right"))
+    route = BackendRouter().route(spec, executor="micro")
+    handler = Handler()
+    ended = handler.run(spec, on_ecs=route.on_ecs)
+    counted = {each.what: each.quantity for each in route.cost.items}
+    assert counted["transitions"] == sum(each.endswith("StateEntered") for each in ended.events)
+    assert counted["requests"] == len(handler.payloads)
 
 
 # ---- maps

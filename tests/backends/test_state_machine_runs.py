@@ -143,6 +143,21 @@ def test_an_execution_that_ends_without_an_answer_ends_the_run(
     assert [(each.get("task"), each["state"]) for each in news.events] == [("load", last), (None, news.state.type)]
 
 
+def test_an_execution_that_was_just_started_may_not_be_seen_yet(
+    script: Scripted, info: RunInfo, store: RunStore, execution: dict[str, Any]
+) -> None:
+    def refuse(_: Any) -> Any:
+        raise RefusalError("ExecutionDoesNotExist")
+
+    now = [100.0]
+    script.answers["DescribeExecution"] = refuse
+    run = RemoteRun(info.run_id, store, ExecutionRun(info, script.aws(), store, lambda: now[0]))
+    run.start()
+    assert not run.poll().is_final
+    now[0] += 60
+    assert str(run.poll().state) == f"CRASHED: its execution is not there any more: {EXECUTION}"
+
+
 def test_an_answer_counts_for_more_than_what_the_execution_says(
     run: RemoteRun, store: RunStore, execution: dict[str, Any]
 ) -> None:

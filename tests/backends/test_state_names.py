@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagy.backends.state_names import MOST_CHARACTERS, StateNames, is_legal, legal
+from dagy.backends.state_names import MOST_CHARACTERS, StateNames, legal
+
+from .definition_checks import is_legal
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dagy.backends.definition_checks import faults
 from dagy.spec import Json
+
+from .definition_checks import faults
 
 _IS_REQUIRED = os.environ.get("DAGY_REQUIRE_ASL_VALIDATOR") == "1"  # a test's own environment has no such names
 _PACKAGES = Path(sys.prefix, "asl-validator@4.0.0", "node_modules")

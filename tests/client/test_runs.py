@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from dagy.artifact import build_artifact
 from dagy.client import AsyncDagyClient, AsyncEmbeddedTransport, DagyClient, EmbeddedTransport
 from dagy.client.lines import Lines
 from dagy.client.runs import LONGEST_PAUSE, pauses
-from dagy.control import ControlPlane, Report, open_plane
+from dagy.control import ControlPlane, Report, RunInfo, open_plane
+from dagy.control.api import CANCEL_RUN, IMPORT_RUN, Operation
 from dagy.deploy import deploy_artifact
 from dagy.runs import owner_text, this_process
 from dagy.states import StateType
@@ -63,6 +65,29 @@ def test_who_creates_a_run_wakes_a_worker_and_who_looks_does_not(plane: ControlP
     with pytest.raises(Exception, match="elt"):
         client.create_run("elt")
     assert woken == ["woken"]
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_who_cancels_or_finds_a_run_that_goes_on_wakes_a_worker(plane: ControlPlane, is_sent: bool) -> None:
+    woken: list[str] = []
+    transport = EmbeddedTransport(plane, wake=lambda: woken.append("woken"))
+
+    def ask(operation: Operation[RunInfo], **arguments: object) -> RunInfo:
+        if is_sent:
+            return operation.read(transport.send(operation.request(**arguments)))
+        return transport.perform(operation, arguments)
+
+    now = plane.deployment("etl")
+    plane.put_deployment(
+        "etl", flow_name=now.flow_name, flow_version=now.flow_version, revision=now.revision, executor="lambda"
+    )
+    ask(IMPORT_RUN, reference="etl", run_id="etl-1", started_at=datetime(2026, 1, 31, tzinfo=UTC))
+    assert woken == ["woken"], "to follow it"
+    ask(CANCEL_RUN, run_id="etl-1")
+    assert woken == ["woken"] * 2, "to stop it"
+    queued = plane.create_run("etl")
+    assert ask(CANCEL_RUN, run_id=queued.run_id).status is StateType.CANCELLED
+    assert woken == ["woken"] * 2, "and what has ended needs nobody"
 
 
 @pytest.mark.parametrize("follow", [lambda run: run.wait(), lambda run: list(run.logs(follow=True))])

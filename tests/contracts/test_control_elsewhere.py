@@ -172,6 +172,17 @@ def test_a_run_that_a_schedule_began_is_taken_over_once(etl: ControlPlane) -> No
     assert etl.import_run("etl", run.run_id, started_at=began).status is StateType.COMPLETED
 
 
+@pytest.mark.parametrize(("told", "ended"), [(-60, -60), (3600, 0), (-7200, -180)])
+def test_a_run_ended_when_its_events_say_so_and_not_when_somebody_hears_of_it(
+    etl: ControlPlane, told: int, ended: int
+) -> None:
+    began = NOW - timedelta(minutes=3)
+    run = etl.import_run("etl", "etl-d32c5kddcf5bb8c3", {"limit": 7}, started_at=began)
+    events = (event(0, at=-180), event(1, "load", at=-170), event(2, state="COMPLETED", at=told))
+    etl.report(run.run_id, claim(etl).fence, Report(events, StateType.COMPLETED))
+    assert etl.run(run.run_id).ended_at == NOW + timedelta(seconds=ended), "neither before it began nor in the future"
+
+
 def test_a_run_that_is_taken_over_may_not_have_begun_in_the_future(etl: ControlPlane) -> None:
     run = etl.import_run("etl", "etl-1", started_at=NOW + timedelta(hours=1))
     assert (run.started_at, run.created_at) == (NOW, NOW)
@@ -225,7 +236,7 @@ def test_a_run_that_can_not_be_gone_on_with_is_refused_with_the_reason(etl: Cont
     with pytest.raises(UnknownRunError):
         etl.create_run("etl", resume="nothing")
     deployed(etl, tmp_path, "other")
-    with pytest.raises(ResumeError, match="is one of 'etl'; resume it with: dagy run etl"):
+    with pytest.raises(ResumeError, match="is one of 'etl'; resume it with: dagy runs resume "):
         etl.create_run("other", resume=failed.run_id)
     moved(etl, tmp_path, "x = 2\n")
     with pytest.raises(ResumeError, match="stands for other code now"):

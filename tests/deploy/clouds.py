@@ -19,6 +19,7 @@ from dagy.artifact.manifest import FileEntry, LockedWheel, Manifest
 from dagy.aws import Aws, Call, Stack
 from dagy.client import DagyClient
 from dagy.spec import FlowSpec, FromTask, ParameterSpec, TaskOptions, TaskSpec
+from dagy.testing.local_aws.bridge import state_machines
 
 REGION, ACCOUNT, STACK = "us-east-1", "123456789012", "dagy"
 BUCKET, LOG_GROUP = "dagy-artifacts", "/dagy/dagy"
@@ -116,9 +117,10 @@ def _set_up() -> None:
 
 
 def mend_moto(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have moto tell of each function the one log group there is, and the last of its settings for events."""
+    """Have moto list versions of machines, and tell of a function its one log group and last settings for events."""
     from moto.awslambda.models import LambdaBackend, LambdaFunction
 
+    state_machines.list_versions()
     told, put = LambdaFunction.get_configuration, LambdaBackend.put_function_event_invoke_config
 
     def configuration(self: LambdaFunction, *given: Any, **named: Any) -> dict[str, Any]:

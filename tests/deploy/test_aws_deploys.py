@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.stepfunctions.models import stepfunctions_backends
 
 from dagy.artifact import Artifact, open_built
 from dagy.artifact.sizes import TooLargeError
-from dagy.aws import Call, FunctionVersion, TaskDefinition
+from dagy.aws import Call, FunctionVersion, MachineVersion, TaskDefinition
 from dagy.client import DagyClient
 from dagy.deploy import DeployResult, built_for, deploy_artifact, left_on_aws, place_of
 from dagy.deploy.aws_names import deployment_tags, resource_name
-from dagy.deploy.aws_steps import old_versions
 from dagy.deploy.aws_times import aws_cron
-from dagy.errors import ArtifactError, BackendError, ConflictError, LimitError, SettingsError
+from dagy.deploy.aws_versions import old_machine_versions, old_versions
+from dagy.errors import ArtifactError, BackendError, CloudError, ConflictError, LimitError, SettingsError
 from dagy.executors import Executor
 
 from .clouds import ACCOUNT, BUCKET, STACK, Cloud, artifact_on_disk, on_aws
@@ -185,7 +186,7 @@ def test_the_deployment_is_switched_last(cloud: Cloud, client: DagyClient, tmp_p
     kinds = [type(each).__name__ for each in result.plan.steps]
     assert kinds == [
         "UploadArtifact", "RegisterFlow", "PutFile", "ChangeCode", "TagFunction", "PublishFunction", "PutMachine",
-        "SwitchAlias", "SwitchDeployment", "RemoveOldVersions",
+        "SwitchAlias", "SwitchDeployment",
     ]  # fmt: skip
 
 
@@ -388,6 +389,33 @@ def test_versions_that_nothing_uses_are_removed_two_weeks_after_the_next_one_cam
     versions = [version(1, 90), version(2, 60), version(3, 15), version(4, None), version(5, 13), version(6, 1)]
     assert [each.version for each in old_versions(versions, {"1"}, now)] == ["2"]
     assert old_versions(versions[:1], (), now) == []
+    machines = [MachineVersion(f"arn:{number}", now - timedelta(days=days)) for number, days in enumerate((90, 60, 20))]
+    assert [each.arn for each in old_machine_versions(machines, {"arn:1"}, now)] == ["arn:0"]
+    assert old_machine_versions(machines[:1], (), now) == []
+
+
+def test_a_deploy_of_changes_removes_old_versions_but_those_that_are_used(
+    cloud: Cloud, client: DagyClient, tmp_path: Path
+) -> None:
+    def deployed(number: int) -> DeployResult:
+        return deploy(cloud, client, artifact_on_disk(tmp_path, f"x = {number}\n"), "step-functions")
+
+    for number in range(4):
+        assert "two weeks" not in str(deployed(number))
+    for each in stepfunctions_backends[ACCOUNT]["us-east-1"].state_machines[0].versions.values():
+        each.creation_date -= timedelta(days=15)
+
+    def refused(call: Call) -> None:  # as where an alias of somebody's stands for the version
+        if call.operation == "DeleteStateMachineVersion" and not kept:
+            kept.append(call)
+            raise CloudError("it is used", operation=call.operation, code="ConflictException")
+
+    kept: list[Call] = []
+    cloud.before = refused
+    assert "remove 3 versions of dagy-etl that nothing has used for two weeks" in str(deployed(4))
+    left = [each.arn.rpartition(":")[2] for each in cloud.aws.state_machines.versions("dagy-etl")]
+    assert left == ["1", "4", "5"]
+    assert len(cloud.aws.functions.versions("dagy-etl")) == 5, "those are no two weeks old"
 
 
 # ---- names and times

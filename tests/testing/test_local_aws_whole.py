@@ -27,6 +27,7 @@ from dagy.testing import LocalAws
 pytestmark = pytest.mark.program
 
 BACKENDS = ("lambda", "step-functions", "ecs")
+NIGHTLY = "0 3 * * *"
 READS = ("Describe", "Get", "List", "Head")
 SHOP = '''
 """A flow that does what its parameters say."""
@@ -116,7 +117,7 @@ def shop(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     sys.modules["shop"] = module
     spec.loader.exec_module(module)
     for backend in BACKENDS:
-        module.shop.deploy(backend, namespace="", executor=backend)
+        module.shop.deploy(backend, namespace="", executor=backend, schedule=NIGHTLY)
     return module
 
 
@@ -169,7 +170,7 @@ def test_a_deploy_of_the_same_changes_nothing(aws: LocalAws, shop: ModuleType, b
         return {name: n for name, n in aws.calls().items() if not name.partition(".")[2].startswith(READS)}
 
     before = changes()
-    assert shop.shop.deploy(backend, namespace="", executor=backend).skipped
+    assert shop.shop.deploy(backend, namespace="", executor=backend, schedule=NIGHTLY).skipped
     assert changes() == before
 
 
@@ -232,14 +233,13 @@ def test_a_function_that_is_killed_crashes_its_run_and_a_resume_completes_it(aws
     assert run.resume().wait(30).result == 5
 
 
-def test_a_schedule_that_fires_makes_a_run_that_is_found(aws: LocalAws, shop: ModuleType) -> None:
-    shop.shop.deploy("nightly", namespace="", executor="lambda", schedule="0 3 * * *")
-    schedules = aws.client("scheduler").list_schedules()["Schedules"]
-    name = next(each["Name"] for each in schedules if "nightly" in each["Name"])
-    fired = aws.fire_schedule(name)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_schedule_that_fires_makes_a_run_that_is_found(aws: LocalAws, shop: ModuleType, backend: str) -> None:
     with DagyClient() as client:
-        run_id = until(lambda: next((each for each in _listed("nightly") if fired in each), None))
-        assert client.run(run_id).wait(30).result == 5
+        fired = aws.fire_schedule(client.deployment(backend).resources["schedule"]["name"])
+        run_id = until(lambda: next((each for each in _listed(backend) if fired in each), None))
+        run = client.run(run_id).wait(30)
+    assert (run.status.value, run.result) == ("COMPLETED", 5)
 
 
 def _listed(deployment: str) -> list[str]:

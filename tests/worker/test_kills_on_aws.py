@@ -79,7 +79,7 @@ def aws(shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGY_AUTO_WORKER", "0")
         for executor in EXECUTORS:
-            deploy_artifact(artifact, f"steps/{executor}", executor=executor)
+            deploy_artifact(artifact, executor, namespace="steps", executor=executor)
         yield shared_aws
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dagy.deploy.infrastructure.setting_up import Change, Choices, SetUp, environment, set_up, wanted
+from dagy.deploy.infrastructure.setting_up import Change, Choices, SetUp, environment, missing, set_up, wanted
 from dagy.deploy.infrastructure.tearing_down import Belongings, Kept, Piece, belongings, tear_down
 from dagy.deploy.infrastructure.template import STARS, as_json, as_yaml, template
 
@@ -22,6 +22,7 @@ __all__ = [
     "as_yaml",
     "belongings",
     "environment",
+    "missing",
     "set_up",
     "tear_down",
     "template",

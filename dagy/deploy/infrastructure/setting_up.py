@@ -71,7 +71,8 @@ def wanted(aws: Aws, stack: str = DEFAULT_STACK, choices: Choices | None = None)
     given |= _chosen(aws, choices, {} if "Vpc" in after["Resources"] or "Subnets" in given else _default_network(aws))
     parameters = {name: given.get(name, str(each.get("Default", ""))) for name, each in after["Parameters"].items()}
     old = {} if now is None or is_new else now.parameters
-    return SetUp(stack, is_new, as_json(after), parameters, tuple(_changes(before, after, old, parameters)))
+    changes = (*_changes_of_resources(before, after, old, parameters), *_other_changes(before, after, old, parameters))
+    return SetUp(stack, is_new, as_json(after), parameters, changes)
 
 
 def set_up(
@@ -108,18 +109,13 @@ def environment(aws: Aws, stack: str = DEFAULT_STACK, *, bucket: str | None = No
     """
     found = ours(aws, stack)
     if found is None or found.status in _BROKEN:
-        raise CloudError(
-            f"there is no stack {stack!r} in {aws.region} of account {aws.account}; make it with: "
-            f"dagy aws init{'' if stack == DEFAULT_STACK else f' --stack {stack}'}",
-            operation="DescribeStacks",
-            code="StackNotFound",
-        )
+        raise missing(aws, stack)
     try:
         made = _read(stack, found.outputs)
     except KeyError as error:
         raise CloudError(
             f"stack {stack!r} does not say what its {error} is: another version of Dagy made it, or it is not ready; "
-            f"bring it up to date with: dagy aws init",
+            f"bring it up to date with: {_init(stack)}",
             operation="DescribeStacks",
             code="StackOutOfDate",
         ) from None
@@ -141,6 +137,19 @@ def ours(aws: Aws, stack: str) -> Stack | None:
             code="StackNotOurs",
         )
     return found
+
+
+def missing(aws: Aws, stack: str) -> CloudError:
+    """The error that says that there is no such stack."""
+    return CloudError(
+        f"there is no stack {stack!r} in {aws.region} of account {aws.account}; make it with: {_init(stack)}",
+        operation="DescribeStacks",
+        code="StackNotFound",
+    )
+
+
+def _init(stack: str) -> str:
+    return "dagy aws init" if stack == DEFAULT_STACK else f"dagy aws init --stack {stack}"
 
 
 def _read(stack: str, outputs: Mapping[str, str]) -> Environment:
@@ -173,9 +182,19 @@ def _chosen(aws: Aws, choices: Choices, network: Mapping[str, str]) -> dict[str,
         raise SettingsError(f"a log can't be kept for {choices.log_days} days; it can for {allowed}")
     if choices.runs_days is not None and choices.runs_days < 0:
         raise SettingsError(f"runs can't be kept for {choices.runs_days} days; 0 keeps them for good")
+    if choices.bucket is not None:
+        _check_bucket(aws, choices.bucket)
     given = {"BucketName": choices.bucket, "RunsDays": choices.runs_days, "LogDays": choices.log_days}
     named = _named_network(aws, choices.subnets) if choices.subnets else network
     return {**named, **{name: str(value) for name, value in given.items() if value is not None}}
+
+
+def _check_bucket(aws: Aws, name: str) -> None:
+    region = aws.bucket(name).region()
+    if region is None:
+        raise SettingsError(f"there is no bucket {name!r}; name one that is there, or leave it out and one is made")
+    if region != aws.region:
+        raise SettingsError(f"bucket {name!r} is in {region}, and functions in {aws.region} need one there")
 
 
 def _named_network(aws: Aws, names: tuple[str, ...]) -> dict[str, str]:
@@ -208,10 +227,10 @@ def _default_network(aws: Aws) -> dict[str, str]:
     }
 
 
-def _changes(
+def _changes_of_resources(
     before: Mapping[str, Any], after: Mapping[str, Any], old: Mapping[str, str], new: Mapping[str, str]
 ) -> Iterator[Change]:
-    there, wanted = before.get("Resources", {}), after["Resources"]
+    there, wanted = _made(before, old), _made(after, new)
     for name in sorted({*there, *wanted}):
         if name not in there:
             yield Change("add", name, wanted[name]["Type"])
@@ -219,9 +238,21 @@ def _changes(
             yield Change("remove", name, there[name]["Type"])
         elif there[name] != wanted[name]:
             yield Change("change", name, wanted[name]["Type"])
-    if before:
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name):
-                yield Change("change", name, f"{old.get(name) or 'none'} -> {new.get(name) or 'none'}")
-        if before.get("Outputs") != after["Outputs"]:
-            yield Change("change", "Outputs", "what a deploy reads")
+
+
+def _made(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The resources that CloudFormation makes of the template: those of a bucket only where none is given."""
+    left_out = {"MakesBucket"} if parameters.get("BucketName") else set()
+    return {name: each for name, each in template.get("Resources", {}).items() if each.get("Condition") not in left_out}
+
+
+def _other_changes(
+    before: Mapping[str, Any], after: Mapping[str, Any], old: Mapping[str, str], new: Mapping[str, str]
+) -> Iterator[Change]:
+    if not before:
+        return
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield Change("change", name, f"{old.get(name) or 'none'} -> {new.get(name) or 'none'}")
+    if before.get("Outputs") != after["Outputs"]:
+        yield Change("change", "Outputs", "what a deploy reads")

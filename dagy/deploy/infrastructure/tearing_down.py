@@ -55,6 +55,8 @@ class Belongings:
     bucket: str | None
     is_bucket_made: bool
     """Whether the bucket was made with the stack."""
+    is_bucket_there: bool = False
+    """False also when there should be one, and somebody has removed it."""
     pieces: tuple[Piece, ...] = ()
     """In the order in which they are removed."""
     kept: tuple[Kept, ...] = ()
@@ -73,6 +75,7 @@ def belongings(aws: Aws, stack: str = DEFAULT_STACK) -> Belongings:
     found = ours(aws, stack)
     named = {} if found is None else found.parameters
     bucket = _tagged_bucket(aws, stack) if found is None else found.outputs.get("Bucket")
+    is_there = bucket is not None and aws.bucket(bucket).region() is not None
     pieces = tuple(_pieces(aws, stack))
     by_name = {each.name: each.deployment for each in pieces if each.deployment}
     return Belongings(
@@ -80,8 +83,9 @@ def belongings(aws: Aws, stack: str = DEFAULT_STACK) -> Belongings:
         None if found is None else found.status,
         bucket,
         not named.get("BucketName"),
+        is_there,
         tuple(replace(each, deployment=each.deployment or by_name.get(each.name)) for each in pieces),
-        () if bucket is None else tuple(_kept(aws, bucket, prefix) for prefix in _PREFIXES),
+        tuple(_kept(aws, bucket, prefix) for prefix in _PREFIXES) if bucket is not None and is_there else (),
     )
 
 
@@ -104,7 +108,7 @@ def tear_down(
         tell(f"stack {there.stack}")
         aws.stacks.delete(there.stack)
         aws.stacks.wait_deleted(there.stack, lambda event: tell(str(event)))
-    if with_data and there.bucket is not None:
+    if with_data and there.bucket is not None and there.is_bucket_there:
         bucket = aws.bucket(there.bucket)
         for prefix in _PREFIXES:
             count = bucket.delete_prefix(prefix)

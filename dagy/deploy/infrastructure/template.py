@@ -290,9 +290,7 @@ def _runs_wide_maps() -> Json:
         "WideMaps",
         _allow(["s3:GetObject"], _in_bucket("/runs/*")),
         _allow(["states:StartExecution"], _sub(_MACHINES)),
-        _allow(
-            ["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"], _sub(f"{_EXECUTIONS}:*")
-        ),
+        _allow(["states:DescribeExecution", "states:StopExecution"], _sub(f"{_EXECUTIONS}:*")),
     )
 
 

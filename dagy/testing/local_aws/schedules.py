@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _UNIVERSAL = re.compile(r"arn:[^:]+:scheduler:::aws-sdk:(?P<service>[^:]+):(?P<action>\w+)")
+_RUN_TASK = {"TaskDefinitionArn": "TaskDefinition", "TaskCount": "Count"}  # where a target's name is not the call's
 _SERVICES = {"sfn": "stepfunctions"}  # where the name in an ARN is not the client's
 
 
@@ -62,10 +63,8 @@ def _call(client: Callable[[str], Any], target: Mapping[str, Any], text: str) ->
         case "states":
             client("stepfunctions").start_execution(stateMachineArn=arn, input=text)
         case "ecs":
-            given = {"LaunchType": "FARGATE", **target["EcsParameters"]}
-            given["Count"] = given.pop("TaskCount", 1)
-            overrides = {"Overrides": json.loads(text)} if text != "{}" else {}
-            _asked(client("ecs"), "runTask", {"Cluster": arn, **given, **overrides})
+            given = {_RUN_TASK.get(name, name): value for name, value in target["EcsParameters"].items()}
+            _asked(client("ecs"), "runTask", {"Cluster": arn, **given, "Overrides": json.loads(text)})
         case service:
             raise UnknownScheduleHereError(f"a schedule's target can't be a resource of {service!r} here: {arn}")
 

@@ -30,11 +30,34 @@ def install(world: World) -> None:
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     jsonata.install(world)
+    list_versions()
     _install_executions()
     _install_history()
     _install_clients(world)
     _install_tasks()
     _install_paths()
+
+
+def list_versions() -> None:
+    """Versions are listed, the newest first, and deleted: moto can only make them."""
+    from moto.core.responses import ActionResult
+    from moto.stepfunctions.responses import StepFunctionResponse
+
+    def list_state_machine_versions(self: Any) -> Any:
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        told = [
+            {"stateMachineVersionArn": each.arn, "creationDate": each.creation_date}
+            for _, each in sorted(machine.versions.items(), reverse=True)
+        ]
+        return ActionResult({"stateMachineVersions": told})
+
+    def delete_state_machine_version(self: Any) -> Any:
+        arn, _, number = self._get_param("stateMachineVersionArn").rpartition(":")
+        self.stepfunction_backend.describe_state_machine(arn).versions.pop(int(number), None)
+        return ActionResult({})
+
+    StepFunctionResponse.list_state_machine_versions = list_state_machine_versions
+    StepFunctionResponse.delete_state_machine_version = delete_state_machine_version
 
 
 def _install_executions() -> None:

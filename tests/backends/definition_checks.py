@@ -1,4 +1,4 @@
-"""Whether a state machine's definition holds together: what every definition is asked before it leaves Dagy.
+"""Whether a state machine's definition holds together: the one of the validators that is our own.
 
 Step Functions checks the same when a state machine is made, and tells of one fault at a time. `faults` knows the part
 of the language that Dagy writes (JSONata, no paths), and tells of all that is wrong.
@@ -6,43 +6,42 @@ of the language that Dagy writes (JSONata, no paths), and tells of all that is w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
-from dagy.backends.state_names import MOST_CHARACTERS, is_legal
 from dagy.spec import Json
 
+MOST_CHARACTERS = 80  # of a state's name
 MOST_SECONDS = 99_999_999
 
-_ALWAYS = {"Type", "Comment", "QueryLanguage"}
-_GOES_ON = {"Next", "End", "Output", "Assign"}
-_MAY_FAIL = {"Retry", "Catch"}
+_GOES_ON = {"Type", "Next", "End", "Output"}
+_MAY_FAIL = _GOES_ON | {"Retry", "Catch"}
+_ONLY_DISTRIBUTED = {"ItemReader", "ToleratedFailurePercentage"}
 _FIELDS: Mapping[str, set[str]] = {
-    "Task": _GOES_ON | _MAY_FAIL | {"Resource", "Arguments", "TimeoutSeconds", "HeartbeatSeconds", "Credentials"},
-    "Parallel": _GOES_ON | _MAY_FAIL | {"Branches", "Arguments"},
-    "Map": _GOES_ON
-    | _MAY_FAIL
-    | {
-        "Items", "ItemReader", "ItemSelector", "ItemBatcher", "ItemProcessor", "ResultWriter", "MaxConcurrency",
-        "ToleratedFailurePercentage", "ToleratedFailureCount", "Label",
-    },
+    "Task": _MAY_FAIL | {"Resource", "Arguments", "TimeoutSeconds"},
+    "Parallel": _MAY_FAIL | {"Branches", "Arguments"},
+    "Map": _MAY_FAIL | _ONLY_DISTRIBUTED | {"Items", "ItemSelector", "ItemProcessor", "MaxConcurrency"},
     "Pass": _GOES_ON,
-    "Wait": _GOES_ON | {"Seconds", "Timestamp"},
-    "Choice": {"Choices", "Default", "Output", "Assign"},
-    "Succeed": {"Output"},
-    "Fail": {"Error", "Cause"},
-}  # fmt: skip
-_NEEDED: Mapping[str, set[str]] = {
-    "Task": {"Resource"},
-    "Parallel": {"Branches"},
-    "Map": {"ItemProcessor"},
-    "Choice": {"Choices"},
+    "Choice": {"Type", "Choices", "Default", "Output"},
+    "Succeed": {"Type", "Output"},
+    "Fail": {"Type", "Error", "Cause"},
 }
-_ONLY_DISTRIBUTED = {"ItemReader", "ItemBatcher", "ResultWriter", "ToleratedFailurePercentage", "ToleratedFailureCount"}
+_NEEDED: Mapping[str, str] = {
+    "Task": "Resource",
+    "Parallel": "Branches",
+    "Map": "ItemProcessor",
+    "Choice": "Choices",
+}
 
 
 def faults(definition: Mapping[str, Json]) -> tuple[str, ...]:
     """A sentence for each thing that is wrong with `definition`; none when it is well formed."""
     return tuple(_faults(definition))
+
+
+def is_legal(name: str) -> bool:
+    """Whether Step Functions takes it as a state's name."""
+    return 0 < len(name) <= MOST_CHARACTERS and not re.search(r'[\x00-\x1f\x7f-\x9f<>{}\[\]?*"#%\\^|~`$&,;:/]', name)
 
 
 def _faults(definition: Mapping[str, Json]) -> Iterator[str]:
@@ -95,16 +94,12 @@ def _of_state(state: Mapping[str, Json]) -> Iterator[str]:
     if kind not in _FIELDS:
         yield f"has the type {kind!r}, which there is not"
         return
-    for unknown in sorted(state.keys() - _FIELDS[kind] - _ALWAYS):
+    for unknown in sorted(state.keys() - _FIELDS[kind]):
         yield f"is a {kind} and can't have {unknown!r}"
-    for missing in sorted(_NEEDED.get(kind, set()) - state.keys()):
-        yield f"is a {kind} and has no {missing!r}"
+    if kind in _NEEDED and not state.get(_NEEDED[kind]):
+        yield f"is a {kind} and has no {_NEEDED[kind]!r}"
     if "Next" in _FIELDS[kind] and ("Next" in state) == (state.get("End") is True):
         yield "must have one of 'Next' and 'End'"
-    if kind == "Choice" and not state.get("Choices"):
-        yield "has nothing to choose from"
-    if kind == "Parallel" and not state.get("Branches"):
-        yield "has no branches"
     if kind == "Map":
         mode = state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode", "INLINE")
         if mode != "DISTRIBUTED" and _ONLY_DISTRIBUTED & state.keys():
@@ -113,8 +108,8 @@ def _of_state(state: Mapping[str, Json]) -> Iterator[str]:
             yield "has a 'MaxConcurrency' that is no whole number of at least 0"
     if not _is_whole(state.get("TimeoutSeconds", 1), 1):
         yield f"has a 'TimeoutSeconds' that is no whole number from 1 to {MOST_SECONDS:,}"
-    for name in _MAY_FAIL & state.keys():
-        yield from _of_handlers(name, state[name])
+    for name in ("Retry", "Catch"):
+        yield from _of_handlers(name, state.get(name, ()))
     yield from _of_expressions(state)
 
 

@@ -68,6 +68,10 @@ class Executor:
         if self.vcpu is not None and (self.backend != ECS or self.tier):
             why = "is a size of its own" if self.tier in TIERS and self.backend == ECS else "has no vcpu of its own"
             raise DefinitionError(f"executor {self.name!r} {why}; write Executor('ecs', vcpu={self.vcpu!r})")
+        if self.image is not None and (
+            not isinstance(self.image, str) or not self.image or len(self.image.split()) != 1
+        ):
+            raise DefinitionError(f"executor {self.name!r}: {self.image!r} is no name of an image, such as 'me/flow:1'")
         if self.image is not None and self.backend not in (ECS, AUTO):
             raise DefinitionError(
                 f"executor {self.name!r} takes no image; an image runs in a container: "

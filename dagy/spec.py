@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
-_LATER = {
-    "later": True
-}  # marks a field that came later: while it is None it is not written, so old flows stay the same
+_LATER = {"later": True}  # of a field that is not written while it is None: flows from before it stay the same
 
 Json: TypeAlias = Any  # None, bool, int, float, str, or lists and string-keyed dicts of these
 Path: TypeAlias = tuple[str | int, ...]  # ("rows", 0): the keys and indices that lead to a part of a value

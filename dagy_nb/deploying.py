@@ -100,7 +100,7 @@ class Deployed:
         found = [("flow", f"{self.result.flow_name} {_version(self)}")]
         if self.artifact.manifest.target != LOCAL:
             found.append(("for", f"{self.artifact.manifest.target}, {_packages(self.artifact)}"))
-        if self.route is not None:
+        if self.route is not None and not self.result.is_dry_run:  # whose plan says more of it
             found += [("runs on", self.route.place), ("costs", str(self.route.cost))]
             found += [("limit", str(each)) for each in self.route.near]
         if deployment is not None and deployment.tags:

@@ -72,3 +72,9 @@ def test_what_a_task_cannot_wish_for_is_refused(executor: Any, memory_mb: Any, m
     with pytest.raises(DefinitionError) as caught:
         wished("task 'a'", executor, memory_mb)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("image", ["a b", "", " "])
+def test_what_is_no_name_of_an_image_is_refused(image: str):
+    with pytest.raises(DefinitionError, match="is no name of an image, such as 'me/flow:1'"):
+        Executor("ecs", image=image)

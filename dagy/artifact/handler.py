@@ -52,6 +52,7 @@ from dagy.artifact.run_store import RunStore
 from dagy.artifact.steps import run_step
 from dagy.artifact.telling import told_failure
 from dagy.artifact.whole_flow import whole_flow
+from dagy.artifact.working_folder import work_aside
 from dagy.engine import new_run_id
 from dagy.errors import ArtifactError, CodeFailedError, DagyError, sentence
 from dagy.flows import Flow
@@ -97,13 +98,14 @@ def answer(
         payload = Payload.of(event)
         artifact = loaded(folder)
         values = _values(store)
+        run_id = payload.run_id or new_run_id(artifact.flow.name)
+        work_aside(folder, run_id)
     except Exception as error:  # noqa: BLE001 (the user's code, as it is loaded)
         return _refused(event, store, error)
     place = _place(context, seconds)
     invocation = Invocation(values, artifact.code_hash, ends_at, place, tries_again, switch or StopSwitch())
     if payload.step is not None:
         return run_step(artifact.flow, payload, invocation)
-    run_id = payload.run_id or new_run_id(artifact.flow.name)
     try:
         return whole_flow(artifact.flow, run_id, payload, invocation)
     except Exception as error:  # noqa: BLE001 (the user's code too: what reads its values, what checks parameters)

@@ -112,7 +112,7 @@ class StateMachines:
     def versions(self, name: str) -> tuple[MachineVersion, ...]:
         """Its published versions, the oldest first; none when there is no such machine."""
         found: list[MachineVersion] = []
-        token: dict[str, str] = {}
+        token: Any = {}
         while True:
             try:
                 page = self._states.list_state_machine_versions(stateMachineArn=self.arn(name), **token)

@@ -62,7 +62,8 @@ def cost_of(
         for name, price in PRICES.items()
         if name in quantities
     )
-    return Cost(items, tuple(_assumptions(need, backend, routes, measured)), REGION, AS_OF)
+    is_guess = any(each.is_assumed or _is_guessed(each) for each in need.tasks.values())
+    return Cost(items, tuple(_assumptions(need, backend, routes, measured)), REGION, AS_OF, is_guess)
 
 
 def _counted(
@@ -112,7 +113,7 @@ def _assumptions(
     if unknown:
         yield (
             f"{counted(len(unknown), 'task')} never measured: {lasting(ASSUMED_SECONDS)} each, "
-            f"or the time limit if that is less"
+            "or the time limit if that is less; a run here tells better: run_local(record=True)"
         )
     if any(_is_guessed(each) for each in need.tasks.values()):
         yield f"{ASSUMED_ITEMS} items where a map's list is not known"

@@ -36,12 +36,8 @@ PATIENCE_SECONDS = 300.0  # that calls which Lambda refuses for want of capacity
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between them
 _UNSEEN_SECONDS = 30.0  # until a call that got no answer, and left no trace in the store, is made again
 _LONGEST_SECONDS = LIMITS["lambda.timeout"].value
-_ENDINGS = (
-    "Task timed out",
-    "Status: timeout",
-    "Runtime exited",
-    "Runtime.",
-)  # how the log says that an invocation ended badly
+# How the log says that an invocation ended badly.
+_ENDINGS = ("Task timed out", "Status: timeout", "Runtime exited", "Runtime.")
 
 
 class FunctionRun:

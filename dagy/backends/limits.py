@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dagy.backends.wording import Unit, amount
+from dagy.backends.wording import Unit, amount, told_apart
 from dagy.errors import LimitError
 
 NEAR = 0.7  # the share of a limit above which it is said that it is near
@@ -56,10 +56,8 @@ class Limit:
     def check(self, used: float, where: str, remedy: str = "") -> LimitUse:
         """How much of it `where` uses; `LimitError` with both numbers and the remedy when that is more than all."""
         if used > self.value:
-            raise LimitError(
-                f"{where}: {amount(used, self.unit)} is more than the {amount(self.value, self.unit)} that {self.what}"
-                f"{remedy and f'; {remedy}'}"
-            )
+            much, most = told_apart(used, self.value, self.unit)
+            raise LimitError(f"{where}: {much} is more than the {most} that {self.what}{remedy and f'; {remedy}'}")
         return LimitUse(self.name, used, self.value, self.unit, where)
 
 

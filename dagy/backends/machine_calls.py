@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from dagy.backends import history
+from dagy.backends.limits import LIMITS
 from dagy.backends.machine_resources import MachineResources, Placement
 from dagy.retry import longest_wait, retry_groups
 from dagy.spec import Json, TaskSpec
@@ -16,6 +17,7 @@ State: TypeAlias = dict[str, Json]
 
 RUN_ID = "{% $states.context.Execution.Input.run_id %}"  # in an execution that is a map's item too
 
+MOST_SECONDS = int(LIMITS["machine.timeout"].value)
 _MARGIN_SECONDS = 60  # that a state waits longer than what it calls, which can so tell its own end
 _CONTAINER_START_SECONDS = 600
 _ATTEMPT = "{% $states.context.State.RetryCount + 1 %}"
@@ -203,7 +205,7 @@ def _container_seconds(task: TaskSpec, seconds: float) -> int:
     """How long a container may take at most, which carries out the task's retries itself."""
     options = task.options
     waits = longest_wait(options.retries, options.retry_delays, options.retry_jitter_factor)
-    return math.ceil(seconds * (options.retries + 1) + waits) + _CONTAINER_START_SECONDS
+    return min(math.ceil(seconds * (options.retries + 1) + waits) + _CONTAINER_START_SECONDS, MOST_SECONDS)
 
 
 def _call_events(task: TaskSpec, placement: Placement) -> int:

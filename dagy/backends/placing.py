@@ -143,6 +143,8 @@ def _whole_container(facts: Facts) -> Tier:
     if executor.tier or executor.vcpu or executor.memory_mb:
         tier = executor.tier if executor.backend == ECS else None
         return sized_container(tier, executor.memory_mb or facts.need.memory_mb, executor.vcpu, where)
+    for task_id, need in facts.need.tasks.items():
+        LIMITS["fargate.memory"].check(need.memory_mb or 0, f"task {task_id!r}", "lower its memory_mb")
     memory = facts.need.memory_mb
     is_known = facts.need.spec.options.memory_mb is not None or all(
         each.memory_mb for each in facts.need.tasks.values()

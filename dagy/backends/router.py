@@ -12,7 +12,7 @@ from dagy.backends.routes import Measured, Route, Sizes
 from dagy.backends.rules import START_AND_STORE, Facts, backend_asked, chosen, facts_of
 from dagy.backends.state_machine import ContainerSize, EcsTarget, MachineResources, StateMachine, compile_flow
 from dagy.backends.wording import lasting
-from dagy.errors import BackendError
+from dagy.errors import BackendError, DefinitionError, shown
 from dagy.executors import AUTO, ECS, LAMBDA, LOCAL, STEP_FUNCTIONS, Executor
 from dagy.spec import FlowSpec
 
@@ -41,6 +41,8 @@ class BackendRouter:
         Raises `BackendError` for what contradicts itself, such as a task that asks for a container in a flow that is
         to run in one Lambda invocation, and `LimitError` for what is more than a service takes.
         """
+        if not isinstance(spec, FlowSpec):
+            raise DefinitionError(f"what is routed is a flow's spec, not {shown(spec)}; give flow.spec")
         asked, asker = _asked(spec, Executor.of(executor))
         facts = facts_of(needs_of(spec, measured), asked, sizes or Sizes(), measured)
         _refuse_contradictions(facts, asker)

@@ -66,6 +66,7 @@ class Cost:
     assumptions: tuple[str, ...]  # what was taken for granted
     region: str
     as_of: str  # the date of the prices
+    is_guess: bool = False  # whether how long some task takes, or how many items it has, is not known at all
 
     @property
     def per_run(self) -> float:
@@ -78,7 +79,8 @@ class Cost:
         return 1000 * self.per_run
 
     def __str__(self) -> str:
-        return f"about {dollars(self.per_run)} a run, {dollars(self.per_thousand)} for 1,000"
+        guess = ", a guess as long as nothing is measured" if self.is_guess else ""
+        return f"about {dollars(self.per_run)} a run, {dollars(self.per_thousand)} for 1,000{guess}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dagy.backends.limits import LIMITS
 from dagy.backends.needs import FlowNeed, TaskNeed
 from dagy.backends.routes import Measured, Sizes
-from dagy.backends.wording import amount, lasting
+from dagy.backends.wording import lasting, told_apart
 from dagy.executors import ECS, LAMBDA, STEP_FUNCTIONS, TIERS, Executor
 
 LONG = 600.0  # seconds that one Lambda invocation should take at most: two thirds of what it may take
@@ -185,4 +185,5 @@ def _above(limit: str, used: float | None, what: str) -> str | None:
     known = LIMITS[limit]
     if used is None or used <= known.value:
         return None
-    return f"{what} {amount(used, known.unit)}: more than the {amount(known.value, known.unit)} that {known.what}"
+    much, most = told_apart(used, known.value, known.unit)
+    return f"{what} {much}: more than the {most} that {known.what}"

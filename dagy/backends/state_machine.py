@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from dagy.backends import history
 from dagy.backends.decomposition import Part, decompose
 from dagy.backends.limits import LIMITS
-from dagy.backends.machine_calls import STEP_EVENTS, item_events, task_events, whole_seconds
+from dagy.backends.machine_calls import MOST_SECONDS, STEP_EVENTS, item_events, task_events, whole_seconds
 from dagy.backends.machine_resources import ContainerSize, EcsTarget, MachineResources, Placement
 from dagy.backends.machine_states import StateWriter
 from dagy.backends.wording import some
@@ -30,7 +30,6 @@ from dagy.spec import FlowSpec, Json, TaskSpec
 __all__ = ["ContainerSize", "EcsTarget", "MachineResources", "StateMachine", "compile_flow"]
 
 MOST_BYTES = int(LIMITS["machine.definition"].value)
-MOST_SECONDS = int(LIMITS["machine.timeout"].value)
 MOST_INLINE = 500  # items of a map in one history, however much room there is
 
 _LEAST_BYTES = 500  # that a task adds to a definition

@@ -26,6 +26,12 @@ def amount(value: float, unit: Unit) -> str:
             return f"{value / 1024:,.1f} KiB" if value < 1 << 20 else f"{value / (1 << 20):,.1f} MiB"
 
 
+def told_apart(used: float, limit: float, unit: Unit) -> tuple[str, str]:
+    """Two different amounts, as exactly as it takes to see that they differ."""
+    rounded = amount(used, unit), amount(limit, unit)
+    return rounded if rounded[0] != rounded[1] else (f"{used:,} {unit}", f"{limit:,} {unit}")
+
+
 def lasting(seconds: float) -> str:
     """A time without what is zero in it: `14 min 20 s`, `10 min`, `2 h`, `30 s`.
 

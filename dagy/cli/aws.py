@@ -167,7 +167,7 @@ def destroy(profile: str | None, stack: str | None, region: str | None, with_dat
     with _telling() as tell:
         tear_down(aws, there, with_data=with_data, tell=tell)
     section = None if meant.name is None else profiles[meant.name].aws
-    if section is not None and section.stack == target.stack:
+    if section is not None and section.stack == target.stack and section.region in (None, aws.region):
         profiles.set(str(meant.name), {"aws": None})
     left = sorted({each.deployment for each in there.pieces if each.deployment})
     if left:

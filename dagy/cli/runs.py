@@ -155,11 +155,10 @@ def resume(run: str, detach: bool, profile: str | None) -> None:
             raise ConflictError(
                 f"run {found.run_id!r} is not of a deployment; resume it with: dagy run FILE --resume {found.run_id}"
             )
-        resumed = client.run(found.run_id).resume()
         spec = _spec(history, client, replace(found, record=None))
         if isinstance(spec, str):
             raise SpecError(spec)
-        show_deployed(client, resumed, spec, detach=detach)
+        show_deployed(client, client.run(found.run_id).resume(), spec, detach=detach)
 
 
 def _tell_recovered(history: History, client: DagyClient | None) -> None:

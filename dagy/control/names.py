@@ -28,9 +28,11 @@ def checked_name(kind: str, name: object, *, slashes: bool = False) -> str:
     if name != name.strip() or any(unicodedata.category(each) in _UNNAMEABLE for each in name):
         raise ParameterError(f"the {kind} {name!r} has a control character in it, or a space at an end; leave it out")
     if not slashes and "/" in name:
-        raise ParameterError(
-            f"the {kind} {name!r} has a slash in it, which parts a namespace from a name; leave it out"
+        namespace, _, rest = name.rpartition("/")
+        remedy = (
+            f"give the namespace {namespace!r} apart from the name {rest!r}" if namespace and rest else "leave it out"
         )
+        raise ParameterError(f"the {kind} {name!r} has a slash in it, which parts a namespace from a name; {remedy}")
     return name
 
 

@@ -13,6 +13,7 @@ from dagy.settings import Settings
 
 if TYPE_CHECKING:
     from dagy.aws import Aws
+    from dagy.backends.environment import Environment
 
 TARGET_VARIABLE = "DAGY_AWS_TARGET"  # what to build for, whatever the router says: for a stand-in
 
@@ -24,6 +25,7 @@ class Place:
     target: AwsTarget
     executor: Executor | None  # what the deploy asks for; None: what the flow does, or the router finds
     aws: Aws | None = None  # the account; None: the one that the target names
+    environment: Environment | None = None  # what there is for all deployments, once that was looked up
 
 
 def targets_of(place: Place) -> tuple[str, ...]:

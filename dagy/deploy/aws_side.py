@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from dagy.artifact import Artifact
 from dagy.aws import Aws
 from dagy.backends import BackendRouter, Measured
+from dagy.backends.environment import Environment
 from dagy.control.records import Deployment
 from dagy.deploy.aws_place import TARGET_VARIABLE, Place, targets_of
 from dagy.deploy.aws_plan import AwsPresent, AwsStep, look_on_aws, places_of, plan_on_aws, removing_old
@@ -58,13 +59,13 @@ def aws_side(place: Place, artifact: Artifact, meant: Wanted, measured: Measured
     """
     if meant.timing is not None:
         aws_cron(str(meant.timing.cron))
-    aws = place.aws or Aws(region=place.target.region, endpoint_url=place.target.endpoint_url)
+    aws = _account(place)
     executor = _checked_executor(artifact, place, aws)
     route = BackendRouter().route(
         artifact.manifest.spec, executor=executor, sizes=sizes_of(artifact), measured=measured
     )
     wanted = on_aws(
-        environment(aws, place.target.stack, bucket=place.target.bucket),
+        place.environment or _environment(place, aws),
         route,
         artifact,
         meant.reference,
@@ -76,10 +77,27 @@ def aws_side(place: Place, artifact: Artifact, meant: Wanted, measured: Measured
     return AwsSide(aws, wanted)
 
 
+def looked_up(place: Place) -> Place:
+    """The place with what there is in it for all deployments, so that nobody builds for one that is not there.
+
+    Raises `AuthError`, `NetworkError`, `CloudError`.
+    """
+    aws = _account(place)
+    return replace(place, aws=aws, environment=_environment(place, aws))
+
+
 def aws_of(deployment: Deployment) -> Aws:
     """The account and region where the deployment is."""
     at = deployment.resources
     return Aws(region=str(at["region"]), endpoint_url=at.get("endpoint_url"))
+
+
+def _account(place: Place) -> Aws:
+    return place.aws or Aws(region=place.target.region, endpoint_url=place.target.endpoint_url)
+
+
+def _environment(place: Place, aws: Aws) -> Environment:
+    return environment(aws, place.target.stack, bucket=place.target.bucket)
 
 
 def _checked_executor(artifact: Artifact, place: Place, aws: Aws) -> Executor | None:

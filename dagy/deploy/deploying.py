@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dagy.deploy.aws_side import AwsSide
 
 # Loaded by a deploy that goes there: it takes longer than all that a deploy to workers needs.
-_load, _ = lazily(__name__, {"aws_of": "dagy.deploy.aws_side", "aws_side": "dagy.deploy.aws_side"})
+_load, _ = lazily(__name__, dict.fromkeys(("aws_of", "aws_side", "looked_up"), "dagy.deploy.aws_side"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def deploy_flow(
     target is what suits AWS where it is deployed there.
     """
     refuse_while_loading("flow.deploy()")
-    place = place_of(executor, image, profile, aws)
+    place = _looked_up(place_of(executor, image, profile, aws))
     artifact = build_to_deploy(
         flow,
         place,
@@ -251,7 +251,12 @@ def build_to_deploy(
     target: str = "local",
     on_step: Callable[[str], None] | None = None,
 ) -> Artifact:
-    """The flow's artifact, as `build_artifact` makes it, for `target` or else for what suits the place: `built_for`."""
+    """The flow's artifact, as `build_artifact` makes it, for `target` or else for what suits the place: `built_for`.
+
+    A build may take a while, so first it is looked whether the place is there: `AuthError`, `NetworkError` and
+    `CloudError` when it is not.
+    """
+    _looked_up(place)
     return built_for(
         place,
         lambda each: build_artifact(
@@ -286,6 +291,14 @@ def builds_folder() -> Path:
 def _opened(client: DagyClient | None, api_url: str | None, profile: str | None) -> AbstractContextManager[DagyClient]:
     """`client`, which stays open, or one that is closed after use."""
     return nullcontext(client) if client is not None else DagyClient(api_url, profile=profile)
+
+
+def _looked_up(place: Place | None) -> Place | None:
+    """The place, with what there is in it, which is looked up unless it was."""
+    if place is None or place.environment is not None:
+        return place
+    look_up = cast("Callable[[Place], Place]", _load("looked_up"))
+    return look_up(place)
 
 
 def _side(

@@ -288,7 +288,9 @@ class Driver:
             value = self._run_in_process(attempt, inputs)
         else:
             value = code.parameters.call(code.function, inputs)
-        if entry is not None:
+        if not attempt.close():
+            return None
+        if entry is not None:  # from here on nothing is raised in this thread: what is kept is kept whole
             entry.keep(opened(value))
         return self._returned(attempt, value)
 

@@ -35,7 +35,7 @@ from dagy.worker.reporting import LISTEN_SECONDS, LostLeaseError, Reporter, Repo
 logger = logging.getLogger(__name__)
 
 MOST_EVENTS = 1_000  # of the control plane's, read at once
-_LONGEST_PAUSE = 15.0  # seconds between two tries of what does not answer
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two tries of what does not answer
 
 # What may be over when it is tried again, on this machine or with the help of who reads of it.
 _TROUBLE = (AuthError, CloudError, MissingExtraError, NetworkError, SettingsError, StoreError)
@@ -194,18 +194,18 @@ class FollowedRun:
         The run says meanwhile why nothing is heard of it. Unless `is_lasting` only a network's failure is waited out,
         until the run is to be cancelled.
         """
-        pause, told = 1.0, ""
+        pause, told = 0.0, ""
         while True:
             if not is_lasting and self._reporter.cancel_reason is not None:
                 raise _CancelledError(self._reporter.cancel_reason)
+            self._rest(pause)
             try:
                 answer = ask()
             except _TROUBLE as error:
                 if not is_lasting and not isinstance(error, NetworkError):
                     raise
                 told = self._tell_trouble(error, told)
-                self._rest(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
                 continue
             if told:
                 self._reporter.tell((), running() if self._is_told_to_run else queued())

@@ -223,6 +223,31 @@ def test_a_task_that_may_take_longer_than_the_invocation_is_not_started(unpack: 
     assert (told["state"], told["message"]) == ("TIMED_OUT", f"'slow' was {reason}")
 
 
+def test_a_run_works_in_a_folder_of_its_own_where_nothing_can_be_written_beside_its_code(
+    unpack: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "from pathlib import Path\nfrom dagy import flow, task\n\n"
+        "@task\ndef write(name: str):\n"
+        "    Path(name).write_text(Path('data/rows.csv').read_text())\n"
+        "    return sorted(str(each) for each in Path().iterdir() if each.suffix == '.txt')\n\n"
+        "@flow\ndef writing(name: str):\n    return write(name)\n"
+    )
+    folder = unpack("writing", text)
+    (folder / "data").mkdir()
+    (folder / "data" / "rows.csv").write_text("1,2")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    for run_id, name in (("writing-1", "a.txt"), ("../2", "b.txt"), ("../2", "c.txt")):
+        told = answer({"run_id": run_id, "parameters": {"name": name}}, folder)
+        assert told["state"] == "COMPLETED", told
+    assert told["result"] == {"value": ["b.txt", "c.txt"]}
+    assert len(list((tmp_path / "temporary").glob("*/*"))) == 1
+    assert Path("c.txt").read_text() == "1,2"
+    assert not list(folder.glob("*.txt"))
+
+
 @pytest.mark.parametrize(
     "ref", ["file:///etc/passwd", "{store}/../secret", "{store}/a/%2E%2E/b", "{store}", "s3://b/k"]
 )

@@ -102,7 +102,7 @@ def test_its_events_and_its_answer_are_in_the_store(ask: Callable[..., Any], url
 
 
 def test_the_traceback_of_what_a_task_raised_is_told_as_it_comes(ask: Callable[..., Any], url: str) -> None:
-    ask(parameters={"worst": 2}, fail_fast=False)
+    ask(parameters={"worst": 2}, fail_fast=False, max_workers=1)
     events = [each for _, batch in RunStore(url, "etl-1").events() for each in batch]
     (number,) = [number for number, each in enumerate(events) if each.get("stream") == "error"]
     assert events[number]["text"].endswith("ValueError: too much\n")
@@ -199,7 +199,7 @@ def test_a_store_that_fails_as_it_goes_does_not_fail_the_run(
     for name in ("events", "results"):
         (tmp_path / "store" / "etl-1").mkdir(parents=True, exist_ok=True)
         (tmp_path / "store" / "etl-1" / name).write_text("a file, where a folder is needed")
-    assert ask(parameters={"worst": 1})["message"] == "1 of 4 tasks failed: 'double'"
+    assert ask(parameters={"worst": 1}, fail_fast=False)["message"] == "1 of 4 tasks failed: 'double'"
 
 
 def test_a_run_that_a_schedule_began_is_found_by_its_deployment(ask: Callable[..., Any], url: str) -> None:

@@ -33,7 +33,7 @@ def _signed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def _door() -> Iterator[Aws]:
+def _door() -> Aws:
     """One door for all tests: making a client takes longer than most tests do."""
     import moto  # noqa: F401 (only clients that are made after it go to it)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from dagy.aws import Bucket
 from dagy.aws.clients import Clients
@@ -72,10 +73,10 @@ def refuse(clients: Clients, operation: str, *codes: tuple[int, str]) -> list[st
     left: Iterator[tuple[int, str]] = iter(codes)
     asked: list[str] = []
 
-    def answer(request: Any, **_: Any) -> AWSResponse | None:
+    def answer(request: Any, **_: Any) -> Any:
         asked.append(operation)
         status, code = next(left, (0, ""))
-        return None if not status else AWSResponse(request.url, status, {}, _Raw(code))
+        return None if not status else AWSResponse(request.url, status, HTTPHeaders(), _Raw(code))
 
     clients.of("s3").meta.events.register_first(f"before-send.s3.{operation}", answer)
     return asked
@@ -114,7 +115,7 @@ def test_a_write_whose_answer_was_lost_is_known_to_be_its_own(
 ) -> None:
     sent: list[Any] = []
 
-    def lose(request: Any, **_: Any) -> AWSResponse | None:
+    def lose(request: Any, **_: Any) -> Any:
         sent.append(request)
         if len(sent) > 1:
             return None
@@ -122,7 +123,7 @@ def test_a_write_whose_answer_was_lost_is_known_to_be_its_own(
         headers = {name: each.decode() if isinstance(each, bytes) else each for name, each in request.headers.items()}
         metadata = {name.removeprefix("x-amz-meta-"): each for name, each in headers.items() if "x-amz-meta" in name}
         Clients("us-east-1").of("s3").put_object(Bucket="bucket", Key="a", Body=b"1", Metadata=metadata)
-        return AWSResponse(request.url, 500, {}, _Raw("InternalError"))
+        return AWSResponse(request.url, 500, HTTPHeaders(), _Raw("InternalError"))
 
     clients.of("s3").meta.events.register_first("before-send.s3.PutObject", lose)
     assert bucket.put("a", b"1") is True

@@ -67,7 +67,8 @@ def test_what_is_assumed_is_said():
     said = cost(*mixed, measured=Measured(3, {"a": 1.0, "d": 5.0})).assumptions
     assert said == (
         "2 tasks as long as in 3 recorded runs on this machine",
-        "2 tasks never measured: 1 min each, or the time limit if that is less",
+        "2 tasks never measured: 1 min each, or the time limit if that is less; a run here tells better: "
+        "run_local(record=True)",
         "100 items where a map's list is not known",
         "1 s to start a function, 40 s to start a container; one attempt each; values of tasks in S3, one object each",
         "without logs, traffic, storage, free tiers and discounts",

@@ -16,7 +16,7 @@ from dagy.backends.limits import FARGATE_MEMORY, LIMITS, NEAR
 from dagy.backends.rules import START_AND_STORE
 from dagy.backends.tiers import SIZES
 from dagy.drawing.labels import columns
-from dagy.errors import BackendError, LimitError
+from dagy.errors import BackendError, DefinitionError, LimitError
 from dagy.executors import EXECUTORS
 from dagy.spec import FlowSpec
 from tests.backends.flows import a_flow, a_task
@@ -491,3 +491,19 @@ def test_more_memory_never_leads_to_a_smaller_tier(spec: FlowSpec, data: st.Data
     assert order.index(small.tier) <= order.index(large.tier)
     task_id = spec.tasks[place_].id
     assert order.index(small.tasks[task_id].tier) <= order.index(large.tasks[task_id].tier)
+
+
+def test_a_task_that_no_container_has_room_for_is_told_to_need_less():
+    with pytest.raises(LimitError, match=r"^task 'a': 200,000 MB is more than the 122,880 MB .*; lower its memory_mb$"):
+        route(a_flow(a_task("a", memory_mb=200_000)), executor="ecs")
+
+
+def test_what_is_no_spec_is_refused_with_how_to_get_one():
+    with pytest.raises(DefinitionError, match=r"not 'etl'; give flow\.spec"):
+        BackendRouter().route("etl")  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_price_of_what_was_never_measured_is_called_a_guess():
+    flow = a_flow(a_task("a"))
+    assert "1,000, a guess as long as nothing is measured" in str(route(flow))
+    assert "guess" not in str(route(flow, measured=Measured(1, {"a": 2.0})))

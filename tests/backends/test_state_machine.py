@@ -205,6 +205,11 @@ def test_a_state_waits_a_minute_longer_than_what_it_calls(given_seconds: float |
     assert state(flow(task("load", timeout_seconds=given_seconds)), "load")["TimeoutSeconds"] == seconds
 
 
+def test_no_state_waits_longer_than_step_functions_lets_it():
+    made = state(flow(task("train", timeout_seconds=9e7, retries=3)), "train", on_ecs=["train"])
+    assert made["TimeoutSeconds"] == 99_999_999
+
+
 def test_a_flows_timeout_is_the_machines_with_time_for_the_handler_to_end_it_first():
     assert compiled(flow(task("load"), timeout_seconds=3600))["TimeoutSeconds"] == 4200
     assert "TimeoutSeconds" not in compiled(flow(task("load")))

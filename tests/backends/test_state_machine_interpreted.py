@@ -118,6 +118,20 @@ def test_a_crash_stops_nothing_else_and_the_end_is_told_of_it():
     assert "stackTrace" not in handler.crashed["right"]["Cause"]
 
 
+@pytest.mark.parametrize("name", ["it's", 'say "hi"', "a\\b", "a\nb", "$states.input", "größe 100 %", "{x}"])
+def test_a_task_comes_to_the_handler_and_to_the_end_by_its_own_name_however_odd(name: str):
+    def crash(payload: dict[str, Any]) -> None:
+        raise KILLED
+
+    handler = Handler(crash)
+    handler.run(flow(task(name), task("apart", name), task(f"{name}-2")), on_ecs=[f"{name}-2"])
+    assert sorted(handler.tasks) == sorted(["apart", name])
+    assert handler.crashed.keys() == {"apart", name}
+    (request,) = handler.cloud.containers
+    (variable,) = request["overrides"]["containerOverrides"][0]["environment"]
+    assert json.loads(variable["value"])["task"] == f"{name}-2"
+
+
 def test_long_causes_are_cut_so_that_all_of_them_fit_into_one_state():
     def crash(payload: dict[str, Any]) -> None:
         raise failing("Runtime.ImportModuleError", "x" * 10_000)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagy.backends.wording import amount, dollars, lasting
+from dagy.backends.wording import amount, dollars, lasting, told_apart
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,11 @@ from dagy.backends.wording import amount, dollars, lasting
 )
 def test_amounts_are_said_for_people(value: float, unit: str, text: str):
     assert amount(value, unit) == text  # type: ignore[arg-type]  # a literal
+
+
+def test_what_is_just_over_a_limit_is_told_apart_from_it():
+    assert told_apart((250 << 20) + 1, 250 << 20, "bytes") == ("262,144,001 bytes", "262,144,000 bytes")
+    assert told_apart(300 << 20, 250 << 20, "bytes") == ("300.0 MiB", "250.0 MiB")
 
 
 def test_a_time_has_no_zeros_in_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -53,6 +54,37 @@ def test_a_stack_is_made_once_and_written_into_the_profile(dagy: Dagy, aws: Aws,
     code, out, err = dagy("aws", "init")
     assert code is ExitCode.SUCCESS, err
     assert "as it should be" in err
+
+
+def test_a_variable_that_overrules_the_profile_is_told(dagy: Dagy, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGY_AWS_STACK", "dagy")
+    code, out, err = dagy("aws", "init", "--region", "us-east-1", "--stack", "eight")
+    assert code is ExitCode.SUCCESS, err
+    assert "stack 'eight' in us-east-1" in out
+    assert "but DAGY_AWS_STACK overrules the profile: while it is set they go to 'dagy'" in err
+
+
+def test_a_region_that_is_named_nowhere_is_asked_for(dagy: Dagy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    for command in ("init", "status", "destroy"):
+        code, _, err = dagy("aws", command)
+        assert code is not ExitCode.SUCCESS
+        assert "no AWS region is named; give --region" in err
+
+
+def test_a_bucket_that_is_gone_hinders_neither_looking_nor_removing(dagy: Dagy, aws: Aws) -> None:
+    dagy("aws", "init", "--region", "us-east-1", "--stack", "nine")
+    bucket = environment(aws, "nine").bucket
+    aws.bucket(bucket).remove()
+    code, out, err = dagy("aws", "status")
+    assert code is ExitCode.SUCCESS, err
+    assert f"{bucket}, which is not there any more" in out
+    code, out, err = dagy("aws", "destroy", "--yes")
+    assert code is ExitCode.SUCCESS, err
+    assert "stays" not in out
+    assert aws.stacks.get("nine") is None
 
 
 def test_a_dry_run_changes_nothing(dagy: Dagy, aws: Aws, local_dir: Path) -> None:
@@ -112,6 +144,16 @@ def test_destroy_lists_asks_and_removes(dagy: Dagy, aws: Aws, local_dir: Path) -
     code, out, err = dagy("aws", "destroy", "--stack", "four", "--region", "us-east-1", "--with-data", "--yes")
     assert code is ExitCode.SUCCESS, err
     assert aws.tagged("dagy:stack", "four") == ()
+
+
+def test_a_stack_that_is_destroyed_elsewhere_stays_in_the_profile(dagy: Dagy, aws: Aws, local_dir: Path) -> None:
+    dagy("aws", "init", "--region", "us-west-2", "--stack", "ten")
+    dagy("aws", "init", "--region", "us-east-1", "--stack", "ten")
+    code, _, err = dagy("aws", "destroy", "--region", "us-west-2", "--yes")
+    assert code is ExitCode.SUCCESS, err
+    target = Profiles.read(local_dir).resolve().aws
+    assert target is not None
+    assert (target.stack, target.region) == ("ten", "us-east-1")
 
 
 def test_what_is_not_there_can_not_be_shown_or_removed(dagy: Dagy, aws: Aws) -> None:

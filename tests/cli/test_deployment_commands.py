@@ -46,6 +46,18 @@ def test_a_deploy_tells_its_steps_and_a_second_one_is_skipped(workplace: Path, d
     assert as_json(dagy(*words, "--force", "--format", "json")[1])["skipped"] is False
 
 
+def test_a_deploy_says_how_to_run_it_whatever_its_name(workplace: Path, dagy: Dagy) -> None:
+    out = dagy("deploy", "my_flows.py", "--deployment", "slow flow")[1]
+    assert out.splitlines()[-1] == "run it: dagy run 'slow flow'"
+
+
+def test_a_deploy_that_is_to_be_quiet_says_its_result_alone(workplace: Path, dagy: Dagy) -> None:
+    words = ("deploy", "my_flows.py", "-q")
+    assert "would be deployed" in dagy(*words, "--dry-run")[1]
+    assert dagy(*words)[1] == "web_scraper: web_scraper 1.0.0 is deployed\n"
+    assert dagy(*words)[1] == "unchanged, skipped\n"
+
+
 def test_a_dry_run_changes_nothing(workplace: Path, dagy: Dagy) -> None:
     code, out, _ = dagy("deploy", "my_flows.py", "--dry-run")
     assert code is ExitCode.SUCCESS

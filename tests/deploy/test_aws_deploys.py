@@ -16,11 +16,11 @@ from dagy.artifact import Artifact, open_built
 from dagy.artifact.sizes import TooLargeError
 from dagy.aws import Call, FunctionVersion, MachineVersion, TaskDefinition
 from dagy.client import DagyClient
-from dagy.deploy import DeployResult, built_for, deploy_artifact, left_on_aws, place_of
+from dagy.deploy import DeployResult, build_to_deploy, built_for, deploy_artifact, left_on_aws, place_of
 from dagy.deploy.aws_names import deployment_tags, resource_name
 from dagy.deploy.aws_times import aws_cron
 from dagy.deploy.aws_versions import old_machine_versions, old_versions
-from dagy.errors import ArtifactError, BackendError, CloudError, ConflictError, LimitError, SettingsError
+from dagy.errors import ArtifactError, AuthError, BackendError, CloudError, ConflictError, LimitError, SettingsError
 from dagy.executors import Executor
 
 from .clouds import ACCOUNT, BUCKET, STACK, Cloud, artifact_on_disk, on_aws
@@ -37,6 +37,15 @@ def deploy(cloud: Cloud, client: DagyClient, path: Path, executor: Any = "lambda
 # ---- what is made
 
 
+def test_nothing_is_built_for_a_place_that_is_not_there(cloud: Cloud, tmp_path: Path) -> None:
+    def refused(_: Call) -> None:
+        raise AuthError("not allowed")
+
+    cloud.before = refused
+    with pytest.raises(AuthError, match="not allowed"):
+        build_to_deploy("nowhere.py", place_of("lambda", None, None, cloud.aws), output_dir=tmp_path)
+
+
 def test_a_flow_on_lambda_is_a_function_with_its_packages_as_a_layer(
     cloud: Cloud, client: DagyClient, tmp_path: Path
 ) -> None:
@@ -48,6 +57,7 @@ def test_a_flow_on_lambda_is_a_function_with_its_packages_as_a_layer(
     assert function.config.runtime == "python3.11"
     assert [each.rpartition(":")[0].rpartition(":")[2][:11] for each in function.config.layers] == ["dagy-layer-"]
     assert function.code_sha256 == result.artifact.sha256
+    assert f"put the artifact into s3://{BUCKET}/artifacts/{result.artifact.sha256[:12]}...zip (" in str(result)
     assert function.tags == {
         "dagy:stack": "dagy",
         "dagy:deployment": "etl",

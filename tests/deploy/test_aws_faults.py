@@ -22,9 +22,9 @@ from dagy.errors import AuthError, CloudError, NetworkError
 
 from .clouds import Cloud, artifact_on_disk, on_aws
 
-pytestmark = pytest.mark.program
-
 EVERY = "DAGY_EXAMPLES" in os.environ
+pytestmark = [pytest.mark.program, *([pytest.mark.timeout(3600)] if EVERY else [])]
+
 BACKENDS = ["step-functions", "lambda", "ecs"] if EVERY else ["step-functions"]
 SCHEDULED: dict[str, Any] = {"timezone": "Europe/Berlin", "parameters": {"limit": 3}}
 

@@ -107,6 +107,27 @@ def test_a_bucket_that_is_there_already_is_used_and_never_removed(aws: Aws, shar
     assert [each.key for each in mine.list()] == ["diary"]
 
 
+def test_a_bucket_that_is_given_is_looked_at_first(aws: Aws, shared_aws: LocalAws, stack: str) -> None:
+    with pytest.raises(SettingsError, match=r"there is no bucket 'Not_A_Bucket'"):
+        wanted(aws, stack, Choices(bucket="Not_A_Bucket"))
+    elsewhere = {"LocationConstraint": "eu-west-3"}
+    shared_aws.client("s3").create_bucket(Bucket=f"far-{stack}", CreateBucketConfiguration=elsewhere)
+    with pytest.raises(SettingsError, match=rf"is in eu-west-3, and functions in {REGION}"):
+        wanted(aws, stack, Choices(bucket=f"far-{stack}"))
+    shared_aws.client("s3").create_bucket(Bucket=f"near-{stack}")
+    added = {each.kind for each in wanted(aws, stack, Choices(bucket=f"near-{stack}")).changes}
+    assert "AWS::IAM::Role" in added
+    assert {each for each in added if "S3" in each} == set(), "none is made"
+
+
+def test_a_stack_whose_bucket_is_gone_is_shown_and_removed(aws: Aws, stack: str) -> None:
+    aws.bucket(set_up(aws, stack).bucket).remove()
+    there = belongings(aws, stack)
+    assert (there.status, there.is_bucket_there, there.kept) == ("CREATE_COMPLETE", False, ())
+    tear_down(aws, there, with_data=True)
+    assert aws.stacks.get(stack) is None
+
+
 def test_another_bucket_than_the_stacks_is_refused(aws: Aws, stack: str) -> None:
     made = set_up(aws, stack)
     with pytest.raises(SettingsError, match=rf"'other' is asked for .* {made.bucket!r} alone"):

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -1060,3 +1061,31 @@ def test_a_run_whose_time_is_up_is_stopped_and_has_timed_out(bench):
     bench.timers.advance(120)
     stop.set()
     assert str(handle.wait(10).state) == "TIMED_OUT: the 120 s that the run has are up"
+
+
+class Keeper:
+    """A recorder that is asked to end its run while it keeps a value."""
+
+    def __init__(self) -> None:
+        self.kept: list[object] = []
+        self.is_known = threading.Event()
+        self.cancel: Callable[[str], object]
+
+    def keep(self, task: str, item: int | None, attempt: int, value: object) -> None:
+        assert self.is_known.wait(10)
+        self.cancel("enough")
+        for _ in range(20):
+            time.sleep(0)  # where the interpreter would raise what it was asked to
+        self.kept.append(value)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None  # it keeps nothing else
+
+
+def test_what_is_being_kept_is_kept_whole_when_the_run_is_stopped(bench):
+    keeper = Keeper()
+    handle = bench.start(small(one), options={"recorder": keeper})
+    keeper.cancel = handle.cancel
+    keeper.is_known.set()
+    assert ends(handle.wait(10)) == {"one": "CANCELLED"}
+    assert keeper.kept == [1]

@@ -226,6 +226,13 @@ def test_versions_and_aliases_run_their_own_code_and_layers(aws: LocalAws) -> No
     ]
 
 
+def test_new_code_may_be_for_another_architecture(aws: LocalAws, function: str) -> None:
+    client, name = aws.client("lambda"), function.split(":")[6]
+    client.update_function_code(FunctionName=name, ZipFile=zipped(), Architectures=["arm64"])
+    client.update_function_code(FunctionName=name, ZipFile=zipped())
+    assert client.get_function_configuration(FunctionName=name)["Architectures"] == ["arm64"]
+
+
 def test_what_a_function_says_is_in_its_log_group(
     aws: LocalAws, function: str, call: Callable[..., tuple[Any, str | None]]
 ) -> None:
@@ -332,11 +339,38 @@ def test_a_path_to_one_value_gives_the_value(execute: Callable[..., dict[str, An
     assert json.loads(told["output"]) == {"one": 1, "all": [1]}
 
 
-def test_a_history_of_25000_events_ends_the_execution(execute: Callable[..., dict[str, Any]]) -> None:
-    processor = {"StartAt": "i", "States": {"i": {"Type": "Pass", "End": True}}}
-    told = execute(machine(m={"Type": "Map", "Items": "{% [1..7000] %}", "ItemProcessor": processor, "End": True}))
-    assert told["error"] == "States.Runtime"
-    assert "maximum number of history events (25000)" in told["cause"]
+_LIMITED = """
+import json, sys, time
+from pathlib import Path
+import boto3
+from moto import mock_aws
+from dagy.testing.local_aws.bridge import state_machines
+from dagy.testing.local_aws.functions import Functions
+from dagy.testing.local_aws.world import World
+
+state_machines.install(World("", Path(), {}, Functions(Path(), {}, at_once=1), most_events=50))
+with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+    client = boto3.client("stepfunctions", region_name="us-east-1")
+    made = client.create_state_machine(name="m", definition=sys.argv[1], roleArn="arn:aws:iam::123456789012:role/role")
+    execution = client.start_execution(stateMachineArn=made["stateMachineArn"])["executionArn"]
+    while (told := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        time.sleep(0.02)
+    print(json.dumps([told["status"], told["error"], told["cause"]]))
+"""
+
+
+def test_a_history_that_is_full_ends_the_execution() -> None:
+    endless = machine(a={"Type": "Pass", "Next": "b"}, b={"Type": "Pass", "Next": "a"})
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, json.dumps(endless)],
+        env={name: value for name, value in os.environ.items() if name != "AWS_ENDPOINT_URL"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    cause = "The execution reached the maximum number of history events (50)."
+    assert done.stdout == json.dumps(["FAILED", "States.Runtime", cause]) + "\n", done.stderr
 
 
 def test_an_execution_is_stopped_at_once_with_its_reason(aws: LocalAws, function: str) -> None:
@@ -578,7 +612,7 @@ def test_a_schedule_is_fired_with_its_id_filled_in(aws: LocalAws, function: str)
 
 
 def test_a_schedule_that_is_not_there_is_told(aws: LocalAws) -> None:
-    with pytest.raises(DagyError, match="0 groups have a schedule 'never'"):
+    with pytest.raises(DagyError, match="there is no schedule 'never'; there are: "):
         aws.fire_schedule("never")
 
 
@@ -651,10 +685,19 @@ def test_an_operation_of_any_protocol_is_counted_and_can_fail(
     assert aws.calls()[operation] == before + 1
 
 
-@pytest.mark.parametrize(("operation", "how"), [("PutObject", "broken"), ("s3.PutObject", "brokenn")])
-def test_a_failure_that_can_not_be_is_refused(aws: LocalAws, operation: str, how: str) -> None:
-    with pytest.raises(DefinitionError, match=r"can't fail by|a service and a name"):
-        aws.fail(operation, how)
+@pytest.mark.parametrize(
+    ("operation", "how", "times"),
+    [("PutObject", "broken", 1), ("s3.PutObject", "brokenn", 1), ("s3.PutObject", "broken", -1)],
+)
+def test_a_failure_that_can_not_be_is_refused(aws: LocalAws, operation: str, how: str, times: int) -> None:
+    with pytest.raises(DefinitionError, match=r"can't fail by|a service and a name|0 or more, not -1"):
+        aws.fail(operation, how, times=times)
+
+
+def test_a_failure_can_be_taken_back(aws: LocalAws) -> None:
+    aws.fail("s3.ListBuckets", "denied", times=50)
+    aws.fail("s3.ListBuckets", times=0)
+    assert "Buckets" in aws.client("s3").list_buckets()
 
 
 # --- entering and leaving

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import psutil
 import pytest
 
 from dagy import DagyClient
@@ -203,34 +200,6 @@ def test_a_task_of_a_state_machine_may_run_in_a_container(shop: ModuleType) -> N
     shop.mixed.deploy("mixed", namespace="")
     run = shop.mixed.run(deployment="mixed", x=7).wait(60)
     assert run.result == "7 on AWS_ECS_FARGATE, then on AWS_Lambda"
-
-
-def test_a_run_goes_on_when_its_worker_is_killed(shop: ModuleType) -> None:
-    run = shop.shop.run(deployment="lambda", seconds=2.0)
-    until(lambda: began(run, "nap"))
-    killed = [each for each in psutil.process_iter() if _is_worker(each)]
-    assert killed
-    for worker in killed:
-        worker.send_signal(signal.SIGKILL)
-    psutil.wait_procs(killed, timeout=5)
-    cli("worker", "--until-idle")
-    assert run.refresh().result == 5
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return "worker" in process.cmdline() and process.environ().get("DAGY_LOCAL_DIR") == os.environ["DAGY_LOCAL_DIR"]
-    except psutil.Error:
-        return False
-
-
-def test_a_function_that_is_killed_crashes_its_run_and_a_resume_completes_it(aws: LocalAws, shop: ModuleType) -> None:
-    run = shop.shop.run(deployment="lambda", seconds=3.0)
-    until(lambda: began(run, "nap"))
-    assert aws.kill_function() >= 1
-    run.wait(30)
-    assert run.status.value == "CRASHED"
-    assert run.resume().wait(30).result == 5
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

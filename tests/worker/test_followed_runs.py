@@ -231,13 +231,12 @@ def test_resources_that_lack_something_end_the_run(queue: Queue, begin: Begin, s
 def test_a_lost_lease_ends_the_following_and_not_the_run(
     queue: Queue, begin: Begin, script: Scripted, machine: Machine, entry: Entry
 ) -> None:
-    shift = begin(connect=script.aws)
+    given_up = threading.Event()
+    begin(connect=script.aws, said=lambda text: given_up.set() if text.startswith("etl-1: given up") else None)
     machine.wait_for_start()
     queue.take_over(entry)
-    queue.wait_for(lambda: True)
     machine.tell(run_event("RUNNING"))
-    shift.worker.stop()
-    shift.end()
+    assert given_up.wait(20)
     assert machine.stopped == []
     assert entry.events == []
 

@@ -68,7 +68,8 @@ class LocalAws:
 
         `how` is "throttled", "denied", "broken" (HTTP 500), "dropped" (the connection ends, nothing was done), "lost"
         (done, but the connection ends before the answer), "slow" (answered a second late), or an error's code such as
-        "ConditionalRequestConflict". boto3 tries all but "denied" and most codes again by itself.
+        "ConditionalRequestConflict". boto3 tries all but "denied" and most codes again by itself. With `times` 0
+        no call of `operation` fails any more.
         """
         if "." not in operation and operation != "*":
             raise DefinitionError(
@@ -78,6 +79,8 @@ class LocalAws:
             raise DefinitionError(
                 f"a call can't fail by {shown(how)}; it may by {', '.join(KINDS)}, or an error's code"
             )
+        if type(times) is not int or times < 0:
+            raise DefinitionError(f"times is how many calls are to fail, 0 or more, not {shown(times)}")
         self._ask("fail", operation=operation, how=how, times=times)
 
     def kill_function(self) -> int:
@@ -87,8 +90,9 @@ class LocalAws:
     def fire_schedule(self, name: str, *, group: str | None = None) -> str:
         """Do now what the schedule does when its time comes; the execution's id, as `<aws.scheduler.execution-id>`.
 
-        `group` is the only group that has a schedule of that name when it is not given. Raises `DagyError` when there
-        is no such schedule, or when its target refuses.
+        The schedule of the deployment `etl` is called `dagy-etl` in the stack `dagy`; a deployment's resources say it:
+        `client.deployment("etl").resources["schedule"]["name"]`. `group` is the only group that has a schedule of that
+        name when it is not given. Raises `DagyError` when there is no such schedule, or when its target refuses.
         """
         return str(self._ask("fire", name=name, group=group))
 

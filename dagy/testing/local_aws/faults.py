@@ -41,9 +41,12 @@ class Faults:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Let it happen."""
+        """Let it happen; one of no times takes back those there are of its operation."""
         with self._lock:
-            self._waiting.append(fault)
+            if fault.times:
+                self._waiting.append(fault)
+            else:
+                self._waiting = [each for each in self._waiting if each.operation != fault.operation]
 
     def take(self, operation: Operation) -> str | None:
         """How this call is to fail, if at all."""

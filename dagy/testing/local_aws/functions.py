@@ -114,10 +114,15 @@ class Functions:
 
     def _cold_one(self, function: Function) -> Environment:
         self._make_room()
+        if self._closed:
+            raise ThrottledError("Rate Exceeded.")
         environment = Environment(function, self._basis)
         with self._lock:
             self._busy.add(environment)
             self.cold += 1
+            is_late = self._closed  # who closes has not seen it
+        if is_late:
+            environment.kill()
         return environment
 
     def _make_room(self) -> None:

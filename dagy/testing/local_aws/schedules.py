@@ -15,7 +15,7 @@ _SERVICES = {"sfn": "stepfunctions"}  # where the name in an ARN is not the clie
 
 
 class UnknownScheduleHereError(Exception):
-    """There is no such schedule, or there are several."""
+    """There is no such schedule, there are several, or it is for a service that is not here."""
 
 
 def fire(client: Callable[[str], Any], name: str, group: str | None) -> str:
@@ -24,10 +24,15 @@ def fire(client: Callable[[str], Any], name: str, group: str | None) -> str:
     Raises `UnknownScheduleHereError`. What the target's service refuses is raised as it is.
     """
     scheduler = client("scheduler")
-    groups = [group] if group else _groups_of(scheduler, name)
-    if len(groups) != 1:
-        raise UnknownScheduleHereError(f"{len(groups)} groups have a schedule {name!r}: {', '.join(groups)}")
-    schedule = scheduler.get_schedule(Name=name, GroupName=groups[0])
+    pages = scheduler.get_paginator("list_schedules").paginate()
+    known = [(each["Name"], each["GroupName"]) for page in pages for each in page["Schedules"]]
+    found = [each for each in known if each[0] == name and group in (None, each[1])]
+    if not found:
+        names = ", ".join(repr(each) for each, _ in known) or "none"
+        raise UnknownScheduleHereError(f"there is no schedule {name!r}; there are: {names}")
+    if len(found) > 1:
+        raise UnknownScheduleHereError(f"there is a schedule {name!r} in several groups; name one: {found}")
+    schedule = scheduler.get_schedule(Name=name, GroupName=found[0][1])
     execution = uuid.uuid4().hex
     context = {
         "execution-id": execution,
@@ -38,11 +43,6 @@ def fire(client: Callable[[str], Any], name: str, group: str | None) -> str:
     target = schedule["Target"]
     _call(client, target, _filled(target.get("Input", "{}"), context))
     return execution
-
-
-def _groups_of(scheduler: Any, name: str) -> list[str]:
-    pages = scheduler.get_paginator("list_schedules").paginate()
-    return [each["GroupName"] for page in pages for each in page["Schedules"] if each["Name"] == name]
 
 
 def _filled(text: str, context: Mapping[str, str]) -> str:

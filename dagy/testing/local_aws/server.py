@@ -111,6 +111,8 @@ class Server:
         given = json.loads(_body(environment) or b"{}")
         try:
             answer = self._do(what, given)
+        except schedules.UnknownScheduleHereError as error:
+            answer = {"error": str(error)}
         except Exception as error:  # noqa: BLE001 (told to whoever asked)
             answer = {"error": f"{type(error).__name__}: {error}"}
         body = json.dumps(answer).encode()

@@ -16,4 +16,5 @@ class World:
     home: Path  # removed at the end
     variables: dict[str, str]  # that every program has that is started here
     functions: Functions
+    most_events: int = 25_000  # of a state machine's execution; then it fails
     tokens: dict[str, object] = field(default_factory=dict)  # what was asked for once already, by its client token

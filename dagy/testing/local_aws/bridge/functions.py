@@ -29,6 +29,7 @@ def install(world: World) -> None:
     replace(LambdaFunction, "__init__", _with_logging)
     replace(LambdaFunction, "update_configuration", _with_logging_updated)
     replace(LambdaFunction, "get_configuration", _with_logging_told)
+    replace(LambdaFunction, "update_function_code", _with_architecture)
     replace(LambdaBackend, "put_function_event_invoke_config", _with_one_config)
 
 
@@ -144,6 +145,16 @@ def _with_logging_told(original: Any) -> Any:
         return {**original(self, *arguments, **options), "LoggingConfig": self.logging_config}
 
     return get_configuration
+
+
+def _with_architecture(original: Any) -> Any:
+    """moto leaves the architecture as it is, whatever the new code is for."""
+
+    def update_function_code(self: Any, updates: dict[str, Any]) -> Any:
+        self.architectures = updates.get("Architectures") or self.architectures
+        return original(self, updates)
+
+    return update_function_code
 
 
 def _with_one_config(original: Any) -> Any:

@@ -16,9 +16,6 @@ from dagy.testing.local_aws.clients import client
 from dagy.testing.local_aws.environments import EXITED, TIMED_OUT
 from dagy.testing.local_aws.world import World
 
-MOST_EVENTS = 25_000  # of an execution; then it fails
-
-_TOO_MANY = f"The execution reached the maximum number of history events ({MOST_EVENTS})."
 _PARSER = "moto.stepfunctions.parser"
 _LOOK_SECONDS = 0.05  # so often it is looked whether a task of ECS has ended
 _NOT_ONE_VALUE = re.compile(r"\[\s*(\*|\?|-?\d*\s*:|\d+\s*,)|\.\.|\.\*")  # of a JSONPath: it gives a list
@@ -32,7 +29,7 @@ def install(world: World) -> None:
     jsonata.install(world)
     list_versions()
     _install_executions()
-    _install_history()
+    _install_history(world.most_events)
     _install_clients(world)
     _install_tasks()
     _install_paths()
@@ -93,8 +90,9 @@ def _install_executions() -> None:
             if self.execution.exec_status == ExecutionStatus.ABORTED:
                 return
             original(self)
-            if _has_too_many_events(self.execution.exec_worker.env.event_manager):
-                self.execution.error, self.execution.cause = "States.Runtime", _TOO_MANY
+            manager = self.execution.exec_worker.env.event_manager
+            if _has_too_many_events(manager):
+                self.execution.error, self.execution.cause = "States.Runtime", _too_many(manager)
 
         return reflect
 
@@ -132,7 +130,7 @@ def _stop(execution: Any, error: str | None, cause: str | None) -> None:
         time.sleep(0.005)
 
 
-def _install_history() -> None:
+def _install_history(most_events: int) -> None:
     """A history ends at its limit, and is told page by page, in either order."""
     from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
@@ -151,7 +149,7 @@ def _install_history() -> None:
             if _has_too_many_events(self):
                 self.is_over()
                 if event_type != "ExecutionFailed":
-                    return MOST_EVENTS
+                    return most_events
             number: int = original(self, context, event_type, *arguments, **options)
             return number
 
@@ -169,20 +167,28 @@ def _install_history() -> None:
         more = {"nextToken": str(end)} if end < len(events) else {}
         return ActionResult({"events": events[begin:end], **more})
 
+    EventManager.most_events = most_events
     replace(ExecutionWorker, "_get_evaluation_environment", that_ends)
     replace(EventManager, "add_event", counted)
     replace(StepFunctionResponse, "get_execution_history", lambda _original: get_execution_history)
 
 
 def _has_too_many_events(manager: Any) -> bool:
-    return len(manager._history_event_list) >= MOST_EVENTS - 1  # the last one tells of the end
+    most: int = manager.most_events
+    return len(manager._history_event_list) >= most - 1  # the last one tells of the end
+
+
+def _too_many(manager: Any) -> str:
+    return f"The execution reached the maximum number of history events ({manager.most_events})."
 
 
 def _is_over(environment: Any) -> None:
     from moto.stepfunctions.parser.api import ExecutionFailedEventDetails
 
     if environment.is_running():
-        environment.set_error(ExecutionFailedEventDetails(error="States.Runtime", cause=_TOO_MANY))
+        environment.set_error(
+            ExecutionFailedEventDetails(error="States.Runtime", cause=_too_many(environment.event_manager))
+        )
 
 
 def _install_clients(world: World) -> None:

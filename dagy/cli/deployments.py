@@ -158,15 +158,18 @@ def delete(deployment: str, with_resources: bool, yes: bool, profile: str | None
         left = deploy.left_on_aws(found)
         gone = [each for each in left if with_resources or each.is_schedule]
         also = f", and {', '.join(map(str, gone))} on AWS" if gone else ""
-        confirm(f"Delete deployment {found.reference!r} and its schedules{also}?", yes=yes)
+        stays = ", ".join(str(each) for each in left if each not in gone)
+        rest = f" On AWS {stays} will stay; --with-resources removes that too." if stays else ""
+        confirm(f"Delete deployment {found.reference!r} and its schedules{also}?{rest}", yes=yes)
         for each in gone:
             with output.working(f"removing {each}"):
                 each.remove()
         client.delete_deployment(found.reference)
     output.say(f"deleted deployment {found.reference}{also}")
-    stays = [str(each) for each in left if each not in gone]
     if stays:
-        output.note(f"on AWS there still is {', '.join(stays)}; --with-resources would have removed that too")
+        output.note(
+            f"on AWS there still is {stays}; to remove that too, deploy it again and delete it with --with-resources"
+        )
 
 
 def _listed(deployments: Sequence[Deployment], schedules: Sequence[Schedule], profile: str | None) -> str:

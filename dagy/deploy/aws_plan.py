@@ -39,7 +39,7 @@ class PutFile:
     bucket: str
 
     def __str__(self) -> str:
-        key = self.upload.key.replace(self.upload.sha256, f"{self.upload.sha256[:12]}..")
+        key = self.upload.key.replace(self.upload.sha256, f"{self.upload.sha256[:12]}…")
         return f"put {self.upload.what} into s3://{self.bucket}/{key} ({self.upload.size:,} bytes)"
 
 

@@ -1,4 +1,4 @@
-"""Schedules, logs, subnets and tags, by real requests to moto."""
+"""Schedules, logs and subnets, by real requests to moto."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_group_that_is_not_there_has_no_lines(aws: Aws) -> None:
     assert list(aws.logs.read("/dagy/none")) == []
 
 
-# ---- subnets and tags
+# ---- subnets
 
 
 def test_the_default_networks_subnets_are_found(aws: Aws) -> None:
@@ -106,11 +106,3 @@ def test_a_subnet_that_is_not_there_is_left_out(aws: Aws) -> None:
     assert aws.network.subnets([first.id]) == (first,)
     assert aws.network.subnets([first.id, "subnet-00000000000000000"]) == (first,)
     assert aws.network.subnets(["subnet-00000000000000000"]) == ()
-
-
-def test_what_has_a_tag_is_found(aws: Aws) -> None:
-    client = aws._clients.of("s3")
-    for name in ("ours", "theirs"):
-        client.create_bucket(Bucket=name)
-        client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "dagy:stack", "Value": name}]})
-    assert aws.tagged("dagy:stack", "ours") == ("arn:aws:s3:::ours",)

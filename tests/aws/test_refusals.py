@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from dagy.aws import Aws
 from dagy.aws.buckets import Bucket
 from dagy.aws.clients import Clients
 from dagy.aws.containers import Containers, RunTask
@@ -210,6 +211,21 @@ def test_a_start_that_was_sent_twice_finds_what_it_started(clients: Clients, stu
     assert started == execution
 
 
+def test_the_versions_of_a_state_machine_are_read_page_by_page(clients: Clients, stub: Any) -> None:
+    stubber = stub("stepfunctions")
+    arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:dagy-etl"
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def page(*numbers: int) -> list[dict[str, object]]:
+        return [{"stateMachineVersionArn": f"{arn}:{each}", "creationDate": at} for each in numbers]
+
+    first = {"stateMachineArn": arn}
+    stubber.add_response("list_state_machine_versions", {"stateMachineVersions": page(10, 9), "nextToken": "2"}, first)
+    stubber.add_response("list_state_machine_versions", {"stateMachineVersions": page(2)}, {**first, "nextToken": "2"})
+    found = StateMachines(clients, lambda: "123456789012").versions(NAME)
+    assert [(each.arn, each.created_at) for each in found] == [(f"{arn}:{each}", at) for each in (2, 9, 10)]
+
+
 def test_a_task_that_finds_no_room_is_told_with_the_reason(clients: Clients, stub: Any) -> None:
     failure = {"arn": "x", "reason": "RESOURCE:FARGATE", "detail": "capacity is unavailable"}
     stub("ecs").add_response("run_task", {"tasks": [], "failures": [failure]})
@@ -256,6 +272,15 @@ def test_lines_are_asked_for_by_stream_text_and_time(clients: Clients, stub: Any
     stub("logs").add_response("filter_log_events", {"events": []}, expected)
     since = datetime.fromtimestamp(1.5, UTC)
     assert list(Logs(clients).read("/dagy/dagy", streams="etl/", containing='say "hi"', since=since)) == []
+
+
+def test_what_has_a_tag_is_found() -> None:
+    aws = Aws(region="eu-central-1")
+    found = [{"ResourceARN": arn} for arn in ("arn:aws:s3:::b", "arn:aws:s3:::a")]
+    with Stubber(aws._clients.of("resourcegroupstaggingapi")) as stubber:
+        asked = {"TagFilters": [{"Key": "dagy:stack", "Values": ["dagy"]}]}
+        stubber.add_response("get_resources", {"ResourceTagMappingList": found}, asked)
+        assert aws.tagged("dagy:stack", "dagy") == ("arn:aws:s3:::a", "arn:aws:s3:::b")
 
 
 # ---- what never reaches a service

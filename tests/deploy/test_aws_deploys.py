@@ -57,7 +57,7 @@ def test_a_flow_on_lambda_is_a_function_with_its_packages_as_a_layer(
     assert function.config.runtime == "python3.11"
     assert [each.rpartition(":")[0].rpartition(":")[2][:11] for each in function.config.layers] == ["dagy-layer-"]
     assert function.code_sha256 == result.artifact.sha256
-    assert f"put the artifact into s3://{BUCKET}/artifacts/{result.artifact.sha256[:12]}...zip (" in str(result)
+    assert f"put the artifact into s3://{BUCKET}/artifacts/{result.artifact.sha256[:12]}….zip (" in str(result)
     assert function.tags == {
         "dagy:stack": "dagy",
         "dagy:deployment": "etl",

@@ -163,7 +163,7 @@ def test_the_same_cells_run_on_aws_without_an_account(folder: Path) -> None:
 
     assert text(outputs["plan"], "text/plain").startswith("penguin_outlook on AWS: lambda (nano)")
     assert "step-functions (micro)" in text(outputs["plan-else"], "text/plain")
-    assert "dagy-plan" in text(outputs["plan"], "text/html")
+    assert "dagy-route" in text(outputs["plan"], "text/html")
     deployed = text(outputs["deploy-lambda"], "text/plain")
     assert deployed.startswith("outlook is deployed\n")
     assert "runs on   lambda (nano)" in deployed

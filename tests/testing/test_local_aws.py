@@ -50,7 +50,7 @@ def handler(event, context):
         case "exit":
             sys.exit(3)
         case "grow":
-            held = bytearray(400_000_000)
+            held = bytearray(300_000_000)
             time.sleep(5)
         case "big":
             return "x" * event["size"]

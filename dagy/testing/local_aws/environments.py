@@ -109,12 +109,12 @@ class Environment:
             if not self.is_alive:
                 if not invocation.done.is_set():
                     self._end(invocation, EXITED, f"Runtime exited with error: {self._exit()}")
-            elif time.monotonic() - begun > seconds:
-                self.kill()
-                self._end(invocation, TIMED_OUT, f"Task timed out after {seconds:.2f} seconds")
             elif self._memory.is_over():
                 self.kill()
                 self._end(invocation, EXITED, "Runtime exited with error: signal: killed")
+            elif time.monotonic() - begun > seconds:
+                self.kill()
+                self._end(invocation, TIMED_OUT, f"Task timed out after {seconds:.2f} seconds")
         self.is_spent = invocation.is_too_large  # then the runtime client ends
         self._listener.listen()
         self._log.end()

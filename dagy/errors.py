@@ -220,7 +220,7 @@ class NetworkError(DagyError, ConnectionError):
 
 
 class CloudError(DagyError, RuntimeError):
-    """A cloud service refused what was asked of it, or failed; `operation` and `code` are in the service's own words."""
+    """A cloud service refused what was asked of it, or failed; `operation` and `code` are in its own words."""
 
     def __init__(self, message: str, *, operation: str = "", code: str = "") -> None:
         self.operation = operation

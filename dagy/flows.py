@@ -207,8 +207,9 @@ class Flow(Generic[P, R]):
 
         At most `max_workers` tasks run at once (default 16); with 1 they run in the calling thread. With `fail_fast`
         the first failure stops the run and raises `TaskFailedError`; without it everything independent still runs and
-        the result says FAILED. None is what the flow says itself, which is True unless it was made with `fail_fast=False`. `isolation` is where tasks run that do not say it. A result is let go once the last task
-        that needs it had it, unless it is next to nothing or `keep_results` is asked for; what no task needs is kept.
+        the result says FAILED. None is what the flow says itself, which is True unless it was made with
+        `fail_fast=False`. `isolation` is where tasks run that do not say it. A result is let go once the last task that
+        needs it had it, unless it is next to nothing or `keep_results` is asked for; what no task needs is kept.
 
         With `record` the run, its output and its results are kept in the history (`dagy runs`). `resume` goes on where
         the run of that id ended: what completed there is not run again, and parameters that are not given are those of
@@ -470,12 +471,12 @@ def flow(
 
     `name` defaults to the function's name, `description` to its docstring. `validate_parameters` checks what a run is
     given against the annotations. A run that fails is tried `retries` times more, after `retry_delay_seconds` (as for a
-    task): what completed is not run again. `timeout_seconds` bounds the whole run. With
-    `fail_fast=False` a failure does not end a run: what does not need the task that failed still runs, here and wherever
-    the flow is deployed. `executor` is where it runs once it
-    is deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier ("nano" to "xlarge"); `memory_mb` is how
-    much memory its tasks need together. The hooks `on_running`, `on_completion` and `on_failure` are called once a run,
-    with a `RunContext` and a `State`. Raises `DefinitionError` when an option or the function has no meaning as a flow.
+    task): what completed is not run again. `timeout_seconds` bounds the whole run. With `fail_fast=False` a failure
+    does not end a run: what does not need the task that failed still runs, here and wherever the flow is deployed.
+    `executor` is where it runs once it is deployed to AWS: a backend ("lambda", "step-functions", "ecs") or a tier
+    ("nano" to "xlarge"); `memory_mb` is how much memory its tasks need together. The hooks `on_running`,
+    `on_completion` and `on_failure` are called once a run, with a `RunContext` and a `State`. Raises `DefinitionError`
+    when an option or the function has no meaning as a flow.
 
     Called inside another flow it is a group of that flow's tasks: hooks, retries and time limit are then the other's.
     """

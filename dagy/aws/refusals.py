@@ -69,6 +69,8 @@ def refused(service: str, operation: str, code: str, message: str) -> DagyError:
         elsewhere = ", and that the bucket belongs to this account" if service == "s3" else ""
         permission = f"{service}:{_PERMISSIONS.get(operation, operation)}"
         return AuthError(f"{told}; see that whoever is signed in is allowed {permission!r}{elsewhere}")
+    if code == "NoSuchBucket":
+        told += "; what Dagy had on AWS may have been removed: `dagy aws init` makes it again, then deploy again"
     is_missing = code in _NOT_THERE or any(
         (service, code) == (of, by) and words in message.lower() for of, by, words in _NOT_THERE_TEXTS
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from dagy.aws import Aws
 from dagy.cli import output
 from dagy.cli.formats import Form, facts, format_option, plain, profile_option, show, size, table
 from dagy.cli.options import Command, confirm
+from dagy.cli.planes import connected_if_any
 from dagy.deploy.infrastructure import (
     Belongings,
     Choices,
@@ -33,6 +35,7 @@ from dagy.settings import Settings
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _FIRST_PROFILE = "default"  # where there is none yet
+_MOST_NAMED = 200  # deployments that nothing runs any more
 _WHERE = (
     click.option("--stack", metavar="NAME", help="Which stack. [default: the profile's, or dagy]"),
     click.option("--region", metavar="NAME", help="Which region. [default: the profile's, or AWS's own]"),
@@ -169,7 +172,9 @@ def destroy(profile: str | None, stack: str | None, region: str | None, with_dat
     section = None if meant.name is None else profiles[meant.name].aws
     if section is not None and section.stack == target.stack and section.region in (None, aws.region):
         profiles.set(str(meant.name), {"aws": None})
-    left = sorted({each.deployment for each in there.pieces if each.deployment})
+    with connected_if_any(profile) as client:
+        known = [] if client is None else client.deployments(limit=_MOST_NAMED).items
+        left = [shlex.quote(each.reference) for each in known if each.resources.get("stack") == target.stack]
     if left:
         names = ", ".join(left)
         output.note(f"nothing runs these any more: {names}; deploy them again, or: dagy deployments delete {left[0]}")

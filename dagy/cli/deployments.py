@@ -12,6 +12,7 @@ from dagy import deploy
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, flow_names
 from dagy.cli.formats import Form, cut, facts, format_option, plain, profile_option, show, table
+from dagy.cli.kept_schedules import schedule_on_aws
 from dagy.cli.options import confirm
 from dagy.cli.planes import connected_if_any, taken
 from dagy.cli.tags import pairs_of
@@ -182,7 +183,7 @@ def _listed(deployments: Sequence[Deployment], schedules: Sequence[Schedule], pr
             each.flow_name,
             each.label,
             each.executor,
-            cut(", ".join([*_timing_on_aws(each), *timings.get(each.reference, [])]), 40),
+            cut(", ".join([*_times_on_aws(each), *timings.get(each.reference, [])]), 40),
             cut(_tags(each), 40),
             _ago(each),
         )
@@ -204,16 +205,16 @@ def _facts(found: Deployment, schedules: Sequence[Schedule], runs: Sequence[Run]
     told += [("tag", f"{key}={value}") for key, value in found.tags.items()]
     told += [("parameter", f"{key} = {value!r}") for key, value in found.parameters.items()]
     told += [(key.replace("_", " "), str(found.resources[key])) for key in _SHOWN if key in found.resources]
-    told += [("schedule", f"{timing}, by EventBridge Scheduler") for timing in _timing_on_aws(found)]
+    told += [("schedule", f"{timing}, by EventBridge Scheduler") for timing in _times_on_aws(found)]
     told += [("schedule", f"{timing_text(each.timing)}{_rest(each)} ({each.schedule_id})") for each in schedules]
     told += [("run", f"{each.run_id}: {each.state}") for each in runs]
     return told
 
 
-def _timing_on_aws(found: Deployment) -> list[str]:
+def _times_on_aws(found: Deployment) -> list[str]:
     """When AWS itself begins runs of it, if it does."""
-    timing = found.resources.get("schedule")
-    return [] if timing is None else [f"{timing['cron']} ({timing['timezone']})"]
+    schedule = schedule_on_aws(found)
+    return [] if schedule is None else [timing_text(schedule.timing)]
 
 
 def _rest(schedule: Schedule) -> str:

@@ -258,7 +258,7 @@ def _facts_of(info: RunInfo) -> Iterator[tuple[str, str]]:
     if info.schedule_id is not None:
         due = "" if info.scheduled_for is None else f", due {_local(info.scheduled_for.timestamp())}"
         yield "schedule", f"{info.schedule_id}{due}"
-    if info.tries > 1:
+    if info.tries > 1 and info.executor == "local":  # elsewhere it is how many have followed it
         yield "tries", str(info.tries)
     if info.cancel_reason not in (None, info.message):
         yield "cancelled", info.cancel_reason

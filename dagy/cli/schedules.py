@@ -12,12 +12,13 @@ import click
 import dagy.control  # its names are loaded when they are asked for
 from dagy.cli import output
 from dagy.cli.completing import deployment_names, schedule_ids
-from dagy.cli.formats import Form, format_option, profile_option, show, table
+from dagy.cli.formats import Form, format_option, plain, profile_option, show, table
+from dagy.cli.kept_schedules import KeptSchedule, kept_schedules
 from dagy.cli.options import confirm
 from dagy.cli.planes import connected_if_any, spec_of_deployment
 from dagy.cli.timings import seconds_of, time_of, timing_text, zone_of
 from dagy.drawing import ago, counted, duration
-from dagy.errors import UnknownDeploymentError, UnknownScheduleError
+from dagy.errors import ConflictError, UnknownDeploymentError, UnknownScheduleError
 from dagy.parameter_texts import values_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 def command() -> None:
     """Let deployments run by themselves: by a cron text, at an interval, or once.
 
-    Somebody has to look at the clock: `dagy worker` does, and runs what is due.
+    Somebody has to look at the clock: `dagy worker` does, and runs what is due. A schedule that came with a deploy to
+    AWS (`dagy deploy --schedule`) is kept there, by EventBridge Scheduler; the next deploy changes it or takes it away.
 
     \b
     Examples:
@@ -117,10 +119,11 @@ def list_schedules(deployment: str | None, profile: str | None, form: Form) -> N
       dagy schedules list --deployment web-scraper --format json
     """
     with connected_if_any(profile) as client:
-        found = [] if client is None else client.schedules(deployment=deployment)
+        found = [] if client is None else kept_schedules(client, deployment)
     if not found and form == "table":
         output.note("there is no schedule yet; dagy schedules create makes one")
-    show(form, found, lambda: _listed(found, profile))
+    data = [{**plain(each.schedule), "kept_by": each.keeper} for each in found]
+    show(form, data, lambda: _listed(found, profile))
 
 
 @command.command("next", short_help="Say what is due next.")
@@ -136,7 +139,7 @@ def next_runs(limit: int, profile: str | None, form: Form) -> None:
       dagy schedules next --limit 1 --format json
     """
     with connected_if_any(profile) as client:
-        known = [] if client is None else client.schedules()
+        known = [] if client is None else [each.schedule for each in kept_schedules(client)]
     due = [(each.next_run_at, each) for each in known if each.enabled and each.next_run_at is not None]
     coming = [each for _, each in sorted(due, key=lambda pair: pair[0])[:limit]]
     if not coming and form == "table":
@@ -221,6 +224,12 @@ def _opened(reference: str, profile: str | None) -> Iterator[tuple[DagyClient, S
     with connected_if_any(profile) as client:
         if client is None:
             raise UnknownScheduleError(reference)
+        for each in kept_schedules(client):
+            if each.schedule.schedule_id == reference and each.keeper == "EventBridge":
+                raise ConflictError(
+                    f"the schedule {reference!r} is kept by EventBridge; deploy {each.schedule.reference} with another "
+                    "--schedule, or without one, and it is changed or gone"
+                )
         known = client.schedules()
         exact = [each for each in known if each.schedule_id == reference]
         near = exact or [
@@ -233,11 +242,12 @@ def _opened(reference: str, profile: str | None) -> Iterator[tuple[DagyClient, S
         yield client, near[0]
 
 
-def _listed(schedules: Sequence[Schedule], profile: str | None) -> str:
+def _listed(schedules: Sequence[KeptSchedule], profile: str | None) -> str:
     rows = [
-        (each.schedule_id, each.reference, timing_text(each.timing), _next(each), _last(each)) for each in schedules
+        (each.schedule_id, each.reference, timing_text(each.timing), _next(each), _last(each), keeper)
+        for each, keeper in schedules
     ]
-    return table(("SCHEDULE", "DEPLOYMENT", "DUE", "NEXT", "LAST"), rows, profile=profile) if rows else ""
+    return table(("SCHEDULE", "DEPLOYMENT", "DUE", "NEXT", "LAST", "KEPT BY"), rows, profile=profile) if rows else ""
 
 
 def _next(schedule: Schedule) -> str:

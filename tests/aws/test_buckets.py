@@ -82,6 +82,7 @@ def test_a_bucket_that_is_not_there_is_an_error(clients: Clients) -> None:
     with pytest.raises(CloudError) as caught:
         Bucket(clients, "no-such-bucket", lambda: ACCOUNT).get("a")
     assert (caught.value.operation, caught.value.code) == ("GetObject", "NoSuchBucket")
+    assert "`dagy aws init` makes it again" in str(caught.value)
 
 
 def test_the_first_writer_wins(bucket: Bucket) -> None:

@@ -13,6 +13,7 @@ import yaml
 from dagy.aws import Aws, FunctionConfig
 from dagy.backends.environment import Environment
 from dagy.cli.app import ExitCode
+from dagy.client import DagyClient
 from dagy.deploy.infrastructure import environment, template
 from dagy.profiles import Profiles
 from dagy.testing import LocalAws
@@ -104,7 +105,17 @@ def test_a_profile_that_is_not_there_yet_is_made(dagy: Dagy, aws: Aws, local_dir
     assert profiles["new"].aws is not None
 
 
-def deployed(aws: Aws, stack: str) -> Environment:
+def stood_for(name: str, stack: str) -> None:
+    """Have the deployment stand for what runs in that stack."""
+    with DagyClient() as client:
+        found = client.deployment(name)
+        client.put_deployment(
+            "it's on AWS", flow_name=found.flow_name, flow_version=found.flow_version, revision=found.revision,
+            executor="lambda", resources={"stack": stack},
+        )  # fmt: skip
+
+
+def deployed_on(aws: Aws, stack: str) -> Environment:
     """The stack, with a function in it as a deploy makes it."""
     made = environment(aws, stack)
     role = made.function_role
@@ -119,7 +130,7 @@ def test_status_shows_what_is_there(dagy: Dagy, aws: Aws) -> None:
     code, out, err = dagy("aws", "status")
     assert code is ExitCode.SUCCESS, err
     assert "nothing is deployed there yet" in out
-    made = deployed(aws, "three")
+    made = deployed_on(aws, "three")
     code, out, err = dagy("aws", "status")
     assert made.bucket in out
     assert "default/etl" in out
@@ -128,9 +139,10 @@ def test_status_shows_what_is_there(dagy: Dagy, aws: Aws) -> None:
     assert data["pieces"][0]["name"] == "three-etl"
 
 
-def test_destroy_lists_asks_and_removes(dagy: Dagy, aws: Aws, local_dir: Path) -> None:
+def test_destroy_lists_asks_and_removes(dagy: Dagy, aws: Aws, local_dir: Path, deployed: str) -> None:
+    stood_for(deployed, "four")
     dagy("aws", "init", "--region", "us-east-1", "--stack", "four")
-    bucket = deployed(aws, "four").bucket
+    bucket = deployed_on(aws, "four").bucket
     code, _, err = dagy("aws", "destroy")
     assert code is ExitCode.USAGE
     assert f"  - function four-etl\n  - stack four\n    bucket {bucket}, which stays" in err
@@ -138,7 +150,8 @@ def test_destroy_lists_asks_and_removes(dagy: Dagy, aws: Aws, local_dir: Path) -
     code, out, err = dagy("aws", "destroy", "--yes")
     assert code is ExitCode.SUCCESS, err
     assert f"bucket {bucket} stays" in out
-    assert "nothing runs these any more: default/etl; " in err
+    quoted = "'it'\"'\"'s on AWS'"
+    assert f"any more: {quoted}; deploy them again, or: dagy deployments delete {quoted}" in err
     assert aws.stacks.get("four") is None
     assert Profiles.read(local_dir).resolve().aws is None
     code, out, err = dagy("aws", "destroy", "--stack", "four", "--region", "us-east-1", "--with-data", "--yes")

@@ -68,6 +68,12 @@ def test_a_flow_is_deployed_shown_and_taken_back(aws: Aws, dagy: Dagy) -> None:
     heads, row = dagy("deployments", "list").splitlines()
     assert heads.split() == ["DEPLOYMENT", "FLOW", "VERSION", "RUNS", "ON", "SCHEDULE", "TAGS", "CHANGED"]
     assert "latest (revision 1)  lambda     0 6 * * 1-5 (UTC), 0 9 * * 6 (UTC)" in row
+    on_aws = next(each for each in dagy("schedules", "list").splitlines() if "dagy-shown" in each)
+    assert "0 6 * * 1-5 (UTC)" in on_aws
+    assert on_aws.endswith("EventBridge")
+    assert "dagy-shown" in dagy("schedules", "next")
+    refused = dagy("schedules", "pause", "dagy-shown", code=ExitCode.GENERAL)
+    assert "kept by EventBridge; deploy shown with another --schedule" in refused
     shown = dagy("deployments", "show", "shown")
     assert "dagy-shown:1" in shown
     assert "0 6 * * 1-5 (UTC), by EventBridge Scheduler" in shown

@@ -15,17 +15,25 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from dagy.testing import local_aws
+
 pytestmark = pytest.mark.program
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+ON_AWS = "\n## On AWS\n"  # where commands begin that need an account, or what stands in for one
 PAGE = "<html>a page of our own</html>"
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """The README's blocks of that language, top to bottom."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [text for named, text in found if named == language]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for named, block in found if named == language]
+
+
+def command_lines(text: str) -> list[str]:
+    """What is typed in the blocks of that text, as far as it is Dagy's."""
+    return [line for block in blocks("sh", text) for line in block.splitlines() if line.startswith("dagy ")]
 
 
 @pytest.fixture
@@ -92,7 +100,7 @@ def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> Non
 
 def test_the_command_lines_run(site: str, tmp_path: Path, flows_file: Path, waking: Path) -> None:
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("dagy ")]
+    lines = command_lines(README.partition(ON_AWS)[0])
     assert len(lines) == 18
     for line in lines:
         if "<build_id>" in line:
@@ -107,6 +115,19 @@ def test_the_command_lines_run(site: str, tmp_path: Path, flows_file: Path, waki
         else:
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     assert "def standardised(" in (tmp_path / "quickstart.py").read_text("utf-8")
+
+
+def test_the_command_lines_for_aws_run(site: str, tmp_path: Path, flows_file: Path, waking: Path) -> None:
+    lines = command_lines(README.partition(ON_AWS)[2])
+    assert [line.split()[1] for line in lines] == ["aws", "deploy", "deploy", "run"]
+    with local_aws(set_up=False) as aws:
+        for line in lines:
+            words = shlex.split(line.replace("https://example.com", site))
+            command = [sys.executable, "-m", "dagy", *words[1:]]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        assert aws.calls()["lambda.Invoke"] == 1
 
 
 def test_the_files_that_it_names_are_there() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_TASKS = 20  # above that they are counted
 _TITLES = {"lambda": "Lambda", "step-functions": "Step Functions", "ecs": "ECS Fargate"}
-_COLORS = {"lambda": "#d9822b", "step-functions": "#c2418b", "ecs": "#3572d6"}  # readable on white and on black
+_COLORS = {"lambda": "#d9822b", "step-functions": "#c2418b", "ecs": "#3572d6"}  # of edges, seen on white and on black
 _CARD = (
     "border:1px solid rgba(128,128,128,.35);border-left:3px solid {edge};border-radius:6px;padding:10px 14px;"
     "max-width:760px;margin-top:6px"
@@ -114,7 +114,7 @@ def _task_markup(task: TaskRoute, route: Route) -> tuple[str, ...]:
 
 def _pill(backend: str, tier: str) -> str:
     edge = _COLORS[backend]
-    return f'<span style="{_PILL.format(edge=edge)}"><b style="color:{edge}">{_TITLES[backend]}</b> {tier}</span>'
+    return f'<span style="{_PILL.format(edge=edge)}"><b>{_TITLES[backend]}</b> {tier}</span>'
 
 
 def _heading(text: str) -> str:

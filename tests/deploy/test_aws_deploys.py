@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.stepfunctions.models import stepfunctions_backends
+from moto.stepfunctions.responses import get_backend
 
 from dagy.artifact import Artifact, open_built
 from dagy.artifact.sizes import TooLargeError
@@ -412,7 +412,7 @@ def test_a_deploy_of_changes_removes_old_versions_but_those_that_are_used(
 
     for number in range(4):
         assert "two weeks" not in str(deployed(number))
-    for each in stepfunctions_backends[ACCOUNT]["us-east-1"].state_machines[0].versions.values():
+    for each in get_backend(ACCOUNT, "us-east-1").state_machines[0].versions.values():
         each.creation_date -= timedelta(days=15)
 
     def refused(call: Call) -> None:  # as where an alias of somebody's stands for the version

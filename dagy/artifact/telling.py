@@ -95,10 +95,13 @@ class Echo:
             self._print(task, [rest] if rest else [])
 
     def _print(self, task: str, lines: list[str]) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it; None: there is no such stream
+        stream = sys.__stderr__
+        if stream is None:  # a process without one
+            return
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it
             for line in lines:
-                sys.__stderr__.write(f"{self._handle.run_id} {task} | {line}\n")  # type: ignore[union-attr]
-            sys.__stderr__.flush()  # type: ignore[union-attr]
+                stream.write(f"{self._handle.run_id} {task} | {line}\n")
+            stream.flush()
 
     def _keep(self, text: str) -> None:
         self._pieces.append(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from dagy.testing import local_aws
+from dagy.testing import LocalAws
 
 pytestmark = pytest.mark.program
 
@@ -117,17 +117,19 @@ def test_the_command_lines_run(site: str, tmp_path: Path, flows_file: Path, waki
     assert "def standardised(" in (tmp_path / "quickstart.py").read_text("utf-8")
 
 
-def test_the_command_lines_for_aws_run(site: str, tmp_path: Path, flows_file: Path, waking: Path) -> None:
+def test_the_command_lines_for_aws_run(
+    site: str, tmp_path: Path, flows_file: Path, shared_aws: LocalAws, waking: Path
+) -> None:
     lines = command_lines(README.partition(ON_AWS)[2])
     assert [line.split()[1] for line in lines] == ["aws", "deploy", "deploy", "run"]
-    with local_aws(set_up=False) as aws:
-        for line in lines:
-            words = shlex.split(line.replace("https://example.com", site))
-            command = [sys.executable, "-m", "dagy", *words[1:]]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        assert aws.calls()["lambda.Invoke"] == 1
+    before = shared_aws.calls()["lambda.Invoke"]
+    for line in lines:
+        words = shlex.split(line.replace("https://example.com", site))
+        command = [sys.executable, "-m", "dagy", *words[1:]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert shared_aws.calls()["lambda.Invoke"] == before + 1
 
 
 def test_the_files_that_it_names_are_there() -> None:

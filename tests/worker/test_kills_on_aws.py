@@ -156,22 +156,34 @@ def check_told(run: Run) -> None:
     assert all(each.status.is_final for each in run.task_runs())
 
 
-STAGES = (
-    "worker.claimed", "worker.ready:2", "worker.started:2", "worker.running:2", "worker.before_end", "worker.after_end",
-)  # fmt: skip
+STAGES_AT_WORK = ("worker.claimed", "worker.ready:2", "worker.started:2", "worker.running:2")
+STAGES_AT_THE_END = ("worker.before_end", "worker.after_end")
+
+
+def open_for_good(gate: Path) -> None:
+    """Let go who waits at that named pipe, and whoever comes there later."""
+    opened = os.open(gate, os.O_RDWR)
+    gate.unlink()
+    gate.touch()
+    os.close(opened)
 
 
 def test_runs_whose_workers_are_killed_one_after_the_other_at_each_stage_lose_nothing(
     aws: LocalAws, client: DagyClient, shared: Path
 ) -> None:
-    asked = ask(client, shared)
+    gate = shared / "gate"
+    os.mkfifo(gate)
+    asked = ask(client, shared, gate=str(gate))
     aws.fail("s3.*", "lost", times=1)  # whoever asks, worker or function, gets no answer to what was done
-    for stage in STAGES:
+    for stage in STAGES_AT_WORK:
+        assert work(stage) == -signal.SIGKILL, stage
+    open_for_good(gate)
+    for stage in STAGES_AT_THE_END:
         assert work(stage) == -signal.SIGKILL, stage
     assert work() == 0
     for each in asked:
         each.check_completed()
-        assert [told["text"] for told in each.run.events() if told["kind"] == "output"] == ["loading 3\n"]
+        assert [told["text"] for told in each.run.events() if told["kind"] == "output"] == ["loading 3\n", "waiting\n"]
 
 
 def test_runs_that_nobody_follows_any_more_are_cancelled_by_the_next_worker(client: DagyClient, shared: Path) -> None:

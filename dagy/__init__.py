@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dagy.control import Deployment
     from dagy.deploy import DeployResult, deploy_artifact
     from dagy.engine import RunHandle, RunResult, TaskRun
-    from dagy.errors import DagyError, TaskFailedError
+    from dagy.errors import DagyError, SkipTask, TaskFailedError
     from dagy.executors import Executor
     from dagy.flows import Flow, LocalOptions, flow
     from dagy.hooks import Hook, RunContext
@@ -44,6 +44,7 @@ _HOMES = {
     "RunContext": "dagy.hooks",
     "RunHandle": "dagy.engine",
     "RunResult": "dagy.engine",
+    "SkipTask": "dagy.errors",
     "State": "dagy.states",
     "StateType": "dagy.states",
     "Static": "dagy.parameters",
@@ -77,6 +78,7 @@ __all__ = [
     "RunContext",
     "RunHandle",
     "RunResult",
+    "SkipTask",
     "State",
     "StateType",
     "Static",

@@ -6,8 +6,14 @@
     │   │   ├── ValueNeededError          code needs a task's value while the graph is drawn
     │   │   ├── CycleError                the graph goes in a circle
     │   │   └── DrawingError              the flow's own function raised while the graph was drawn
-    │   └── SpecError                     a flow's JSON is not one this version can read
+    │   ├── SpecError                     a flow's JSON is not one this version can read
+    │   └── NodeGraphError                a graph of nodes has faults
     ├── ParameterError (TypeError)        a value given to a flow or a task does not fit
+    │   ├── ConnectorError                a value, or a connection, does not fit a node's connector
+    │   └── NodeConfigError               a node's configuration does not fit its fields
+    ├── SkipTask                          a task says that there is nothing for it to do
+    ├── UnknownNodeError (LookupError)    there is no node type of that name
+    ├── MissingSecretError (LookupError)  a secret is not there
     ├── UnknownFlowError (LookupError)    there is no flow of that name
     ├── UnknownTaskError (LookupError)    there is no task of that name
     ├── IllegalTransitionError            a state can't follow another (a defect in Dagy)
@@ -43,7 +49,7 @@ A message states the fact, shows the value, and gives the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,6 +105,51 @@ class SpecError(DefinitionError):
 
 class ParameterError(DagyError, TypeError):
     """A value given to a flow or a task does not fit its parameter."""
+
+
+class NodeGraphError(DefinitionError):
+    """A graph of nodes has faults; `faults` holds a sentence for each."""
+
+    def __init__(self, message: str, faults: Sequence[str] = ()) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join([message, *(f"  - {each}" for each in self.faults)]))
+
+
+class ConnectorError(ParameterError):
+    """A value, or a connection, does not fit a node's connector."""
+
+
+class NodeConfigError(ParameterError):
+    """A node's configuration does not fit its fields; `problems` holds a sentence for each field by its id."""
+
+    def __init__(self, message: str, problems: Mapping[str, str] | None = None) -> None:
+        self.problems = dict(problems or {})
+        super().__init__(message)
+
+
+class SkipTask(DagyError):  # noqa: N818 (no error: it is how a task ends itself)
+    """Raised by a task that has nothing to do: it ends SKIPPED with this message, and so does what needs it."""
+
+
+class UnknownNodeError(DagyError, LookupError):
+    """There is no node type of that name; `known` holds the names there are."""
+
+    def __init__(self, node_type: str, known: Iterable[str] = (), *, where: str = "") -> None:
+        self.node_type = node_type
+        self.known = tuple(known)
+        super().__init__(_unknown("node type", node_type, self.known, where))
+
+
+class MissingSecretError(DagyError, LookupError):
+    """A secret is not there; `name` is what it was looked for by, and its value is never in a message."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self.name = name
+        self.remedy = remedy
+        super().__init__(f"there is no secret {name!r}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[MissingSecretError], tuple[str, str]]:
+        return MissingSecretError, (self.name, self.remedy)
 
 
 class UnknownFlowError(DagyError, LookupError):

@@ -47,6 +47,7 @@ from weakref import WeakKeyDictionary
 from dagy.digests import identity
 from dagy.errors import shown
 from dagy.values import described, type_name
+from dagy.version import __version__
 
 _Origin: TypeAlias = Literal["own", "installed", "python", "dagy"]
 _Chain: TypeAlias = tuple[str, ...]  # ("np", "linalg", "norm"): a name, and the attributes taken of it
@@ -144,6 +145,8 @@ class _Reach:
             self.labels[id(self.root)] = ("code", self.root)
             self.body("code", self.root)
             self.annotations(self.root)
+        elif issubclass(type(self.root), type):
+            self.whole_class(self.root)
         else:
             self.reach(self.root, getattr(self.root, "__qualname__", type(self.root).__qualname__))
         while self.bodies or self.constants:
@@ -174,6 +177,18 @@ class _Reach:
                 self.label(kind)
         else:
             self.constant(value, called, place)
+
+    def whole_class(self, root: type) -> None:
+        """A class that is the code itself, as that of a node: of what is not the user's own, its name and version."""
+        origin = _origin_of(root)
+        if origin == "own":
+            self.labels[id(root)] = ("code", root)
+            self.class_body("code", root)
+            return
+        self.found["code"] = f"{root.__module__}.{root.__qualname__}"
+        if origin == "dagy":
+            self.found["package dagy"] = __version__
+        self.package(root.__module__)
 
     def label(self, value: Any) -> str:
         """What a function or a class is called here; it is followed if it is the user's own."""
@@ -371,6 +386,8 @@ class _Reach:
         """One attribute of a class."""
         kind = type(value)
         if kind in _NO_CONTENT or kind is of or (name == "__hash__" and value is None):
+            return
+        if name == "task_options" and any(_origin_of(each) == "dagy" for each in of.__mro__):  # how a node is run
             return
         called = f"{of.__qualname__}.{name}"
         if kind is FunctionType:

@@ -85,6 +85,12 @@ class Parameters:
         annotation = self._annotation(name)
         return Any if annotation is _UNKNOWN else annotation
 
+    @property
+    def result_annotation(self) -> Any:
+        """What the function is annotated to return, evaluated; `Any` where that is not said, or can't be evaluated."""
+        annotation = self._evaluate(self.signature.return_annotation)
+        return Any if annotation is _UNKNOWN else annotation
+
     def is_static(self, name: str) -> bool:
         """Whether the parameter is annotated `Static[...]`."""
         return Static in getattr(self._annotation(name), "__metadata__", ())

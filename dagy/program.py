@@ -16,7 +16,7 @@ from dagy.hooks import Hooks
 from dagy.parameters import Parameters
 from dagy.retry import RetryPolicy
 from dagy.spec import Binding, Constant, DictOf, FlowSpec, FromParameter, FromTask, Held, ListOf, Path, references
-from dagy.values import Deferred
+from dagy.values import ABSENT, Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,10 @@ class Program:
 
 
 def resolve(source: Source, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
-    """The value that `source` stands for, with the tasks' results by id in `values`, some of them maybe `Deferred`."""
+    """The value that `source` stands for, with the tasks' results by id in `values`, some of them maybe `Deferred`.
+
+    What is absent stays absent, and so does each part of it.
+    """
     match source:
         case FromTask(task=task, path=path):
             value = values[task]
@@ -97,8 +100,33 @@ def resolve(source: Source, values: Mapping[str, Any], parameters: Mapping[str, 
             assert_never(source)
 
 
+def flow_result(source: Source | None, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+    """What a flow returns that returns `source`: None in place of what is absent."""
+    return None if source is None else _without_absent(source, resolve(source, values, parameters))
+
+
+def _without_absent(source: Source, value: Any) -> Any:
+    if value is ABSENT:
+        return None
+    match source:
+        case ListOf(form="set"):
+            return {None if each is ABSENT else each for each in value}
+        case ListOf(items=items):
+            return type(value)(map(_without_absent, items, value))
+        case DictOf(items=pairs):
+            return {key: _without_absent(each, value[key]) for key, each in pairs}
+        case _:
+            return value
+
+
 def _part(value: Any, path: Path, what: str) -> Any:
-    for key in path:
+    """The part of `value` at `path`. A text leads into a list by way of its items: to the list of their parts."""
+    for number, key in enumerate(path):
+        if value is ABSENT:
+            return value
+        if type(key) is str and type(value) is list:
+            parts = [each if each is None else _part(each, path[number:], f"{what} a list with") for each in value]
+            return [None if each is ABSENT else each for each in parts]
         try:
             value = value[key]
         except (LookupError, TypeError):

@@ -96,6 +96,26 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class PortSpec:
+    """One connector of a node: what may come in, or go out, there."""
+
+    id: str
+    types: tuple[str, ...]  # names of data types, such as "dataframe"
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """What kind of node a task is; the tasks of one kind share it."""
+
+    type: str  # the name it is registered under, such as "read_csv"
+    category: str
+    inbound: tuple[PortSpec, ...] = ()
+    outbound: tuple[PortSpec, ...] = ()
+    requires: tuple[str, ...] = ()  # the distributions it needs, such as "pandas"
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One node of the graph: one call of a task in the flow."""
 
@@ -108,6 +128,8 @@ class TaskSpec:
     description: str = ""
     options: TaskOptions = TaskOptions()
     mapped: tuple[str, ...] = ()  # the inputs that are lists, with one call for each item; empty: one call
+    node: NodeSpec | None = field(default=None, metadata=_LATER)  # None: a plain task
+    optional: tuple[str, ...] | None = field(default=None, metadata=_LATER)  # the inputs that may be absent
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -276,6 +298,8 @@ def _adapter() -> TypeAdapter[FlowSpec]:
             ListOf,
             DictOf,
             TaskOptions,
+            PortSpec,
+            NodeSpec,
             TaskSpec,
             ParameterSpec,
             FlowOptions,

@@ -22,7 +22,7 @@ class StateType(StrEnum):
     FAILED = "FAILED"  # it raised, and no try is left
     TIMED_OUT = "TIMED_OUT"  # it ran out of time, and no try is left
     CANCELLED = "CANCELLED"  # somebody, or a failure elsewhere, stopped it
-    SKIPPED = "SKIPPED"  # something it needs did not complete
+    SKIPPED = "SKIPPED"  # it had nothing to do, or something it needs did not complete
     CRASHED = "CRASHED"  # what ran it died
 
     @property
@@ -50,7 +50,7 @@ _MOVES: dict[StateType, frozenset[StateType]] = {
         {StateType.QUEUED, StateType.RUNNING, StateType.COMPLETED, StateType.CANCELLED, StateType.SKIPPED}
     ),
     StateType.QUEUED: frozenset({StateType.RUNNING, StateType.CANCELLED, StateType.SKIPPED, StateType.CRASHED}),
-    StateType.RUNNING: _FINAL - {StateType.SKIPPED} | {StateType.RETRYING},
+    StateType.RUNNING: _FINAL | {StateType.RETRYING},
     # FAILED, TIMED_OUT: a run whose time was up, or that could not be recorded, while it waited.
     StateType.RETRYING: _FINAL - {StateType.COMPLETED, StateType.SKIPPED} | {StateType.RUNNING},
 }

@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, GeneratorType
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from dagy.errors import DefinitionError, GraphError, ValueNeededError, did_you_mean, shown
 from dagy.executors import Executor, wished
@@ -32,6 +32,7 @@ from dagy.spec import (
     FromTask,
     Held,
     ListOf,
+    NodeSpec,
     TaskOptions,
     TaskSpec,
     references,
@@ -57,7 +58,7 @@ class Reference:
     def __getitem__(self, key: str | int) -> Any:
         if type(key) not in (str, int):
             raise ValueNeededError(
-                f"{_user_line()} takes {self._what()} apart by {shown(key)}; while the flow is drawn a part is named "
+                f"{user_line()} takes {self._what()} apart by {shown(key)}; while the flow is drawn a part is named "
                 "by a text or a whole number; for anything else, take it apart inside a task"
             )
         kind = type(self._binding)
@@ -90,7 +91,7 @@ class Reference:
                 f", or annotate the parameter Static[...] if it shapes the graph: {self._binding.name}: Static[int]"
             )
         raise ValueNeededError(
-            f"{self._what()} has no value yet, and {_user_line()} asks for {need}: "
+            f"{self._what()} has no value yet, and {user_line()} asks for {need}: "
             f"the flow is only being drawn, and its tasks run later; {way_out}"
         )
 
@@ -140,6 +141,7 @@ class Trace:
         self.code: dict[str, TaskCode] = {}
         self.inputs: dict[str, dict[str, Source]] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
+        self.mapped: set[str] = set()  # the ids of tasks that give a list, with an item for each call
         self.group: tuple[str, ...] = ()
         self._used: dict[str, int] = {}
         self._groups: dict[tuple[str, ...], int] = {}
@@ -165,14 +167,37 @@ class Trace:
                 needs.update((each.task, None) for each in references(binding) if type(each) is FromTask)
         waits_for = task.waits_for
         after = tuple(dict.fromkeys(self._upstream(task, each) for each in waits_for)) if waits_for else ()
+        optional = tuple([name for name in task.optional if name in values]) if task.optional else ()
         spec = TaskSpec(
-            task_id, task.name, task.location, bindings, after, self.group, task.description, task.options, mapped
-        )
+            task_id, task.name, task.location, bindings, after, self.group, task.description, task.options, mapped,
+            task.node, optional or None,
+        )  # fmt: skip
         self.tasks.append(spec)
+        if mapped:
+            self.mapped.add(task_id)
         self.code[task_id] = task.code
         self.inputs[task_id] = sources
         self.needs[task_id] = (*needs, *(each for each in after if each not in needs)) if after else tuple(needs)
         return TaskOutput(self, FromTask(task_id))
+
+    def add_mapped(self, task: Task[..., Any], values: dict[str, Any], mapped: tuple[str, ...]) -> TaskOutput:
+        """Record a call of `task` for each item of the inputs in `mapped`; `GraphError` for what is no list."""
+        for name in mapped:
+            if not isinstance(values[name], Reference | list | tuple | range):
+                raise GraphError(
+                    f"{user_line()} maps task {task.name!r} over {name!r}, which must be a list or the output of "
+                    f"a task, not {shown(values[name])}; give what is the same for every item by name: {name}=..."
+                )
+        if all(isinstance(values[name], list | tuple | range) for name in mapped):
+            task.parameters.check_lengths({name: values[name] for name in mapped})
+        lists = {name: list(values[name]) for name in mapped if isinstance(values[name], range)}
+        return self.add(task, {**values, **lists}, mapped)
+
+    def origin_of(self, output: TaskOutput) -> FromTask:
+        """The task, and the part of its value, that `output` stands for; `GraphError` for one of another drawing."""
+        binding = self._own(output)
+        assert isinstance(binding, FromTask)
+        return binding
 
     def bind(self, value: Any) -> tuple[Binding, Source]:
         """Where `value` comes from, as data and as this process holds it."""
@@ -186,10 +211,10 @@ class Trace:
         if kind is dict or kind in _FORMS:
             return self._bind_container(value)
         if kind is GeneratorType:
-            raise GraphError(f"{_user_line()} gives a task a generator, which runs only once; give it a list instead")
-        if _holds_reference(value):
+            raise GraphError(f"{user_line()} gives a task a generator, which runs only once; give it a list instead")
+        if holds_reference(value):
             raise GraphError(
-                f"{_user_line()} gives a task an output inside an object of type {kind.__qualname__}, where it can't "
+                f"{user_line()} gives a task an output inside an object of type {kind.__qualname__}, where it can't "
                 "be followed; pass it by itself, or in a list, a tuple, a set or a dict"
             )
         return Held(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")), Actual(value)
@@ -201,7 +226,7 @@ class Trace:
         if type(value) is dict:
             pairs = [self.bind(each) for each in value.values()]
             if any(isinstance(key, Reference) for key in value):
-                raise GraphError(f"a key of a dict can't be the output of a task, in {_user_line()}")
+                raise GraphError(f"a key of a dict can't be the output of a task, in {user_line()}")
             keys = list(value)
             if not all(type(key) in _SCALARS for key in keys):
                 return (Held("dict"), Actual(value)) if _are_plain(pairs) else self._odd_keys(keys)
@@ -220,23 +245,22 @@ class Trace:
     def _odd_keys(self, keys: list[Any]) -> NoReturn:
         odd = next(key for key in keys if type(key) not in _SCALARS)
         raise GraphError(
-            f"{_user_line()} puts the output of a task into a dict with the key {shown(odd)}; "
+            f"{user_line()} puts the output of a task into a dict with the key {shown(odd)}; "
             "beside outputs of tasks, keys must be texts or whole numbers"
         )
 
     def _own(self, reference: Reference) -> FromTask | FromParameter:
         if reference._trace is not self:
             raise GraphError(
-                f"{_user_line()} uses {reference._what()} of another drawing of a flow; "
+                f"{user_line()} uses {reference._what()} of another drawing of a flow; "
                 "an output can only be used in the flow, and in the run, that made it"
             )
         return reference._binding
 
     def _upstream(self, task: Task[..., Any], reference: object) -> str:
-        binding = self._own(reference) if isinstance(reference, TaskOutput) else None
-        if not isinstance(binding, FromTask):
+        if not isinstance(reference, TaskOutput):
             raise GraphError(f"{task.name}.after(...) takes outputs of tasks, not {shown(reference)}")
-        return binding.task
+        return self.origin_of(reference).task
 
     def _new_id(self, name: str) -> str:
         count = self._used.get(name, 0) + 1
@@ -265,7 +289,7 @@ def _json_copy(value: Any) -> Any:
     return value
 
 
-def _holds_reference(value: Any) -> bool:
+def holds_reference(value: Any) -> bool:
     """Whether an output hides in an object or a container that is not taken apart, such as a named tuple."""
     todo = [value]
     seen: set[int] = set()
@@ -298,6 +322,9 @@ class Task(Generic[P, R]):
     `TaskOutput`, which type checkers see as the function's own return type.
     """
 
+    node: NodeSpec | None = None  # what kind of node it is, if it is one
+    optional: tuple[str, ...] = ()  # the inputs that may be absent: left out by the task that they come from
+
     def __init__(
         self,
         function: Callable[P, R],
@@ -320,6 +347,7 @@ class Task(Generic[P, R]):
         isolation: Literal["thread", "process"] | None = None,
         cache: bool | float = False,
     ) -> None:
+        self._wishes = {each: value for each, value in locals().items() if each not in ("self", "function")}
         if not callable(function):
             raise DefinitionError(f"@task goes above a function, not above {shown(function)}")
         self.name = checked_name("task", name, function)
@@ -384,25 +412,32 @@ class Task(Generic[P, R]):
             raise DefinitionError(f"{self.name}.map(...) needs a list to go through, given by position")
         trace = TRACE.get()
         if trace is not None:
-            for name in mapped:
-                if not isinstance(values[name], Reference | list | tuple | range):
-                    raise GraphError(
-                        f"{_user_line()} maps task {self.name!r} over {name!r}, which must be a list or the output of "
-                        f"a task, not {shown(values[name])}; give what is the same for every item by name: {name}=..."
-                    )
-            if all(isinstance(values[name], list | tuple | range) for name in mapped):
-                self.parameters.check_lengths({name: values[name] for name in mapped})
-            lists = {name: list(values[name]) for name in mapped if isinstance(values[name], range)}
-            return trace.add(self, {**values, **lists}, mapped)
+            return trace.add_mapped(self, values, mapped)
         self.parameters.check_lengths({name: values[name] for name in mapped})
         rows = zip(*(values[name] for name in mapped), strict=True)
         return [self.function(*row, **same) for row in rows]
 
-    def after(self, *outputs: object) -> Task[P, R]:
+    def after(self, *outputs: object) -> Self:
         """This task, as one that also waits for `outputs` without taking them: `load.after(checked)(rows)`."""
         waiting = copy.copy(self)
         waiting.waits_for = (*self.waits_for, *outputs)
         return waiting
+
+    def with_options(self, **options: Any) -> Self:
+        """This task, as one with these options of `@task`: `fetch.with_options(name="rows", retries=3)(url)`.
+
+        Raises `DefinitionError` for an option that there is none of, or that has no meaning.
+        """
+        wishes = {**self._wishes, **options}
+        if options.keys() == {"name"}:  # which nothing else depends on, and which each node of a large graph may have
+            changed = copy.copy(self)
+            changed.name = checked_name("task", options["name"], self.function)
+            changed._wishes = wishes
+            return changed
+        check_options("task", options, Task)
+        changed = type(self)(self.function, **wishes)
+        changed.waits_for = self.waits_for
+        return changed
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r} {self.parameters.signature}>"
@@ -487,7 +522,7 @@ def is_positive(value: object) -> bool:
 _OWN_FILES = os.path.dirname(__file__) + os.sep  # noqa: PTH120 (compared with text, for each frame)
 
 
-def _user_line() -> str:
+def user_line() -> str:
     """Where the user's code is now: `line 12 of flows.py`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OWN_FILES):

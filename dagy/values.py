@@ -18,8 +18,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from dagy.errors import StoreError, TravelError, sentence, shown
 from dagy.local_artifact import LocalArtifact
@@ -27,8 +28,9 @@ from dagy.local_artifact import LocalArtifact
 if TYPE_CHECKING:
     from pathlib import Path
 
-# "arrow": an Arrow file of a pandas or a pyarrow table; "polars": one that polars wrote; "file": a LocalArtifact
-Codec: TypeAlias = Literal["json", "npy", "arrow", "polars", "file", "pickle"]
+# "absent": `ABSENT`; "outputs": JSON of a node's outputs, some of them absent; "arrow": an Arrow file of a pandas or a
+# pyarrow table; "polars": one that polars wrote; "file": a LocalArtifact
+Codec: TypeAlias = Literal["json", "absent", "outputs", "npy", "arrow", "polars", "file", "pickle"]
 Buffer: TypeAlias = bytes | memoryview
 
 _JSON_SCALARS = frozenset({str, int, bool, type(None)})
@@ -39,8 +41,24 @@ _ARROW_DTYPES = "biufM"  # the kinds of NumPy dtypes that a table gives back as 
 _NULLABLE = frozenset({f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)})  # a Float64 may hold NaN
 
 
+class Absent(Enum):
+    """The type of `ABSENT`."""
+
+    ABSENT = "absent"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+# There is no value: what a task gives that was skipped by choice, and an output that was left out.
+ABSENT: Final = Absent.ABSENT
+
+
 class Deferred:
-    """A value that is somewhere else (a file, another process's memory) until somebody asks for it.
+    """A value that is somewhere else (a file, another process's memory) until somebody asks for it; never `ABSENT`.
 
     A base class to inherit from, not a protocol: users' own objects may have a `value` too.
     """
@@ -91,7 +109,7 @@ def encode(value: object, *, called: str = "result") -> Encoded:
     What JSON, NumPy and Arrow hold loses nothing but which of its lists and dicts are one and the same object. A
     `TravelError` says which part of it can't be kept, calling the whole `called`: `result['a'][3] is a generator`.
     """
-    for form in (_json, _npy, _arrow, _polars, _file):
+    for form in (_json, _absent, _npy, _arrow, _polars, _file):
         if (encoded := form(value)) is not None:
             return encoded
     try:
@@ -110,6 +128,10 @@ def read(codec: str, source: Path | bytes) -> object:
     match codec:
         case "json":
             return _decoded(codec, source, lambda file: json.loads(file.read()))
+        case "absent":
+            return ABSENT
+        case "outputs":
+            return _decoded(codec, source, _outputs_value)
         case "npy":
             return _decoded(codec, source, _npy_value)
         case "arrow":
@@ -191,6 +213,22 @@ def _json(value: object) -> Encoded | None:
         return Encoded("json", (text.encode(),)) if json.loads(text) == value else None
     except ValueError:  # a number of more digits than Python likes to read
         return None
+
+
+def _absent(value: object) -> Encoded | None:
+    """`ABSENT`, or outputs by name: those that are there, and the names of the others."""
+    if value is ABSENT:
+        return Encoded("absent", (b"",))
+    if type(value) is not dict or not any(each is ABSENT for each in value.values()):
+        return None
+    names = [name for name, each in value.items() if each is ABSENT]
+    encoded = _json([{name: each for name, each in value.items() if each is not ABSENT}, names])
+    return None if encoded is None else Encoded("outputs", encoded.buffers)
+
+
+def _outputs_value(file: io.BufferedIOBase) -> object:
+    given, names = json.loads(file.read())
+    return given | dict.fromkeys(names, ABSENT)
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------------

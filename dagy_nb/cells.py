@@ -1,8 +1,8 @@
 """A cell's text -> what it defines, reads and imports. Nothing is executed.
 
-`read_cell` takes any cell apart into top-level statements; `task_cell` and `flow_cell` say what a cell with a directive
-(see `dagy_nb.directives`) defines. Line numbers are always those of the cell as the user sees it, the directive's line
-included.
+`read_cell` takes any cell apart into top-level statements; `task_cell`, `flow_cell` and `node_cell` say what a cell
+with a directive (see `dagy_nb.directives`) defines. Line numbers are always those of the cell as the user sees it, the
+directive's line included.
 
 A task or flow cell with exactly one function, and beside it only imports and a docstring, is a *function* cell: the
 function is the task. Every other one is a *statements* cell: its statements become the body of a function.
@@ -19,8 +19,10 @@ from typing import Literal, TypeAlias
 from dagy.errors import DefinitionError, MissingExtraError
 from dagy_nb.directives import (
     Directive,
+    DirectiveKind,
     ExportDirective,
     FlowDirective,
+    NodeDirective,
     TaskDirective,
     TryDirective,
     cell_lines,
@@ -124,8 +126,15 @@ class ReadCell:
 
     @property
     def is_ordinary(self) -> bool:
-        """Is it neither a task cell nor a flow cell?"""
+        """Does it run as it is, because it is no task or flow, nor a node that is still to be made?"""
+        if isinstance(self.directive, NodeDirective) and not self.directive.help_wanted:
+            return bool(self.written_nodes)
         return self.directive is None or isinstance(self.directive, ExportDirective)
+
+    @property
+    def written_nodes(self) -> tuple[str, ...]:
+        """The names of the node classes that a cell with `%%dagy_node` writes itself, or makes with `@node`."""
+        return tuple(each.node.name for each in self.statements if _is_written_node(each.node))  # type: ignore[attr-defined]  # a class or function
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,35 @@ class FlowCell:
     def function(self) -> Statement:
         """The statement that defines the function of a function cell; `LookupError` for statements."""
         return next(each for each in self.statements if isinstance(each.node, Function))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeCell:
+    """What a cell with `%%dagy_node` defines, when it holds a function or statements to make a node class of."""
+
+    name: str
+    directive: NodeDirective
+    form: Form
+    cell: Cell
+    statements: tuple[Statement, ...]
+    parameters: tuple[Parameter, ...]  # of the function; none for statements
+    needs: frozenset[str]  # read from outside before the cell can have bound them
+    may_need: frozenset[str]  # read from outside on some path, or late
+    bound: tuple[str, ...]  # the function's name, or what the statements bind, in order
+    surely: frozenset[str]  # of these, the ones bound on every path
+    reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
+    is_async: bool
+    returns: bool = False  # statements with a `return`
+
+    @property
+    def function(self) -> Statement:
+        """The statement that defines the function of a function cell; `LookupError` for statements."""
+        return next(each for each in self.statements if isinstance(each.node, Function))
+
+    @property
+    def rebinds(self) -> frozenset[str]:
+        """The names that the statements would make a function's own."""
+        return frozenset(name for each in self.statements for name in _own_names(each.names))
 
 
 def read_cell(cell: Cell) -> ReadCell:
@@ -294,6 +332,41 @@ def flow_cell(read: ReadCell) -> FlowCell:
     )
 
 
+def node_cell(read: ReadCell) -> NodeCell | None:
+    """The node that a cell defines; None when it writes the class itself, and so runs as any other cell.
+
+    Raises `DefinitionError` when it can't be a node, with the cell and the way out.
+    """
+    directive = read.directive
+    if not isinstance(directive, NodeDirective):
+        raise DefinitionError(f"{read.cell.label} is not a node cell; its first line must be %%dagy_node")
+    if written := read.written_nodes:
+        if not directive.is_bare:
+            raise DefinitionError(
+                f"{read.cell.label}: {written[0]!r} says itself what it is called, takes and gives; "
+                "leave all else than %%dagy_node out of the first line"
+            )
+        return None
+    body = _body(read, "node")
+    if body.form == "statements" and not directive.name:
+        raise DefinitionError(f"{read.cell.label}: the node has no name; write %%dagy_node NAME")
+    return NodeCell(
+        name=directive.name or body.bound[0],
+        directive=directive,
+        form=body.form,
+        cell=read.cell,
+        statements=read.statements,
+        parameters=body.parameters,
+        needs=body.needs,
+        may_need=body.may_need,
+        bound=body.bound,
+        surely=body.surely,
+        reads=body.reads,
+        is_async=body.is_async,
+        returns=body.returns,
+    )
+
+
 # -- from text to statements ------------------------------------------------------------------------------------------
 
 
@@ -325,7 +398,7 @@ def _statements(cell: Cell, text: str, as_typed: Sequence[str]) -> tuple[Stateme
         except SyntaxError as error:  # what only Python's scoping finds, such as two parameters of one name
             raise DefinitionError(f"{cell.label}, line {first}: {error.msg}: {typed!r}") from error
         statement = Statement(node, names, source, above, typed)
-        if statement.needs_ipython and re.search(r"magic\('%?%?dagy_(task|flow)'", source):
+        if statement.needs_ipython and re.search(r"magic\('%?%?dagy_(task|flow|node)'", source):
             raise DefinitionError(
                 f"{cell.label}, line {first}: %%dagy_task and %%dagy_flow must be the first line of their cell; "
                 "move what stands above into a cell of its own"
@@ -413,7 +486,7 @@ class _Body:
     returns: bool = False
 
 
-def _body(read: ReadCell, kind: Literal["task", "flow"]) -> _Body:
+def _body(read: ReadCell, kind: DirectiveKind) -> _Body:
     functions = [each for each in read.statements if isinstance(each.node, Function)]
     rest = [each for each in read.statements if each not in functions]
     for each in read.statements:
@@ -427,8 +500,7 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
     node = function.node
     assert isinstance(node, Function)
     for decorator in node.decorator_list:
-        target = decorator.func if isinstance(decorator, ast.Call) else decorator
-        name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
+        name = _last_name(decorator)
         if name in ("task", "flow"):
             raise DefinitionError(
                 f"{cell.label}, line {decorator.lineno}: the function {node.name!r} has @{name} in a %%dagy_{kind} "
@@ -449,6 +521,20 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
         reads={},
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
+
+
+def _is_written_node(node: ast.stmt) -> bool:
+    """Is it a class with an `execute`, or derived from a `FlowNode`, or a function under `@node`?"""
+    if isinstance(node, ast.ClassDef):
+        bases = {_last_name(each) for each in node.bases}
+        return "FlowNode" in bases or any(isinstance(each, Function) and each.name == "execute" for each in node.body)
+    return isinstance(node, Function) and any(_last_name(each) == "node" for each in node.decorator_list)
+
+
+def _last_name(node: ast.expr) -> str:
+    """`node` of `@dagy.nodes.node(...)`."""
+    called = node.func if isinstance(node, ast.Call) else node
+    return called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
 
 
 def _statements_body(read: ReadCell, kind: str) -> _Body:

@@ -10,16 +10,22 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from dagy.executors import EXECUTORS
-from dagy_nb.directives import option_names, written_directive
+from dagy.nodes import NodeCategory
+from dagy_nb.directives import DirectiveKind, option_names, written_directive
 from dagy_nb.lines import LineParser, parsers
 
 _LINE = re.compile(r"\s*(?:[^\W\d][\w ,.\[\]'\"]*=\s*)?%(dagy\w*)[ \t]+(.*)")
 
-_CHOICES: Mapping[str, Sequence[str]] = {"--isolation": ("thread", "process"), "--executor": EXECUTORS}
-_REPEATED = frozenset({"-p", "--param", "--tag", "--include"})  # options that may be given several times
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "--isolation": ("thread", "process"),
+    "--executor": EXECUTORS,
+    "--category": [str(each) for each in NodeCategory],
+}
+_REPEATED = frozenset(
+    {"-p", "--param", "--tag", "--include", "--config", "--takes", "--gives"}
+)  # options that may be given several times
 _FLAGS = frozenset({"--cache", "--no-validate", "-h", "--help"})  # options of directives that take no value
 
 
@@ -32,6 +38,7 @@ class Known:
     parameters: Callable[[str | None], Iterable[str]]  # of that flow, or of the only one
     runs: Callable[[], Iterable[str]]
     deployments: Callable[[], Iterable[str]]
+    nodes: Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def complete(source: str, line: int, column: int, known: Known) -> Completions |
     return None if found is None or parser is None else _after_magic(parser, found[2], known)
 
 
-def _after_directive(kind: Literal["task", "flow"], text: str) -> Completions | None:
+def _after_directive(kind: DirectiveKind, text: str) -> Completions | None:
     words, fragment = _split(text)
     options = option_names(kind)
     last = words[-1] if words else ""
@@ -108,6 +115,8 @@ def _values(argument: argparse.Action, fragment: str, given: Sequence[str], know
             return _fitting(fragment, known.tasks())
         case "DEPLOYMENT":
             return _fitting(fragment, known.deployments())
+        case "NODE":
+            return _fitting(fragment, known.nodes())
         case "RUN":
             return _fitting(fragment, known.runs())
         case "NAME=VALUE" if "=" not in fragment:

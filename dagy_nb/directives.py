@@ -4,7 +4,7 @@
     %dagy_task NAME [options]      the line magic as the first line, which linters and formatters read as a cell of code
     #| dagy_task NAME [options]    a comment, which leaves the cell plain Python
 
-The same holds for `dagy_flow`. Words are split as a shell would, and ` # a comment` may end the line.
+The same holds for `dagy_flow` and `dagy_node`. Words are split as a shell would, and ` # a comment` may end the line.
 
 `#| dagy_export` leaves a cell an ordinary one, and keeps all of it when the notebook is exported. `#| dagy_try` keeps a
 cell out of every flow and every export, whatever names it binds: it is there to try something by hand.
@@ -14,19 +14,28 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
 
 from dagy.errors import DefinitionError, did_you_mean
 from dagy.executors import EXECUTORS
+from dagy.nodes import ConfigFieldType, DataType, NodeCategory, NodeConfigField, SelectOption
 
-_FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow)(?!\w)(.*)")
-_MEANT = re.compile(r"\s*#\s*\|?\s*%*dagy[-_ ]?(task|flow|export)s?(?!\w)", re.IGNORECASE)  # a comment much like one
+_FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow|node)(?!\w)(.*)")
+_MEANT = re.compile(
+    r"\s*#\s*\|?\s*%*dagy[-_ ]?(task|flow|node|export)s?(?!\w)", re.IGNORECASE
+)  # a comment much like one
 _MARK_LINE = re.compile(r"#\|[ \t]*(dagy_export|dagy_try)(?!\w)(.*)")
+_FIELD = re.compile(r"(?P<id>[^\W\d]\w*)(?::(?P<type>\w+)(?:\((?P<more>[^)]*)\))?)?(?:=(?P<default>.*))?", re.DOTALL)
+_CONNECTOR = re.compile(r"(?P<id>[^\W\d]\w*)(?::(?P<types>\w+(?:\|\w+)*))?")
+
+T = TypeVar("T")
+DirectiveKind: TypeAlias = Literal["task", "flow", "node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,23 @@ class FlowDirective:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeDirective:
+    """What a node cell's first line says; `options` are keyword arguments of `@node`, only those that were given."""
+
+    name: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    takes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {connector: its data types, if it says any}
+    gives: Mapping[str, tuple[str, ...]] | None = None  # the same; None: the cell's text tells
+    fields: tuple[NodeConfigField, ...] = ()
+    help_wanted: bool = False  # `-h` was given: nothing is to be defined
+
+    @property
+    def is_bare(self) -> bool:
+        """Does it say nothing, because the cell says all of it?"""
+        return self == NodeDirective()
+
+
+@dataclass(frozen=True, slots=True)
 class ExportDirective:
     """`#| dagy_export`: an ordinary cell, all of which is exported, whether a flow needs it or not."""
 
@@ -57,7 +83,7 @@ class TryDirective:
     """`#| dagy_try`: a cell that tries something by hand, whose names no flow and no export sees."""
 
 
-Directive: TypeAlias = TaskDirective | FlowDirective | ExportDirective | TryDirective
+Directive: TypeAlias = TaskDirective | FlowDirective | NodeDirective | ExportDirective | TryDirective
 
 
 def find_directive(source: str) -> tuple[Directive, int] | None:
@@ -70,7 +96,7 @@ def find_directive(source: str) -> tuple[Directive, int] | None:
             continue
         if written := written_directive(line):
             kind, rest = written
-            return (parse_task(rest) if kind == "task" else parse_flow(rest)), index
+            return _PARSERS[kind](rest), index
         if found := _MARK_LINE.match(line):
             if words := split_line(found[2]):
                 raise DefinitionError(f"#| {found[1]} takes nothing else, and can't place {words[0]!r}")
@@ -79,10 +105,10 @@ def find_directive(source: str) -> tuple[Directive, int] | None:
     return None
 
 
-def written_directive(line: str) -> tuple[Literal["task", "flow"], str] | None:
+def written_directive(line: str) -> tuple[DirectiveKind, str] | None:
     """What a line in one of the three spellings makes its cell, and all that follows; None for any other line."""
     found = _FIRST_LINE.match(line)
-    return None if found is None else ("task" if found[1] == "task" else "flow", found[2])
+    return None if found is None else (_kind(found[1]), found[2])
 
 
 def near_miss(source: str) -> str | None:
@@ -103,9 +129,9 @@ def cell_lines(source: str) -> list[str]:
     return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def option_names(kind: Literal["task", "flow"]) -> tuple[str, ...]:
-    """The options of `%%dagy_task` or `%%dagy_flow`, such as "--retries", in the order of the help."""
-    parser = _task_parser() if kind == "task" else _flow_parser()
+def option_names(kind: DirectiveKind) -> tuple[str, ...]:
+    """The options of `%%dagy_task`, `%%dagy_flow` or `%%dagy_node`, such as "--retries", in the order of the help."""
+    parser = {"task": _task_parser, "flow": _flow_parser, "node": _node_parser}[kind]()
     return tuple(name for name in parser.option_names if name.startswith("--"))
 
 
@@ -121,6 +147,15 @@ def parse_flow(line: str) -> FlowDirective:
     return FlowDirective(name, options, help_wanted)
 
 
+def parse_node(line: str) -> NodeDirective:
+    """What follows `%%dagy_node` on its line. Raises `DefinitionError` for an unknown option or a bad value."""
+    name, options, help_wanted = _parse(_node_parser(), line)
+    takes = _by_id("--takes", options.pop("takes", ()))
+    gives = _by_id("--gives", options.pop("gives")) if "gives" in options else None
+    fields = tuple(_by_id("--config", [(each.id, each) for each in options.pop("config", ())]).values())
+    return NodeDirective(name, options, takes, gives, fields, help_wanted)
+
+
 def task_help() -> str:
     """How `%%dagy_task` is used, as `-h` and the magic's docstring show it."""
     return _task_parser().format_help()
@@ -129,6 +164,17 @@ def task_help() -> str:
 def flow_help() -> str:
     """How `%%dagy_flow` is used, as `-h` and the magic's docstring show it."""
     return _flow_parser().format_help()
+
+
+def node_help() -> str:
+    """How `%%dagy_node` is used, as `-h` and the magic's docstring show it."""
+    return _node_parser().format_help()
+
+
+def field_text(field: NodeConfigField) -> str:
+    """A config field as `--config` takes it, such as `factor:number=2`; bounds and choices are left out."""
+    default = "" if field.default is None else f"={field.default}"
+    return f"{field.id}:{field.type}{default}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -195,6 +241,39 @@ def _flow_parser() -> _Parser:
     return parser
 
 
+@functools.cache
+def _node_parser() -> _Parser:
+    parser = _Parser("%%dagy_node", _NODE_DESCRIPTION)
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="what the node is called; else the function's or the class's name")
+    add("--type", dest="node_type", metavar="TYPE", help="the name it is registered under (default: NAME)")
+    add("--label", metavar="TEXT", help="what people read of it")
+    add("--category", choices=[str(each) for each in NodeCategory], metavar="CATEGORY", help="where it is listed")
+    add("--description", metavar="TEXT", help="what the node does, in quotes")
+    add(
+        "--config",
+        action="append",
+        type=_config_field,
+        metavar="FIELD",
+        help="a name that is set where the node is used, as NAME:TYPE=DEFAULT: factor:number=2, "
+        "n:integer(1..9), how:select(sum|mean)=sum; the types are " + ", ".join(map(str, ConfigFieldType)),
+    )
+    add(
+        "--takes",
+        action="extend",
+        type=_connector_list,
+        metavar="NAME[:TYPE],...",
+        help="what comes in, where the text does not tell; types such as dataframe, string, json",
+    )
+    add("--gives", action="extend", type=_connector_list, metavar="NAME[:TYPE],...", help="what goes out, the same way")
+    _add_retries(parser)
+    add(
+        "--timeout", dest="timeout_seconds", type=_duration, metavar="SECONDS", help="stop an attempt that takes longer"
+    )
+    add("-h", "--help", dest="help_wanted", action="store_true", help="show this text")
+    return parser
+
+
 def _add_executor(parser: _Parser, kind: str) -> None:
     add = parser.add_argument
     add("--executor", choices=EXECUTORS, metavar="NAME", help=f"where a deployed {kind} runs: {', '.join(EXECUTORS)}")
@@ -212,7 +291,7 @@ def _add_retries(parser: _Parser) -> None:
     )
 
 
-def _parse(parser: _Parser, line: str) -> tuple[str | None, dict[str, object], bool]:
+def _parse(parser: _Parser, line: str) -> tuple[str | None, dict[str, Any], bool]:
     try:
         words = split_line(line.rstrip().removesuffix(";"))  # which only silences the output
     except ValueError as error:
@@ -244,6 +323,108 @@ def split_line(line: str) -> list[str]:
         except ValueError:  # the mark is inside quotes
             continue
     return shlex.split(line)
+
+
+def _kind(text: str) -> DirectiveKind:
+    return "task" if text == "task" else "flow" if text == "flow" else "node"
+
+
+def _by_id(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for each, value in pairs:
+        if each in found:
+            raise DefinitionError(f"%%dagy_node: {option} {each!r} is given twice")
+        found[each] = value
+    return found
+
+
+def _connector_list(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """`table:dataframe,other` as the connectors' ids, each with its types."""
+    found = []
+    for each in filter(None, (each.strip() for each in text.split(","))):
+        matched = _CONNECTOR.fullmatch(each)
+        if matched is None:
+            raise argparse.ArgumentTypeError(f"{each!r} is not of the form NAME or NAME:TYPE, such as table:dataframe")
+        types = tuple(matched["types"].lower().split("|")) if matched["types"] else ()
+        for one in types:
+            _known("data type", one, DataType)
+        found.append((matched["id"], types))
+    return found
+
+
+def _config_field(text: str) -> NodeConfigField:
+    """`factor:number(0..10)=2` as a field."""
+    matched = _FIELD.fullmatch(text)
+    if matched is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME:TYPE=DEFAULT, such as factor:number=2")
+    given, more = matched["default"], matched["more"] or ""
+    kind = ConfigFieldType(_known("field type", (matched["type"] or _guessed(given)).lower(), ConfigFieldType))
+    settings: dict[str, Any] = {}
+    if kind in (ConfigFieldType.SELECT, ConfigFieldType.MULTI_SELECT):
+        if not more:
+            raise argparse.ArgumentTypeError(f"{text!r} has no choices; write for example how:{kind}(sum|mean)=sum")
+        settings["options"] = tuple(SelectOption(each.strip()) for each in more.split("|"))
+    elif more:
+        low, dots, high = more.partition("..")
+        if kind not in (ConfigFieldType.NUMBER, ConfigFieldType.INTEGER) or not dots:
+            raise argparse.ArgumentTypeError(f"{text!r}: {kind} can't have ({more}); bounds are n:integer(1..9)")
+        settings |= {"minimum": _number(low) if low else None, "maximum": _number(high) if high else None}
+    if kind is ConfigFieldType.SECRET and given is not None:
+        raise argparse.ArgumentTypeError(f"{matched['id']!r} is a secret, whose value never stands in a notebook")
+    default = None if given is None else _default(kind, given)
+    return NodeConfigField(matched["id"], type=kind, required=given is None, default=default, **settings)
+
+
+def _known(what: str, text: str, values: Iterable[str]) -> str:
+    """`text`, if it is one of `values`."""
+    known = [str(each) for each in values]
+    if text not in known:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no {what}{did_you_mean(text, known)}; there are {', '.join(known)}"
+        )
+    return text
+
+
+def _guessed(default: str | None) -> str:
+    """The type of a field of which only the default is known."""
+    if default in ("true", "false"):
+        return "boolean"
+    try:
+        return "string" if default is None or not math.isfinite(float(default)) else "number"
+    except ValueError:
+        return "string"
+
+
+def _default(kind: ConfigFieldType, text: str) -> Any:
+    match kind:
+        case ConfigFieldType.NUMBER:
+            return _number(text)
+        case ConfigFieldType.INTEGER:
+            number = _number(text)
+            if not isinstance(number, int):
+                raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+            return number
+        case ConfigFieldType.BOOLEAN:
+            return _known("boolean", text.lower(), ("true", "false")) == "true"
+        case ConfigFieldType.JSON:
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+        case ConfigFieldType.MULTI_SELECT:
+            return [each.strip() for each in text.split("|")]
+        case _:
+            return text
+
+
+def _number(text: str) -> int | float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(value) if value.is_integer() else value
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -297,3 +478,16 @@ _FLOW_DESCRIPTION = """\
 Make this cell a flow: one function, or plain statements, that call tasks.
 
 A notebook with task cells and no flow needs none: the task cells joined by their names are the flow."""
+
+_NODE_DESCRIPTION = """\
+Make this cell a node: a reusable step with typed connectors, a configuration and a name.
+
+The cell holds one function, one FlowNode class, or plain statements. Of statements, the names that they read come in
+(functions, imports and CAPITALS of other cells stay what they are), those named by --config are set where the node is
+used, and the names that are bound last go out. Statements do not run here: NAME(factor=3)(table) runs the node."""
+
+_PARSERS: Mapping[DirectiveKind, Callable[[str], Directive]] = {
+    "task": parse_task,
+    "flow": parse_flow,
+    "node": parse_node,
+}

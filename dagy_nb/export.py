@@ -22,6 +22,7 @@ from dagy.artifact import CellEntry
 from dagy.errors import ExportError, MissingExtraError
 from dagy_nb.cells import Cell, Statement
 from dagy_nb.following import Needed, follow
+from dagy_nb.node_cells import decorator_of
 from dagy_nb.notebook_file import has_file_id
 from dagy_nb.pieces import LeftOut, Piece, Pieces, import_text, take_apart
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dagy.artifact import Roots
 
 _OURS = re.compile(r"%(dagy|(re|un)?load_ext\s+dagy_nb)")  # magics of ours, which nobody misses in the module
+_OF_NODES = ("node", "ConnectorDef", "NodeConfigField")  # what the decorator of a node is written with
 _LONGEST_LAYOUT = 60  # seconds
 EXPORT_MARK = '"""Made from '  # how every exported module begins
 
@@ -90,9 +92,12 @@ def _written(notebook: Pieces, needed: Needed, source_name: str) -> tuple[str, t
     flows = tuple(next(iter(piece.binds)) for piece in roots)
     # Where the notebook's own names hide `task` or `flow`, they are written `dagy.task` and `dagy.flow`.
     hidden = any(
-        piece.binds & {"task", "flow"} and not piece.import_key.startswith("from dagy import") for piece in chosen
+        piece.binds & {"task", "flow", *_OF_NODES} and not piece.import_key.startswith("from dagy") for piece in chosen
     )
     generated = {piece.kind for piece in chosen if piece.is_generated}
+    decorators = [decorator_of(piece.node) for piece in chosen if piece.node is not None]
+    of_nodes = [name for name in _OF_NODES if any(re.search(rf"\b{name}\b", each) for each in decorators)]
+    generated -= {"node"}
     bound = {name for piece in chosen for name in piece.binds}
     used = {"task", "flow", "dagy"} & {name for piece in chosen for name in piece.eager | piece.late} - bound
     names = sorted((used - {"dagy"}) | (set() if hidden else generated))
@@ -102,6 +107,7 @@ def _written(notebook: Pieces, needed: Needed, source_name: str) -> tuple[str, t
         *_imports([piece for piece in chosen if piece.hoisted]),
         f"from dagy import {', '.join(names)}\n" if names else "",
         "import dagy\n" if "dagy" in used or (hidden and generated) else "",
+        "" if not of_nodes else "import dagy.nodes\n" if hidden else f"from dagy.nodes import {', '.join(of_nodes)}\n",
         "\n\n",
         *_body(below, hidden=hidden),
     ]
@@ -118,7 +124,7 @@ def _order(pieces: Sequence[Piece], needed: Needed) -> list[int]:
     places = [place for place in sorted(needed.places) if not pieces[place].hoisted]
     names = [name for place in places for name in pieces[place].binds]
     if len(set(names)) == len(names) and not any(pieces[place].mutates | pieces[place].may_augment for place in places):
-        rank = {"import": 0, "statement": 0, "task": 1, "flow": 2}
+        rank = {"import": 0, "statement": 0, "node": 1, "task": 1, "flow": 2}
         places.sort(key=lambda place: rank[pieces[place].kind])
     inside = frozenset(places)
     order: dict[int, None] = {}
@@ -156,7 +162,7 @@ def _body(pieces: Sequence[Piece], *, hidden: bool) -> list[str]:
     for piece in pieces:
         text = piece.write()
         if hidden and piece.is_generated:
-            text = re.sub(r"(?m)^@(task|flow)\b", r"@dagy.\1", text, count=1)
+            text = _in_full(text)
         if piece.cell != cell:
             # By its id alone: its number changes when it is run again, and the module must not.
             origin = f"# cell {piece.cell.id}\n" if has_file_id(piece.cell) else ""
@@ -164,6 +170,15 @@ def _body(pieces: Sequence[Piece], *, hidden: bool) -> list[str]:
         cell = piece.cell
         texts.append(text)
     return texts
+
+
+def _in_full(text: str) -> str:
+    """A function's text with `@dagy.task` for `@task`."""
+    head, start, body = re.split(r"(?m)^((?:async )?def )", text, maxsplit=1)
+    head = re.sub(r"(?m)^@(task|flow)\b", r"@dagy.\1", head)
+    head = re.sub(r"\b(ConnectorDef|NodeConfigField)\(", r"dagy.nodes.\1(", head)
+    head = re.sub(r"(?m)^@node\b", "@dagy.nodes.node", head)
+    return f"{head}{start}{body}"
 
 
 def _left_out(cells: Sequence[Cell], notebook: Pieces, needed: Needed, name: str) -> tuple[LeftOut, ...]:

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from dagy import Executor, Flow
     from dagy.artifact import Artifact
     from dagy.backends import Route
+    from dagy.nodes import FlowNode, NodeGraph
     from dagy_nb.checking import Check
     from dagy_nb.deploying import Deployed
     from dagy_nb.drift import Drift
     from dagy_nb.export import Export
+    from dagy_nb.node_forms import NodeForm
+    from dagy_nb.node_pages import NodePage, NodeRow
     from dagy_nb.registry import NotebookTask
     from dagy_nb.run_history import PastRun
     from dagy_nb.running import NotebookRun
@@ -38,14 +41,14 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     remove_magics(shell)
 
 
-def dag(flow: str | None = None) -> Flow[..., Any]:
+def dag(flow: str | Flow[..., Any] | NodeGraph | None = None) -> Flow[..., Any]:
     """The flow of that name, or the only one, as `%dagy_dag` has it; a notebook draws it, with what is out of date."""
     magics = current_magics()
     return magics.answered(lambda: magics.session.drawn(flow))
 
 
 def run(
-    flow: str | Flow[..., Any] | None = None,
+    flow: str | Flow[..., Any] | NodeGraph | None = None,
     /,
     *,
     max_workers: int | None = None,
@@ -92,6 +95,23 @@ def run(
     )
 
 
+def nodes(
+    text: str = "", /, *, category: str | None = None, accepts: str | None = None, gives: str | None = None
+) -> Listing[NodeRow] | NodePage:
+    """The node types that have the words of `text`, or the page of the one that `text` is, as `%dagy_nodes` does."""
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.nodes(text, category=category, accepts=accepts, gives=gives))
+
+
+def node_form(node: str | type[FlowNode] | FlowNode, /, **config: Any) -> NodeForm:
+    """A form for a node's configuration, filled with `config`: of a node's type, its class, or a configured node.
+
+    `form.node` is the node as the form is now, `form.config` the values of its fields.
+    """
+    magics = current_magics()
+    return magics.answered(lambda: magics.session.node_form(node, config))
+
+
 def rerun(run: NotebookRun | None = None, /, *, from_start: bool = False, **parameters: Any) -> NotebookRun:
     """Run a run again, or the last one, as `%dagy_run --again` does: what completed and did not change is not repeated.
 
@@ -101,7 +121,7 @@ def rerun(run: NotebookRun | None = None, /, *, from_start: bool = False, **para
     return magics.answered(lambda: magics.session.run_again(run, parameters=parameters or None, from_start=from_start))
 
 
-def form(flow: str | Flow[..., Any] | None = None, /, **parameters: Any) -> RunForm:
+def form(flow: str | Flow[..., Any] | NodeGraph | None = None, /, **parameters: Any) -> RunForm:
     """Show a flow and a form for its parameters, with a Run button, as `%dagy_run --form` does."""
     magics = current_magics()
     return magics.answered(lambda: magics.session.show_form(flow, parameters))
@@ -131,7 +151,7 @@ def export_notebook(path: str | Path | None = None, *, force: bool = False) -> E
 
 
 def build(
-    flow: str | None = None,
+    flow: str | NodeGraph | None = None,
     *,
     output_dir: str | Path = "dist",
     target: str = "local",
@@ -147,14 +167,14 @@ def build(
     )
 
 
-def plan(flow: str | None = None, *, executor: str | Executor | None = None) -> Route:
+def plan(flow: str | NodeGraph | None = None, *, executor: str | Executor | None = None) -> Route:
     """Where on AWS a flow would run, why and at what cost, as `%dagy_plan` shows it; nothing is built or called."""
     magics = current_magics()
     return magics.answered(lambda: magics.session.plan(flow, executor=executor))
 
 
 def deploy(
-    flow: str | None = None,
+    flow: str | NodeGraph | None = None,
     *,
     name: str | None = None,
     namespace: str | None = None,

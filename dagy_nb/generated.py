@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dagy_nb.cells import FlowCell, Statement
 from dagy_nb.joining import JoinedTask, Wire, flow_parameters
 from dagy_nb.names import Function, identifier, unused
+from dagy_nb.node_cells import NodePlan
 
 INDENT = "    "
 
@@ -54,6 +55,18 @@ def flow_function_source(flow: FlowCell, name: str, *, without: Collection[State
     if flow.form == "function":
         return flow.function.source + "\n"
     return _function_source(_flow_plan(flow, name, without))
+
+
+def node_function_ast(node: NodePlan) -> ast.Module:
+    """A module that defines the function of a node cell with statements, named `node.function`."""
+    return _function_ast(_node_plan(node, ()), node.cell.statements)
+
+
+def node_function_source(node: NodePlan, *, without: Collection[Statement] = ()) -> str:
+    """The node's function as text, `without` some of the cell's statements."""
+    if node.cell.form == "function":
+        return node.cell.function.source + "\n"
+    return _function_source(_node_plan(node, without))
 
 
 def flow_source(joined: Sequence[JoinedTask], name: str) -> str:
@@ -135,6 +148,7 @@ class _Ending:
     """How a function ends: with its last statement's value, with one name, or with a dict of names."""
 
     names: tuple[str, ...] = ()
+    is_partial: bool = False  # a dict of those that are bound in the end
     last_value: bool = False  # the last statement is an expression: return it
 
 
@@ -143,7 +157,7 @@ class _Plan:
     """A function whose body is statements."""
 
     name: str
-    parameters: tuple[str, ...]
+    parameters: tuple[str, ...]  # as written, with an annotation and a default where there are any
     docstring: Statement | None
     captured: tuple[str, ...]
     statements: tuple[Statement, ...]
@@ -167,6 +181,9 @@ class _Plan:
     @property
     def last_line(self) -> str:
         """The line that returns names, or nothing."""
+        if self.ending.is_partial:
+            wanted = ", ".join(map(_quoted, self.ending.names))
+            return f"return {{name: value for name, value in locals().items() if name in [{wanted}]}}"
         match self.ending.names:
             case ():
                 return ""
@@ -199,6 +216,17 @@ def _task_plan(
         joined.builtin,
         tuple(each for each in joined.captured if each in given),
     )
+
+
+def _node_plan(node: NodePlan, without: Collection[Statement]) -> _Plan:
+    cell = node.cell
+    if node.gives is None:
+        ending = _Ending(last_value=not cell.returns)
+    else:
+        ending = _Ending(tuple(node.gives), is_partial=bool(node.optional))
+    docstring, kept = _split(cell.statements, without, ending)
+    builtin = tuple(each for each in node.captured if hasattr(builtins, each))
+    return _Plan(node.function, node.parameters, docstring, node.captured, kept, ending, cell.is_async, builtin=builtin)
 
 
 def _flow_plan(flow: FlowCell, name: str, without: Collection[Statement]) -> _Plan:
@@ -274,11 +302,9 @@ def _function_ast(plan: _Plan, statements: Sequence[Statement]) -> ast.Module:
     body += [_moved(each, start) for line in plan.prologue for each in ast.parse(line).body]
     body += nodes
     body += [_moved(each, end) for each in ast.parse(plan.last_line).body]
-    blank = "async def f(): pass" if plan.is_async else "def f(): pass"
+    blank = f"{'async ' if plan.is_async else ''}def {plan.name}({', '.join(plan.parameters)}): pass"
     function = ast.parse(blank).body[0]
     assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
-    function.name = plan.name
-    function.args.args = [ast.arg(arg=name) for name in plan.parameters]
     function.body = body or function.body
     function.end_lineno, function.end_col_offset = end.end_lineno, end.end_col_offset
     futures: list[ast.stmt] = [each.node for each in statements if each.is_future]

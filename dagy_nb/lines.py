@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 
 from dagy.errors import DefinitionError, did_you_mean
 from dagy.executors import EXECUTORS
+from dagy.nodes import DataType, NodeCategory
 from dagy_nb.directives import split_line
 
 TARGETS = ("local", "lambda", "lambda-arm64", "ecs")  # what an artifact may be for
 
-_FLOW_HELP = "the flow; may be left out where the notebook has only one"
+_TYPES = [str(each) for each in DataType]
+_FLOW_HELP = "the flow; may be left out where the notebook has only one; a node graph's variable or .json file too"
 _RUN_HELP = 'the run: its id, the start or the end of it, or "latest"'
 
 
@@ -78,8 +80,8 @@ def asks_for_help(words: Sequence[str]) -> bool:
 def parsers() -> Mapping[str, LineParser]:
     """The parsers of all line magics, by the magic's name, in the order in which `%dagy` lists them."""
     made = (
-        _dag(), _run(), _watch(), _cancel(), _tasks(), _runs(), _logs(), _check(), _status(), _export(), _load(),
-        _build(), _plan(), _deploy(), _reset(), _dagy(),
+        _dag(), _run(), _watch(), _cancel(), _tasks(), _nodes(), _runs(), _logs(), _check(), _status(), _export(),
+        _load(), _build(), _plan(), _deploy(), _reset(), _dagy(),
     )  # fmt: skip
     return {each.magic: each for each in made}
 
@@ -137,6 +139,20 @@ def _tasks() -> LineParser:
     )
 
 
+def _nodes() -> LineParser:
+    parser = LineParser(
+        "dagy_nodes",
+        "List the node types there are, those of this notebook too; or show one, with all that it takes and gives.",
+    )
+    add = parser.add_argument
+    add("text", nargs="*", metavar="NODE", help="a node's type, which shows its page; else words to look for")
+    add("--category", choices=[str(each) for each in NodeCategory], metavar="CATEGORY", help="only those of a category")
+    add("--accepts", choices=_TYPES, metavar="TYPE", help="only those that take such a value")
+    add("--gives", choices=_TYPES, metavar="TYPE", help="only those that may give such a value")
+    add("--form", action="store_true", help="show a form for the node's configuration")
+    return parser
+
+
 def _runs() -> LineParser:
     parser = LineParser(
         "dagy_runs", "List the runs of this session, of the history and of deployments, the newest first."
@@ -185,6 +201,7 @@ def _load() -> LineParser:
     parser = LineParser(
         "dagy_load",
         "Put a task's source into a new cell; with --run, what it was given in a run into `inputs`.",
+        "Of a node graph, a variable or its .json file, the flow that a person would have written.",
     )
     parser.add_argument("task", metavar="TASK", help="the task")
     parser.add_argument("-r", "--run", metavar="RUN", help=f"{_RUN_HELP}, of this session or recorded")

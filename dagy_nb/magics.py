@@ -23,23 +23,27 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from dagy import Flow, LocalOptions, Task, artifact, parameter_texts
 from dagy.drawing import markup_line, markup_lines
 from dagy.errors import DagyError, DefinitionError, ParameterError, RunError, did_you_mean
-from dagy_nb.cells import Cell, FlowCell
+from dagy_nb.cells import Cell
 from dagy_nb.checking import Check
 from dagy_nb.completion import Known, complete
 from dagy_nb.deploying import Deployed
 from dagy_nb.directives import (
     FlowDirective,
+    NodeDirective,
     TaskDirective,
     find_directive,
     flow_help,
     near_miss,
+    node_help,
     task_help,
     written_directive,
 )
 from dagy_nb.drift import Drift
 from dagy_nb.lines import parsers
 from dagy_nb.linters import hint_for
-from dagy_nb.notebook import FailedCell, Notebook
+from dagy_nb.node_forms import NodeForm
+from dagy_nb.node_pages import NodePage, NodeRow
+from dagy_nb.notebook import FailedCell, Notebook, kind_of
 from dagy_nb.notebook_path import PathFinder
 from dagy_nb.registry import NotebookTask
 from dagy_nb.run_history import PastRun
@@ -59,7 +63,7 @@ T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\{([^\W\d]\w*)\}")
 _IS_HELP = re.compile(r"\s*%%?dagy\w*\?{1,2}\s*$")  # such a cell only asks for help
-_CELL_MAGICS = (("dagy_task", task_help), ("dagy_flow", flow_help))
+_CELL_MAGICS = (("dagy_task", task_help), ("dagy_flow", flow_help), ("dagy_node", node_help))
 # What a run can't be given when it is `--again`: it has what the last run had.
 _NOT_AGAIN = ("--form", "--fresh", "--max-workers", "--isolation", "--record", "--resume")
 _HELP_HEAD = ("MAGIC", "WHAT IT DOES")
@@ -100,7 +104,7 @@ class DagyMagics(Magics):
         screen = IPythonScreen(shell)
         finder = PathFinder(screen.kernel_id, shell.user_ns)
         self.notebook = Notebook(shell.user_ns, path=finder.told() or Path("notebook.ipynb"))
-        self.session = Session(self.notebook, screen, finder)
+        self.session = Session(self.notebook, screen, finder, self.answered)
         self._is_hinted = False  # of the project's linters
         self._is_source = False  # of the flows that the cells make, for whoever builds them
         self._running: ExecutionInfo | None = None
@@ -129,6 +133,8 @@ class DagyMagics(Magics):
         self._waits_for = ()
         self._number = len(self._history())
         self.notebook.deleted(_deleted_cells(self.shell))
+        if info.store_history and not info.silent:
+            self.notebook.about_to_replace(info.cell_id or "")
 
     def after_cell(self, result: ExecutionResult) -> None:
         """A cell has run: keep it, if it ran well."""
@@ -157,6 +163,8 @@ class DagyMagics(Magics):
         if defined is not None:
             hint = self._linter_hint() if cell.source.lstrip().startswith("%%") else []
             self.session.screen.show(_lines([*self.session.card(defined, waits_for), *hint]))
+        elif written := self.session.written_nodes(cell):
+            self.session.screen.show(_lines(written))
         elif missed := near_miss(cell.source):
             self.session.screen.show(_lines([missed]))
 
@@ -164,11 +172,12 @@ class DagyMagics(Magics):
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:
         """What IPython's completer asks: what may come at the cursor of one of our lines."""
         known = Known(
-            flows=self.notebook.flow_names,
-            tasks=lambda: [each.name for each in self.session.tasks()],
+            flows=self.session.flow_names,
+            tasks=self.session.task_names,
             parameters=self.notebook.parameter_names,
             runs=self.session.run_ids,
             deployments=self.session.deployment_names,
+            nodes=self.session.node_types,
         )
         try:
             found = complete(context.full_text, context.cursor_line, context.cursor_position, known)
@@ -215,6 +224,12 @@ class DagyMagics(Magics):
     def dagy_flow(self, line: str, cell: str | None = None) -> None:
         """Make a cell a flow."""
         self._check_running_cell("dagy_flow", flow_help, is_alone=cell is None)
+
+    @no_var_expand
+    @line_cell_magic
+    def dagy_node(self, line: str, cell: str | None = None) -> None:
+        """Make a cell a node."""
+        self._check_running_cell("dagy_node", node_help, is_alone=cell is None)
 
     @output_can_be_silenced
     @_magic
@@ -277,6 +292,17 @@ class DagyMagics(Magics):
 
     @output_can_be_silenced
     @_magic
+    def dagy_nodes(self, given: Namespace) -> Listing[NodeRow] | NodePage | NodeForm:
+        """List node types, or show one."""
+        text = " ".join(given.text)
+        if given.form:
+            if not text:
+                raise DefinitionError("--form needs a node's type, such as %dagy_nodes read_csv --form")
+            return self.session.node_form(text, {})
+        return self.session.nodes(text, category=given.category, accepts=given.accepts, gives=given.gives)
+
+    @output_can_be_silenced
+    @_magic
     def dagy_runs(self, given: Namespace) -> Listing[PastRun]:
         """List the runs."""
         return self.session.past_runs(given.flow, limit=given.limit, profile=given.profile)
@@ -324,10 +350,11 @@ class DagyMagics(Magics):
     @_magic
     def dagy_build(self, given: Namespace) -> Artifact:
         """Build an artifact."""
+        graph = self.session.graph_called(given.flow)
         name = self.session.flow(given.flow).name
-        export = self._exported()
-        built = self.session.build(name, export=export, **_build_options(given))
-        self._tell_of_export(export)
+        export = self._exported() if graph is None else self.session.export_graph(graph)
+        built = self.session.build(graph or name, export=export, **_build_options(given))
+        self._tell_of_export(export, is_graph=graph is not None)
         if given.prove:
             self.session.screen.show(self.session.screen.bundle_of(self.session.prove(built)))
         return built
@@ -343,10 +370,10 @@ class DagyMagics(Magics):
     @_magic
     def dagy_deploy(self, given: Namespace) -> Deployed:
         """Deploy a flow."""
-        flow = self.session.flow(given.flow)
-        export = self._exported()
+        flow, graph = self.session.flow(given.flow), self.session.graph_called(given.flow)
+        export = self._exported() if graph is None else self.session.export_graph(graph)
         deployed = self.session.deploy(
-            flow.name,
+            graph or flow.name,
             name=given.name and str(_filled(given.name, self.shell.user_ns)),
             namespace=given.namespace,
             tags=_tags(given.tag),
@@ -362,7 +389,7 @@ class DagyMagics(Magics):
             export=export,
             **_build_options(given),
         )
-        self._tell_of_export(export)
+        self._tell_of_export(export, is_graph=graph is not None)
         return deployed
 
     @_magic
@@ -411,9 +438,9 @@ class DagyMagics(Magics):
             profile=given.profile,
         )
 
-    def _tell_of_export(self, export: Export) -> None:
+    def _tell_of_export(self, export: Export, *, is_graph: bool) -> None:
         """What may not mean in the artifact what was meant."""
-        uncalled = self.session.uncalled(export)
+        uncalled = () if is_graph else self.session.uncalled(export)
         loose = f"{'task' if len(uncalled) == 1 else 'the tasks'} {', '.join(map(repr, uncalled))}"
         joined = f"%dagy_run {self.notebook.name} runs the task cells, joined by their names"
         told = [*export.warnings, *([f"no flow calls {loose}; {joined}"] if uncalled else [])]
@@ -452,7 +479,7 @@ class DagyMagics(Magics):
         if isinstance(found, FailedCell):
             self.session.screen.show(_lines([f"not kept as a {found.kind}: the cell failed"]))
         elif found is not None and found.defined is not None:
-            what = "flow" if isinstance(found.defined, FlowCell) else "task"
+            what = kind_of(found.defined)
             named = f" {found.name!r}" if found.name else ""
             self.session.screen.show(_lines([f"the {what}{named} stays what it was before this edit: the cell failed"]))
 
@@ -477,7 +504,7 @@ class DagyMagics(Magics):
         info = self._running
         found = None if info is None else self.answered(lambda: find_directive(info.raw_cell or ""))
         directive = None if found is None else found[0]
-        if info is None or not isinstance(directive, TaskDirective | FlowDirective) or not is_alone:
+        if info is None or not isinstance(directive, TaskDirective | FlowDirective | NodeDirective) or not is_alone:
             raise UsageError(f"%%{magic} must be the first line of its cell; move what stands above into its own cell")
         if directive.help_wanted:
             self.session.screen.show({"text/plain": help_text()})
@@ -518,6 +545,7 @@ class DagyMagics(Magics):
 
 DagyMagics.dagy_task.__doc__ = task_help()
 DagyMagics.dagy_flow.__doc__ = flow_help()
+DagyMagics.dagy_node.__doc__ = node_help()
 
 
 def add_magics(shell: InteractiveShell) -> None:
@@ -526,7 +554,7 @@ def add_magics(shell: InteractiveShell) -> None:
     magics = DagyMagics(shell)
     magics.adopt_history()
     shell.register_magics(magics)
-    for name in ("dagy_task", "dagy_flow"):  # what IPython looks for when `%%dagy_task` is not the first line
+    for name, _ in _CELL_MAGICS:  # what IPython looks for when `%%dagy_task` is not the first line
         shell.magics_manager.magics["line"][f"%{name}"] = getattr(magics, name)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(magics.complete)

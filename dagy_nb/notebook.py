@@ -11,6 +11,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import re
@@ -18,19 +19,39 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from dagy import Flow, Task
-from dagy.errors import DagyError, DefinitionError, UnknownFlowError, UnknownTaskError, sentence
-from dagy_nb.cells import Cell, FlowCell, ReadCell, Statement, TaskCell, flow_cell, read_cell, task_cell
+from dagy.errors import DagyError, DefinitionError, UnknownFlowError, UnknownNodeError, UnknownTaskError, sentence
+from dagy.nodes import FlowNode, definition_of, node_registry
+from dagy_nb.cells import (
+    Cell,
+    FlowCell,
+    NodeCell,
+    ReadCell,
+    Statement,
+    TaskCell,
+    flow_cell,
+    node_cell,
+    read_cell,
+    task_cell,
+)
 from dagy_nb.changers import Changers
-from dagy_nb.directives import FlowDirective, TaskDirective, cell_lines, written_directive
-from dagy_nb.generated import flow_function_ast, flow_source, task_function_ast
+from dagy_nb.directives import (
+    DirectiveKind,
+    FlowDirective,
+    NodeDirective,
+    TaskDirective,
+    cell_lines,
+    written_directive,
+)
+from dagy_nb.generated import flow_function_ast, flow_source, node_function_ast, task_function_ast
 from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
 from dagy_nb.names import Function, identifier, unused
+from dagy_nb.node_cells import NodePlan, made_node, plan_node, tools_of
 from dagy_nb.notebook_file import SavedNotebook, same_text
 
-Defined: TypeAlias = TaskCell | FlowCell
+Defined: TypeAlias = TaskCell | FlowCell | NodeCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,8 @@ class KeptCell:
     deleted_at: float | None = None  # when the page said that it was deleted
     plain_tasks: Mapping[str, str] = field(default_factory=dict)  # of an ordinary cell: {function: its @task's name}
     plain_flows: Mapping[str, str] = field(default_factory=dict)  # the same for @flow
+    nodes: tuple[type[FlowNode], ...] = ()  # the node classes that it defines, however they are written
+    plan: NodePlan | None = None  # of a node cell
 
     @property
     def cell(self) -> Cell:
@@ -66,16 +89,18 @@ class KeptCell:
     @property
     def makes(self) -> frozenset[str]:
         """The names that the cell makes: variables, functions, a task."""
+        if self.plan is not None:
+            return frozenset({self.plan.function})
         names = frozenset(name for each in self.read.statements for name in each.names.binds)
         return names | {self.defined.name} if isinstance(self.defined, TaskCell) else names
 
 
 @dataclass(frozen=True, slots=True)
 class FailedCell:
-    """A cell that was to be a task or a flow, and failed when it ran: nothing of it is kept."""
+    """A cell that was to be a task, a flow or a node, and failed when it ran: nothing of it is kept."""
 
     cell: Cell
-    kind: Literal["task", "flow"]
+    kind: DirectiveKind
     name: str | None = None  # as far as its text tells
     failed_at: float = 0.0  # in seconds since the epoch
 
@@ -135,6 +160,11 @@ class Notebook:
         """What the cell defines when it runs: a task, a flow, or neither. `DefinitionError` when it can't."""
         return _defined(self._read(cell))
 
+    def about_to_replace(self, cell_id: str) -> None:
+        """Let the node types of a cell that runs again be taken by its newer self, whatever its classes are called."""
+        if cell_id in self._kept:
+            _unregister(self._kept[cell_id])
+
     def about_to_run(self, defined: Defined | None) -> None:
         """Remember what a task cell takes from ordinary cells under a name that it binds anew: it runs from there."""
         if isinstance(defined, TaskCell):
@@ -150,6 +180,8 @@ class Notebook:
         """
         if isinstance(defined, FlowCell) and defined.form == "statements":
             return (defined.name or self.name,)
+        if isinstance(defined, NodeCell) and defined.form == "statements":
+            return (defined.name,)
         if not isinstance(defined, TaskCell) or defined.form == "function":
             return ()
         if defined.returns:  # outside a function there is nothing to return from
@@ -190,6 +222,7 @@ class Notebook:
         if older in self._kept and key not in self._kept:
             self._kept = {key if each == older else each: kept for each, kept in self._kept.items()}
         replaced = self._kept.get(key)
+        plan, nodes = self._nodes(read, defined, filename, replaced)
         if replaced is not None and replaced.function is not None and isinstance(replaced.defined, TaskCell):
             old = replaced.defined.bound[0]
             if (defined is None or old not in defined.bound) and isinstance(self.namespace.get(old), Task):
@@ -202,6 +235,8 @@ class Notebook:
             has_run,
             plain_tasks=self._decorated(read, defined, Task),
             plain_flows=self._decorated(read, defined, Flow),
+            nodes=nodes,
+            plan=plan,
         )
         self._kept[key] = self._dated(made, replaced)
         if read.has_definitions or (replaced is not None and replaced.read.has_definitions):
@@ -217,6 +252,7 @@ class Notebook:
         by_name = f"{wanted.kind} {wanted.name}" if wanted else _digest(cell.source)
         key = cell.id or self._older(wanted) or by_name
         kept = self._kept.get(key)
+        _register(kept)
         if kept is None and wanted is not None:
             self._failed.pop(key, None)
             if cell.id or wanted.name:  # else nothing would tell that it has run well since
@@ -312,6 +348,8 @@ class Notebook:
             gone = self._keys_of(reference)
         failed = [self._failed.pop(key) for key in gone if key in self._failed]
         forgotten = [self._kept.pop(key) for key in gone if key in self._kept]
+        for each in forgotten:
+            _unregister(each)
         if any(each.read.has_definitions for each in forgotten):
             self._tell_changes()
         return (*(each.cell for each in forgotten), *(each.cell for each in failed))
@@ -367,6 +405,43 @@ class Notebook:
             read = self._changers.told(each.read)
             if read is not each.read:
                 self._kept[key] = replace(each, read=read, defined=_defined(read, each.defined))
+
+    def _nodes(
+        self, read: ReadCell, defined: Defined | None, filename: str, replaced: KeptCell | None
+    ) -> tuple[NodePlan | None, tuple[type[FlowNode], ...]]:
+        """The node classes of a cell that has run; that of a node cell is made, and bound to its name."""
+        if isinstance(defined, NodeCell):
+            plan = plan_node(defined, tools_of(each.read for each in self._kept.values() if each is not replaced))
+            if replaced is not None:
+                _unregister(replaced)
+            try:
+                made = made_node(plan, self._node_function(plan, filename))
+            except DagyError:
+                _register(replaced)
+                raise
+            self.namespace[plan.function] = made
+            return plan, (made,)
+        names = [each.node.name for each in read.statements if isinstance(each.node, Function | ast.ClassDef)]
+        found = {name: self.namespace.get(name) for name in names if defined is None}
+        nodes = {name: each for name, each in found.items() if _is_node(each)}
+        for name in read.written_nodes if isinstance(read.directive, NodeDirective) else ():
+            if name not in nodes:
+                raise DefinitionError(
+                    f"{read.cell.label}: {name!r} is no node; write class {name}(FlowNode), with `metadata`, "
+                    "`connectors` and `execute`"
+                )
+        return None, tuple(nodes.values())
+
+    def _node_function(self, plan: NodePlan, filename: str) -> Callable[..., Any]:
+        """The function that a node cell's class is made of."""
+        if plan.cell.form == "function":
+            made: Callable[..., Any] = self.namespace[plan.function]
+            return made
+        scratch: dict[str, Any] = {}
+        tree = node_function_ast(plan)
+        _execute(compile(tree, filename, "exec", flags=self._compiler_flags()), self.namespace, scratch)
+        function: Callable[..., Any] = scratch[plan.function]
+        return function
 
     def _in_order(self) -> list[KeptCell]:
         """The kept cells in notebook order, as far as the file tells it."""
@@ -453,7 +528,7 @@ class Notebook:
             if each.defined is None
             for statement in each.read.statements
             for name in statement.names.binds
-        }
+        } | {each.plan.function for each in list(self._kept.values()) if each.plan is not None}
 
     def _imported(self) -> set[str]:
         """The names that imports of ordinary cells bind."""
@@ -581,9 +656,12 @@ class Notebook:
         if written is None:
             return None
         try:
-            defined = self.check(cell)
+            read = self._read(cell)
+            defined = _defined(read)
         except DagyError:  # its directive or its text is wrong
             return FailedCell(cell, written[0], None, self._clock())
+        if isinstance(read.directive, NodeDirective) and read.written_nodes:
+            return FailedCell(cell, "node", read.written_nodes[0], self._clock())
         return None if defined is None else FailedCell(cell, written[0], defined.name, self._clock())
 
     def _ran_well(self, cell: Cell, defined: Defined | None) -> None:
@@ -597,11 +675,11 @@ class Notebook:
         """The key of a cell without an id that this one is the newer text of: the task or flow it defines tells."""
         if wanted is None or wanted.cell.id:
             return None
-        kind = wanted.kind if isinstance(wanted, FailedCell) else _kind(wanted)
+        kind = wanted.kind if isinstance(wanted, FailedCell) else kind_of(wanted)
         for key, each in self._kept.items():
             if each.cell.id or each.defined is None:
                 continue
-            if _kind(each.defined) == kind and each.name == wanted.name:
+            if kind_of(each.defined) == kind and each.name == wanted.name:
                 return key
         return None
 
@@ -613,6 +691,8 @@ def _defined(read: ReadCell, former: Defined | None = None) -> Defined | None:
         return None if read.directive.help_wanted else task_cell(read, former_name=name)
     if isinstance(read.directive, FlowDirective):
         return None if read.directive.help_wanted else flow_cell(read)
+    if isinstance(read.directive, NodeDirective):
+        return None if read.directive.help_wanted else node_cell(read)
     return None
 
 
@@ -625,8 +705,29 @@ def code_of(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
-def _kind(defined: Defined) -> Literal["task", "flow"]:
-    return "task" if isinstance(defined, TaskCell) else "flow"
+def kind_of(defined: Defined) -> DirectiveKind:
+    """What messages call that which a cell defines."""
+    return "task" if isinstance(defined, TaskCell) else "flow" if isinstance(defined, FlowCell) else "node"
+
+
+def _is_node(value: object) -> TypeGuard[type[FlowNode]]:
+    """Is it a node's class, rather than what others are derived from?"""
+    return isinstance(value, type) and issubclass(value, FlowNode) and not inspect.isabstract(value)
+
+
+def _register(kept: KeptCell | None) -> None:
+    """Have the node types of a cell, unless others have taken them."""
+    for each in () if kept is None else kept.nodes:
+        with contextlib.suppress(DefinitionError):
+            node_registry.register(each)
+
+
+def _unregister(kept: KeptCell) -> None:
+    for each in kept.nodes:
+        with contextlib.suppress(UnknownNodeError):
+            node_type = definition_of(each).node_type
+            if node_registry.get(node_type) is each:
+                node_registry.unregister(node_type)
 
 
 def _task_cells_of(kept: Iterable[KeptCell]) -> list[TaskCell]:

@@ -13,17 +13,35 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagy.errors import DefinitionError, ExportError
-from dagy_nb.cells import Cell, FlowCell, ReadCell, Statement, TaskCell, flow_cell, read_cell, task_cell
+from dagy_nb.cells import (
+    Cell,
+    FlowCell,
+    NodeCell,
+    ReadCell,
+    Statement,
+    TaskCell,
+    flow_cell,
+    node_cell,
+    read_cell,
+    task_cell,
+)
 from dagy_nb.changers import Changers
-from dagy_nb.directives import ExportDirective, FlowDirective, TaskDirective, TryDirective
-from dagy_nb.generated import arguments_source, flow_function_source, flow_source, task_function_source
+from dagy_nb.directives import ExportDirective, FlowDirective, NodeDirective, TaskDirective, TryDirective
+from dagy_nb.generated import (
+    arguments_source,
+    flow_function_source,
+    flow_source,
+    node_function_source,
+    task_function_source,
+)
 from dagy_nb.joining import JoinedTask, flow_parameters, join, wire
 from dagy_nb.names import Function, bound_by_alias, identifier, unused
+from dagy_nb.node_cells import NodePlan, decorator_of, plan_node, tools_of
 
 if TYPE_CHECKING:
     from dagy.artifact import Roots
 
-Kind: TypeAlias = Literal["import", "statement", "task", "flow"]
+Kind: TypeAlias = Literal["import", "statement", "task", "flow", "node"]
 _Bindings: TypeAlias = Mapping[str, Collection[str]]  # for a name what the module's pieces bind it to, as text
 
 
@@ -53,13 +71,14 @@ class Piece:
     alias: ast.alias | None = None  # of an import: the one name
     hoisted: bool = False  # an import that goes to the top of the module
     task: JoinedTask | None = None
+    node: NodePlan | None = None
     root: bool = False  # a flow, from which names are followed
     asked_for: bool = False  # of a cell with `#| dagy_export`: needed whether a flow needs it or not
     asks: bool = False  # a flow with a parameter that has no default
 
     @property
     def is_generated(self) -> bool:
-        """Is its `@task` or `@flow` written by us?"""
+        """Is its `@task`, `@flow` or `@node` written by us?"""
         return self.statement is None
 
     @property
@@ -106,7 +125,7 @@ def take_apart(cells: Sequence[Cell], *, name: str, source_name: str, roots: Roo
 
     Raises `ExportError` with every cell that can't be read, and when nothing is there that could run.
     """
-    reads, tasks, flows, left_out = _read(cells, source_name)
+    reads, tasks, flows, nodes, left_out = _read(cells, source_name)
     ordinary = [read for read in reads if read.is_ordinary]
     bindings = _bindings(reads)
     defined = {name for read in ordinary for each in read.statements for name in each.names.binds} | set(bindings)
@@ -130,6 +149,8 @@ def take_apart(cells: Sequence[Cell], *, name: str, source_name: str, roots: Roo
     for read in reads:
         if read.cell in by_cell:
             found += _task_pieces(by_cell[read.cell], bindings, left_out)
+        elif read.cell in nodes:
+            found += _node_pieces(nodes[read.cell], bindings, left_out)
         elif read.cell in flows:
             found += _flow_pieces(flows[read.cell], name, bindings, taken, left_out)
         else:
@@ -142,10 +163,12 @@ def take_apart(cells: Sequence[Cell], *, name: str, source_name: str, roots: Roo
         found.append(_joined_flow(joined, name, {bound for each in found for bound in each.binds}))
     if roots != "flows":
         found = [
-            replace(each, root=each.root and roots == "all", asked_for=each.asked_for or each.kind == "task")
+            replace(each, root=each.root and roots == "all", asked_for=each.asked_for or each.kind in ("task", "node"))
             for each in found
         ]
-    if not any(each.root or (each.kind == "task" and roots != "flows") for each in found):
+    elif not any(each.root for each in found):  # a notebook of nodes, for others to use
+        found = [replace(each, asked_for=each.asked_for or each.kind == "node") for each in found]
+    if not any(each.root or each.asked_for for each in found):
         raise ExportError(
             f"{source_name} has neither a task cell nor a flow; "
             "begin a cell with %%dagy_task, or put @flow above a function that calls tasks"
@@ -192,10 +215,12 @@ def import_key(node: ast.stmt, alias: ast.alias) -> str:
 
 def _read(
     cells: Sequence[Cell], source_name: str
-) -> tuple[list[ReadCell], dict[Cell, TaskCell], dict[Cell, FlowCell], list[LeftOut]]:
+) -> tuple[list[ReadCell], dict[Cell, TaskCell], dict[Cell, FlowCell], dict[Cell, NodePlan], list[LeftOut]]:
     reads: list[ReadCell] = []
     tasks: dict[Cell, TaskCell] = {}
     flows: dict[Cell, FlowCell] = {}
+    nodes: dict[Cell, NodeCell] = {}
+    plans: dict[Cell, NodePlan] = {}
     left_out: list[LeftOut] = []
     problems: dict[Cell, str] = {}
     found: list[ReadCell] = []
@@ -215,20 +240,27 @@ def _read(
             if isinstance(read.directive, TryDirective):
                 left_out.append(LeftOut(cell.label, "it only tries something by hand"))
                 continue
-            if isinstance(read.directive, (TaskDirective, FlowDirective)) and read.directive.help_wanted:
+            if isinstance(read.directive, (TaskDirective, FlowDirective, NodeDirective)) and read.directive.help_wanted:
                 left_out.append(LeftOut(cell.label, "it only asks for help"))
                 continue
             if isinstance(read.directive, TaskDirective):
                 tasks[cell] = task_cell(read)
             elif isinstance(read.directive, FlowDirective):
                 flows[cell] = flow_cell(read)
+            elif isinstance(read.directive, NodeDirective) and (made := node_cell(read)) is not None:
+                nodes[cell] = made
             reads.append(read)
+        except DefinitionError as error:
+            problems[cell] = str(error)
+    for cell, node in nodes.items():
+        try:
+            plans[cell] = plan_node(node, tools_of(read for read in reads if read.cell != cell))
         except DefinitionError as error:
             problems[cell] = str(error)
     if problems:
         told = [problems[cell] for cell in cells if cell in problems]
         raise ExportError(f"{source_name} can't be exported", told)
-    return reads, tasks, flows, left_out
+    return reads, tasks, flows, plans, left_out
 
 
 def _bindings(reads: Sequence[ReadCell]) -> dict[str, set[str]]:
@@ -381,6 +413,40 @@ def _flow_pieces(
         late=reads | flow.needs,
         perhaps=perhaps,
         root=True,
+    )
+    return [*hoisted, piece]
+
+
+def _node_pieces(node: NodePlan, bindings: _Bindings, left_out: list[LeftOut]) -> list[Piece]:
+    """A node cell's imports and its node, as a function that `@node` makes a class of."""
+    cell, decorator = node.cell.cell, f"{decorator_of(node)}\n"
+    what = f"node {node.cell.name!r}"
+    if node.cell.form == "function":
+        function = node.cell.function
+        names = function.names
+        piece = Piece(
+            kind="node",
+            cell=cell,
+            what=what,
+            binds=names.binds,
+            write=lambda: function.comments + decorator + node_function_source(node),
+            eager=names.eager,
+            late=names.late,
+            perhaps=names.perhaps,
+            node=node,
+        )
+        return [*_imports_of(cell, node.cell.statements, bindings), piece]
+    hoisted, without = _taken_out(cell, node.cell.statements, bindings, left_out)
+    reads, perhaps = _reads(node.cell.statements, without)
+    piece = Piece(
+        kind="node",
+        cell=cell,
+        what=what,
+        binds=frozenset({node.function}),
+        write=lambda: decorator + node_function_source(node, without=without),
+        late=(reads - node.own_names) | set(node.captured),
+        perhaps=perhaps - node.own_names,
+        node=node,
     )
     return [*hoisted, piece]
 

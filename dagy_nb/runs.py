@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, Unpack, cast
 
-from dagy import Flow, LocalOptions, engine
+from dagy import Flow, LocalOptions, drawing, engine
 from dagy.errors import (
     DagyError,
     DefinitionError,
@@ -381,6 +381,7 @@ class Runs:
     ) -> dict[str, dict[str, Any]]:
         """What is known of each task before it runs; `by_task` are the cells where there is no program."""
         cells = {each.filename: each.read.cell for each in self._notebook.kept}
+        nodes = drawing.connectors(spec)
         found = {}
         for task in spec.tasks:
             code = None if program is None else inspect.unwrap(program.code[task.id].function)
@@ -394,6 +395,7 @@ class Runs:
                 "mapped": bool(task.mapped),
                 "retries": task.options.retries,
                 "timeout": task.options.timeout_seconds,
+                "node": nodes[task.id].as_json() if task.id in nodes else None,
             }
         return found
 

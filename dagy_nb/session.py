@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,12 +19,15 @@ from dagy.errors import (
     ExportError,
     MissingExtraError,
     NetworkError,
+    NodeConfigError,
     NotebookError,
     ParameterError,
     UnknownRunError,
+    did_you_mean,
 )
+from dagy.nodes import FlowNode, NodeGraph, definition_of, node_registry
 from dagy.settings import Settings
-from dagy_nb.cells import TaskCell
+from dagy_nb.cells import Cell, FlowCell, NodeCell, TaskCell
 from dagy_nb.checking import Check
 from dagy_nb.deployed_runs import (
     DeployedCode,
@@ -38,12 +41,15 @@ from dagy_nb.deployed_runs import (
     spec_of,
 )
 from dagy_nb.deploying import LOCAL, Deployed, NotProvenError, edited_since
+from dagy_nb.directives import NodeDirective
 from dagy_nb.drift import Drift, drifts
 from dagy_nb.drift import listing as drift_listing
 from dagy_nb.export import EXPORT_MARK, Export, export_module
 from dagy_nb.fresh import folder_of, start_fresh
 from dagy_nb.loading import cell_of, is_statements, task_body, task_inputs
 from dagy_nb.names import unused
+from dagy_nb.node_forms import NodeForm
+from dagy_nb.node_pages import NodePage, NodeRow, card_of, node_listing, origin_of
 from dagy_nb.notebook import Defined, Notebook
 from dagy_nb.notebook_file import has_file_id, saved_notebook
 from dagy_nb.notebook_path import PathFinder
@@ -66,6 +72,7 @@ if TYPE_CHECKING:
     from dagy.spec import FlowSpec, Json
 
 
+_NOTEBOOK = "__main__"  # the module that a notebook's names are in
 _MEASURED = 3  # runs, at most, that a plan looks at
 
 
@@ -96,8 +103,16 @@ class Loaded:
 class Session:
     """A notebook, and the screen it shows things on."""
 
-    def __init__(self, notebook: Notebook, screen: Screen, finder: PathFinder | None = None) -> None:
+    def __init__(
+        self,
+        notebook: Notebook,
+        screen: Screen,
+        finder: PathFinder | None = None,
+        answered: Callable[[Callable[[], Any]], Any] = lambda action: action(),
+    ) -> None:
+        """`answered` calls what a form may raise a user's mistake in, and tells it as the notebook does."""
         self.notebook = notebook
+        self.answered = answered
         self.screen = screen
         self.finder = finder  # None: the notebook's file is not looked for
         self._seen: tuple[Path, int, int] | None = None  # the file as it was read last: where, when written, how large
@@ -111,13 +126,39 @@ class Session:
         """The newest run, however it ended; None before the first one."""
         return self.runs.last
 
-    def flow(self, flow: str | Flow[..., Any] | None = None) -> Flow[..., Any]:
-        """The flow of that name, or the only one; a `Flow` is itself. See `Notebook.flow` for the errors."""
-        return flow if isinstance(flow, Flow) else self.notebook.flow(flow)
+    def flow(self, flow: str | Flow[..., Any] | NodeGraph | None = None) -> Flow[..., Any]:
+        """The flow of that name, or the only one; a `Flow` is itself. See `Notebook.flow` for the errors.
+
+        A `NodeGraph`, the name of a variable that holds one, and the path of its document are the graph's flow. Raises
+        `NodeGraphError` with all that is wrong with the graph.
+        """
+        graph = self.graph_called(flow)
+        if graph is not None:
+            return graph.flow()
+        return flow if isinstance(flow, Flow) else self.notebook.flow(flow)  # type: ignore[arg-type]  # no graph
+
+    def flow_names(self) -> list[str]:
+        """What a flow may be called by here: those of the cells, and the variables that hold node graphs."""
+        names = list(self.notebook.namespace.items())
+        graphs = [name for name, value in names if isinstance(value, NodeGraph) and name[0] != "_"]
+        return [*self.notebook.flow_names(), *graphs]
+
+    def graph_called(self, flow: object) -> NodeGraph | None:
+        """The node graph that `flow` is or names, where it names no flow; see `flow`."""
+        if isinstance(flow, str) and flow not in self.notebook.flow_names():
+            return self._graph(flow)
+        return flow if isinstance(flow, NodeGraph) else None
+
+    def _graph(self, name: str) -> NodeGraph | None:
+        """The node graph that a variable holds, or a document that ends in ".json"; None for any other name."""
+        value = self.notebook.namespace.get(name)
+        if isinstance(value, NodeGraph):
+            return value
+        return NodeGraph.load(Path(name).expanduser()) if name.endswith(".json") else None
 
     def run(
         self,
-        flow: str | Flow[..., Any] | None = None,
+        flow: str | Flow[..., Any] | NodeGraph | None = None,
         parameters: Mapping[str, Any] = MappingProxyType({}),
         *,
         background: bool = False,
@@ -237,7 +278,7 @@ class Session:
 
     def show_form(
         self,
-        flow: str | Flow[..., Any] | None = None,
+        flow: str | Flow[..., Any] | NodeGraph | None = None,
         parameters: Mapping[str, Any] = MappingProxyType({}),
         **options: Unpack[LocalOptions],
     ) -> RunForm:
@@ -296,10 +337,14 @@ class Session:
             has_run=() if last is None else [each.name for each in last.spec.tasks],
         )
 
-    def drawn(self, flow: str | Flow[..., Any] | None = None) -> DrawnFlow:
+    def drawn(self, flow: str | Flow[..., Any] | NodeGraph | None = None) -> DrawnFlow:
         """The flow as a picture, on which what is out of date is marked. Raises what `flow` raises."""
         self.look()
         return DrawnFlow(self.flow(flow), marks(self.findings()))
+
+    def task_names(self) -> list[str]:
+        """What the tasks of the notebook's cells are called."""
+        return [each.name for each in self.tasks()]
 
     def tasks(self) -> Listing[NotebookTask]:
         """All tasks of the notebook, however they were written, in notebook order."""
@@ -310,6 +355,52 @@ class Session:
             joined = ()
         found = notebook_tasks(self.notebook.kept, joined, self.notebook.namespace, marks(self.findings()))
         return task_listing(found)
+
+    def nodes(
+        self, text: str = "", *, category: str | None = None, accepts: str | None = None, gives: str | None = None
+    ) -> Listing[NodeRow] | NodePage:
+        """The node types that have the words of `text`; the page of the one whose type, or class, `text` is.
+
+        `accepts` and `gives` are data types: only nodes that take such a value, that may give one. Those whose packages
+        can't be imported are left out with a warning.
+        """
+        cells = self.node_cells()
+        if not (category or accepts or gives):
+            for each in node_registry.find() if text else ():
+                if text in (definition_of(each).node_type, each.__name__):
+                    return NodePage(each, origin_of(each, cells))
+        found = node_registry.find(text, category=category, accepts=accepts, gives=gives)
+        asked = [repr(text) if text else "", *(f"--{key} {value}" for key, value in
+                 [("category", category), ("accepts", accepts), ("gives", gives)] if value)]  # fmt: skip
+        known = [] if found else [definition_of(each).node_type for each in node_registry.find()]
+        return node_listing(found, cells, asked=" ".join(filter(None, asked)), known=known)
+
+    def node_types(self) -> list[str]:
+        """The node types there are."""
+        return [definition_of(each).node_type for each in node_registry.find()]
+
+    def node_cells(self) -> dict[str, str]:
+        """For each node type that a cell of this notebook defines, what messages call the cell."""
+        return {definition_of(each).node_type: kept.cell.label for kept in self.notebook.kept for each in kept.nodes}
+
+    def written_nodes(self, cell: Cell) -> list[str]:
+        """A line for each node class that a cell with `%%dagy_node` writes itself."""
+        kept = next((each for each in self.notebook.kept if each.cell == cell), None)
+        is_told = kept is not None and isinstance(kept.read.directive, NodeDirective)
+        return [card_of(each) for each in kept.nodes] if kept is not None and is_told else []
+
+    def node_form(self, node: str | type[FlowNode] | FlowNode, values: Mapping[str, Any]) -> NodeForm:
+        """A form for a node's configuration: of its type, its class, or a node that is configured already.
+
+        Raises `UnknownNodeError`, and `NodeConfigError` for values that it has no field for.
+        """
+        given = {**(node.given if isinstance(node, FlowNode) else {}), **values}
+        cls = node_registry.get(node) if isinstance(node, str) else node if isinstance(node, type) else type(node)
+        fields = [each.id for each in definition_of(cls).fields]
+        for name in given.keys() - fields:
+            told = f"node {definition_of(cls).node_type!r} has no field {name!r}{did_you_mean(name, fields)}"
+            raise NodeConfigError(told, {name: told})
+        return NodeForm(cls, given, is_live=self.screen.is_live, answered=self.answered)
 
     def past_runs(self, flow: str | None = None, *, limit: int = 20, profile: str | None = None) -> Listing[PastRun]:
         """The runs of this session, the recorded ones and those of deployments, each once, the newest first.
@@ -397,10 +488,15 @@ class Session:
     def load(self, task: str, *, run: str | None = None) -> Loaded:
         """A task's source for a cell that tries it by hand; with `run`, what it was given there is in `inputs`.
 
+        Of a node graph, the flow that a person would have written.
+
         No variable is lost: where there is an `inputs` of the user's own, the new one is `inputs_2`. Raises
         `UnknownTaskError`, `UnknownRunError`, `DefinitionError` for a run that goes on, and `ResultGoneError` for an
         input that is not there any more.
         """
+        if task not in self.task_names() and (graph := self.graph_called(task)) is not None:
+            note = f"run the new cell, and graph {graph.name!r} is a flow of the notebook"
+            return Loaded(graph.to_python(module=_NOTEBOOK), note)
         body, cell = task_body(self.notebook, task), cell_of(self.notebook, task)
         # It would define the task a second time, or bind names that tasks make, and is not to count as a cell of its.
         head = f"#| dagy_try  # from task {task!r}{f', {cell}' if cell else ''}\n"
@@ -479,13 +575,23 @@ class Session:
             raise DefinitionError(f"{str(path)!r} can't be written: {error.strerror}") from error
         return export
 
+    def export_graph(self, graph: NodeGraph) -> Export:
+        """A node graph as a module, with the nodes and tasks of this notebook that it has, and all that they need.
+
+        Raises `NodeGraphError`, and what `export` raises.
+        """
+        self.look()
+        others = [each.cell for each in self.notebook.kept if not isinstance(each.defined, FlowCell)]
+        drawn = Cell("", graph.to_python(module=_NOTEBOOK), f"graph {graph.name!r}")
+        return export_module([*others, drawn], name=graph.name, source_name=self.notebook.path.name)
+
     def uncalled(self, export: Export) -> tuple[str, ...]:
         """The names of the task cells' tasks that no flow of the export calls."""
         return tuple(each.name for each in self.notebook.tasks() if each.function not in export.tasks)
 
     def build(
         self,
-        flow: str | None = None,
+        flow: str | NodeGraph | None = None,
         *,
         output_dir: str | Path = "dist",
         target: str | None = None,
@@ -493,25 +599,26 @@ class Session:
         include: Sequence[str] = (),
         export: Export | None = None,
     ) -> Artifact:
-        """Build the artifact of a flow from the cells as they last ran, below `output_dir`.
+        """Build the artifact of a flow, or of a node graph, from the cells as they last ran, below `output_dir`.
 
         `target`, `requirements` and `include` are those of `build_artifact`; paths are relative to the notebook's
         folder. `export` is the notebook as a module, where that has been made already.
         """
         self.look()
         name, written = self.flow(flow).name, self.notebook.flow_names()
-        if name == self.notebook.name and name not in written:
+        graph = self.graph_called(flow)
+        if graph is None and name == self.notebook.name and name not in written:
             raise DefinitionError(
                 f"flow {name!r}, the task cells joined by their names, is built where the notebook has no other flow; "
                 f"call them in one of {', '.join(written)}, or give those a notebook of their own"
             )
-        source = self._source(export or self._exported())
+        source = self._source(export or (self._exported() if graph is None else self.export_graph(graph)))
         wanted = None if requirements is None else Path(requirements).absolute()
         options = artifact.BuildOptions(tuple(include), wanted, target or LOCAL)
         with artifact.flow_aside(source, name) as found:
             return artifact.build(source, found, Path(output_dir), options)
 
-    def plan(self, flow: str | None = None, *, executor: str | Executor | None = None) -> Route:
+    def plan(self, flow: str | NodeGraph | None = None, *, executor: str | Executor | None = None) -> Route:
         """Where on AWS the flow would run, by its spec and by what its completed runs took. Nothing is called.
 
         Runs of this session count, else those that were recorded here. Raises `BackendError` for what can't be.
@@ -548,7 +655,7 @@ class Session:
 
     def deploy(
         self,
-        flow: str | None = None,
+        flow: str | NodeGraph | None = None,
         *,
         name: str | None = None,
         namespace: str | None = None,
@@ -688,6 +795,8 @@ class Session:
         """
         kept = self.notebook.kept
         notes = [str(each) for each in (*twice(kept, defined.cell), *renamed(kept, defined.cell))]
+        if isinstance(defined, NodeCell):
+            return [card_of(each) for kept_cell in kept if kept_cell.defined is defined for each in kept_cell.nodes]
         try:
             joined = next((each for each in self.notebook.tasks() if each.cell is defined), None)
         except DefinitionError as error:  # two cells that don't fit: a flow can't be drawn until that is mended

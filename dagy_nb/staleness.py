@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from dagy.errors import DefinitionError, MissingExtraError
-from dagy_nb.cells import Cell, FlowCell, TaskCell, flow_cell, read_cell, task_cell
-from dagy_nb.directives import FlowDirective, TaskDirective
+from dagy_nb.cells import Cell, FlowCell, NodeCell, TaskCell, flow_cell, node_cell, read_cell, task_cell
+from dagy_nb.directives import FlowDirective, NodeDirective, TaskDirective
 from dagy_nb.joining import JoinedTask
 from dagy_nb.names import Function
-from dagy_nb.notebook import FailedCell, KeptCell, code_of
+from dagy_nb.notebook import Defined, FailedCell, KeptCell, code_of, kind_of
 from dagy_nb.notebook_file import SavedNotebook, has_file_id, same_text
 
 Kind: TypeAlias = Literal[
@@ -355,7 +355,7 @@ def _not_kept(failed: Sequence[FailedCell], saved: SavedNotebook | None) -> list
 
 
 def _not_run(look: _Look, failed: Sequence[FailedCell]) -> list[Finding]:
-    """Task and flow cells of the file that nobody has run."""
+    """Task, flow and node cells of the file that nobody has run."""
     if look.saved is None:
         return []
     cells = [*(each.cell for each in look.kept), *(each.cell for each in failed)]
@@ -366,7 +366,7 @@ def _not_run(look: _Look, failed: Sequence[FailedCell]) -> list[Finding]:
         defined = None if place in known else _defined(cell)
         if defined is None or defined.name in names:
             continue
-        what = "task" if isinstance(defined, TaskCell) else "flow"
+        what = kind_of(defined)
         found.append(
             Finding(
                 "not run",
@@ -415,7 +415,7 @@ def _defines(kept: KeptCell) -> bool:
     return kept.defined is not None or bool(kept.plain_tasks or kept.plain_flows)
 
 
-def _defined(cell: Cell) -> TaskCell | FlowCell | None:
+def _defined(cell: Cell) -> Defined | None:
     """What a cell that has not run would define, as far as it can be told."""
     try:
         read = read_cell(cell)
@@ -423,6 +423,8 @@ def _defined(cell: Cell) -> TaskCell | FlowCell | None:
             return task_cell(read)
         if isinstance(read.directive, FlowDirective) and not read.directive.help_wanted:
             return flow_cell(read)
+        if isinstance(read.directive, NodeDirective) and not read.directive.help_wanted:
+            return node_cell(read)
     except (DefinitionError, MissingExtraError):
         pass  # running it says what is wrong with it
     return None
@@ -446,6 +448,8 @@ def _changed_names(kept: KeptCell, stable: Collection[str]) -> frozenset[str]:
     """The names that the cell binds, or changes in place; an imported module is never changed."""
     if isinstance(kept.defined, FlowCell) and kept.defined.form == "statements":
         return frozenset()
+    if kept.plan is not None:
+        return kept.makes
     mutated = {name for each in kept.read.statements for name in each.names.mutates}
     return kept.makes | (mutated - set(stable))
 
@@ -467,7 +471,8 @@ def _eager_reads(kept: KeptCell) -> tuple[str, ...]:
     for each in kept.read.statements:
         found.update(dict.fromkeys(sorted(each.names.eager - bound)))
         bound |= each.names.surely
-    return tuple(found)
+    own = frozenset() if kept.plan is None else kept.plan.own_names
+    return tuple(name for name in found if name not in own)
 
 
 def _reads(kept: KeptCell) -> frozenset[str]:
@@ -475,7 +480,7 @@ def _reads(kept: KeptCell) -> frozenset[str]:
     names = {name for each in kept.read.statements for name in each.names.reads | each.names.perhaps}
     if isinstance(kept.defined, TaskCell):
         names |= set(kept.defined.inputs)
-    return frozenset(names)
+    return frozenset(names) - (frozenset() if kept.plan is None else kept.plan.own_names)
 
 
 def _changed_since(look: _Look, moment: float) -> dict[int, int]:
@@ -505,6 +510,8 @@ def _described(kept: KeptCell, look: _Look) -> str:
         return f"{kept.cell.label} (task {task!r})"
     if isinstance(kept.defined, FlowCell):
         return f"{kept.cell.label} (flow {kept.defined.name!r})" if kept.defined.name else f"{kept.cell.label} (flow)"
+    if isinstance(kept.defined, NodeCell):
+        return f"{kept.cell.label} (node {kept.defined.name!r})"
     flow = next(iter(kept.plain_flows.values()), None)
     return f"{kept.cell.label} (flow {flow!r})" if flow else kept.cell.label
 

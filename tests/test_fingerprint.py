@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dagy.fingerprint import Fingerprint, changes, fingerprint
+from dagy.version import __version__
 
 WORK = '''"""A module with a task."""
 import contextlib
@@ -460,6 +461,44 @@ def test_a_chain_of_helpers_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
     text = "".join(f"def f{each}():\n    return f{each + 1}()\n" for each in range(1_500))
     module = imported(tmp_path, {"work": f"{text}def f1500():\n    pass\ndef work():\n    return f0()\n"})
     assert "function f1500" in fingerprint(module.work).parts
+
+
+SCALE = """
+FACTOR = 3
+
+class Base:
+    def times(self, value):
+        return value * FACTOR
+
+class Scale(Base):
+    def execute(self, value):
+        return self.times(value)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("return self.times(value)", "return self.times(value) + 1", "helper 'Scale.execute' changed:"),
+        ("return value * FACTOR", "return value / FACTOR", "helper 'Base.times' changed:"),
+        ("FACTOR = 3", "FACTOR = 4", "constant FACTOR was 3, is 4"),
+        ("class Scale(Base):", "class Scale(Base, dict):", "its code changed:"),
+    ],
+)
+def test_code_that_is_a_class_counts_with_all_that_is_in_it(tmp_path: Path, old: str, new: str, told: str) -> None:
+    before = fingerprint(imported(tmp_path / "before", {"work": SCALE}).Scale)
+    now = fingerprint(imported(tmp_path / "now", {"work": SCALE.replace(old, new)}).Scale)
+    assert [each.splitlines()[0] for each in changes(before.parts, now.parts)] == [told]
+
+
+def test_a_class_that_is_not_the_users_own_counts_by_its_name_and_version() -> None:
+    assert dict(fingerprint(Fingerprint).parts) == {
+        "code": "dagy.fingerprint.Fingerprint",
+        "package dagy": __version__,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    assert fingerprint(pytest.Item).parts["code"] != fingerprint(pytest.File).parts["code"]
+    assert fingerprint(pytest.Item).parts["package pytest"] == pytest.__version__
 
 
 @pytest.mark.parametrize("function", [len, str, Fingerprint, str.upper, "a".join])

@@ -22,7 +22,9 @@ from dagy.spec import (
     FromTask,
     Held,
     ListOf,
+    NodeSpec,
     ParameterSpec,
+    PortSpec,
     TaskOptions,
     TaskSpec,
     references,
@@ -98,6 +100,21 @@ def test_what_came_later_is_written_only_where_it_is_said():
     assert new["tasks"][0]["options"]["memory_mb"] == 512
 
 
+def test_what_kind_of_node_a_task_is_is_written_only_of_nodes():
+    assert not {"node", "optional"} & SPEC.model_dump()["tasks"][0].keys()
+    port = PortSpec("rows", ("dataframe", "list"), "Rows")
+    task = TaskSpec("a", "a", "m:a", node=NodeSpec("clean", "transform", (port,)), optional=("rows",))
+    written = FlowSpec("etl", tasks=(task,)).model_dump()["tasks"][0]
+    assert written["optional"] == ["rows"]
+    assert written["node"] == {
+        "type": "clean",
+        "category": "transform",
+        "inbound": [{"id": "rows", "types": ["dataframe", "list"], "label": "Rows"}],
+        "outbound": [],
+        "requires": [],
+    }
+
+
 def test_the_same_flow_gives_the_same_text():
     again = FlowSpec.model_validate_json(SPEC.model_dump_json())
     assert again.model_dump_json() == SPEC.model_dump_json()
@@ -144,6 +161,8 @@ options = st.builds(
     validate_parameters=st.booleans(),
     memory_mb=st.none() | st.integers(1, 10**6),
 )
+ports = st.lists(st.builds(PortSpec, names, st.lists(names, max_size=2).map(tuple), names), max_size=2).map(tuple)
+nodes = st.none() | st.builds(NodeSpec, names, names, ports, ports, st.lists(names, max_size=2).map(tuple))
 flow_options = st.builds(
     FlowOptions,
     timeout_seconds=st.none() | st.floats(0.001, 1e9),
@@ -160,7 +179,9 @@ def specs(draw: st.DrawFn) -> FlowSpec:
         inputs = draw(st.dictionaries(names, bindings(task_ids[:place]), max_size=3))
         after = tuple(draw(st.lists(st.sampled_from(task_ids[:place]), unique=True))) if place else ()
         group = tuple(draw(st.lists(names, max_size=2)))
-        tasks.append(TaskSpec(task_id, draw(names), draw(names), inputs, after, group, draw(names), draw(options)))
+        optional = tuple(draw(st.lists(names, max_size=2))) or None
+        how = (draw(names), draw(options), (), draw(nodes), optional)
+        tasks.append(TaskSpec(task_id, draw(names), draw(names), inputs, after, group, *how))
     return FlowSpec(
         name=draw(names),
         version=draw(names),

@@ -33,7 +33,7 @@ def test_final_stays_final(old: StateType, new: StateType):
     [
         (StateType.PENDING, {"QUEUED", "RUNNING", "COMPLETED", "CANCELLED", "SKIPPED"}),
         (StateType.QUEUED, {"RUNNING", "CANCELLED", "SKIPPED", "CRASHED"}),
-        (StateType.RUNNING, {"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "CRASHED", "RETRYING"}),
+        (StateType.RUNNING, {"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED", "CRASHED", "RETRYING", "SKIPPED"}),
         (StateType.RETRYING, {"RUNNING", "FAILED", "TIMED_OUT", "CANCELLED", "CRASHED"}),
     ],
 )

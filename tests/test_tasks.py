@@ -276,6 +276,47 @@ def test_after_leaves_the_task_itself_alone():
     assert drawn(draw).task("same-2").after == ()
 
 
+def test_a_task_with_options_is_another_that_keeps_the_rest():
+    @task(name="fetch", retries=2, retry_delay_seconds=5)
+    def fetch(url):
+        return url
+
+    changed = fetch.with_options(name="rows", retries=3, timeout_seconds=60)
+    assert (changed.name, changed.function, changed.description) == ("rows", fetch.function, fetch.description)
+    assert changed.options == TaskOptions(retries=3, retry_delays=(5.0,), timeout_seconds=60.0)
+    assert changed.code.retry.retries == 3
+    assert (fetch.name, fetch.options.retries) == ("fetch", 2)
+
+
+def test_a_task_of_another_name_is_the_same_in_all_else():
+    renamed = same.with_options(name="rows")
+    assert (renamed.name, renamed.code, renamed.options) == ("rows", same.code, same.options)
+    assert renamed.with_options(retries=1).name == "rows"
+    assert same.name == "same"
+
+
+def test_a_task_with_options_waits_for_what_it_waited_for():
+    def draw() -> None:
+        first = one()
+        same.after(first).with_options(name="renamed")(5)
+        same.after(first).with_options(retries=1)(5)
+
+    assert [drawn(draw).task(each).after for each in ("renamed", "same")] == [("one",), ("one",)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retrys": 2}, r"@task has no option 'retrys'; did you mean 'retries'\?"),
+        ({"retries": -1}, "task 'same': retries must be"),
+        ({"name": " "}, "a task needs a name"),
+    ],
+)
+def test_options_without_a_meaning_are_refused_of_a_task_that_is_there(options: dict[str, Any], message: str):
+    with pytest.raises(DefinitionError, match=message):
+        same.with_options(**options)
+
+
 @pytest.mark.parametrize("thing", [5, "one", None])
 def test_after_takes_only_outputs(thing: Any):
     with pytest.raises(GraphError, match=r"same\.after\(\.\.\.\) takes outputs of tasks, not "):

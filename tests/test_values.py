@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import decimal
 import enum
@@ -23,8 +24,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagy.digests import digest
 from dagy.errors import StoreError, TravelError
-from dagy.values import described, encode, read, read_trusted
+from dagy.values import ABSENT, described, encode, read, read_trusted
 
 pa = pytest.importorskip("pyarrow")
 
@@ -113,6 +115,10 @@ def test_what_is_kept_as_json_any_reader_of_json_understands(value: object) -> N
         (datetime(2020, 1, 1, tzinfo=UTC), "pickle"),
         (Path("a/b"), "pickle"),
         (b"bytes", "pickle"),
+        (ABSENT, "absent"),
+        ({"yes": [1], "no": ABSENT}, "outputs"),
+        ({"yes": (1,), "no": ABSENT}, "pickle"),
+        ([ABSENT], "pickle"),
     ],
 )
 def test_the_plainest_exact_form_is_taken(value: object, codec: str) -> None:
@@ -254,7 +260,15 @@ def test_an_array_of_objects_in_numpys_format_is_not_read() -> None:
     assert MARKS == []
 
 
-@pytest.mark.parametrize("codec", ["json", "npy", "arrow", "pickle"])
+def test_what_is_absent_is_one_thing_everywhere() -> None:
+    assert (repr(ABSENT), bool(ABSENT)) == ("ABSENT", False)
+    for copied in (copy.deepcopy(ABSENT), pickle.loads(pickle.dumps(ABSENT)), again(ABSENT), again([ABSENT])[0]):
+        assert copied is ABSENT
+    assert again({"yes": 1, "no": ABSENT})["no"] is ABSENT
+    assert digest({"no": ABSENT}) == digest({"no": ABSENT}) != digest({"no": None})
+
+
+@pytest.mark.parametrize("codec", ["json", "outputs", "npy", "arrow", "pickle"])
 @pytest.mark.parametrize("data", [b"", b"\x00damaged", b"\x80\x05."])
 def test_damaged_bytes_are_refused(codec: str, data: bytes) -> None:
     with pytest.raises(TravelError, match=f"the {codec} can't be read"):

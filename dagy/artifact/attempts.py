@@ -24,6 +24,7 @@ from dagy.engine import (
     HookFailed,
     ItemChanged,
     RunOptions,
+    StandsFor,
     TaskChanged,
     TaskRun,
     TaskShowed,
@@ -37,6 +38,7 @@ from dagy.program import Actual, Program, resolve
 from dagy.retry import RetryPolicy, retry_group_of, retry_groups
 from dagy.spec import FlowSpec, FromTask, TaskSpec
 from dagy.states import State, StateType, crashed, failed
+from dagy.values import ABSENT, Absent
 
 BROKEN = (StoreError, NetworkError, CloudError)  # the store does not answer: no fault of the task
 
@@ -61,7 +63,7 @@ class Attempt:
 
     def make(self, upstream: Mapping[str, Outcome | None]) -> Outcome:
         """Run the task, what it needs having ended so, and let its end count. Raises `TryAgain`."""
-        hooks = HeldHooks(self.run.program.code[self.spec.id].hooks, self.item, self.before)
+        hooks = HeldHooks(self.run.program.code[self.spec.id].hooks)
         values = self.run.values(upstream)
         seconds = self.invocation.seconds_left
         try:
@@ -78,6 +80,7 @@ class Attempt:
             self.run.store.run_id, fail_fast=False, capture=True, recorder=recorder, grace_seconds=GRACE_SECONDS,
             time_limit=seconds if self.spec.options.timeout_seconds is not None else None,  # else that is its timeout
             reused={task: values[task] for task in program.needs[self.spec.id]},
+            stands_for=StandsFor(self.item, self.before),
         )  # fmt: skip
         ran = run_here(program, self.run.given, options, self.invocation, recorder)
         told: list[Event] = []
@@ -95,7 +98,7 @@ class Attempt:
         finally:
             recorder.finish(told)
 
-    def _program(self, values: Mapping[str, StoredValue], hooks: Hooks, seconds: float | None) -> Program:
+    def _program(self, values: Mapping[str, StoredValue | Absent], hooks: Hooks, seconds: float | None) -> Program:
         """The task and those that it needs."""
         whole, spec = self.run.program, self.spec
         sources: dict[str, Any] = dict(whole.inputs[spec.id])
@@ -117,7 +120,7 @@ class Attempt:
             FromTask(spec.id),
         )
 
-    def _lists(self, values: Mapping[str, StoredValue]) -> dict[str, list[Any]]:
+    def _lists(self, values: Mapping[str, StoredValue | Absent]) -> dict[str, list[Any]]:
         return lists_of(self.run, self.spec, values)
 
     def _told(self, event: Event) -> Event | None:
@@ -144,14 +147,15 @@ class Attempt:
     def _outcome(self, done: TaskRun) -> Outcome:
         attempt = self.before + done.attempt
         state, error = done.state, None if done.error is None else told_error(done.error)
-        if not state.is_completed:
+        name = self.spec.id if self.item is None else f"{self.spec.id}[{self.item}]"
+        if not state.is_completed and state.type is not StateType.SKIPPED:
             stopped = self.invocation.switch.reason
             if state.type is StateType.CANCELLED and stopped is not None:  # by no one who has to do with the run
                 state = crashed(stopped)
             return Outcome(state, time.time(), attempt, error=error)
-        name = self.spec.id if self.item is None else f"{self.spec.id}[{self.item}]"
+        value = ABSENT if state.type is StateType.SKIPPED else done.value
         try:
-            result = self.run.store.carried(done.value, self.spec.id, self.item, called=f"the result of {name!r}")
+            result = self.run.store.carried(value, self.spec.id, self.item, called=f"the result of {name!r}")
         except TravelError as trouble:
             return Outcome(failed(sentence(trouble)), time.time(), attempt, error=told_error(trouble))
         return Outcome(state, time.time(), attempt, result)
@@ -169,7 +173,7 @@ class Attempt:
         return group, tried_again(outcome.state, failures, policy.retries)
 
 
-def lists_of(run: BegunRun, spec: TaskSpec, values: Mapping[str, StoredValue]) -> dict[str, list[Any]]:
+def lists_of(run: BegunRun, spec: TaskSpec, values: Mapping[str, StoredValue | Absent]) -> dict[str, list[Any]]:
     """What a mapped task goes through, by the names of its inputs."""
     inputs = run.program.inputs[spec.id]
     return {name: items_of(spec.id, name, resolve(inputs[name], values, run.given)) for name in spec.mapped}

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagy.artifact.invocations import Invocation
+from dagy.artifact.outcomes import Outcome
 from dagy.artifact.payloads import Payload
 from dagy.artifact.references import Values
 from dagy.artifact.run_store import RunStore, at_once, result_key
+from dagy.engine.reasons import REUSED, SKIPPED_BEFORE
 from dagy.errors import ResumeError, shown
 from dagy.program import Program
 from dagy.spec import Json
-from dagy.states import StateType
-from dagy.values import Deferred
+from dagy.states import State, StateType
+from dagy.values import ABSENT, Absent, Deferred
 
 
 class StoredValue(Deferred):
@@ -60,8 +62,13 @@ class LeftOver:
         }
 
 
-def _stored(values: Values, carried: Mapping[str, Json]) -> StoredValue:
-    return StoredValue(lambda: values.opened(carried))
+def is_of_absent(carried: Mapping[str, Json]) -> bool:
+    """Whether what is carried so is `ABSENT`."""
+    return carried.get("codec") == "absent"
+
+
+def _stored(values: Values, carried: Mapping[str, Json]) -> StoredValue | Absent:
+    return ABSENT if is_of_absent(carried) else StoredValue(lambda: values.opened(carried))
 
 
 def begin_run(store: RunStore, payload: Payload, invocation: Invocation) -> dict[str, Json] | None:
@@ -125,14 +132,20 @@ def left_over(store: RunStore, begun: Mapping[str, Any]) -> LeftOver:
     return LeftOver(*earlier.results())
 
 
-def take_over(store: RunStore, program: Program, left: LeftOver) -> list[str]:
+def take_over(store: RunStore, program: Program, left: LeftOver) -> dict[str, State]:
     """Let what an earlier run has left be results of this one, for steps that know this one alone.
 
-    The tasks that have ended with that, but for those that had before.
+    The tasks that have ended with that, but for those that had before; each with how it has ended.
     """
     known = [task.id for task in program.spec.tasks]
     items = [(task, item) for task in known if task not in left.tasks for item in left.items.get(task, ())]
-    at_once(lambda each: store.take_over(each[0], left.items[each[0]][each[1]], each[1]), items)
+    at_once(lambda each: _take_over(store, left.items[each[0]][each[1]], *each), items)
     whole = [task for task in known if task in left.tasks]
-    news = at_once(lambda task: store.take_over(task, left.tasks[task]), whole)
-    return [task for task, is_new in zip(whole, news, strict=True) if is_new]
+    ends = at_once(lambda task: _take_over(store, left.tasks[task], task), whole)
+    return {task: end.state for task, end in zip(whole, ends, strict=True) if end is not None}
+
+
+def _take_over(store: RunStore, carried: Mapping[str, Json], task: str, item: int | None = None) -> Outcome | None:
+    """How the task, or the item, has ended with that; None when it had before."""
+    end = Outcome(SKIPPED_BEFORE if is_of_absent(carried) else REUSED, time.time(), result=carried)
+    return end if store.keep_outcome(task, end, item) else None

@@ -20,7 +20,7 @@ from dagy.artifact.loading import refuse_while_loading
 from dagy.artifact.manifest import PYTHON_VERSION, FileEntry, Manifest
 from dagy.artifact.options import BuildOptions
 from dagy.artifact.origin import provided_source, source_of
-from dagy.artifact.packages import Packages, packages_of
+from dagy.artifact.packages import Packages, asked_by_nodes, packages_of
 from dagy.artifact.rebuilding import Declaration, Request, known_build, remember
 from dagy.artifact.snapshots import Snapshot
 from dagy.artifact.source import Source, flow_aside, own_file, parse_target, read_source
@@ -225,7 +225,14 @@ class _Build:
         data = self._data_files(declared, without=code)
         contents: dict[str, bytes | Path] = {**dict(data.files), **code}
         check_amount(len(contents), sum(map(_size, contents.values())))
-        packages = packages_of(files, source, target=options.target, declared=declared, on_progress=self._say)
+        packages = packages_of(
+            files,
+            source,
+            asked=asked_by_nodes(self._flow.spec),
+            target=options.target,
+            declared=declared,
+            on_progress=self._say,
+        )
         for path in packages.evidence:
             self._snapshot.look(path)
         manifest = Manifest(

@@ -84,7 +84,7 @@ def uncovered(found: Sequence[Reached], said: Declared, covered: set[str]) -> li
         if each.wanted.optional or keys & covered or normalized(each.module) in covered:
             continue
         name = min(keys, default=each.module)
-        sentences[f"{each.place}: {each.module!r} is imported, and {said.origin} does not ask for {name!r}"] = None
+        sentences[f"{each.place}: {each.module!r} is {each.use}, and {said.origin} does not ask for {name!r}"] = None
     return list(sentences)
 
 

@@ -1,4 +1,4 @@
-"""Which installed distributions a flow's code needs: those that hold the modules which it imports."""
+"""Which installed distributions a flow needs: those that hold the modules it imports, and those its nodes ask for."""
 
 from __future__ import annotations
 
@@ -31,10 +31,42 @@ class Reached:
         """`etl.py, line 3`."""
         return f"{self.path}, line {self.wanted.line}"
 
+    @property
+    def use(self) -> str:
+        """How it is used: `imported`."""
+        return "imported"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFor(Reached):
+    """A distribution that a kind of node asks for by its name, as if there were an import of it."""
+
+    @property
+    def module(self) -> str:
+        """The name of the distribution."""
+        return self.wanted.module
+
+    @property
+    def place(self) -> str:
+        """`node 'read_csv'`."""
+        return self.path
+
+    @property
+    def use(self) -> str:
+        """How it is used: `needed`."""
+        return "needed"
+
 
 def reached(imports: Iterable[tuple[str, Import]], here: Installed) -> tuple[Reached, ...]:
-    """What each of the imports needs of what is installed."""
-    return tuple(Reached(each, path, tuple(_holders(each, here))) for path, each in imports)
+    """What each of the imports, and of what nodes ask for, needs of what is installed."""
+    return tuple(_reached(path, each, here) for path, each in imports)
+
+
+def _reached(path: str, wanted: Import, here: Installed) -> Reached:
+    if wanted.line:
+        return Reached(wanted, path, tuple(_holders(wanted, here)))
+    found = here.called(wanted.module)
+    return AskedFor(wanted, path, () if found is None else (found,))
 
 
 def check_reached(imports: Iterable[Reached], declared: str = "") -> None:
@@ -45,6 +77,9 @@ def check_reached(imports: Iterable[Reached], declared: str = "") -> None:
     for each in imports:
         if each.distributions or each.wanted.optional:
             continue
+        if isinstance(each, AskedFor):
+            remedy = f"add it to {declared}" if declared else f"install it with: pip install {each.module}"
+            raise ArtifactError(f"{each.place} needs {each.module!r}, which is not installed; {remedy}")
         origin = _origin(each.module)
         if origin is None:
             remedy = f"add the package that holds it to {declared}" if declared else "install the package that holds it"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dagy.engine import Event, HookFailed
 from dagy.errors import shown
@@ -17,12 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 class HeldHooks:
-    """The hooks of one attempt: `hooks` are the task's, `before` counts the attempts that other invocations made."""
+    """The hooks of one attempt: `hooks` are the task's."""
 
-    def __init__(self, hooks: Hooks, item: int | None, before: int) -> None:
+    def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
-        self._item = item
-        self._before = before
         self._context: RunContext | None = None
 
     @property
@@ -31,10 +27,7 @@ class HeldHooks:
         if not self._hooks:
             return {}
         held: dict[StateType, tuple[Hook, ...]] = {kind: (self._hold,) for kind in StateType if State(kind).is_final}
-        for kind, hooks in self._hooks.items():
-            if not State(kind).is_final:
-                held[kind] = tuple(self._at_once(each) for each in hooks)
-        return held
+        return {**held, **{kind: hooks for kind, hooks in self._hooks.items() if not State(kind).is_final}}
 
     def call(self, state: State) -> list[Event]:
         """Call those for `state`, in which the attempt has ended, or will be followed by another."""
@@ -42,18 +35,8 @@ class HeldHooks:
             return []
         return call_hooks(self._hooks.get(state.type, ()), self._context, state)
 
-    def _at_once(self, hook: Hook) -> Hook:
-        @functools.wraps(hook, updated=())
-        def called(context: RunContext, state: State) -> object:
-            return hook(self._told(context), state)
-
-        return called
-
     def _hold(self, context: RunContext, state: State) -> None:
-        self._context = self._told(context)
-
-    def _told(self, context: RunContext) -> RunContext:
-        return replace(context, item=self._item, attempt=context.attempt + self._before)
+        self._context = context
 
 
 def call_hooks(hooks: Iterable[Hook], context: RunContext, state: State) -> list[Event]:

@@ -5,11 +5,11 @@ The rules that follow from it are the engine's: what has no value upstream is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagy.engine.reasons import fault, items_failed, not_started
+from dagy.engine.reasons import fault, items_failed, not_started, without
 from dagy.errors import StoreError, shown
 from dagy.spec import Json
 from dagy.states import State, StateType, completed, crashed
@@ -28,6 +28,11 @@ class Outcome:
     error: Mapping[str, Json] | None = None  # `type`, `message` and `traceback`
     cause: str = ""  # the failed task because of which it was not started
 
+    @property
+    def is_by_choice(self) -> bool:
+        """Whether it was skipped because there was nothing for it to do."""
+        return self.state.type is StateType.SKIPPED and not self.cause
+
     def to_json(self) -> dict[str, Json]:
         """As it is kept."""
         told: dict[str, Json] = {"state": self.state.type.value, "at": self.at, "attempt": self.attempt}
@@ -45,19 +50,25 @@ class Outcome:
             raise StoreError(f"{shown(data)} is not how a task ended") from error
 
 
-def without_upstream(upstream: Mapping[str, Outcome | None], now: float) -> Outcome | None:
-    """How a task ends that needs these; None when they have all completed, so that it may start.
+def without_upstream(upstream: Mapping[str, Outcome | None], needed: Container[str], now: float) -> Outcome | None:
+    """How a task ends that needs these; None when it may start.
 
-    One that left no outcome has crashed. Of several reasons the oldest counts, as it does while a run goes.
+    One that left no outcome has crashed. Of several reasons the oldest counts, as it does while a run goes. What was
+    skipped by choice is a reason only when it is among those `needed` in any case, and nothing worse has happened.
     """
     found: list[Outcome] = []
+    absent: list[str] = []
     for task, outcome in upstream.items():
-        if outcome is None or outcome.state.is_failure:
+        if outcome is not None and outcome.is_by_choice:
+            absent += [task] if task in needed else []
+        elif outcome is None or outcome.state.is_failure:
             kind = StateType.CRASHED if outcome is None else outcome.state.type
             found.append(Outcome(not_started(task, kind), now if outcome is None else outcome.at, cause=task))
         elif not outcome.state.is_completed:
             state = outcome.state if outcome.cause else not_started(task, outcome.state.type)
             found.append(Outcome(state, outcome.at, cause=outcome.cause or task))
+    if absent and not found:
+        return Outcome(without(absent[0]), now)
     return min(found, key=lambda each: each.at, default=None)
 
 
@@ -73,5 +84,5 @@ def mapped_outcome(task: str, items: Sequence[Outcome | None], stopped: State | 
         first = failures[0][1]
         why = fault(f"{task}[{first}]", ends[first].state)
         return Outcome(items_failed(len(failures), len(ends), why), now, 1, error=ends[first].error)
-    missing = next((each.state for each in ends if not each.state.is_completed), None)
+    missing = next((each.state for each in ends if not (each.state.is_completed or each.is_by_choice)), None)
     return Outcome(completed() if missing is None else stopped or missing, now, 1)

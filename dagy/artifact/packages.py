@@ -19,6 +19,7 @@ from dagy.artifact.source import RESERVED_MODULES, Source
 from dagy.artifact.targets import LOCAL, BuildTarget, target_called
 from dagy.lazy import lazily
 from dagy.settings import Settings
+from dagy.spec import FlowSpec
 
 if TYPE_CHECKING:
     from dagy.artifact.installers import Installer
@@ -43,13 +44,14 @@ def packages_of(
     source: Source,
     *,
     requirements: Path | None = None,
+    asked: Iterable[tuple[str, Import]] = (),
     target: str = "local",
     local_dir: Path | None = None,
     declared: Declared | None = None,
     using: Installer | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Packages:
-    """What the modules `files` of the flow in `source` need on the target of that name.
+    """What the modules `files` of the flow in `source` need on the target of that name, and what is `asked` for.
 
     What is declared counts before what the imports tell: `read_declared` is asked, unless its answer is given. For this
     machine they are what is installed here, unless other versions are declared: then those, for an environment of its
@@ -60,13 +62,19 @@ def packages_of(
     place = target_called(target)
     place.check_python(PYTHON_VERSION)
     said = read_declared(source, requirements) if declared is None else declared
-    imports = _foreign(files)
+    imports = (*_foreign(files), *asked)
     known = Packages(target=place, evidence=said.paths, warnings=said.warnings)
     if place.is_local and not imports and not said.requirements:
         return known
     folder = Settings.read().local_dir if local_dir is None else local_dir
     choose = _later("as_installed" if place.is_local else "as_locked")
     return choose(known, imports, said, folder, source.path.parent, using=using, on_progress=on_progress)
+
+
+def asked_by_nodes(spec: FlowSpec) -> tuple[tuple[str, Import], ...]:
+    """What the flow's nodes ask for, each with `node 'type'`, as imports that stand in no line."""
+    found = {(node.type, name) for task in spec.tasks if (node := task.node) is not None for name in node.requires}
+    return tuple((f"node {node!r}", Import(name, 0, (), 0, optional=False)) for node, name in sorted(found))
 
 
 _load, _ = lazily(__name__, {"as_installed": "dagy.artifact.choosing", "as_locked": "dagy.artifact.target_packages"})

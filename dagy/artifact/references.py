@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 INLINE_BYTES = 65_536  # up to which a value goes in the payload itself: services take 256 KiB in all
 
-_INLINE_CODECS = frozenset({"npy", "arrow", "polars"})  # that may come in a payload: reading them runs no code
+_INLINE_CODECS = frozenset(
+    {"absent", "outputs", "npy", "arrow", "polars"}
+)  # that may come in a payload: reading them runs no code
 _LONGEST_PART = 250  # bytes of a part of a name: a file's name has 255
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -31,11 +31,11 @@ from urllib.parse import unquote, urlsplit
 
 from dagy.artifact.outcomes import Outcome
 from dagy.artifact.references import Values
-from dagy.engine.reasons import REUSED, not_begun, stopped
+from dagy.engine.reasons import not_begun, stopped
 from dagy.errors import StoreError, shown
 from dagy.spec import Json
 from dagy.states import State, cancelled
-from dagy.values import Encoded
+from dagy.values import ABSENT, Encoded
 
 OVERLAP_SECONDS = 60  # for which batches of events may become visible after later ones
 READS_AT_ONCE = 16
@@ -133,7 +133,7 @@ class RunStore:
         large = [number for number, each in enumerate(items) if each is None]
         found = dict(zip(large, self.outcomes([(task, number) for number in large]), strict=True))
         carried = [each if each is not None else _result_of(found[number]) for number, each in enumerate(items)]
-        return at_once(self.values.opened, carried)
+        return [None if each is ABSENT else each for each in at_once(self.values.opened, carried)]
 
     def mapped_result(self, items: Iterable[Outcome | None]) -> dict[str, Json]:
         """The result of a mapped task, whose items have these outcomes; what is large stays where it is."""
@@ -167,10 +167,6 @@ class RunStore:
     def add_results(self, results: Mapping[str, Json]) -> None:
         """What tasks of a whole flow returned, by their `result_key`, as `carried` gives it."""
         self._add("results", results)
-
-    def take_over(self, task: str, result: Mapping[str, Json], item: int | None = None) -> bool:
-        """The task, or the item, has this result from an earlier run; False when that is known already."""
-        return self.keep_outcome(task, Outcome(REUSED, time.time(), result=result), item)
 
     def results(self) -> tuple[dict[str, Mapping[str, Json]], dict[str, dict[int, Mapping[str, Json]]]]:
         """All that the run's tasks have returned, as carried: by task, and by mapped task and item."""

@@ -219,17 +219,29 @@ def flow_aside(source: Source, name: str | None = None) -> Iterator[Flow[..., An
     So a module of this name that is in use stays what it is, and what the flow imports of its own folder is read anew
     the next time, as it is then.
     """
-    existing, path, before = sys.modules.pop(source.module, None), list(sys.path), set(sys.modules)
+    existing = sys.modules.pop(source.module, None)
     try:
-        yield load_flow(source, name)
+        with aside(source.root):
+            yield load_flow(source, name)
     finally:
-        sys.path[:] = path
-        new = [each for each in sys.modules.keys() - before if _is_below(source.root, each)]
-        for each in (source.module, *new):
-            sys.modules.pop(each, None)
+        sys.modules.pop(source.module, None)
         if existing is not None:
             sys.modules[source.module] = existing
-        for each in (source.module, *new):
+        _attach(source.module)
+
+
+@contextmanager
+def aside(root: Path) -> Iterator[None]:
+    """Put `sys.path`, and the user's modules in the folder `root`, back at the end of the `with` block as they were."""
+    path, before = list(sys.path), set(sys.modules)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        new = [each for each in sys.modules.keys() - before if _is_below(root, each)]
+        for each in new:
+            sys.modules.pop(each, None)
+        for each in new:
             _attach(each)
 
 

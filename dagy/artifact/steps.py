@@ -24,14 +24,15 @@ from dagy.artifact.telling import told_failure, told_result, told_tasks
 from dagy.artifact.whole_flow import refused
 from dagy.aws.failures import of_step
 from dagy.engine import Event, RunChanged, TaskChanged
-from dagy.engine.reasons import REUSED, run_end
-from dagy.errors import DagyError, LimitError, ParameterError, UnknownTaskError, sentence
+from dagy.engine.absence import check_to_map, required
+from dagy.engine.reasons import run_end
+from dagy.errors import DagyError, LimitError, ParameterError, SkipTask, UnknownTaskError, sentence
 from dagy.flows import Flow
 from dagy.graph import ordered
 from dagy.hooks import RunContext
-from dagy.program import resolve
+from dagy.program import flow_result
 from dagy.spec import Json, TaskSpec
-from dagy.states import State, StateType, crashed, failed, running
+from dagy.states import State, StateType, crashed, failed, running, skipped
 from dagy.values import Deferred
 
 MOST_ITEMS = 40_000  # of a mapped task: a state machine hears of all of them at once
@@ -94,7 +95,8 @@ def _begin(flow: Flow[..., Any], store: RunStore, payload: Payload, invocation: 
         return {"state": answer["state"], "message": answer["message"]}
     if is_first:
         run.tell(RunChanged(0, time.time_ns(), running()), *_call_flow_hooks(run, running()))
-    run.tell(*(TaskChanged(0, time.time_ns(), task, 0, REUSED) for task in take_over(store, run.program, left)))
+    taken = take_over(store, run.program, left)
+    run.tell(*(TaskChanged(0, time.time_ns(), task, 0, state) for task, state in taken.items()))
     return {"state": StateType.RUNNING.value}
 
 
@@ -129,10 +131,15 @@ def _counted(run: BegunRun, spec: TaskSpec, inline: int) -> int | None:
         return None
     begun = TaskChanged(0, time.time_ns(), spec.id, 1, running())
     try:
-        count = run.program.code[spec.id].parameters.check_lengths(lists_of(run, spec, run.values(standing.upstream)))
+        values = run.values(standing.upstream)
+        check_to_map(spec, run.program.inputs[spec.id], values, run.given)
+        count = run.program.code[spec.id].parameters.check_lengths(lists_of(run, spec, values))
         _check_count(spec, count)
     except BROKEN:
         raise
+    except SkipTask as reason:
+        run.settle_alone(spec, Outcome(skipped(str(reason)), time.time(), 1), begun)
+        return None
     except Exception as error:  # noqa: BLE001 (what is mapped over is the user's)
         outcome = failure(error)
         run.settle_alone(spec, outcome, begun, wrote_error(spec.id, outcome))
@@ -236,8 +243,8 @@ def _all_ends(run: BegunRun, crashes: Mapping[str, Any], early: EarlyEnd | None)
             if spec.id in crashes:
                 outcome = Outcome(_crash(crashes[spec.id], run.store, run.begun), time.time(), 1)
             else:
-                needed = {task: ends[task] for task in run.program.needs[spec.id]}
-                outcome = hindrance(needed, early) or Outcome(crashed(GONE), time.time(), 1)
+                upstream = {task: ends[task] for task in run.program.needs[spec.id]}
+                outcome = hindrance(upstream, required(spec), early) or Outcome(crashed(GONE), time.time(), 1)
             outcome = run.settle_alone(spec, outcome)
         ends[spec.id] = outcome
     return {task.id: ends[task.id] for task in run.program.spec.tasks}
@@ -254,7 +261,7 @@ def _left_out(task: str, state: State) -> str:
 
 
 def _result(run: BegunRun, ends: Mapping[str, Outcome]) -> dict[str, Json]:
-    source, store = run.program.result, run.store
-    value = None if source is None else resolve(source, run.values(ends), run.given)
+    store = run.store
+    value = flow_result(run.program.result, run.values(ends), run.given)
     value = value.value() if isinstance(value, Deferred) else value
     return told_result(lambda: store.values.carried(value, store.run_id, "result", called="what the flow returned"))

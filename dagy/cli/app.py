@@ -26,6 +26,7 @@ from dagy.errors import (
     TaskFailedError,
     UnknownDeploymentError,
     UnknownFlowError,
+    UnknownNodeError,
     UnknownRunError,
     UnknownScheduleError,
     UnknownTaskError,
@@ -51,6 +52,7 @@ _COMMANDS = {  # name: (module of `dagy.cli`, what `dagy --help` says of it)
     "login": ("login", "Keep a token for a control plane."),
     "logout": ("logout", "Let go of a token."),
     "logs": ("logs", "Show what the tasks of a run wrote."),
+    "nodes": ("nodes", "Show node types, and check graphs made of them."),
     "run": ("run", "Run a flow here, or a deployment."),
     "runs": ("runs", "Show the runs there were, and cancel one."),
     "schedules": ("schedules", "Let deployments run by themselves."),
@@ -59,7 +61,8 @@ _COMMANDS = {  # name: (module of `dagy.cli`, what `dagy --help` says of it)
 
 _HELP = """Build, draw, run, deploy and schedule data pipelines.
 
-A TARGET is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or ARTIFACT.zip, and of `dagy run` the name of a deployment, too.
+A TARGET is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW], GRAPH.json or ARTIFACT.zip, and of `dagy run` the name of a
+deployment, too.
 
 \b
 Examples:
@@ -221,7 +224,7 @@ def _code(error: DagyError) -> ExitCode:
     match error:
         case FileNotFoundError() | UnknownFlowError() | UnknownRunError() | UnknownTaskError():
             return ExitCode.NOT_FOUND
-        case UnknownDeploymentError() | UnknownScheduleError():
+        case UnknownDeploymentError() | UnknownNodeError() | UnknownScheduleError():
             return ExitCode.NOT_FOUND
         case AuthError():
             return ExitCode.AUTH

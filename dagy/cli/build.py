@@ -95,7 +95,7 @@ def _check_target(name: str) -> None:
 def _built(target: str, destination: Path, options: BuildOptions) -> Artifact:
     if not (Path(target).exists() or Path(target).suffix):
         raise artifact.MissingSourceError(
-            f"there is no file {target!r}; a target is FILE.py[:FLOW] or NOTEBOOK.ipynb[:FLOW]"
+            f"there is no file {target!r}; a target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or GRAPH.json"
         )
     try:
         return artifact.build_artifact(

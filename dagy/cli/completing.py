@@ -36,6 +36,7 @@ def _offering(kind: str, *, files: bool = False) -> _Complete:
 deployment_names = _offering("deployment_names")
 deployment_names_and_files = _offering("deployment_names", files=True)
 flow_names = _offering("flow_names")
+node_types = _offering("node_types")
 profile_names = _offering("profile_names")
 run_ids = _offering("run_ids")
 schedule_ids = _offering("schedule_ids")

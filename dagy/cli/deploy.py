@@ -70,9 +70,9 @@ def command(
 ) -> None:
     """Deploy a flow: from then on runs of it can be asked for by the deployment's name.
 
-    TARGET is ARTIFACT.zip, or FILE.py[:FLOW] or NOTEBOOK.ipynb[:FLOW], which is built first. What is not given is not
-    there afterwards: a schedule, tags and parameters are those of the last deploy. When the same code is deployed with
-    the same settings, nothing is done.
+    TARGET is ARTIFACT.zip, or FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or GRAPH.json, which is built first. What is not
+    given is not there afterwards: a schedule, tags and parameters are those of the last deploy. When the same code is
+    deployed with the same settings, nothing is done.
 
     Its runs are run by `dagy worker`, or on AWS where `dagy aws init` has noted that in the profile. --dry-run says
     where there, why, which limits are near, and about what a run costs.

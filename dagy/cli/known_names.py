@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dagy.cli.planes import connected_if_any
+from dagy.nodes import node_registry
 from dagy.profiles import Profiles
 from dagy.runs import History
 from dagy.settings import Settings
@@ -42,3 +43,8 @@ def schedule_ids(profile: str | None) -> Iterable[str]:
 def profile_names(profile: str | None) -> Iterable[str]:
     """The names of profiles."""
     return Profiles.read(Settings.read().local_dir).names
+
+
+def node_types(profile: str | None) -> Iterable[str]:
+    """The node types that come with Dagy and with installed packages."""
+    return [str(each["node_type"]) for each in node_registry.catalog()]

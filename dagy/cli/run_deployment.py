@@ -164,5 +164,5 @@ def _missing(target: str, deployments: Sequence[str]) -> SourceError:
         hint = "; nothing is deployed yet."
     return MissingSourceError(
         f"there is no deployment and no file {target!r}{hint} "
-        f"A target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW], ARTIFACT.zip or the name of a deployment"
+        f"A target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW], GRAPH.json, ARTIFACT.zip or the name of a deployment"
     )

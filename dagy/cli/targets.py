@@ -1,4 +1,4 @@
-"""What `TARGET` names: a flow in a Python file, in a notebook, or in an artifact."""
+"""What `TARGET` names: a flow in a Python file, in a notebook, in a graph of nodes, or in an artifact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dagy.errors import SourceError
 from dagy.flows import Flow
 from dagy.spec import FlowSpec
 
-_SUFFIXES = {".py", ".ipynb", ".zip"}  # that no deployment's name has
+_SUFFIXES = {".py", ".ipynb", ".json", ".zip"}  # that no deployment's name has
 
 
 @contextmanager
@@ -55,7 +55,8 @@ def opened_source(target: str) -> Iterator[tuple[Source, Flow[..., Any]]]:
         raise click.UsageError(str(error)) from error
     if not wanted.path.exists() and not wanted.path.suffix:
         raise MissingSourceError(
-            f"there is no file {target!r}; a target is FILE.py[:FLOW], NOTEBOOK.ipynb[:FLOW] or ARTIFACT.zip"
+            f"there is no file {target!r}; a target is FILE.py[:FLOW], "
+            "NOTEBOOK.ipynb[:FLOW], GRAPH.json or ARTIFACT.zip"
         )
     source = read_source(wanted.path)
     with chdir(source.path.parent) if source.path.suffix != ".py" else nullcontext():

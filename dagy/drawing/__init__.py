@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from dagy.drawing.dot_source import dot
     from dagy.drawing.escape import markup_line, markup_lines, plain_line, plain_lines
     from dagy.drawing.labels import ago, counted, duration
+    from dagy.drawing.ports import Connectors, connectors
     from dagy.drawing.still import RunStill, TaskStill, flow_html, run_html
     from dagy.drawing.style import ICONS, PALETTE
     from dagy.drawing.svg_source import svg
     from dagy.drawing.text import text_tree
 
 _HOMES = {
+    "Connectors": "dagy.drawing.ports",
     "ICONS": "dagy.drawing.style",
     "PALETTE": "dagy.drawing.style",
     "RunStill": "dagy.drawing.still",
     "TaskStill": "dagy.drawing.still",
     "ago": "dagy.drawing.labels",
+    "connectors": "dagy.drawing.ports",
     "counted": "dagy.drawing.labels",
     "dot": "dagy.drawing.dot_source",
     "duration": "dagy.drawing.labels",
@@ -40,9 +43,11 @@ _HOMES = {
 __all__ = [
     "ICONS",
     "PALETTE",
+    "Connectors",
     "RunStill",
     "TaskStill",
     "ago",
+    "connectors",
     "counted",
     "dot",
     "duration",

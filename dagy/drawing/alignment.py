@@ -7,15 +7,18 @@ the top and from the bottom, and each vertex is put in the middle of its four pl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from dagy.drawing.layers import Columns
 
 
-def aligned(columns: Columns, reach: Sequence[float]) -> list[float]:
-    """For each vertex the coordinate of its centre; neighbours u, v in it are `reach[u] + reach[v]` apart or more.
+def aligned(
+    columns: Columns, above: Sequence[float], below: Sequence[float], drifts: Mapping[tuple[int, int], float]
+) -> list[float]:
+    """For each vertex its coordinate; u and v next to each other in a column are `below[u] + above[v]` apart or more.
 
+    A line from u to v runs straight where v's coordinate is u's and `drifts[u, v]`, or u's where it is not in there.
     The coordinates may be negative; the caller moves them where they are wanted.
     """
     if not columns.order:
@@ -27,10 +30,12 @@ def aligned(columns: Columns, reach: Sequence[float]) -> list[float]:
             order = [row[::-1] for row in columns.order] if mirrored else columns.order
             if ahead:
                 order = order[::-1]
-            roots = _strung(order, columns.after if ahead else columns.before, barred)
-            places = _packed(order, roots, reach)
+            sign = -1 if ahead != mirrored else 1
+            shifts = {(v, u) if ahead else (u, v): sign * drift for (u, v), drift in drifts.items()}
+            roots, offsets = _strung(order, columns.after if ahead else columns.before, barred, shifts)
+            places = _packed(order, roots, offsets, *((below, above) if mirrored else (above, below)))
             results.append([-place for place in places] if mirrored else places)
-    return _balanced(results, reach)
+    return _balanced(results, above, below)
 
 
 def _barred(columns: Columns) -> set[tuple[int, int]]:
@@ -56,9 +61,15 @@ def _barred(columns: Columns) -> set[tuple[int, int]]:
     return barred
 
 
-def _strung(order: list[list[int]], neighbours: list[list[int]], barred: set[tuple[int, int]]) -> list[int]:
-    """For each vertex the first one of the straight block that it belongs to."""
+def _strung(
+    order: list[list[int]],
+    neighbours: list[list[int]],
+    barred: set[tuple[int, int]],
+    shifts: Mapping[tuple[int, int], float],
+) -> tuple[list[int], list[float]]:
+    """For each vertex the first one of the straight block that it belongs to, and its offset from that one."""
     root = list(range(len(neighbours)))
+    offset = [0.0] * len(neighbours)
     place = [0] * len(neighbours)
     for row in order:
         furthest = -1
@@ -74,18 +85,25 @@ def _strung(order: list[list[int]], neighbours: list[list[int]], barred: set[tup
             for each in near:
                 if place[each] > furthest and (each, vertex) not in barred and (vertex, each) not in barred:
                     root[vertex] = root[each]
+                    offset[vertex] = offset[each] + shifts.get((each, vertex), 0.0)
                     furthest = place[each]
                     break
-    return root
+    return root, offset
 
 
-def _packed(order: list[list[int]], root: list[int], reach: Sequence[float]) -> list[float]:
+def _packed(
+    order: list[list[int]],
+    root: list[int],
+    offset: list[float],
+    above: Sequence[float],
+    below: Sequence[float],
+) -> list[float]:
     """The blocks as far to the start as they go, then back to where the next one holds them."""
     followers: dict[int, dict[int, float]] = {}
     waiting = [0] * len(root)
     for row in order:
         for left, right in pairwise(row):
-            apart = reach[left] + reach[right]
+            apart = below[left] + above[right] + offset[left] - offset[right]
             first, second = root[left], root[right]
             gaps = followers.setdefault(first, {})
             known = gaps.get(second)
@@ -108,15 +126,15 @@ def _packed(order: list[list[int]], root: list[int], reach: Sequence[float]) -> 
         gaps = followers.get(block, {})
         if gaps:
             place[block] = min([place[second] - apart for second, apart in gaps.items()])
-    return [place[block] for block in root]
+    return [place[block] + far for block, far in zip(root, offset, strict=True)]
 
 
-def _balanced(results: list[list[float]], reach: Sequence[float]) -> list[float]:
+def _balanced(results: list[list[float]], above: Sequence[float], below: Sequence[float]) -> list[float]:
     """The four results moved to the narrowest one's edge, and the mean of the two in the middle."""
     edges = []
     for places in results:
-        low = min([place - half for place, half in zip(places, reach, strict=True)])
-        high = max([place + half for place, half in zip(places, reach, strict=True)])
+        low = min([place - part for place, part in zip(places, above, strict=True)])
+        high = max([place + part for place, part in zip(places, below, strict=True)])
         edges.append((low, high))
     low, high = min(edges, key=lambda edge: edge[1] - edge[0])
     moves = [high - edge[1] if index % 2 else low - edge[0] for index, edge in enumerate(edges)]

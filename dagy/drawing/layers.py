@@ -3,6 +3,7 @@
 The first two steps of a layered drawing. Vertices are numbers: `0 .. count - 1` are the caller's own; higher ones are
 *bends*, empty places that a line passes in a column between its ends, so that lines take part in the ordering as boxes
 do. Lines with one end in common share their bends: a task that feeds ten far ones draws one line that branches.
+A line may meet its vertex off the middle, at a *joint*, which to the ordering is a place of its own beside the vertex.
 Nothing here recurses, and the number of bends is bounded, so that neither depth nor density is a limit.
 """
 
@@ -13,18 +14,25 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 OUTSIDE = -1  # in place of a vertex: the line comes from before the first column, or goes on behind the last
 
+End: TypeAlias = tuple[str, str]  # a box and, where a line meets it at one, the port's name
+
 
 class Link(NamedTuple):
-    """A line to draw from vertex `start` to vertex `end`; lines of the same `source` or `target` may share bends."""
+    """A line to draw from vertex `start` to vertex `end`; lines of the same `source` or `target` may share bends.
 
-    source: str
-    target: str
+    `leaves` and `enters` say where on these vertices it does so: 0 is in the middle, -0.4 near the upper end.
+    """
+
+    source: End
+    target: End
     start: int
     end: int
+    leaves: float = 0.0
+    enters: float = 0.0
 
 
 class Route(NamedTuple):
@@ -42,6 +50,11 @@ class Columns:
     `before` and `after` hold a vertex's neighbours in the columns next to its own, bends included. A trunk is a string
     of bends, one a column; `routes` holds for each link that passes columns which part of which trunk it takes. The
     links in `free` were too many to be given bends.
+
+    Joints have numbers above those of all vertices: `joints` holds for a vertex its own, each with where it is on it.
+    `inlets` and `outlets` are `before` and `after` with the neighbours' joints instead of these, and `bundles` are the
+    outlets by the vertex's own joint, from the uppermost. `off` holds for the lines that meet a vertex off its middle
+    where they do so at either end.
     """
 
     count: int
@@ -49,6 +62,11 @@ class Columns:
     order: list[list[int]] = field(default_factory=list)
     before: list[list[int]] = field(default_factory=list)
     after: list[list[int]] = field(default_factory=list)
+    joints: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    inlets: list[list[int]] = field(default_factory=list)
+    outlets: list[list[int]] = field(default_factory=list)
+    bundles: list[list[list[int]]] = field(default_factory=list)
+    off: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
     trunks: list[list[int]] = field(default_factory=list)
     routes: dict[Link, Route] = field(default_factory=dict)
     free: set[Link] = field(default_factory=set)
@@ -91,6 +109,9 @@ def _ranked(count: int, links: Sequence[Link]) -> list[int] | frozenset[int]:
     return column
 
 
+_Segment: TypeAlias = tuple[int, int, float, float]  # of a line, from a vertex to one in the next column, as in Link
+
+
 def _bend(columns: Columns, links: Sequence[Link]) -> None:
     """Fill in the neighbours, and bends for the links that pass columns."""
     column, count = columns.column, columns.count
@@ -104,12 +125,12 @@ def _bend(columns: Columns, links: Sequence[Link]) -> None:
     passing = [(link, *span(link)) for link in dict.fromkeys(links)]
     sources = Counter(link.source for link, first, final in passing if first <= final)
     targets = Counter(link.target for link, first, final in passing if first <= final and link.end >= 0)
-    trunks: dict[tuple[str, str], list[tuple[Link, int, int]]] = {}
-    straight: dict[tuple[int, int], None] = {}
+    trunks: dict[tuple[str, End], list[tuple[Link, int, int]]] = {}
+    straight: dict[_Segment, None] = {}
     for link, first, final in passing:
         if first > final:
             if link.start >= 0 and link.end >= 0:
-                straight[link.start, link.end] = None
+                straight[link.start, link.end, link.leaves, link.enters] = None
         elif link.start >= 0 and link.end >= 0 and targets[link.target] > sources[link.source]:
             trunks.setdefault(("to", link.target), []).append((link, first, final))
         else:
@@ -128,19 +149,48 @@ def _bend(columns: Columns, links: Sequence[Link]) -> None:
             continue
         bends = list(range(len(column), len(column) + end - begin + 1))
         column.extend(range(begin, end + 1))
-        joined.update(dict.fromkeys(pairwise(bends)))
+        joined.update(dict.fromkeys((*pair, 0.0, 0.0) for pair in pairwise(bends)))
         for link, first, final in trunks[key]:
             columns.routes[link] = Route(len(columns.trunks), first - begin, final - begin)
             if link.start >= 0:
-                joined[link.start, bends[first - begin]] = None
+                joined[link.start, bends[first - begin], link.leaves, 0.0] = None
             if link.end >= 0:
-                joined[bends[final - begin], link.end] = None
+                joined[bends[final - begin], link.end, 0.0, link.enters] = None
         columns.trunks.append(bends)
     columns.before.extend([] for _ in range(len(column) - count))
     columns.after.extend([] for _ in range(len(column) - count))
-    for start, finish in joined:
+    for start, finish, _, _ in joined:
         columns.after[start].append(finish)
         columns.before[finish].append(start)
+    _join(columns, joined)
+
+
+def _join(columns: Columns, segments: Iterable[_Segment]) -> None:
+    """Fill in the joints, and what meets whom at which of them."""
+    columns.inlets, columns.outlets = columns.before, columns.after
+    columns.bundles = [[each] for each in columns.after]
+    if not any(leaves or enters for _, _, leaves, enters in segments):
+        return
+    size = len(columns.column)
+    numbers: dict[tuple[int, float], int] = {}
+
+    def joint(vertex: int, at: float) -> int:
+        if not at:
+            return vertex
+        number = numbers.get((vertex, at))
+        if number is None:
+            number = numbers[vertex, at] = size + len(numbers)
+            columns.joints.setdefault(vertex, []).append((number, at))
+        return number
+
+    columns.inlets, columns.outlets = [[] for _ in range(size)], [[] for _ in range(size)]
+    bundles: list[dict[float, list[int]]] = [{} for _ in range(size)]
+    for start, finish, leaves, enters in segments:
+        columns.off.setdefault((start, finish), (leaves, enters))
+        columns.inlets[finish].append(joint(start, leaves))
+        columns.outlets[start].append(joint(finish, enters))
+        bundles[start].setdefault(leaves, []).append(columns.outlets[start][-1])
+    columns.bundles = [[bundle for _, bundle in sorted(each.items())] for each in bundles]
 
 
 def _sort(columns: Columns) -> None:
@@ -151,9 +201,9 @@ def _sort(columns: Columns) -> None:
     best: list[list[int]] = []
     least = -1
     for order in _first_orders(columns, both=size <= 1_500):
-        place = [0] * size
+        place: list[float] = [0] * (size + sum(map(len, columns.joints.values())))
         for row in order:
-            _note(place, row)
+            _note(columns, place, row)
         sweeps = 12 if size <= 1_500 else 6 if size <= 4_000 else 4
         since_best = 0
         for sweep in range(sweeps + 1):
@@ -196,9 +246,9 @@ def _first_orders(columns: Columns, *, both: bool) -> Iterable[list[list[int]]]:
         yield given
 
 
-def _sweep(columns: Columns, order: list[list[int]], place: list[int], *, forward: bool) -> None:
+def _sweep(columns: Columns, order: list[list[int]], place: list[float], *, forward: bool) -> None:
     """Sort each column by the mean place of its vertices' neighbours; what has none keeps its place."""
-    neighbours = columns.before if forward else columns.after
+    neighbours = columns.inlets if forward else columns.outlets
     for row in order[1:] if forward else order[-2::-1]:
         means = {}
         for vertex in row:
@@ -207,19 +257,19 @@ def _sweep(columns: Columns, order: list[list[int]], place: list[int], *, forwar
                 means[vertex] = place[near[0]] if len(near) == 1 else sum([place[each] for each in near]) / len(near)
         moved = iter(sorted(means, key=means.__getitem__))
         row[:] = [next(moved) if vertex in means else vertex for vertex in row]
-        _note(place, row)
+        _note(columns, place, row)
 
 
 _COMPARED = 100  # pairs of lines, at most, that are compared to find whether two vertices had better be swapped
 
 
-def _swap_neighbours(columns: Columns, order: list[list[int]], place: list[int]) -> None:
+def _swap_neighbours(columns: Columns, order: list[list[int]], place: list[float]) -> None:
     """Swap vertices that stand next to each other wherever fewer lines cross after it."""
     for row in order:
         for index in range(len(row) - 1):
             left, right = row[index], row[index + 1]
             gain = 0
-            for neighbours in (columns.before, columns.after):
+            for neighbours in (columns.inlets, columns.outlets):
                 mine, other = neighbours[left], neighbours[right]
                 if mine and other and len(mine) * len(other) <= _COMPARED:
                     rights = [place[each] for each in other]
@@ -229,25 +279,31 @@ def _swap_neighbours(columns: Columns, order: list[list[int]], place: list[int])
                             gain += (here > there) - (here < there)
             if gain > 0:
                 row[index], row[index + 1] = right, left
-                place[left], place[right] = index + 1, index
+                _note(columns, place, row[index : index + 2], index)
 
 
-def _crossings(columns: Columns, order: list[list[int]], place: list[int]) -> int:
+def _crossings(columns: Columns, order: list[list[int]], place: list[float]) -> int:
     total = 0
     for row in order:
-        seen: list[int] = []
+        seen: list[float] = []
         for vertex in row:
-            ends = sorted([place[each] for each in columns.after[vertex]])
-            for end in ends:
-                total += len(seen) - bisect_right(seen, end)
-            if not seen or (ends and ends[0] >= seen[-1]):
-                seen.extend(ends)
-            else:
+            for bundle in columns.bundles[vertex]:
+                ends = sorted([place[each] for each in bundle])
                 for end in ends:
-                    insort(seen, end)
+                    total += len(seen) - bisect_right(seen, end)
+                if not seen or (ends and ends[0] >= seen[-1]):
+                    seen.extend(ends)
+                else:
+                    for end in ends:
+                        insort(seen, end)
     return total
 
 
-def _note(place: list[int], row: list[int]) -> None:
-    for index, vertex in enumerate(row):
+def _note(columns: Columns, place: list[float], row: Sequence[int], first: int = 0) -> None:
+    """Note the places of the vertices in `row`, which begin with number `first`, and of their joints."""
+    for index, vertex in enumerate(row, first):
         place[vertex] = index
+    if columns.joints:
+        for vertex in row:
+            for joint, at in columns.joints.get(vertex, ()):
+                place[joint] = place[vertex] + at

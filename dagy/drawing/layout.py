@@ -14,10 +14,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import add
 from typing import Literal, NamedTuple, TypeAlias
 
 from dagy.drawing.alignment import aligned
-from dagy.drawing.layers import OUTSIDE, Columns, Link, arranged
+from dagy.drawing.layers import OUTSIDE, Columns, End, Link, arranged
 from dagy.graph import ordered
 
 Direction: TypeAlias = Literal["right", "down"]
@@ -40,6 +41,27 @@ class Box(NamedTuple):
     height: float
 
 
+class Wire(NamedTuple):
+    """A line from a task to one that needs it, and the ports where it meets their boxes, if it does so at any."""
+
+    source: str
+    target: str
+    outlet: str = ""
+    inlet: str = ""
+
+
+class Ports(NamedTuple):
+    """Where lines meet a box: pixels across the direction, from the box's upper left corner.
+
+    A line of none of its ports meets it at the port called "", or else at `level`. A box is brought in line with its
+    neighbours by its `level`.
+    """
+
+    level: float
+    inlets: Mapping[str, float]
+    outlets: Mapping[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A finished layout, in pixels.
@@ -50,7 +72,7 @@ class Layout:
 
     direction: Direction
     boxes: dict[str, Box]
-    paths: dict[tuple[str, str], tuple[Point, ...]]
+    paths: dict[Wire, tuple[Point, ...]]
     frames: dict[Group, Box]
     width: float
     height: float
@@ -80,9 +102,14 @@ def layout(
     *,
     direction: Direction,
     groups: Mapping[str, Group] | None = None,
+    wires: Sequence[Wire] | None = None,
+    ports: Mapping[str, Ports] | None = None,
     flow: str = "",
 ) -> Layout:
     """The layout of the graph `{name: the names it needs}`, with boxes of the given (width, height).
+
+    `wires` are the lines, by default one for each need. A line meets a box at the box's port that the wire names, and
+    a box that is not in `ports` in the middle of its side.
 
     Along the direction the boxes of a column are all made as long as the longest, so that their edges are in line.
     Names that are needed but not in the graph are passed over. A group that could not stand as one box, because a path
@@ -90,18 +117,44 @@ def layout(
     """
     groups = groups or {}
     home: dict[str, Group] = {name: groups.get(name, ()) for name in needs}
-    edges = [(each, name) for name, given in needs.items() for each in dict.fromkeys(given) if each in needs]
+    if wires is None:
+        wires = [Wire(each, name) for name, given in needs.items() for each in given]
+    wires = [each for each in dict.fromkeys(wires) if each.source in needs and each.target in needs]
     spacing = SPACING[direction]
     while True:
         extents = {name: size if direction == "right" else (size[1], size[0]) for name, size in sizes.items()}
-        containers = _containers(home, edges)
-        held_back = _arrange(containers, extents, spacing, direction)
+        meeting = _Meeting(extents, ports or {})
+        containers = _containers(home, wires, meeting)
+        held_back = _arrange(containers, meeting, spacing, direction)
         if not held_back:
             break
         if not any(held_back):
             ordered(needs, flow=flow)  # raises: the tasks themselves go in a circle
         home = {name: _without(group, held_back) for name, group in home.items()}
-    return _finished(containers, home, edges, extents, spacing, direction)
+    return _finished(containers, home, wires, meeting, spacing, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """How large boxes are, as (along, across), and where across they meet lines, from their own corner."""
+
+    extents: dict[str, tuple[float, float]]
+    ports: Mapping[str, Ports]
+
+    def level(self, name: str) -> float:
+        """What is brought in line with other boxes'."""
+        own = self.ports.get(name)
+        return self.extents[name][1] / 2 if own is None else own.level
+
+    def leaves(self, name: str, outlet: str) -> float:
+        """Where a line leaves the box."""
+        own = self.ports.get(name)
+        return self.extents[name][1] / 2 if own is None else own.outlets.get(outlet, own.level)
+
+    def enters(self, name: str, inlet: str) -> float:
+        """Where a line enters the box."""
+        own = self.ports.get(name)
+        return self.extents[name][1] / 2 if own is None else own.inlets.get(inlet, own.level)
 
 
 @dataclass(slots=True)
@@ -112,13 +165,13 @@ class _Container:
     members: dict[str | Group, int] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     columns: Columns = field(default_factory=lambda: Columns(0, []))
-    across: list[float] = field(default_factory=list)  # a vertex's centre, from the container's own corner
+    across: list[float] = field(default_factory=list)  # a vertex's level, from the container's own corner
     starts: list[float] = field(default_factory=list)  # where a column starts, from the container's own corner
     ends: list[float] = field(default_factory=list)
     turns: list[list[int]] = field(default_factory=list)  # for each trunk the numbers of the bends on a new level
     size: tuple[float, float] = (0.0, 0.0)  # along, across
     lane: float = 0.0  # the level for lines that have no bends
-    exits: dict[str, float] = field(default_factory=dict)  # the levels on which lines leave it, by their source
+    exits: dict[End, float] = field(default_factory=dict)  # the levels on which lines leave it, by their source
     along_of: float = 0.0  # its own corner in the picture
     across_of: float = 0.0
 
@@ -140,21 +193,26 @@ class _Container:
     def measure(
         self,
         containers: Mapping[Group, _Container],
-        extents: Mapping[str, tuple[float, float]],
+        meeting: _Meeting,
         spacing: Spacing,
         direction: Direction,
     ) -> None:
         """Give every member its place, from the container's own corner, and the container its size."""
         columns = self.columns
-        sizes = [containers[key].size if isinstance(key, tuple) else extents[key] for key in self.members]
-        half = [across / 2 for _, across in sizes] + [0.0] * (len(columns.column) - columns.count)
-        reach = [each + spacing.tasks / 2 for each in half[: columns.count]]
-        reach += [spacing.lines / 2] * (len(columns.column) - columns.count)
+        sizes = [containers[key].size if isinstance(key, tuple) else meeting.extents[key] for key in self.members]
+        bends = len(columns.column) - columns.count
+        above = [
+            containers[key].size[1] / 2 if isinstance(key, tuple) else meeting.level(key) for key in self.members
+        ] + [0.0] * bends
+        below = [across - part for (_, across), part in zip(sizes, above, strict=False)] + [0.0] * bends
+        apart = [spacing.tasks / 2] * columns.count + [spacing.lines / 2] * bends
         before, after, low, high = _padding(bool(self.path), spacing, direction)
-        centres = aligned(columns, reach)
-        least = min([centre - each for centre, each in zip(centres, half, strict=True)], default=0.0)
-        self.across = [_quartered(centre - least + low) for centre in centres]
-        most = max([centre + each for centre, each in zip(self.across, half, strict=True)], default=low)
+        tall = [2 * across for _, across in sizes] + [0.0] * bends
+        drifts = {(u, v): leaves * tall[u] - enters * tall[v] for (u, v), (leaves, enters) in columns.off.items()}
+        levels = aligned(columns, [*map(add, above, apart)], [*map(add, below, apart)], drifts)
+        least = min([level - part for level, part in zip(levels, above, strict=True)], default=0.0)
+        self.across = [_quartered(level - least + low) for level in levels]
+        most = max([level + part for level, part in zip(self.across, below, strict=True)], default=low)
         if columns.free:
             self.lane = most + 2 * spacing.lines
             most = self.lane
@@ -169,7 +227,8 @@ class _Container:
         for link in self.links:
             if link.end == OUTSIDE:
                 route, key = columns.routes.get(link), keys[link.start]
-                inner = containers[key].exits[link.source] - half[link.start] if isinstance(key, tuple) else 0.0
+                within = containers[key].exits if isinstance(key, tuple) else None
+                inner = (within[link.source] if within else meeting.leaves(*link.source)) - above[link.start]
                 self.exits[link.source] = (
                     self.across[columns.trunks[route.trunk][route.final]] if route else self.across[link.start] + inner
                 )
@@ -208,7 +267,7 @@ def _quartered(pixels: float) -> float:
     return round(pixels * 4) / 4
 
 
-def _containers(home: Mapping[str, Group], edges: Sequence[tuple[str, str]]) -> dict[Group, _Container]:
+def _containers(home: Mapping[str, Group], wires: Sequence[Wire], meeting: _Meeting) -> dict[Group, _Container]:
     containers: dict[Group, _Container] = {(): _Container(())}
     for name, group in home.items():
         for depth in range(len(group)):
@@ -219,13 +278,29 @@ def _containers(home: Mapping[str, Group], edges: Sequence[tuple[str, str]]) -> 
                 parent.members[path] = len(parent.members)
         inside = containers[group].members
         inside[name] = len(inside)
-    for source, target in edges:
-        for path, start, end in _passed(home[source], home[target]):
-            members = containers[path].members
-            first = OUTSIDE if start is None else members[source if start == path else start]
-            last = OUTSIDE if end is None else members[target if end == path else end]
-            containers[path].links.append(Link(source, target, first, last))
+    for wire in wires:
+        for path, start, end in _passed(home[wire.source], home[wire.target]):
+            containers[path].links.append(_link(containers[path], wire, start, end, meeting))
     return containers
+
+
+def _link(container: _Container, wire: Wire, start: Group | None, end: Group | None, meeting: _Meeting) -> Link:
+    """The part of the wire in the container, from and to the groups in it that `_passed` gives."""
+    members, ports, path = container.members, meeting.ports, container.path
+    source, target, outlet, inlet = wire
+    leaves = enters = 0.0
+    if start == path and source in ports:
+        leaves = (meeting.leaves(source, outlet) - meeting.level(source)) / (2 * meeting.extents[source][1])
+    if end == path and target in ports:
+        enters = (meeting.enters(target, inlet) - meeting.level(target)) / (2 * meeting.extents[target][1])
+    return Link(
+        (source, outlet),
+        (target, inlet),
+        OUTSIDE if start is None else members[source if start == path else start],
+        OUTSIDE if end is None else members[target if end == path else end],
+        leaves,
+        enters,
+    )
 
 
 def _passed(start: Group, end: Group) -> Iterator[tuple[Group, Group | None, Group | None]]:
@@ -245,10 +320,7 @@ def _passed(start: Group, end: Group) -> Iterator[tuple[Group, Group | None, Gro
 
 
 def _arrange(
-    containers: Mapping[Group, _Container],
-    extents: dict[str, tuple[float, float]],
-    spacing: Spacing,
-    direction: Direction,
+    containers: Mapping[Group, _Container], meeting: _Meeting, spacing: Spacing, direction: Direction
 ) -> set[Group]:
     """Lay out every container, innermost first; the groups that a circle holds back, and () for tasks held back."""
     held_back: set[Group] = set()
@@ -262,8 +334,8 @@ def _arrange(
             held_back.update([key for key in stuck if isinstance(key, tuple)] or [()])
         elif not held_back:
             container.columns = columns
-            container.stretch(extents)
-            container.measure(containers, extents, spacing, direction)
+            container.stretch(meeting.extents)
+            container.measure(containers, meeting, spacing, direction)
     return held_back
 
 
@@ -286,8 +358,8 @@ def _padding(framed: bool, spacing: Spacing, direction: Direction) -> tuple[floa
 def _finished(
     containers: Mapping[Group, _Container],
     home: Mapping[str, Group],
-    edges: Sequence[tuple[str, str]],
-    extents: Mapping[str, tuple[float, float]],
+    wires: Sequence[Wire],
+    meeting: _Meeting,
     spacing: Spacing,
     direction: Direction,
 ) -> Layout:
@@ -295,11 +367,12 @@ def _finished(
     rectangles: dict[str | Group, tuple[float, float, float, float]] = {}
     for container in containers.values():  # a container stands before those in it
         for key, vertex in container.members.items():
-            long, wide = containers[key].size if isinstance(key, tuple) else extents[key]
+            long, wide = containers[key].size if isinstance(key, tuple) else meeting.extents[key]
+            level = wide / 2 if isinstance(key, tuple) else meeting.level(key)
             column = container.columns.column[vertex]
             start, end = container.starts[column], container.ends[column]
             along = container.along_of + (start if long == end - start else (start + end - long) / 2)
-            across = container.across_of + container.across[vertex] - wide / 2
+            across = container.across_of + container.across[vertex] - level
             rectangles[key] = (along, across, long, wide)
             if isinstance(key, tuple):
                 containers[key].along_of, containers[key].across_of = along, across
@@ -314,9 +387,9 @@ def _finished(
         else:
             boxes[key] = box
     paths = {}
-    for source, target in edges:
-        line = _line(containers, home, rectangles, source, target, spacing)
-        paths[source, target] = tuple(Point(b, a) if across_first else Point(a, b) for a, b in line)
+    for wire in wires:
+        line = _line(containers, home, rectangles, wire, meeting, spacing)
+        paths[wire] = tuple(Point(b, a) if across_first else Point(a, b) for a, b in line)
     long, wide = containers[()].size
     width, height = (wide, long) if across_first else (long, wide)
     return Layout(direction, {name: boxes[name] for name in home}, paths, frames, width, height)
@@ -326,24 +399,24 @@ def _line(
     containers: Mapping[Group, _Container],
     home: Mapping[str, Group],
     rectangles: Mapping[str | Group, tuple[float, float, float, float]],
-    source: str,
-    target: str,
+    wire: Wire,
+    meeting: _Meeting,
     spacing: Spacing,
 ) -> list[tuple[float, float]]:
     """The points, as (along, across), that a line passes on its way out of groups, over, and into groups."""
-    along, across, long, wide = rectangles[source]
-    level = across + wide / 2
+    source, target, outlet, inlet = wire
+    along, across, long, _ = rectangles[source]
+    level = across + meeting.leaves(source, outlet)
     line: list[tuple[float, float | None]] = [(along + long, level)]  # None: the level that comes next
     for path, start, end in _passed(home[source], home[target]):
         container = containers[path]
-        columns, members = container.columns, container.members
-        first = OUTSIDE if start is None else members[source if start == path else start]
-        last = OUTSIDE if end is None else members[target if end == path else end]
+        columns = container.columns
+        link = _link(container, wire, start, end, meeting)
+        first, last = link.start, link.end
         if first != OUTSIDE:
             if start is not None and start != path:
                 line.append((rectangles[start][0] + rectangles[start][2], level))
             line.append((container.along_of + container.ends[columns.column[first]], level))
-        link = Link(source, target, first, last)
         if link in columns.free:
             half = spacing.columns / 2
             begin = container.ends[columns.column[first]] + half if first != OUTSIDE else half
@@ -358,8 +431,8 @@ def _line(
             line.append((container.along_of + container.starts[columns.column[last]], None))
             if end is not None and end != path:
                 line.append((rectangles[end][0], None))
-    along, across, _, wide = rectangles[target]
-    line.append((along, across + wide / 2))
+    along, across, _, _ = rectangles[target]
+    line.append((along, across + meeting.enters(target, inlet)))
     return _levelled(line)
 
 

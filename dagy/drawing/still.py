@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from dagy.drawing.escape import markup_line, markup_lines, plain_line
 from dagy.drawing.labels import Marks, counted, duration, elided, names, summary, tally
+from dagy.drawing.node_cards import settings_line
+from dagy.drawing.ports import Connectors, connectors
 from dagy.drawing.style import PALETTE
 from dagy.drawing.svg_source import FITTING_WIDTH, picture
 from dagy.spec import FlowSpec, TaskSpec
@@ -77,11 +79,15 @@ def flow_html(spec: FlowSpec, *, marks: Marks | None = None) -> str:
     """
     marks = marks or {}
     label = names(spec)
+    nodes = connectors(spec)
     heading = f"<strong>{markup_line(spec.name)}</strong> {quiet(counted(len(spec.tasks), 'task'))}"
     rows = [
         (
             f"<strong>{_short(label[task.id])}</strong>{_tag(marks.get(task.id, ''))}",
-            _some([label.get(each, each) for each in task.needs]),
+            markup_line(nodes[task.id].type) if task.id in nodes else "",
+            _some(_needs(task, nodes.get(task.id), label)),
+            _some([port.words for port in nodes[task.id].outbound]) if task.id in nodes else "",
+            markup_line(settings_line(nodes[task.id])) if task.id in nodes else "",
             markup_line(_options(task)),
             _short(task.description.strip().partition("\n")[0], 120),
         )
@@ -91,7 +97,7 @@ def flow_html(spec: FlowSpec, *, marks: Marks | None = None) -> str:
     if spec.description.strip():
         parts.append(paragraph(_short(spec.description.strip().partition("\n")[0], 200)))
     parts.append(_image(spec, None, None, marks))
-    parts.append(table(("Task", "Needs", "Options", "Description"), rows))
+    parts.append(table(("Task", "Node", "Needs", "Gives", "Settings", "Options", "Description"), rows))
     if len(spec.tasks) > MOST_ROWS:
         parts.append(paragraph(quiet(f"{counted(len(spec.tasks) - MOST_ROWS, 'more task')} not listed.")))
     return whole(parts)
@@ -204,6 +210,14 @@ def _detail(task: TaskStill) -> str:
     if task.seconds is not None and task.state.type is not StateType.SKIPPED:
         words.append(duration(task.seconds))
     return " · ".join(words)
+
+
+def _needs(task: TaskSpec, node: Connectors | None, label: Mapping[str, str]) -> list[str]:
+    """The tasks that it needs, of a node by connector."""
+    if node is None:
+        return [label.get(each, each) for each in task.needs]
+    waits = [label.get(each, each) for each in task.after]
+    return [f"{port.label} ← {', '.join(port.ends)}" for port in node.inbound if port.joined] + waits
 
 
 def _options(task: TaskSpec) -> str:

@@ -56,13 +56,69 @@ ICONS: dict[StateType, str] = {
 PLAIN_ICON = "M8 8h.01"  # in a picture that is of no run
 
 
-def css() -> str:
-    """The style of a picture, for the inside of its `<style>`. Every rule is held to `.dagy-graph`."""
+@dataclass(frozen=True, slots=True)
+class PortLook:
+    """How connectors of one family of data types look. `shape` is path data around their middle."""
+
+    shape: str
+    colour: str  # `#rrggbb`, also of the lines that leave them
+
+
+# By the family of data types.
+PORTS: dict[str, PortLook] = {
+    "table": PortLook("M-4.5-4.5h9v9h-9z", "#0c8f88"),
+    "text": PortLook("M-4.8 0a4.8 4.8 0 1 0 9.6 0a4.8 4.8 0 1 0-9.6 0z", "#7c5cd6"),
+    "number": PortLook("M-5.4 0L-2.7-4.7h5.4L5.4 0L2.7 4.7h-5.4z", "#2f78d0"),
+    "structure": PortLook("M0-5.8L5.8 0L0 5.8L-5.8 0z", "#c07a12"),
+    "file": PortLook("M-4-5.2h5l3 3v7.4h-8z", "#a0522d"),
+    "any": PortLook("M-4.6 0a4.6 4.6 0 1 0 9.2 0a4.6 4.6 0 1 0-9.2 0z", "#7b8798"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryLook:
+    """How nodes of one category are told: path data in a square of 16, as of a state's icon, and a colour."""
+
+    icon: str
+    colour: str  # `#rrggbb`, behind the icon, which is white; contrast 3 or more
+
+
+# By the category of a node.
+CATEGORIES: dict[str, CategoryLook] = {
+    "input": CategoryLook("M9.5 3.5h3v9h-3M3 8h6.5M7 5.5 9.5 8 7 10.5", "#0f857c"),
+    "output": CategoryLook("M6.5 3.5h-3v9h3M6.5 8H13M10.5 5.5 13 8 10.5 10.5", "#3a6bc9"),
+    "transform": CategoryLook("M3.2 4.2h9.6L9.2 8.6v3.6l-2.4-1.2V8.6z", "#5b74a8"),
+    "convert": CategoryLook("M3.5 6h8.7M10 3.8 12.2 6M12.5 10H3.8M6 12.2 3.8 10", "#8259c4"),
+    "control": CategoryLook("M3 8h3l3.5-3.6H13M6 8l3.5 3.6H13", "#a66a08"),
+    "code": CategoryLook("M6 4.8 2.8 8 6 11.2M10 4.8 13.2 8 10 11.2", "#566173"),
+    "notify": CategoryLook("M5 11V7.4a3 3 0 0 1 6 0V11M3.8 11h8.4M7.3 13.2h1.4", "#bb4577"),
+    "custom": CategoryLook("M8 3l4.3 2.5v5L8 13 3.7 10.5v-5z", "#5b74a8"),
+}
+
+
+def css(*, has_nodes: bool = False) -> str:
+    """The style of a picture, for the inside of its `<style>`. Every rule is held to `.dagy-graph`.
+
+    `has_nodes`: some of its tasks are nodes, with connectors.
+    """
     rules = [_BASE, _colours("", "task", NO_STATE)]
     for state, look in PALETTE.items():
         name = state.value.lower().replace("_", "-")
         rules.append(_colours(f'[data-state="{state.value}"]', name, look))
-    return "".join([*rules, _MARKS])
+    return "".join([*rules, *([_node_css()] if has_nodes else []), _MARKS])
+
+
+def _node_css() -> str:
+    rules = [_NODES]
+    for kind, port in PORTS.items():
+        colour = f"var(--dagy-port-{kind},{port.colour})"
+        rules.append(f'.dagy-graph .dagy-port[data-kind="{kind}"]{{--dagy-port:{colour}}}')
+        rules.append(f'.dagy-graph .dagy-edge[data-kind="{kind}"]{{stroke:{colour}}}')
+    for category, look in CATEGORIES.items():
+        rules.append(
+            f'.dagy-graph .dagy-node[data-state=""][data-category="{category}"] .dagy-badge{{fill:{look.colour}}}'
+        )
+    return "".join(rules)
 
 
 _FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
@@ -84,6 +140,22 @@ _BASE = (
     '.dagy-graph .dagy-node[data-state=""] .dagy-icon{stroke-width:6}'
     '.dagy-graph .dagy-node[data-state="SKIPPED"] .dagy-card{stroke-dasharray:4 3}'
     '.dagy-graph .dagy-node[data-state="RUNNING"] .dagy-card{stroke-width:1.75}'
+)
+
+_NODES = (
+    ".dagy-graph .dagy-node text.dagy-settings{font-size:10.5px;opacity:.82}"
+    ".dagy-graph .dagy-rule{fill:none;stroke:currentColor;opacity:.12}"
+    ".dagy-graph .dagy-category{fill:none;stroke:currentColor;stroke-width:1.4;stroke-linecap:round;"
+    "stroke-linejoin:round;opacity:.5}"
+    ".dagy-graph .dagy-port path{fill:var(--dagy-port);stroke:var(--dagy-port-ring,#fff);stroke-width:1.3;"
+    "stroke-linejoin:round}"
+    '.dagy-graph .dagy-port[data-kind="any"] path{fill:var(--dagy-port-ring,#fff);stroke:var(--dagy-port);'
+    "stroke-width:2}"
+    ".dagy-graph .dagy-port text{font-size:10.5px}"
+    ".dagy-graph .dagy-port-type{font-size:10px;fill-opacity:.78}"
+    ".dagy-graph .dagy-free text{fill-opacity:.78}"
+    '.dagy-graph .dagy-edge[data-kind="after"]{stroke-dasharray:4 3}'
+    '.dagy-graph .dagy-node[data-state=""][data-category] .dagy-icon{stroke-width:1.7}'
 )
 
 # After the states' rules, which they overrule.

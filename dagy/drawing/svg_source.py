@@ -14,7 +14,9 @@ from typing import Literal
 
 from dagy.drawing.escape import markup_line, plain_line
 from dagy.drawing.labels import Marks, States, elided, kinds, names, summary, width
-from dagy.drawing.layout import SPACING, Box, Direction, Group, Layout, Point, layout
+from dagy.drawing.layout import SPACING, Box, Direction, Group, Layout, Point, Wire, layout
+from dagy.drawing.node_cards import NodeCard, icon_of, settings_line
+from dagy.drawing.ports import connectors, wires
 from dagy.drawing.style import ICONS, PALETTE, PLAIN_ICON, css
 from dagy.graph import ordered
 from dagy.spec import FlowSpec
@@ -26,6 +28,9 @@ _BADGE_AT = 21  # of its centre, from the card's left edge
 _TEXT_AT = 37
 _NARROWEST = 92.0
 _LOW, _HIGH = 36.0, 46.0  # a card with one line, and with two
+_LINE = 14.0  # more of it for one line more
+_FEET = {1: (4.5,), 2: (-2.5, 12.5), 3: (-9.5, 5.5, 19.5)}  # of a card's lines, from its middle, by their number
+_CATEGORY_WIDTH = 20.0
 _TAG_FROM_EDGE = 10.0  # between a mark's tag and the card's right edge
 _LONGEST_TAG = 20  # columns
 
@@ -42,7 +47,8 @@ def svg(
 
     With `states` it is the picture of a run, in which tasks not named are pending; without, it is of no run. A card has
     a second line when there are `states` or `details`: the task's detail, such as "1.2 s", or else its state's word.
-    A card of a task in `marks` has a dashed outline, and its mark, such as "edited", as a small tag.
+    A card of a task in `marks` has a dashed outline, and its mark, such as "edited", as a small tag. A task that is a
+    node has its settings on the card too, and its connectors at the edges, where its lines meet it.
     The direction "auto" goes to the right where that is at most 1120 pixels wide, and else down. Raises `CycleError`
     when the tasks need each other in a circle.
     """
@@ -74,26 +80,31 @@ def picture(
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dagy-graph" data-direction="{placed.direction}" role="img"'
         f' aria-label="{label}" width="{_number(placed.width)}" height="{_number(placed.height)}"'
-        f' viewBox="0 0 {_number(placed.width)} {_number(placed.height)}"><style>{css()}</style>'
+        f' viewBox="0 0 {_number(placed.width)} {_number(placed.height)}">'
+        f"<style>{css(has_nodes=bool(cards.nodes))}</style>"
     ]
     parts += [_frame(group, box) for group, box in placed.frames.items()]
     marked = {task.id: markup_line(task.id) for task in spec.tasks}
     down = placed.direction == "down"
-    lines = {ends: smooth(points, down=down) for ends, points in placed.paths.items()}
-    if is_still and lines:
-        parts.append(f'<path class="dagy-edge" d="{"".join(lines.values())}"/>')
-    elif lines:
+    lines = {wire: smooth(points, down=down, has_head=not wire.inlet) for wire, points in placed.paths.items()}
+    if is_still:
+        together: dict[str, list[str]] = {}
+        for wire, line in lines.items():
+            together.setdefault(cards.kind(wire), []).append(line)
+        parts += [f'<path class="dagy-edge"{kind} d="{"".join(each)}"/>' for kind, each in together.items()]
+    else:
         parts += [
-            f'<path class="dagy-edge" data-from="{marked[source]}" data-to="{marked[target]}" d="{line}"/>'
-            for (source, target), line in lines.items()
+            f'<path class="dagy-edge" data-from="{marked[wire.source]}" data-to="{marked[wire.target]}"'
+            f'{cards.kind(wire)} d="{line}"/>'
+            for wire, line in lines.items()
         ]
-    parts += [cards.drawn(task_id, marked[task_id], box) for task_id, box in placed.boxes.items()]
+    parts += [cards.drawn(task_id, marked[task_id], box, placed.direction) for task_id, box in placed.boxes.items()]
     parts.append("</svg>\n")
     return Picture("".join(parts), placed.width, placed.height)
 
 
-def smooth(points: tuple[Point, ...], *, down: bool) -> str:
-    """SVG path data of a line through `points`, with an arrowhead at its end, in one stroke."""
+def smooth(points: tuple[Point, ...], *, down: bool, has_head: bool = True) -> str:
+    """SVG path data of a line through `points`, in one stroke with the arrowhead at its end if it has one."""
     x, y = points[0]
     path = [f"M{_number(x)} {_number(y)}"]
     for x_next, y_next in points[1:]:
@@ -106,7 +117,8 @@ def smooth(points: tuple[Point, ...], *, down: bool) -> str:
             middle = _number((x + x_next) / 2)
             path.append(f"C{middle} {_number(y)} {middle} {_number(y_next)} {_number(x_next)} {_number(y_next)}")
         x, y = x_next, y_next
-    path.append("m-4-5.5l4 5.5l4-5.5" if down else "m-5.5-4l5.5 4l-5.5 4")
+    if has_head:
+        path.append("m-4-5.5l4 5.5l4-5.5" if down else "m-5.5-4l5.5 4l-5.5 4")
     return "".join(path)
 
 
@@ -127,38 +139,74 @@ class _Cards:
         self.details = details or {}
         self.marks = {task_id: plain_line(words) for task_id, words in (marks or {}).items() if words}
         self.height = _LOW if states is None and details is None else _HIGH
+        self.nodes = connectors(spec)
+        self.settings = {task_id: line for task_id, node in self.nodes.items() if (line := settings_line(node))}
+        self.kinds = {(task_id, port.id): port.kind for task_id, node in self.nodes.items() for port in node.outbound}
         self.full = {task_id: plain_line(name) for task_id, name in names(spec).items()}
         self.short = {task_id: elided(name) for task_id, name in self.full.items()}
+        self.sizes = {task.id: self._size(task.id) for task in spec.tasks}
+        self._node_cards: dict[Direction, dict[str, NodeCard]] = {}
 
-    def size(self, task_id: str) -> tuple[float, float]:
-        """The (width, height) of the card, with room for whatever state the task will come to."""
+    def node_cards(self, direction: Direction) -> dict[str, NodeCard]:
+        """Of the nodes, what their cards have beside what plain ones have."""
+        if direction not in self._node_cards:
+            self._node_cards[direction] = {
+                task_id: NodeCard(node, direction, self.sizes[task_id]) for task_id, node in self.nodes.items()
+            }
+        return self._node_cards[direction]
+
+    def _size(self, task_id: str) -> tuple[float, float]:
+        """The (width, height) of a plain card, with room for whatever state the task will come to."""
         text = width(self.short[task_id], 15)  # of 13, but bold, and fonts differ
         if self.height == _HIGH:
             text = max(text, width(self._detail(task_id), 11), 62)
+        height = self.height
+        if task_id in self.nodes:
+            text += _CATEGORY_WIDTH
+        if task_id in self.settings:
+            text = max(text, width(self.settings[task_id], 10.5))
+            height += _LINE if self.height == _HIGH else _HIGH - _LOW
         tag = _tag_width(self.marks[task_id]) + _TAG_FROM_EDGE + 10 if task_id in self.marks else 0.0
-        return max(_NARROWEST, round(_TEXT_AT + text + 14), tag), self.height
+        return max(_NARROWEST, round(_TEXT_AT + text + 14), tag), height
 
-    def drawn(self, task_id: str, marked: str, box: Box) -> str:
+    def kind(self, wire: Wire) -> str:
+        """The attribute of a line that tells its kind; empty: it is plain."""
+        is_wait = wire.target in self.nodes and not wire.inlet
+        kind = "after" if is_wait else self.kinds.get((wire.source, wire.outlet))
+        return f' data-kind="{kind}"' if kind else ""
+
+    def drawn(self, task_id: str, marked: str, box: Box, direction: Direction) -> str:
         """The card's SVG; `marked` is the task's id, escaped."""
         state = "" if self.states is None else self.states.get(task_id, StateType.PENDING)
-        icon = ICONS[state] if isinstance(state, StateType) else PLAIN_ICON
+        node = self.node_cards(direction).get(task_id)
+        icon = ICONS[state] if isinstance(state, StateType) else icon_of(node.node) if node else PLAIN_ICON
         mark = self.marks.get(task_id, "")
-        middle = box.height / 2
-        two = self.height == _HIGH
         name = f' data-task="{marked}"'
-        title = f"<title>{markup_line(self.full[task_id])}{mark and f' ({markup_line(mark)})'}</title>"
+        said = self.full[task_id] + (f", a {node.node.type} node" if node else "") + (mark and f" ({mark})")
+        title = f"<title>{markup_line(said)}</title>"
+        category = f' data-category="{markup_line(node.node.category)}"' if node else ""
+        lines = [("dagy-name", self.short[task_id])]
+        if self.height == _HIGH:
+            lines.append(("dagy-detail", self._detail(task_id)))
+        middle = box.height / 2
+        if node is not None:
+            middle = node.middle(box)
+            if task_id in self.settings:
+                lines.append(("dagy-settings", self.settings[task_id]))
         parts = [
             f'<g class="dagy-node{" dagy-marked" if mark else ""}"{"" if self.is_still else name} data-state="{state}"'
-            f' transform="translate({_number(box.x)} {_number(box.y)})">{"" if self.is_still else title}',
+            f'{category} transform="translate({_number(box.x)} {_number(box.y)})">{"" if self.is_still else title}',
             f'<rect class="dagy-card" width="{_number(box.width)}" height="{_number(box.height)}" rx="10"/>',
             f'<circle class="dagy-badge" cx="{_BADGE_AT}" cy="{_number(middle)}" r="9"/>',
             f'<path class="dagy-icon" transform="translate({_BADGE_AT - 8} {_number(middle - 8)})" d="{icon}"/>',
-            f'<text class="dagy-name" x="{_TEXT_AT}" y="{_number(middle + (-2.5 if two else 4.5))}">',
-            f"{markup_line(self.short[task_id])}</text>",
         ]
-        if two:
-            parts.append(f'<text class="dagy-detail" x="{_TEXT_AT}" y="{_number(middle + 12.5)}">')
-            parts.append(f"{markup_line(self._detail(task_id))}</text>")
+        for (kind, text), foot in zip(lines, _FEET[len(lines)], strict=True):
+            parts.append(f'<text class="{kind}" x="{_TEXT_AT}" y="{_number(middle + foot)}">{markup_line(text)}</text>')
+        if node is not None:
+            if state:
+                at = f"{_number(box.width - _CATEGORY_WIDTH - 4)} {_number(middle - node.header_height / 2 + 8)}"
+                parts.append(f'<path class="dagy-category" transform="translate({at})" d="{icon_of(node.node)}"/>')
+            parts.append(node.drawn(box, is_still=self.is_still))
         if mark:
             parts.append(_tag(mark, box.width))
         parts.append("</g>")
@@ -188,18 +236,23 @@ def _tag_width(mark: str) -> float:
 
 def _placed(spec: FlowSpec, cards: _Cards, direction: Literal["auto", "right", "down"]) -> Layout:
     needs = spec.needs
-    sizes = {task.id: cards.size(task.id) for task in spec.tasks}
     groups = {task.id: task.group for task in spec.tasks if task.group}
+    lines = wires(spec) if cards.nodes else None
 
     def towards(way: Direction) -> Layout:
-        return layout(needs, sizes, direction=way, groups=groups, flow=spec.name)
+        nodes = cards.node_cards(way)
+        sizes = cards.sizes | {task_id: node.size for task_id, node in nodes.items()}
+        ports = {task_id: node.ports for task_id, node in nodes.items()}
+        return layout(needs, sizes, direction=way, groups=groups, wires=lines, ports=ports, flow=spec.name)
 
     if direction != "auto":
         return towards(direction)
+    widths = {task_id: size[0] for task_id, size in cards.sizes.items()}
+    widths |= {task_id: node.size[0] for task_id, node in cards.node_cards("right").items()}
     least: dict[str, float] = {}  # how far to the right each task reaches at least
     for task_id in ordered(needs, flow=spec.name):
         before = max([least.get(each, 0.0) + SPACING["right"].columns for each in needs[task_id]], default=0.0)
-        least[task_id] = before + sizes[task_id][0]
+        least[task_id] = before + widths[task_id]
     if max(least.values(), default=0.0) > FITTING_WIDTH:
         return towards("down")
     placed = towards("right")

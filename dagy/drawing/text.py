@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from dagy.drawing.escape import plain_line
 from dagy.drawing.labels import Marks, States, kinds, names, summary
+from dagy.drawing.ports import Connectors, connectors
 from dagy.drawing.style import PALETTE
 from dagy.graph import downstream_of, ordered
 from dagy.spec import FlowSpec, TaskSpec
@@ -32,7 +33,8 @@ def text_tree(
     """The flow as lines of text, the first of which sums it up; without a newline at the end.
 
     With `states` each task has its state's sign and word, tasks not named being pending; `details` holds a few words
-    more for some, and `marks` one or two that set some apart, which stand in brackets. Raises `CycleError` when the
+    more for some, and `marks` one or two that set some apart, which stand in brackets. A node has what comes in at its
+    connectors and what goes out: `left ← read, right ← split.rest → frame: dataframe`. Raises `CycleError` when the
     tasks need each other in a circle.
     """
     lines = [plain_line(summary(spec, states, marks))]
@@ -50,9 +52,11 @@ class _Tree:
     details: Mapping[str, str]
     marks: Marks
     lines: list[str] = field(default_factory=list)
+    nodes: Mapping[str, Connectors] = field(default_factory=dict)
 
     def grow(self) -> None:
         """Write a line for each task, and for each time that one is met again."""
+        self.nodes = connectors(self.spec)
         tasks = {task.id: task for task in self.spec.tasks}
         needs = {name: [each for each in task.needs if each in tasks] for name, task in tasks.items()}
         ordered(needs, flow=self.spec.name)  # raises when they go in a circle
@@ -101,6 +105,15 @@ class _Tree:
             words.append(f"[{plain_line(self.marks[task.id])}]")
         if self.details.get(task.id):
             words.append(plain_line(self.details[task.id]))
+        if task.id in self.nodes:
+            words.append(_passing(self.nodes[task.id]))
         if task.group:
             words.append(f"in {plain_line('/'.join(task.group))}")
-        return " · ".join(words)
+        return " · ".join(filter(None, words))
+
+
+def _passing(node: Connectors) -> str:
+    """What comes in at a node's connectors, and what goes out."""
+    comes = ", ".join(f"{port.label} ← {', '.join(port.ends)}" for port in node.inbound if port.joined)
+    goes = ", ".join(port.words for port in node.outbound)
+    return " ".join(filter(None, [comes, goes and f"→ {goes}"]))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from dagy.lazy import lazily
 
 if TYPE_CHECKING:
+    from dagy.engine.current import current_context
     from dagy.engine.events import Event, HookFailed, ItemChanged, RunChanged, TaskChanged, TaskShowed, TaskWrote
     from dagy.engine.folding import Line, Terminal
     from dagy.engine.keeping import Cache, CacheEntry, Recorder
-    from dagy.engine.options import RunOptions, new_run_id
+    from dagy.engine.options import RunOptions, StandsFor, new_run_id
     from dagy.engine.output import Sink, current_sink
     from dagy.engine.processes.surroundings import import_in_workers
     from dagy.engine.result import RunResult, TaskRun, error_text
@@ -30,12 +31,14 @@ _HOMES = {
     "RunOptions": "dagy.engine.options",
     "RunResult": "dagy.engine.result",
     "Sink": "dagy.engine.output",
+    "StandsFor": "dagy.engine.options",
     "TaskChanged": "dagy.engine.events",
     "TaskRun": "dagy.engine.result",
     "TaskShowed": "dagy.engine.events",
     "TaskWrote": "dagy.engine.events",
     "Terminal": "dagy.engine.folding",
     "checked_result": "dagy.engine.runner",
+    "current_context": "dagy.engine.current",
     "current_sink": "dagy.engine.output",
     "error_text": "dagy.engine.result",
     "import_in_workers": "dagy.engine.processes.surroundings",
@@ -58,12 +61,14 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "Sink",
+    "StandsFor",
     "TaskChanged",
     "TaskRun",
     "TaskShowed",
     "TaskWrote",
     "Terminal",
     "checked_result",
+    "current_context",
     "current_sink",
     "error_text",
     "import_in_workers",

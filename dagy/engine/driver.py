@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, assert_never
 
 from dagy.engine import processes
+from dagy.engine.current import answer_with
 from dagy.engine.deadlines import Deadlines
 from dagy.engine.events import (
     AttemptStopped,
@@ -43,6 +44,7 @@ from dagy.engine.events import (
     StopAttempt,
     TaskRaised,
     TaskReturned,
+    TaskSkipped,
     Timer,
     TimerFired,
     WorkerDied,
@@ -58,11 +60,12 @@ from dagy.engine.result import RunResult, TaskRun, TaskRuns, error_text
 from dagy.engine.run_values import RunValues, opened
 from dagy.engine.timers import ThreadTimers, Timers, steady_clock
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
-from dagy.errors import StoreError, WorkerDiedError, sentence, shown
+from dagy.errors import SkipTask, StoreError, WorkerDiedError, sentence, shown
 from dagy.hooks import Hook, RunContext
 from dagy.program import Program, TaskCode
 from dagy.spec import TaskOptions
 from dagy.states import State, StateType, failed, running
+from dagy.values import ABSENT
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +124,8 @@ class Driver:
             fail_fast=options.fail_fast,
             grace_seconds=options.grace_seconds,
             time_limit=options.time_limit,
-            reused=frozenset(options.reused),
+            reused=frozenset(task for task, value in options.reused.items() if value is not ABSENT),
+            skipped_before=frozenset(task for task, value in options.reused.items() if value is ABSENT),
             reused_items={task: frozenset(items) for task, items in options.reused_items.items()},
         )
         self._has_sinks = options.capture or options.recorder is not None
@@ -132,6 +136,7 @@ class Driver:
         self.inline = InlineWorker(self._run_attempt) if inline else None
         self._worker: Worker = self.inline or ThreadWorker(self._run_attempt, f"dagy-{run_id}")
         self._context = contextvars.copy_context()  # the caller's, of which each attempt and each hook gets a copy
+        self._context.run(answer_with, self._context_here)
         self._loop_worker = LoopWorker(self._run_coroutine, f"dagy-{run_id}-loop", self._context)
         self._attempts: dict[str, Attempt] = {}  # the newest of each task that has not ended
         self._item_attempts: dict[tuple[str, int], Attempt] = {}
@@ -213,7 +218,7 @@ class Driver:
             started_at=None if started is None else started / 1e9,
             ended_at=None if started is None or ended is None else ended / 1e9,
             error=None if line.state.is_completed else self._values.error_of(task_id),
-            value=opened(self._values.of(task_id)),
+            value=opened(self._values.of(task_id)) if line.state.is_completed else None,
             output=output,
             item_count=None if line.items is None else line.items.count,
             failed_items=self._values.item_errors(task_id),
@@ -257,6 +262,9 @@ class Driver:
                     self.was_interrupted = True
                 else:
                     outcome = self._raised(attempt, error)
+            except SkipTask as reason:
+                if attempt.close():
+                    outcome = self._skipped(attempt, reason)
             except BaseException as error:  # noqa: BLE001 (user code may raise anything)
                 outcome = self._raised(attempt, error)
             counts = attempt.close()
@@ -275,6 +283,7 @@ class Driver:
         task, item, number, way = attempt.task, attempt.item, attempt.number, attempt.way
         code = way.code
         if code.hooks and StateType.RUNNING in code.hooks:
+            self._values.check_present(task, item)
             self._call_hooks(self._hook_call(CallHooks(task, number, _RUNNING, item)))
         if self.was_interrupted:
             return None
@@ -290,7 +299,7 @@ class Driver:
             value = code.parameters.call(code.function, inputs)
         if not attempt.close():
             return None
-        if entry is not None:  # from here on nothing is raised in this thread: what is kept is kept whole
+        if entry is not None and value is not ABSENT:  # from here on nothing is raised here: it is kept whole
             entry.keep(opened(value))
         return self._returned(attempt, value)
 
@@ -304,6 +313,11 @@ class Driver:
                 self._stop_keeping(error)
                 return AttemptStopped(attempt.task, attempt.number, attempt.item)
         return TaskReturned(attempt.task, attempt.number, value, note, attempt.item)
+
+    def _skipped(self, attempt: Attempt, reason: SkipTask) -> Stimulus:
+        kept = self._returned(attempt, ABSENT)
+        text = sentence(reason).partition(": ")[2]
+        return TaskSkipped(attempt.task, attempt.number, text, attempt.item) if type(kept) is TaskReturned else kept
 
     def _raised(self, attempt: Attempt, error: BaseException) -> Stimulus:
         task, item, number = attempt.task, attempt.item, attempt.number
@@ -326,6 +340,7 @@ class Driver:
             is_async=code.is_async,
             sink=attempt.sink,
             started=functools.partial(self._set_deadline, attempt),
+            context=functools.partial(self._context_of, attempt),
         )
         if not attempt.hand_over(call):
             raise Stopped
@@ -347,11 +362,13 @@ class Driver:
 
         task, item, number = attempt.task, attempt.item, attempt.number
         outcome: Stimulus = AttemptStopped(task, number, item)
+        answer_with(functools.partial(self._context_of, attempt))
         try:
             if not attempt.stop_asked:
                 self._set_deadline(attempt)
                 code = attempt.way.code
                 if StateType.RUNNING in code.hooks:
+                    self._values.check_present(task, item)
                     call = self._hook_call(CallHooks(task, number, _RUNNING, item))
                     await to_thread(self._call_hooks, call)
                 inputs = self._values.inputs(attempt.task, attempt.item, attempt.way)
@@ -361,7 +378,7 @@ class Driver:
                     outcome = await to_thread(self._returned, attempt, entry.found, entry.note)
                 else:
                     value = await code.parameters.call(code.function, inputs)
-                    if entry is not None:
+                    if entry is not None and value is not ABSENT:
                         await to_thread(entry.keep, value)
                     outcome = (
                         await to_thread(self._returned, attempt, value)
@@ -370,6 +387,8 @@ class Driver:
                     )
         except (CancelledError, Stopped) as error:
             outcome = TaskRaised(task, number, error, 0.0, item)
+        except SkipTask as reason:
+            outcome = self._skipped(attempt, reason)
         except BaseException as error:  # noqa: BLE001 (user code may raise anything)
             outcome = self._raised(attempt, error)
         attempt.has_ended = True
@@ -386,7 +405,10 @@ class Driver:
         """How many items the mapped task has, or why that can't be known."""
         names = self._machine.tasks[task].spec.mapped
         try:
+            self._values.check_to_map(task)
             return MapSized(task, self._values.count_items(task, names, self.options.reused_items.get(task, {})))
+        except SkipTask as reason:
+            return TaskSkipped(task, 1, str(reason))
         except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
             return TaskRaised(task, 1, _without_our_frames(error), 0.0)
 
@@ -501,6 +523,8 @@ class Driver:
             self._attempts.pop(task, None)
             if self._machine.tasks[task].items is not None:
                 self._values.mapped_ended(task, has_completed=state.is_completed)
+            if state.type is StateType.SKIPPED:
+                self._values.task_returned(task, ABSENT)
             if error is not None:
                 self._values.task_raised(task, error)
         elif error is not None:
@@ -585,13 +609,27 @@ class Driver:
             state, self._end_state = self._end_state, None
         self._end(state)
 
+    def _context_here(self) -> RunContext | None:
+        """What the calling thread's code runs as, if that is an attempt of this run."""
+        here = threading.get_ident()
+        with self._lock:
+            at_work = [*self._attempts.values(), *self._item_attempts.values(), *self._given_up]
+        return next((self._context_of(each) for each in at_work if each.is_run_by(here)), None)
+
+    def _context_of(self, attempt: Attempt) -> RunContext:
+        return self._told(attempt.task, attempt.number, attempt.item, self.parameters)
+
+    def _told(self, task: str, attempt: int, item: int | None, parameters: Mapping[str, Any]) -> RunContext:
+        """What is told of an attempt of a task."""
+        stands_for = self.options.stands_for
+        if stands_for is not None:
+            item, attempt = stands_for.item, stands_for.before + attempt
+        name = self._machine.tasks[task].spec.name
+        return RunContext(name, self.run_id, self.program.spec.name, attempt, parameters, task, item)
+
     def _hook_call(self, command: CallHooks) -> _HookCall:
         task, attempt, state, item = command
-        spec = self._machine.tasks[task].spec
-        context = RunContext(
-            name=spec.name, run_id=self.run_id, flow_name=self.program.spec.name,
-            attempt=attempt, parameters=self._values.known_inputs(task, item), task_id=task, item=item,
-        )  # fmt: skip
+        context = self._told(task, attempt, item, self._values.known_inputs(task, item))
         calling = self._context.copy()
         if self._has_sinks:
             calling.run(set_sink, TaskSink(self, task, attempt))

@@ -42,6 +42,15 @@ class TaskReturned(NamedTuple):
     item: int | None = None
 
 
+class TaskSkipped(NamedTuple):
+    """An attempt ended itself because there is nothing for it to do; `reason` is a sentence for people, or empty."""
+
+    task: str
+    attempt: int
+    reason: str
+    item: int | None = None
+
+
 class TaskRaised(NamedTuple):
     """An attempt raised `error`. `chance`, uniform in [0, 1), is for the jitter of a retry."""
 
@@ -93,6 +102,7 @@ Stimulus: TypeAlias = (
     RunStarted
     | MapSized
     | TaskReturned
+    | TaskSkipped
     | TaskRaised
     | WorkerDied
     | AttemptStopped

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import assert_never
 
+from dagy.engine.absence import required
 from dagy.engine.events import (
     AttemptStopped,
     CallHooks,
@@ -35,6 +36,7 @@ from dagy.engine.events import (
     StopAttempt,
     TaskRaised,
     TaskReturned,
+    TaskSkipped,
     Timer,
     TimerFired,
     WorkerDied,
@@ -42,6 +44,7 @@ from dagy.engine.events import (
 )
 from dagy.engine.reasons import (
     REUSED,
+    SKIPPED_BEFORE,
     fault,
     flow_time_up,
     items_failed,
@@ -53,6 +56,7 @@ from dagy.engine.reasons import (
     some,
     stopped,
     tried_again,
+    without,
 )
 from dagy.errors import StoreError, TaskTimeoutError, sentence
 from dagy.program import Program, TaskCode
@@ -68,12 +72,14 @@ from dagy.states import (
     pending,
     retrying,
     running,
+    skipped,
     timed_out,
 )
 
 GRACE_SECONDS = 2.0  # how long what is told to stop may take to do so
 
 _PENDING, _RUNNING, _COMPLETED = pending(), running(), completed()
+_LACKING = pending()  # the state of what will be skipped by choice, unless something else that it needs fails
 
 
 class TaskLine:
@@ -151,7 +157,8 @@ class Limit:
 class RunMachine:
     """A run as the state machine sees it. Only `step` changes it; anyone may read it.
 
-    `reused` are the ids of tasks whose results are there already, `reused_items` the same for items of mapped tasks.
+    `reused` are the ids of tasks whose results are there already, `reused_items` the same for items of mapped tasks,
+    and `skipped_before` those of tasks that were skipped by choice.
     With a `time_limit`, in seconds, whoever steps it says in `seconds_left` what is left of that.
     """
 
@@ -165,6 +172,7 @@ class RunMachine:
         time_limit: float | None = None,
         reused: frozenset[str] = frozenset(),
         reused_items: Mapping[str, frozenset[int]] | None = None,
+        skipped_before: frozenset[str] = frozenset(),
     ) -> None:
         spec = program.spec
         self.fail_fast = fail_fast
@@ -181,6 +189,7 @@ class RunMachine:
         self.busy = 0  # how many attempts run, or wait to be tried again
         self.ready: deque[TaskLine] = deque()
         self.held: list[TaskLine] = []  # failed, and waiting for the run to be tried again
+        self.absent: set[TaskLine] = set()  # skipped by choice
         self.stopping: set[TaskLine] = set()  # their attempts were told to stop and have not ended yet
         self.is_ending = False  # nothing new is to be started
         self.cancel_reason: str | None = None
@@ -188,9 +197,12 @@ class RunMachine:
         self.left_out = ""  # which task there was no time for first, and why
         self.broken: StoreError | None = None
         self.first_failure: str | None = None
-        self._begin(program, reused, reused_items or {})
+        self._begin(program, reused_items or {})
+        for states, known in ((REUSED, reused), (SKIPPED_BEFORE, skipped_before)):
+            for task_id in known:
+                self.tasks[task_id].state = states
 
-    def _begin(self, program: Program, reused: frozenset[str], reused_items: Mapping[str, frozenset[int]]) -> None:
+    def _begin(self, program: Program, reused_items: Mapping[str, frozenset[int]]) -> None:
         tasks, needs, code_of = self.tasks, program.needs, program.code
         limits: dict[tuple[str, str], Limit] = {}
         for task in program.spec.tasks:
@@ -209,8 +221,6 @@ class RunMachine:
                 line.upstream.append(other)
         for task_id in program.result_needs:
             tasks[task_id].consumers += 1
-        for task_id in reused:
-            tasks[task_id].state = REUSED
 
     @property
     def stop_reason(self) -> str:
@@ -264,6 +274,11 @@ def _happen(run: RunMachine, stimulus: Stimulus, out: list[Command]) -> None:
             if line is not None:
                 _leave(run, line)
                 _failed(run, line, failed(sentence(error)), error, chance, out)
+        case TaskSkipped(task, attempt, reason, item):
+            line = _current(run, task, item, attempt)
+            if line is not None:
+                _leave(run, line)
+                _skip(run, line, skipped(reason), out)
         case WorkerDied(task, attempt, death, chance, item):
             line = _current(run, task, item, attempt)
             if line is not None:
@@ -305,6 +320,9 @@ def _begin(run: RunMachine, out: list[Command]) -> None:
         if line.state is REUSED:
             line.state = _PENDING
             _finish(run, line, REUSED, out)
+        elif line.state is SKIPPED_BEFORE:
+            line.state = _PENDING
+            _skip(run, line, SKIPPED_BEFORE, out)
 
 
 def _start_ready(run: RunMachine, out: list[Command]) -> None:
@@ -446,12 +464,40 @@ def _finish(
         if not each.consumers and each.state.type is StateType.COMPLETED:
             out.append(new(Release, (each.spec.id,)))
     if state.type is StateType.COMPLETED:
-        for child in line.downstream:
-            child.waiting -= 1
-            if not child.waiting and child.state is _PENDING:
-                run.ready.append(child)
         if line.downstream and not line.consumers and state is not REUSED:  # they have ended before it did
             out.append(new(Release, (line.spec.id,)))
+        for child in line.downstream:
+            child.waiting -= 1
+            if not child.waiting:
+                if child.state is _PENDING:
+                    run.ready.append(child)
+                elif child.state is _LACKING:
+                    _skip(run, child, _for_lack(run, child), out)
+
+
+def _skip(run: RunMachine, line: TaskLine, state: State, out: list[Command]) -> None:
+    """The task, or the item, is skipped by choice, and what can't do without it too, once all else has ended."""
+    todo = deque([(line, state)])
+    while todo:
+        line, state = todo.popleft()
+        _finish(run, line, state, out)
+        if line.of is not None:
+            return
+        run.absent.add(line)
+        for child in line.downstream:
+            child.waiting -= 1
+            if child.state is _PENDING and line.spec.id in required(child.spec):
+                child.state = _LACKING
+            if not child.waiting:
+                if child.state is _PENDING:
+                    run.ready.append(child)
+                elif child.state is _LACKING:
+                    todo.append((child, _for_lack(run, child)))
+
+
+def _for_lack(run: RunMachine, line: TaskLine) -> State:
+    needed = required(line.spec)
+    return without(next(each.id for each in line.upstream if each in run.absent and each.id in needed))
 
 
 def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Command]) -> None:
@@ -463,7 +509,7 @@ def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Comma
     if item.state.is_failure:
         items.failed.append(item.index)
         items.first_fault = items.first_fault or fault(item.name, item.state)
-    elif not item.state.is_completed:
+    elif item.state.type is StateType.CANCELLED:
         items.were_stopped = True
     if run.is_ending and not items.lines:
         items.left = 0

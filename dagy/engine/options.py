@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dagy.engine.keeping import Cache, Recorder
 from dagy.engine.machine import GRACE_SECONDS
@@ -17,13 +17,23 @@ MAX_WORKERS = 16  # how many tasks run at once unless the caller says otherwise
 ISOLATIONS = ("thread", "process")
 
 
+class StandsFor(NamedTuple):
+    """Of which item of a mapped task, if it is one, a run makes attempts; how many were made `before`."""
+
+    item: int | None
+    before: int
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How a run is made; `DefinitionError` for a value that has no meaning.
 
     `capture` takes what tasks print, log and show away from the terminal and into the run's events. `isolation` is
-    where tasks run that do not say it themselves. `reused` holds results that are there already, by task;
-    `reused_items` the same for mapped tasks, by task and item.
+    where tasks run that do not say it themselves. `reused` holds results that are there already, by task, `ABSENT` for
+    one that was skipped by choice; `reused_items` the same for mapped tasks, by task and item.
+
+    A run may be of one task alone, as a part of a larger run: `stands_for` says which item, and how many attempts were
+    made before, in what hooks and `current_context` tell.
     """
 
     run_id: str
@@ -39,6 +49,7 @@ class RunOptions:
     # Seconds that the run may take: then what runs is stopped. A task that may take longer than it has is not started.
     time_limit: float | None = None
     grace_seconds: float = GRACE_SECONDS  # how long what is told to stop may take to do so
+    stands_for: StandsFor | None = None
 
     def __post_init__(self) -> None:
         limit = self.max_workers

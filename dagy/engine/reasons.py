@@ -8,6 +8,8 @@ from dagy.states import State, StateType, cancelled, completed, failed, retrying
 
 REUSED = completed("its result is that of an earlier run")
 
+SKIPPED_BEFORE = skipped("as in an earlier run")
+
 _ENDED = {StateType.FAILED: "failed", StateType.TIMED_OUT: "timed out", StateType.CRASHED: "crashed"}
 
 
@@ -16,6 +18,26 @@ def not_started(cause: str, kind: StateType) -> State:
     if kind in _ENDED:
         return skipped(f"not started, because {cause!r} {_ENDED[kind]}")
     return cancelled(f"not started, because {cause!r} was not")
+
+
+def without(cause: str) -> State:
+    """The state of what needs the task `cause`, which was skipped because there was nothing for it to do."""
+    return skipped(f"not started, because {cause!r} was skipped")
+
+
+def other_way(cause: str) -> str:
+    """Why a task has nothing to do that takes an output that `cause`, which has completed, left out."""
+    return f"not started, because {cause!r} took another way"
+
+
+def gave_nothing(cause: str) -> str:
+    """Why a task has nothing to do that takes what `cause` returned, which is nothing."""
+    return f"not started, because {cause!r} gave nothing"
+
+
+def no_item(name: str) -> str:
+    """Why a mapped task, or an item of it, has nothing to do that goes through its input `name`."""
+    return f"not started, because there is nothing in {name!r}"
 
 
 def no_time(seconds: float, left: float, *, again: bool = False) -> State:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dagy.engine.absence import check_present, check_to_map, holds_absent
 from dagy.engine.result import GONE
 from dagy.engine.workers import Way
 from dagy.errors import ParameterError, shown
-from dagy.program import Program, resolve
-from dagy.spec import FromTask
-from dagy.values import Deferred
+from dagy.program import Program, flow_result, resolve
+from dagy.spec import DictOf, FromTask, ListOf, TaskSpec
+from dagy.values import ABSENT, Deferred
 
 _NOTHING = object()  # stands for what an item of a mapped task has not returned
 
@@ -54,28 +56,53 @@ class RunValues:
 
     def result(self) -> object:
         """What the flow returns. Raises `ParameterError` for a missing part, and what the user's own code does."""
-        return None if self._program.result is None else resolve(self._program.result, self._returned, self._parameters)
+        return flow_result(self._program.result, self._returned, self._parameters)
 
     def inputs(self, task: str, item: int | None, way: Way) -> dict[str, Any]:
-        """What an attempt is given, by the names of the task's parameters, checked if its `way` says so."""
+        """What an attempt is given, by the names of the task's parameters, checked if its `way` says so.
+
+        Raises `SkipTask` when one is absent that is not optional.
+        """
         returned, parameters = self._returned, self._parameters
         lists = self._lists[task] if item is not None else None
         found: dict[str, Any] = {}
         elsewhere: dict[str, Deferred] = {}
+        absent: list[str] = []
         for name, source in self._program.inputs[task].items():
             if lists is not None and name in lists:
-                found[name] = lists[name][item]  # type: ignore[index]  # None has no lists
+                value = found[name] = lists[name][item]  # type: ignore[index]  # None has no lists
+                if value is ABSENT:
+                    absent.append(name)
             elif type(source) is FromTask and not source.path:
                 value = returned[source.task]
                 if isinstance(value, Deferred):
                     elsewhere[name] = value
                 else:
                     found[name] = value
+                    if value is ABSENT:
+                        absent.append(name)
             else:
-                found[name] = resolve(source, returned, parameters)
+                value = found[name] = resolve(source, returned, parameters)
+                if value is ABSENT or (type(source) in _MADE_OF_PARTS and holds_absent(source, value)):
+                    absent.append(name)
+        if absent:
+            check_present(self._specs[task], absent, returned, parameters)
+            return {**_brought_here({name: found[name] for name in found if name not in absent}, elsewhere, way),
+                    **{name: found[name] for name in absent}}  # fmt: skip
         if elsewhere:
             return _brought_here(found, elsewhere, way)
         return way.code.parameters.check(found) if way.checks else found
+
+    def check_present(self, task: str, item: int | None) -> None:
+        """Raise `SkipTask` when the task, or the item, is not to begin: an input is absent that is not optional."""
+        known = self.known_inputs(task, item)
+        sources = self._program.inputs[task]
+        absent = [name for name, value in known.items() if holds_absent(sources[name], value)]
+        check_present(self._specs[task], absent, self._returned, self._parameters)
+
+    def check_to_map(self, task: str) -> None:
+        """Raise `SkipTask` when the mapped task has nothing to go through, or lacks what all its items need."""
+        check_to_map(self._specs[task], self._program.inputs[task], self._returned, self._parameters)
 
     def known_inputs(self, task: str, item: int | None) -> dict[str, Any]:
         """The inputs for a hook to look at, without the one whose missing part made the task fail."""
@@ -125,7 +152,7 @@ class RunValues:
         items = self._items.pop(task, [])
         self._done_items.pop(task, None)
         if has_completed:
-            self._returned[task] = [opened(each) for each in items]
+            self._returned[task] = [_of_item(each) for each in items]
             return
         if self._keeps_all:
             self._done_items[task] = {index: opened(each) for index, each in enumerate(items) if each is not _NOTHING}
@@ -135,8 +162,12 @@ class RunValues:
     def let_go(self, task: str) -> None:
         """Drop what the task returned, which no other needs any more, unless it is next to nothing."""
         value = self._returned[task]
-        if value is not None and not self._keeps_all and not is_little(value):
+        if value is not None and value is not ABSENT and not self._keeps_all and not is_little(value):
             self._returned[task] = GONE
+
+    @functools.cached_property
+    def _specs(self) -> Mapping[str, TaskSpec]:
+        return {task.id: task for task in self._program.spec.tasks}
 
     def _list(self, task: str, name: str) -> list[Any]:
         return items_of(task, name, resolve(self._program.inputs[task][name], self._returned, self._parameters))
@@ -150,6 +181,14 @@ def items_of(task: str, name: str, value: Any) -> list[Any]:
             f"({type(value).__name__}); give what is the same for every item by name"
         )
     return list(value)
+
+
+def _of_item(value: object) -> object:
+    """What stands for an item in the list that its task returns: None when it was skipped, or gave nothing."""
+    if value is _NOTHING:
+        return None
+    value = opened(value)
+    return None if value is ABSENT else value
 
 
 def _brought_here(found: dict[str, Any], elsewhere: Mapping[str, Deferred], way: Way) -> dict[str, Any]:
@@ -170,6 +209,7 @@ def opened(value: object) -> object:
     return value.value() if isinstance(value, Deferred) else value
 
 
+_MADE_OF_PARTS = (ListOf, DictOf)
 _ATOMS = (type(None), bool, int, float, str, bytes)
 
 

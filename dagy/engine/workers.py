@@ -79,6 +79,10 @@ class Attempt:
         self._call: Call | None = None
         self._thread_id: int | None = None  # of the thread that runs its code now
 
+    def is_run_by(self, thread_id: int) -> bool:
+        """Whether that thread runs its code now."""
+        return self._thread_id == thread_id
+
     @property
     def is_open(self) -> bool:
         """Whether a thread runs its code now."""

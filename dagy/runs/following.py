@@ -25,13 +25,13 @@ from dagy.errors import (
     WorkerDiedError,
     sentence,
 )
-from dagy.program import resolve
+from dagy.program import flow_result
 from dagy.runs.event_json import event_from_json
 from dagy.runs.history import History
 from dagy.runs.recorded_error import RecordedError
 from dagy.spec import FlowSpec, Json
 from dagy.states import State, StateType, cancelled, crashed
-from dagy.values import Deferred
+from dagy.values import ABSENT, Deferred
 
 POLL_SECONDS = 0.1  # between two looks at a control plane
 LONGEST_POLL_SECONDS = 5.0  # while it can't be reached
@@ -374,7 +374,9 @@ class FollowedRun:
             value: object = self._source.value()
             with self._source.reading():
                 if value is None:
-                    value = resolve(self._spec.result, dict(self._results), self._parameters)
+                    skipped = [each.id for each in self._tasks.values() if each.state.type is StateType.SKIPPED]
+                    values = {**self._results, **dict.fromkeys(skipped, ABSENT)}
+                    value = flow_result(self._spec.result, values, self._parameters)
                 return value.value() if isinstance(value, Deferred) else value
         except DagyError as unread:
             return Unreadable(sentence(unread))

@@ -13,9 +13,9 @@ from dagy.errors import ResumeError, shown
 from dagy.program import Program
 from dagy.runs.code import code_differences
 from dagy.runs.history import History, RunRecord
-from dagy.runs.results import recorded_results
+from dagy.runs.results import RecordedValue, recorded_results
 from dagy.spec import Binding, Constant, DictOf, FlowSpec, FromParameter, FromTask, Held, ListOf
-from dagy.values import Deferred
+from dagy.values import ABSENT, Absent, Deferred
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Resumable:
     """A run that has ended and can be gone on with.
 
     `run_id` is what to give to `RunRecorder(resumed_from=...)`: the last of the runs that went on with the one that was
-    asked for. Nothing in `results` or `items` is to be computed again.
+    asked for. Nothing in `results` or `items` is to be computed again: `ABSENT` stands for what was skipped by choice.
     """
 
     run_id: str
     parameters: Mapping[str, object]
-    results: Mapping[str, Deferred] = field(default_factory=dict)  # by task
-    items: Mapping[str, Mapping[int, Deferred]] = field(default_factory=dict)  # by mapped task and item
+    results: Mapping[str, Deferred | Absent] = field(default_factory=dict)  # by task
+    items: Mapping[str, Mapping[int, Deferred | Absent]] = field(default_factory=dict)  # by mapped task and item
 
 
 def recorded_parameters(local_dir: Path, run_id: str) -> dict[str, object]:
@@ -57,7 +57,12 @@ def load_for_resume(
         if parameters is not None:
             _check_parameters(run, recorded, parameters)
         results, items = _recorded_results(history, run, program)
-        return Resumable(run.run_id, {**(parameters or {}), **recorded}, results, items)
+        return Resumable(
+            run.run_id,
+            {**(parameters or {}), **recorded},
+            {task: _as_given(found) for task, found in results.items()},
+            {task: {item: _as_given(found) for item, found in each.items()} for task, each in items.items()},
+        )
 
 
 def _last(history: History, run_id: str) -> RunRecord:
@@ -115,10 +120,10 @@ def _parameters(history: History, run_id: str) -> dict[str, object]:
 
 def _recorded_results(
     history: History, run: RunRecord, program: Program
-) -> tuple[dict[str, Deferred], dict[str, dict[int, Deferred]]]:
+) -> tuple[dict[str, RecordedValue], dict[str, dict[int, RecordedValue]]]:
     """What the run recorded, and what it had from the runs that it went on with."""
-    results: dict[str, Deferred] = {}
-    items: dict[str, dict[int, Deferred]] = {}
+    results: dict[str, RecordedValue] = {}
+    items: dict[str, dict[int, RecordedValue]] = {}
     differences: list[str] = []
     ids = [task.id for task in program.spec.tasks]
     run_id = run.run_id
@@ -147,6 +152,10 @@ def _recorded_results(
     return results, items
 
 
+def _as_given(found: RecordedValue) -> Deferred | Absent:
+    return ABSENT if found.codec == "absent" else found
+
+
 def _outline(spec: FlowSpec) -> list[str]:
     """What of a flow decides its results, but for the code, in lines for people."""
     lines = [f"{name} = {value!r}" for name, value in spec.static.items()]
@@ -156,7 +165,8 @@ def _outline(spec: FlowSpec) -> list[str]:
             for name, binding in task.inputs.items()
         )
         after = f" after {', '.join(task.after)}" if task.after else ""
-        lines.append(f"{task.id}: {task.name}({inputs}){after}")
+        may = f" without {', '.join(task.optional)} too" if task.optional else ""
+        lines.append(f"{task.id}: {task.name}({inputs}){after}{may}")
     if spec.result is not None:
         lines.append(f"return {_told(spec.result)}")
     return lines

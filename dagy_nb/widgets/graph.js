@@ -323,6 +323,9 @@ class Graph {
     if (detail) say(detail, items || ended || store.looks[task.state].label);
     const others = (ids, word) => (ids.length ? `${word} ${ids.slice(0, 3).map((each) => store.nameOf(each)).join(", ")}${ids.length > 3 ? ` and ${ids.length - 3} more` : ""}` : "");
     const words = [`${store.nameOf(id)}: ${store.wordsOf(id)}`, others(store.needs(id), "needs"), others(store.users[id], "used by")];
+    const node = store.about[id]?.node;
+    const ports = (some, word) => (some.length ? `${word} ${some.map(wordsOfPort).join(", ")}` : "");
+    if (node) words.push(ports(node.inbound, "takes"), ports(node.outbound, "gives"));
     element.setAttribute("aria-label", words.filter(Boolean).join("; "));
     if (task.items?.count) this.drawItems(id, element, box, task);
   }
@@ -333,7 +336,7 @@ class Graph {
     if (!bar) {
       bar = svgElement("g", { class: "dagy-items", "aria-hidden": "true" });
       for (const state of ["COMPLETED", "FAILED", "RUNNING", "PENDING"]) bar.append(svgElement("rect", { height: 4, y: box.height - 2, "data-state": state }));
-      element.append(bar);
+      element.insertBefore(bar, element.querySelector(".dagy-port"));
     }
     const parts = [items.done, items.failed, items.running || 0];
     parts.push(Math.max(0, items.count - parts[0] - parts[1] - parts[2]));

@@ -1,5 +1,7 @@
 // ---- The panel of a task: how it is, where it failed, what it printed, showed and returned, and its neighbours.
 
+const MOST_JOINED = 6; // tasks at one connector that are named
+
 class Panel {
   constructor(store, select, close) {
     this.store = store;
@@ -44,7 +46,9 @@ class Panel {
     this.found = make("span", "dagy-found");
     set(this.found, { role: "status" });
     const facts = make("div", "dagy-facts", about.cell ? this.cellButton(about.cell) : null, about.cell ? this.found : null);
-    for (const [word, ids] of [["Needs", store.needs(id)], ["Used by", store.users[id]]]) {
+    const joined = (ports = []) => new Set(ports.flatMap((port) => port.joined.map(({ task }) => task)));
+    const [from, to] = [joined(about.node?.inbound), joined(about.node?.outbound)];
+    for (const [word, ids] of [["Needs", store.needs(id).filter((each) => !from.has(each))], ["Used by", store.users[id].filter((each) => !to.has(each))]]) {
       if (ids.length) facts.append(this.links(word, ids));
     }
     this.body = make("div", "dagy-panel-body");
@@ -55,7 +59,29 @@ class Panel {
     }
     this.keys = {};
     this.log = new Log(`Log of ${store.nameOf(id)}`);
-    this.element.append(head, facts, this.body);
+    this.element.append(head, facts, ...(about.node ? [this.nodeElement(about.node)] : []), this.body);
+  }
+
+  // What a node is, what is joined to its connectors, and how it is set.
+  nodeElement({ type, category, inbound, outbound, settings }) {
+    const element = make("dl", "dagy-node-facts");
+    const add = (word, rows) => rows.length && element.append(make("dt", "dagy-caption", word), ...rows.map((row) => make("dd", "", ...row)));
+    add("Node", [[make("b", "", type), make("span", "dagy-note", category)]]);
+    add("In", inbound.map((port) => this.portElements(port, "from")));
+    add("Out", outbound.map((port) => this.portElements(port, "to")));
+    add("Settings", settings.map(({ name, value, is_secret: isSecret }) => [
+      make("span", "dagy-setting", name), make("code", isSecret ? "dagy-secret" : "", value), isSecret ? make("span", "dagy-note", "a secret") : null,
+    ]));
+    return element;
+  }
+
+  portElements(port, way) {
+    const shape = svgElement("svg", { viewBox: "-7 -7 14 14", width: 13, height: 13, class: "dagy-connector", "data-kind": port.kind, "aria-hidden": "true" });
+    shape.append(svgElement("path", { d: port.shape }));
+    const some = port.joined.slice(0, MOST_JOINED).map(({ task, words }) => button("dagy-link", words, () => this.select(task, { isKey: true })));
+    const more = port.joined.length - some.length;
+    const ends = [...some, ...(more > 0 ? [make("span", "dagy-note", `and ${counted(more, "more").replace(/s$/, "")}`)] : [])];
+    return [shape, make("span", "", port.label), make("span", "dagy-note", port.types), ...(some.length ? [make("span", "dagy-note", way), ...ends] : [])];
   }
 
   links(word, ids) {

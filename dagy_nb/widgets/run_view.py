@@ -74,9 +74,10 @@ def run_view(
     """A new view. `picture` is the graph as SVG; `snapshot` is asked whenever a page draws the view anew.
 
     `about` holds for each task, in the order of the list, `{"name", "cell": {"id", "label", "number"} or None, "needs",
-    "mapped", "retries", "timeout"}`; `form` the flow's parameters as fields, each `{"name", "kind", "annotation",
-    "required", "value", "choices", "description", "secret"}`. With `is_form` the run has not been started, and the page
-    shows the form with a button that starts it; with `can_rerun` a run that has ended can be run again from the page.
+    "mapped", "retries", "timeout", "node"}`, where "node" is what a node has as `Connectors.as_json` gives it, or None;
+    `form` the flow's parameters as fields, each `{"name", "kind", "annotation", "required", "value", "choices",
+    "description", "secret"}`. With `is_form` the run has not been started, and the page shows the form with a button
+    that starts it; with `can_rerun` a run that has ended can be run again from the page.
 
     `on_ready` is called when a page wants a snapshot sent, `on_cancel` when the user presses Cancel, `on_run` with the
     parameters as texts when the user starts a run from the form, `on_rerun` with where to begin, "failed" or "start",

@@ -181,7 +181,8 @@ class View {
     const task = tasks[id];
     if (look.states.size && !look.states.has(task.state)) return false;
     const query = look.query.trim().toLocaleLowerCase();
-    return !query || [this.store.nameOf(id), id, looks[task.state].label, lastLine(task)].some((each) => each.toLocaleLowerCase().includes(query));
+    const type = this.store.about[id]?.node?.type || "";
+    return !query || [this.store.nameOf(id), id, type, looks[task.state].label, lastLine(task)].some((each) => each.toLocaleLowerCase().includes(query));
   }
 
   filter() {

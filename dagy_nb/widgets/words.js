@@ -50,3 +50,8 @@ function attemptOf(task, about) {
   if (task.attempt < 1 || (most < 2 && task.attempt < 2)) return "";
   return task.attempt <= most ? `attempt ${task.attempt} of ${most}` : `attempt ${task.attempt}`;
 }
+
+// A connector of a node: "frame: dataframe".
+function wordsOfPort({ label, types }) {
+  return `${label}: ${types}`;
+}

@@ -149,10 +149,14 @@ def test_the_store_may_be_one_that_is_at_hand(tmp_path: Path, url: str) -> None:
         ({"a": None}, skipped("not started, because 'a' crashed")),
         ({"a": Outcome(skipped("because of z"), 1.0, cause="z")}, skipped("because of z")),
         ({"a": Outcome(cancelled("no time"), 1.0)}, cancelled("not started, because 'a' was not")),
+        ({"a": Outcome(skipped("no files"), 1.0)}, skipped("not started, because 'a' was skipped")),
+        ({"c": Outcome(skipped("no files"), 1.0)}, None),  # it can do without
+        ({"a": Outcome(skipped("no files"), 1.0), "b": Outcome(failed("x"), 2.0)},
+         skipped("not started, because 'b' failed")),
     ],
 )  # fmt: skip
 def test_what_is_missing_upstream_says_how_a_task_ends(upstream: dict[str, Any], state: State | None) -> None:
-    found = without_upstream(upstream, 9.0)
+    found = without_upstream(upstream, {"a", "b"}, 9.0)
     assert (None if found is None else found.state) == state
 
 
@@ -165,6 +169,7 @@ def test_what_is_missing_upstream_says_how_a_task_ends(upstream: dict[str, Any],
         ([None, completed()], None, failed(f"1 of 2 items failed; m[0] crashed: {GONE}")),
         ([None, completed()], cancelled("by hand"), cancelled("by hand")),
         ([completed(), completed()], cancelled("by hand"), completed()),
+        ([completed(), skipped("empty")], None, completed()),
         ([cancelled("no time"), completed()], None, cancelled("no time")),
     ],
 )  # fmt: skip

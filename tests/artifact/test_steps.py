@@ -17,6 +17,9 @@ from .cloud import Machine, unpacked
 
 STEPS = """
 from dagy import flow, task
+from dagy.engine import current_context
+from dagy.errors import SkipTask
+from dagy.values import ABSENT
 
 CALLS = []
 MEANWHILE = lambda: None
@@ -95,6 +98,37 @@ def patient():
     return [refuse(), alone()]
 
 
+@task(on_completion=[note])
+def odd(number: int):
+    context = current_context()
+    CALLS.append((context.task_id, context.item, "asked", context.attempt, dict(context.parameters), context.run_id))
+    if number % 2 == 0:
+        raise SkipTask(f"{number} is even")
+    return number
+
+
+@task
+def branch(rows):
+    if not rows:
+        raise SkipTask("no rows")
+    return {"yes": rows, "no": ABSENT}
+
+
+@task
+def merge(first, second):
+    return [each for each in (first, second) if each is not ABSENT]
+
+
+merge.optional = ("first", "second")
+
+
+@flow(name="skipping")
+def skipping(count: int = 3):
+    out = branch(load(count))
+    both = merge(total(out["yes"]), total(out["no"]))
+    return {"odd": odd.map(out["yes"]), "none": odd.map(out["no"]), "both": both, "after": alone.after(out)()}
+
+
 @flow(name="part")
 def part(count: int = 1):
     return load(count)["missing"]
@@ -151,6 +185,39 @@ def test_a_run_by_steps_ends_as_a_local_one(machine: Callable[..., Machine], par
     fail_fast = parameters.pop("fail_fast", True)
     told = driven.run(parameters=parameters, fail_fast=fail_fast)
     assert ends(told) == local(driven, **parameters, fail_fast=fail_fast)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_what_has_nothing_to_do_is_skipped_as_in_a_local_run(machine: Callable[..., Machine], count: int) -> None:
+    driven = machine("skipping")
+    told = driven.run(parameters={"count": count})
+    assert ends(told) == local(driven, count=count)
+    nothing = {"odd": None, "none": None, "both": [], "after": None}
+    value = nothing if not count else {"odd": [None, 1, None], "none": None, "both": [3], "after": 7}
+    assert driven.store().values.opened(told["result"]) == value
+
+
+def test_code_learns_in_a_step_which_item_and_attempt_of_which_run_it_is(machine: Callable[..., Machine]) -> None:
+    driven = machine("skipping")
+    driven.run(parameters={"count": 3})
+    asked = [each for each in calls(driven) if each[0] == "odd"]
+    assert asked == [
+        ("odd", 0, "asked", 1, {"count": 3}, "run-1"),
+        ("odd", 1, "asked", 1, {"count": 3}, "run-1"),
+        ("odd", 1, "COMPLETED", 1, {"number": 1}),
+        ("odd", 2, "asked", 1, {"count": 3}, "run-1"),
+    ]
+
+
+def test_a_run_that_goes_on_takes_what_was_skipped_as_it_is(machine: Callable[..., Machine]) -> None:
+    driven = machine("skipping")
+    driven.ask("begin", parameters={"count": 0})
+    driven.task("load")
+    driven.task("branch")
+    driven.ask("begin", "run-2", resume="run-1")
+    assert driven.events("run-2") == ["RUNNING", "load COMPLETED 0", "branch SKIPPED 0"]
+    assert driven.ask("task", "run-2", task="branch") == {"task": "branch", "state": "SKIPPED"}
+    assert driven.ask("task", "run-2", task="alone") == {"task": "alone", "state": "SKIPPED"}
 
 
 def test_a_flow_that_says_so_goes_on_after_a_failure_by_steps_and_whole(

@@ -27,7 +27,9 @@ from dagy.artifact.references import Values
 from dagy.artifact.run_store import RunStore
 from dagy.artifact.steps import run_step
 from dagy.backends.state_machine import compile_flow
+from dagy.errors import SkipTask
 from dagy.flows import Flow
+from dagy.values import ABSENT
 
 from .flow_specs import WHERE, graphs
 from .interpreting import Cloud, interpreted
@@ -37,13 +39,19 @@ pytestmark = pytest.mark.program
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a task does: it fails `failures` times, of which it is tried again `retries` times."""
+    """What a task does: it fails `failures` times, of which it is tried again `retries` times.
+
+    When it does not, it may find that it has nothing to do; and it may be a branch, which gives "yes" or "no".
+    """
 
     failures: int = 0
     retries: int = 0
     mapped: bool = False
     width: int = 0  # of the list that it returns
     on_ecs: bool = False
+    skips: int = 0  # inputs whose texts have a length that is a multiple of this; 0: none
+    branches: bool = False
+    optional: bool = False  # whether it can do without what it takes
 
 
 @dataclass
@@ -75,11 +83,14 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, tuple[str, ...]], dict[str, Be
     needs = draw(graphs(most=6))
     behaviours = {
         name: Behaviour(
-            failures=draw(st.sampled_from([0, 0, 0, 1, 2, 9])),
+            failures=draw(st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2, 9])),
             retries=draw(st.sampled_from([0, 0, 1, 2])),
             mapped=bool(given_names) and draw(st.booleans()),
             width=draw(st.integers(0, 3)),
             on_ecs=draw(st.sampled_from([False, False, True])),
+            skips=draw(st.sampled_from([0, 0, 0, 0, 2, 3])),
+            branches=draw(st.booleans()),
+            optional=draw(st.booleans()),
         )
         for name, given_names in needs.items()
     }
@@ -96,7 +107,8 @@ def made_flow(needs: Mapping[str, tuple[str, ...]], behaviours: Mapping[str, Beh
     def etl() -> Any:
         outputs: dict[str, Any] = {}
         for name, given_names in needs.items():
-            upstream = [outputs[each] for each in given_names]
+            way = "yes" if int(name[1:]) % 2 else "no"
+            upstream = [outputs[each][way] if behaviours[each].branches else outputs[each] for each in given_names]
             outputs[name] = (
                 tasks[name].map(upstream[0], upstream[1:]) if behaviours[name].mapped else tasks[name](upstream)
             )
@@ -112,9 +124,17 @@ def made_task(name: str, behaviour: Behaviour, calls: Counter[Any], lock: thread
             number = calls[name, repr(first)]
         if number <= behaviour.failures:
             raise ValueError(f"{name} fails for the {number}. time")
-        return [f"{name}{each}" for each in range(behaviour.width)]
+        length = len(repr(first))
+        if behaviour.skips and length % behaviour.skips == 0:
+            raise SkipTask(f"{name} has nothing to do")
+        value = [f"{name}{each}" for each in range(behaviour.width)]
+        if not behaviour.branches:
+            return value
+        return {"yes": value, "no": ABSENT} if length % 2 else {"yes": ABSENT, "no": value}
 
-    return dagy.task(name=name, retries=behaviour.retries)(work)
+    made = dagy.task(name=name, retries=behaviour.retries)(work)
+    made.optional = ("first", "others") if behaviour.optional else ()
+    return made
 
 
 def locally(flow: Flow[..., Any]) -> tuple[Any, ...]:

@@ -20,8 +20,8 @@ from typing import Any, Literal, Self
 from playwright.sync_api import Error, Locator
 
 from dagy import FlowSpec
-from dagy.drawing import ICONS, PALETTE, svg
-from dagy.spec import FromTask, TaskSpec
+from dagy.drawing import ICONS, PALETTE, connectors, svg
+from dagy.spec import Constant, FromTask, NodeSpec, PortSpec, TaskSpec
 from dagy_nb.widgets.run_view import page_module, page_style
 
 from .lab import Browser, Theme
@@ -87,6 +87,33 @@ window.harness = {
 
 JSON = dict[str, Any]
 
+# A flow of nodes, and one plain task.
+NODES = FlowSpec(
+    "etl",
+    tasks=(
+        TaskSpec("load", "load", "m:load"),
+        TaskSpec(
+            "split",
+            "split",
+            "m:split",
+            {"rows": FromTask("load"), "column": Constant("age"), "token": Constant({"$secret": "API_TOKEN"})},
+            node=NodeSpec(
+                "split_rows",
+                "transform",
+                (PortSpec("rows", ("dataframe",)),),
+                (PortSpec("kept", ("dataframe",)), PortSpec("rest", ("dataframe", "list"))),
+            ),
+        ),
+        TaskSpec(
+            "save",
+            "save",
+            "m:save",
+            {"data": FromTask("split", ("kept",))},
+            node=NodeSpec("write_file", "output", (PortSpec("data", ()),), (PortSpec("file", ("file",)),)),
+        ),
+    ),
+)
+
 
 def task(
     state: str = "PENDING", *, start: float = 0.0, seconds: float = 1.0, attempt: int | None = None, **rest: Any
@@ -121,7 +148,7 @@ def spec_of(needs: Mapping[str, Sequence[str]], groups: Mapping[str, tuple[str, 
 
 
 def run_of(
-    needs: Mapping[str, Sequence[str]],
+    needs: Mapping[str, Sequence[str]] | FlowSpec,
     *,
     state: str = "RUNNING",
     tasks: Mapping[str, Mapping[str, Any]] | None = None,
@@ -129,8 +156,10 @@ def run_of(
     groups: Mapping[str, tuple[str, ...]] | None = None,
     **traits: Any,
 ) -> JSON:
-    """The state of a model of such a run, whose tasks have the heads `tasks`, or else are pending."""
-    spec = spec_of(needs, groups)
+    """The state of a model of a run of that flow, whose tasks have the heads `tasks`, or else are pending."""
+    spec = needs if isinstance(needs, FlowSpec) else spec_of(needs, groups)
+    needs = spec.needs
+    nodes = connectors(spec)
     heads = {name: {**task(), "log": [], "shown": [], "faults": [], **(tasks or {}).get(name, {})} for name in needs}
     ended = max([head["ended"] or START for head in heads.values()], default=START)
     is_final = state not in ("PENDING", "RUNNING")
@@ -149,7 +178,8 @@ def run_of(
         "about": {
             name: {
                 "name": name, "cell": None, "needs": list(given), "mapped": bool(heads[name]["items"]), "retries": 0,
-                "timeout": None, **(about or {}).get(name, {}),
+                "timeout": None, "node": nodes[name].as_json() if name in nodes else None,
+                **(about or {}).get(name, {}),
             }
             for name, given in needs.items()
         },

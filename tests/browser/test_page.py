@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from .lab import Browser
-from .page import START, FakeModel, ViewPage, run_of, task
+from .page import NODES, START, FakeModel, ViewPage, run_of, task
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -411,6 +412,37 @@ def test_a_mapped_task_is_one_node_with_counts_and_its_failed_items_first(view: 
     assert parts == ["dagy-part-items", "dagy-part-faults"]
     model.delta(fetch=task("FAILED", items=items))  # a delta without them leaves them
     expect(view.panel.locator(".dagy-fault")).to_have_count(2)
+
+
+# ---- nodes
+
+
+def test_a_node_is_a_card_with_connectors_that_takes_every_state_and_a_panel_tells_all_of_it(view: ViewPage) -> None:
+    state = run_of(NODES)
+    model = view.show(state)
+    split = view.node("split")
+    expect(split.locator(".dagy-port text")).to_have_text(["rowsdataframe", "keptdataframe", "restdataframe or list"])
+    expect(view.page.locator('.dagy-edge[data-from="split"][data-to="save"]')).to_have_attribute("data-kind", "table")
+    expect(split.locator('[data-port="kept"] title')).to_have_text("kept: dataframe, to save")
+    expect(split).to_have_attribute("aria-label", re.compile("takes rows: dataframe; gives kept: dataframe, rest: "))
+    for name in ["RUNNING", "COMPLETED"]:
+        model.delta(split=task(name))
+        look = state["looks"][name]
+        expect(view.node("split", name).locator(".dagy-icon")).to_have_attribute("d", look["icon"])
+    expect(split.locator(".dagy-detail")).to_have_text("1.0 s")
+    expect(split.locator(".dagy-settings")).to_have_text("column age")
+    split.click()
+    expect(view.panel.locator(".dagy-node-facts dt")).to_have_text(["Node", "In", "Out", "Settings"])
+    expect(view.panel.locator(".dagy-node-facts dd")).to_have_text(
+        [
+            "split_rowstransform", "rowsdataframefromload", "keptdataframetosave", "restdataframe or list",
+            "columnage", "tokenAPI_TOKENa secret",
+        ]
+    )  # fmt: skip
+    view.panel.get_by_role("button", name="save", exact=True).click()
+    expect(view.panel.locator(".dagy-panel-title")).to_have_text("save")
+    view.page.get_by_role("searchbox").fill("split_rows")
+    assert view.rows == ["split"]
 
 
 # ---- running: cancel, again, with parameters

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from dagy.states import StateType
 
 from .lab import Browser, Theme
-from .page import START, ViewPage, run_of, task
+from .page import NODES, START, ViewPage, run_of, task
 from .test_page import field
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -82,11 +82,14 @@ def test_axe_finds_nothing_wrong_with_a_form_and_with_a_run_at_work(browser: Bro
     ]
     with ViewPage(browser, theme=theme, reduced_motion="reduce") as view:
         view.show(run_of(NEEDS, state="PENDING", is_form=True, run_id="", form=form))
-        running = run_of(NEEDS, view_id="other", tasks={"load": task("RUNNING", log=[["stdout", "hello", 1]])})
+        running = run_of(NODES, view_id="other", tasks={"load": task("RUNNING", log=[["stdout", "hello", 1]])})
         view.open(running).draw("second")
         second = view.page.locator("#second")
         second.locator('.dagy-row[data-task="load"]').click()
         view.page.get_by_role("button", name="Run", exact=True).click()
+        assert violations(view) == []
+        second.locator('.dagy-row[data-task="split"]').click()
+        expect(second.locator(".dagy-node-facts")).to_be_visible()
         assert violations(view) == []
 
 

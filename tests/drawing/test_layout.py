@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagy.drawing.layout import Layout, layout
+from dagy.drawing.layout import Layout, Ports, Wire, layout
 from dagy.errors import CycleError
 
 
@@ -67,8 +67,8 @@ def test_every_task_has_one_box_inside_the_picture_and_no_two_overlap(needs, dir
 @given(graphs(), directions)
 def test_every_need_has_one_line_that_only_goes_forward_from_box_to_box(needs, direction):
     result = laid_out(needs, direction)
-    assert set(result.paths) == {(each, name) for name, given in needs.items() for each in given}
-    for (source, target), points in result.paths.items():
+    assert set(result.paths) == {Wire(each, name) for name, given in needs.items() for each in given}
+    for (source, target, _, _), points in result.paths.items():
         along = [point.x if direction == "right" else point.y for point in points]
         assert along == sorted(along)
         start, end = result.boxes[source], result.boxes[target]
@@ -98,7 +98,7 @@ def test_a_frame_holds_its_own_tasks_and_touches_no_others(graph, direction):
     needs, groups = graph
     result = laid_out(needs, direction, groups)
     boxes = list(result.boxes.values())
-    assert set(result.paths) == {(each, name) for name, given in needs.items() for each in given}
+    assert set(result.paths) == {Wire(each, name) for name, given in needs.items() for each in given}
     assert not any(overlap(one, other) for index, one in enumerate(boxes) for other in boxes[:index])
     for path, frame in result.frames.items():
         for name, box in result.boxes.items():
@@ -123,7 +123,7 @@ def test_a_chain_is_a_straight_line():
 def test_a_long_line_beside_a_chain_swings_only_at_its_ends():
     needs = {"a": []} | {f"s{i}": ["a" if i == 0 else f"s{i - 1}"] for i in range(6)}
     result = laid_out(needs | {"z": ["s5", "a"]})
-    levels = [point.y for point in result.paths["a", "z"]]
+    levels = [point.y for point in result.paths[Wire("a", "z")]]
     assert len(set(levels[1:-1])) == 1
 
 
@@ -176,3 +176,56 @@ def test_long_lines_beyond_number_share_one_lane_outside_of_the_boxes():
     bottom = max(box.y + box.height for box in result.boxes.values())
     lanes = {point.y for points in result.paths.values() for point in points if point.y > bottom}
     assert len(lanes) == 1
+
+
+@st.composite
+def wired(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[Wire], dict[str, Ports]]:
+    """A graph of which some boxes have ports, and its lines."""
+    needs = draw(graphs())
+    with_ports = [name for name in needs if draw(st.booleans())]
+    levels = {"": 5.0, "a": 12.0, "b": 30.0}
+    ports = {name: Ports(draw(st.sampled_from([12.0, 20.0])), levels, levels) for name in with_ports}
+    names = st.sampled_from(["", "a", "b"])
+    pairs = [(each, name) for name, given in needs.items() for each in given for _ in range(draw(st.integers(1, 2)))]
+    wires = [
+        Wire(each, name, draw(names) if each in ports else "", draw(names) if name in ports else "")
+        for each, name in pairs
+    ]
+    return needs, wires, ports
+
+
+@given(wired(), directions)
+@settings(max_examples=60)
+def test_every_line_meets_both_boxes_at_its_ports(graph, direction):
+    needs, wires, ports = graph
+    sizes = dict.fromkeys(needs, (90.0, 40.0) if direction == "right" else (40.0, 90.0))
+    result = layout(needs, sizes, direction=direction, wires=wires, ports=ports)
+    assert set(result.paths) == set(wires)
+    boxes = list(result.boxes.values())
+    assert not any(overlap(one, other) for index, one in enumerate(boxes) for other in boxes[:index])
+    for wire, points in result.paths.items():
+        start, end = result.boxes[wire.source], result.boxes[wire.target]
+        leaves = ports[wire.source].outlets[wire.outlet] if wire.source in ports else 20
+        enters = ports[wire.target].inlets[wire.inlet] if wire.target in ports else 20
+        if direction == "right":
+            assert points[0] == pytest.approx((start.x + start.width, start.y + leaves))
+            assert points[-1] == pytest.approx((end.x, end.y + enters))
+        else:
+            assert points[0] == pytest.approx((start.x + leaves, start.y + start.height))
+            assert points[-1] == pytest.approx((end.x + enters, end.y))
+
+
+def test_ports_on_one_level_do_not_change_where_boxes_stand():
+    needs = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+    sizes = dict.fromkeys(needs, (90.0, 40.0))
+    middle = Ports(20.0, {}, {})
+    plain = layout(needs, sizes, direction="right")
+    assert layout(needs, sizes, direction="right", ports=dict.fromkeys(needs, middle)) == plain
+
+
+def test_a_chain_by_ports_on_several_levels_is_a_straight_line():
+    needs = {"a": [], "b": ["a"], "c": ["b"]}
+    ports = {name: Ports(10.0, {"in": 10.0}, {"out": 30.0}) for name in needs}
+    wires = [Wire("a", "b", "out", "in"), Wire("b", "c", "out", "in")]
+    result = layout(needs, dict.fromkeys(needs, (90.0, 40.0)), direction="right", wires=wires, ports=ports)
+    assert all(len({point.y for point in points}) == 1 for points in result.paths.values())

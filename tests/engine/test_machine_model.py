@@ -44,6 +44,7 @@ from dagy.engine.events import (
     StopAttempt,
     TaskRaised,
     TaskReturned,
+    TaskSkipped,
     Timer,
     TimerFired,
     WorkerDied,
@@ -81,7 +82,8 @@ class Job:
     limit: int | None
     items: int | None  # None: it is not mapped
     reused_items: frozenset[int]
-    is_reused: bool
+    before: StateType | None  # how it ended in the run that this one goes on with
+    may_lack: tuple[str, ...]  # of what it needs
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ class Plan:
                 job.id,
                 job.id[0],
                 f"m:{job.id[0]}",
-                after=job.needs,
+                {each: FromTask(each) for each in job.may_lack},
+                after=tuple(each for each in job.needs if each not in job.may_lack),
+                optional=job.may_lack,
                 options=TaskOptions(timeout_seconds=job.seconds, concurrency_limit=job.limit),
                 mapped=() if job.items is None else ("x",),
             )
@@ -131,7 +135,8 @@ class Plan:
             max_workers=self.max_workers,
             fail_fast=self.fail_fast,
             grace_seconds=GRACE,
-            reused=frozenset(job.id for job in self.jobs if job.is_reused),
+            reused=frozenset(job.id for job in self.jobs if job.before is COMPLETED),
+            skipped_before=frozenset(job.id for job in self.jobs if job.before is SKIPPED),
             reused_items={job.id: job.reused_items for job in self.jobs if job.reused_items},
         )
 
@@ -141,18 +146,19 @@ def nothing() -> None: ...
 
 # A few draws of much are quicker than many of little.
 TRIES = list(itertools.product((0, 1, 2), ((), (1.0,), (0.0, 2.0)), (None, 9.0)))
-PLAIN = (None, frozenset[int](), False)
+PLAIN = (None, frozenset[int](), None)
 SHAPES = [
     PLAIN,
     PLAIN,
     PLAIN,
     PLAIN,
-    (None, frozenset[int](), True),
-    *((count, frozenset[int](), False) for count in range(5)),
-    *((count, frozenset(some), False) for count, some in ((1, {0}), (2, {0}), (3, {1}), (3, {2}), (4, {0, 1, 3}))),
-    (2, frozenset[int](), True),
+    (None, frozenset[int](), COMPLETED),
+    (None, frozenset[int](), SKIPPED),
+    *((count, frozenset[int](), None) for count in range(5)),
+    *((count, frozenset(some), None) for count, some in ((1, {0}), (2, {0}), (3, {1}), (3, {2}), (4, {0, 1, 3}))),
+    (2, frozenset[int](), COMPLETED),
 ]
-WAYS_TO_END = ["return"] * 14 + ["raise"] * 4 + ["exit", "die"]
+WAYS_TO_END = ["return"] * 13 + ["raise"] * 4 + ["skip"] * 3 + ["exit", "die"]
 HOW = list(itertools.product((1, 2, 3, 9), (False, False, True), (0, 1, 2), (0.0, 5.0), (None, 60.0)))
 
 
@@ -165,9 +171,11 @@ def plans(draw: st.DrawFn) -> Plan:
     for place, name in enumerate(names):
         needs = draw(st.sets(st.sampled_from(names[:place]), max_size=3)) if place else ()
         retries, delays, seconds = draw(st.sampled_from(TRIES))
-        items, reused_items, is_reused = draw(st.sampled_from(SHAPES))
+        items, reused_items, before = draw(st.sampled_from(SHAPES))
         limit = limits[name[0]]
-        jobs.append(Job(name, tuple(sorted(needs)), retries, delays, seconds, limit, items, reused_items, is_reused))
+        ids = tuple(sorted(needs))
+        may_lack = ids[: draw(st.sampled_from((0, 0, 1, 3)))]
+        jobs.append(Job(name, ids, retries, delays, seconds, limit, items, reused_items, before, may_lack))
     if draw(st.booleans()):
         jobs.reverse()
     returned = tuple(sorted(draw(st.sets(st.sampled_from(names), max_size=2)))) if names else ()
@@ -187,6 +195,7 @@ class Call:
     waits_for: str = ""
     attempt: int = 0
     failures: int = 0
+    is_absent: bool = False  # skipped by choice
 
     @property
     def key(self) -> tuple[str, int | None]:
@@ -198,7 +207,9 @@ class Model:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.tasks = {job.id: Call(job, state=COMPLETED if job.is_reused else PENDING) for job in plan.jobs}
+        self.tasks = {
+            job.id: Call(job, state=job.before or PENDING, is_absent=job.before is SKIPPED) for job in plan.jobs
+        }
         self.items: dict[str, list[Call]] = {}
         self.has_begun = self.is_ending = self.is_pausing = False
         self.end_asked: StateType | None = None
@@ -226,9 +237,17 @@ class Model:
         if not self.has_begun or self.is_ending or self.is_pausing:
             return []
         fresh = [each for each in self.tasks.values() if each.state is PENDING]
-        ready = [each for each in fresh if all(self.tasks[name].state is COMPLETED for name in each.job.needs)]
+        ready = [each for each in fresh if not any(map(partial(self.is_missed, each.job), each.job.needs))]
         items = [each for some in self.items.values() for each in some if each.state is PENDING]
         return ready + items + self.waiting("room")
+
+    def is_missed(self, job: Job, name: str) -> bool:
+        """Whether the job can't begin for want of that task, which it needs."""
+        needed = self.tasks[name]
+        return needed.state is not COMPLETED and not (needed.is_absent and name in job.may_lack)
+
+    def skip(self, call: Call) -> None:
+        call.state, call.is_absent = SKIPPED, True
 
     def has_room(self, call: Call) -> bool:
         running = self.running()
@@ -307,10 +326,17 @@ class Model:
                 items = [each.state for each in self.items.get(name, ())]
                 left = [each for each in items if not each.is_final and not (each is PENDING and self.is_ending)]
                 if task.state is RUNNING and name in self.items and not left:
-                    is_whole = all(each is COMPLETED for each in items)
+                    is_whole = all(each in (COMPLETED, SKIPPED) for each in items)
                     task.state = COMPLETED if is_whole else FAILED if set(BAD) & set(items) else CANCELLED
-                if task.state is PENDING and any(self.tasks[each].state in (*BAD, SKIPPED) for each in task.job.needs):
+                if task.state is not PENDING:
+                    continue
+                needed = [self.tasks[each] for each in task.job.needs]
+                if any(each.state in (*BAD, SKIPPED) and not each.is_absent for each in needed):
                     task.state = SKIPPED
+                is_over = all(each.state is COMPLETED or each.is_absent for each in needed)
+                is_lacking = any(each.is_absent and each.job.id not in task.job.may_lack for each in needed)
+                if is_over and is_lacking and self.has_begun:
+                    self.skip(task)
         is_at_rest = not (self.running() or self.expanding() or self.waiting("timer") or self.may_begin())
         if self.waiting("run") and is_at_rest and not self.is_pausing and not self.is_ending:
             self.turn += 1
@@ -492,6 +518,9 @@ class Runs(RuleBasedStateMachine):
         if how == "return":
             call.state = COMPLETED
             self.happen(TaskReturned(name, attempt, None, item=item))
+        elif how == "skip":
+            self.model.skip(call)
+            self.happen(TaskSkipped(name, attempt, "no rows", item))
         elif how == "die":
             death = WorkerDiedError("killed", -9)
             self.model.fail(call, CRASHED, death)
@@ -521,12 +550,15 @@ class Runs(RuleBasedStateMachine):
         self.happen(TimerFired(RetryDue(call.job.id, call.attempt, call.item), 0.0))
 
     @precondition(lambda self: self.model.expanding())
-    @rule(number=st.integers(0, 7), is_broken=st.sampled_from([False, False, False, True]))
-    def a_map_is_sized(self, number: int, is_broken: bool) -> None:
+    @rule(number=st.integers(0, 7), how=st.sampled_from(["sized", "sized", "sized", "skip", "raise"]))
+    def a_map_is_sized(self, number: int, how: str) -> None:
         expanding = self.model.expanding()
         task = expanding[number % len(expanding)]
         job = task.job
-        if is_broken:
+        if how == "skip":
+            self.model.skip(task)
+            self.happen(TaskSkipped(job.id, 1, "no list"))
+        elif how == "raise":
             error = ValueError("no list")
             self.model.fail(task, FAILED, error)
             self.happen(TaskRaised(job.id, 1, error, 0.0))
@@ -578,7 +610,7 @@ class Runs(RuleBasedStateMachine):
     # ---- what means nothing
 
     @precondition(lambda self: self.stream.ended)
-    @rule(number=st.integers(0, 31), what=st.integers(0, 6), whose=st.sampled_from(["own", "own", "next", "item"]))
+    @rule(number=st.integers(0, 31), what=st.integers(0, 7), whose=st.sampled_from(["own", "own", "next", "item"]))
     def something_comes_late_or_of_what_is_not_there(self, number: int, what: int, whose: str) -> None:
         ended = self.stream.ended
         ended = [each for each in ended if not self.call(each[0], each[2]).state.is_final] or ended
@@ -599,6 +631,7 @@ class Runs(RuleBasedStateMachine):
             TimerFired(Deadline(task, attempt, item), 0.0),
             TimerFired(RetryDue(task, attempt, item), 0.0),
             MapSized(task, number),
+            TaskSkipped(task, attempt, "late", item),
         ]
         self.happen(stimuli[what])
 
@@ -635,7 +668,8 @@ class Runs(RuleBasedStateMachine):
             if any(call.job.seconds for call in model.running()):
                 may_happen.append(partial(self.a_deadline_passes, number))
             if model.expanding():
-                may_happen.append(partial(self.a_map_is_sized, number, is_broken=number == 0))
+                how = "raise" if number == 0 else "skip" if number == 1 else "sized"
+                may_happen.append(partial(self.a_map_is_sized, number, how))
             if self.told & self.stream.at_work:
                 may_happen.append(partial(self.a_call_stops, number))
             if model.waiting("timer"):
@@ -648,7 +682,7 @@ class Runs(RuleBasedStateMachine):
             chance.choice(may_happen)()
             if self.stream.ended:
                 whose = chance.choice(("own", "next", "item"))
-                self.something_comes_late_or_of_what_is_not_there(number, chance.randrange(7), whose)
+                self.something_comes_late_or_of_what_is_not_there(number, chance.randrange(8), whose)
         assert not self.stream.at_work
         assert len(self.stream.ended) == len(set(self.stream.ended))
         assert (self.run.free, self.run.busy) == (self.plan.max_workers, 0)

@@ -205,6 +205,27 @@ def test_results_of_a_run_that_is_not_recorded_here_are_asked_for_once_when_it_h
     assert "nobody answers" in result["total"].reason
 
 
+def test_what_was_skipped_by_choice_is_none_in_what_the_flow_returned(
+    plane: Plane, follow: Follow, record: Callable[..., RunResult], local_dir: Path
+) -> None:
+    @task
+    def files() -> list[int]:
+        raise SkipTask("no new files")
+
+    @flow(name="etl")
+    def skipping(day: str = "monday") -> Any:
+        return {"total": total(load(day)), "new": total(files())}
+
+    run_id, events = events_of(record, local_dir, skipping)
+    with History(local_dir) as history:
+        results = history.results(run_id)
+    run = follow(of=skipping, results=lambda: results)
+    plane.tell(events, Standing(State(StateType.COMPLETED), True))
+    result = run.wait(10)
+    assert result.value == {"total": 6, "new": None}
+    assert (result.task_run("files").value, result.task_run("files").error) == (None, None)
+
+
 def test_a_failed_task_has_its_error_as_it_was_told(
     plane: Plane, follow: Follow, record: Callable[..., RunResult], local_dir: Path
 ) -> None:

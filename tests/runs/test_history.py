@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dagy import flow, task
-from dagy.engine import RunResult
-from dagy.errors import UnknownRunError, UnknownTaskError
+from dagy.engine import ItemChanged, RunResult
+from dagy.errors import SkipTask, UnknownRunError, UnknownTaskError
 from dagy.runs import History
 from dagy.runs.checks import violations
 from dagy.runs.store import Store
@@ -24,6 +24,38 @@ def wrong() -> int:
 @flow
 def bad():
     return wrong()
+
+
+@task
+def files() -> list[int]:
+    raise SkipTask("no new files")
+
+
+@task
+def doubled(number: int) -> int:
+    if number > 1:
+        raise SkipTask("too large")
+    return 2 * number
+
+
+@flow
+def nothing_to_do():
+    return [doubled(files()), doubled.map([1, 2])]
+
+
+def test_what_was_skipped_by_choice_is_told_with_its_reason(local_dir: Path, record: Callable[..., RunResult]) -> None:
+    run_id = record(nothing_to_do).run_id
+    with History(local_dir) as history:
+        assert history.run(run_id).state.is_completed
+        assert {each.id: (str(each.state), each.attempt) for each in history.task_runs(run_id)} == {
+            "files": ("SKIPPED: no new files", 1),
+            "doubled": ("SKIPPED: not started, because 'files' was skipped", 0),
+            "doubled-2": ("COMPLETED", 1),
+        }
+        items = [str(each.state) for each in history.events(run_id) if type(each) is ItemChanged]
+        assert sorted(items) == ["COMPLETED", "RUNNING", "RUNNING", "SKIPPED: too large"]
+    with Store(local_dir) as store:
+        assert list(violations(store, 0)) == []
 
 
 def test_there_may_be_no_history_yet(local_dir: Path) -> None:

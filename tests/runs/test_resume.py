@@ -11,7 +11,7 @@ import pytest
 from dagy import flow, task
 from dagy.engine import RunChanged, RunOptions, RunResult, TaskChanged, new_run_id, run
 from dagy.engine.log import EventLog
-from dagy.errors import ResumeError, UnknownRunError
+from dagy.errors import ResumeError, SkipTask, UnknownRunError
 from dagy.runs import History, RunRecorder, load_for_resume, recorded_parameters
 from dagy.runs.checks import violations
 from dagy.runs.store import Store
@@ -129,6 +129,38 @@ def test_items_of_a_mapped_task_are_not_computed_again(
     result = resume(local_dir, of=mapped)
     assert result.value == [10, 20, 30]
     assert sorted(world.calls) == ["1", "2", "2", "3"]
+    assert problems(local_dir) == []
+
+
+def test_what_was_skipped_by_choice_is_not_looked_at_anew_and_neither_is_what_followed(
+    world: World, local_dir: Path, record: Callable[..., RunResult]
+) -> None:
+    @task
+    def files() -> list[int]:
+        called("files")
+        if is_broken():
+            raise SkipTask("no new files")
+        return [1]
+
+    @task
+    def count(rows: Any = None) -> int:
+        called("count")
+        return len(rows or ())
+
+    count.optional = ("rows",)
+
+    @flow
+    def skipping():
+        found = files()
+        return [second((count(found), "x")), second.map([found])]
+
+    record(skipping)
+    assert sorted(world.calls) == ["count", "files", "second"]
+    world.mend()
+    result = resume(local_dir, of=skipping)
+    assert result.value == [[0, "x"], None]
+    assert sorted(world.calls) == ["count", "files", "second", "second"]
+    assert str(result.task_run("files").state) == "SKIPPED: as in an earlier run"
     assert problems(local_dir) == []
 
 

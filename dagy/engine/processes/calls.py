@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import cast
 
 from dagy.engine.output import Sink, deliver
@@ -21,6 +22,7 @@ from dagy.engine.processes.pool import PooledWorker, ProcessPool
 from dagy.engine.processes.wire import Message
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError, WorkerDiedError
+from dagy.hooks import RunContext
 
 _MOST_TRIES = 5  # to find a worker that takes a call
 _PATIENCE = 5.0  # seconds, after the grace, that the end of a killed worker is waited for
@@ -31,7 +33,8 @@ class ProcessCall:
     """One call of `function` in a worker process. `run` it once; `stop` it at any time, from any thread.
 
     `started` is called when the worker turns to the call: unpacking and importing are part of it, starting a worker
-    is not. Output goes to `sink`, or to `sys.stdout` and `sys.stderr` when there is none.
+    is not. Output goes to `sink`, or to `sys.stdout` and `sys.stderr` when there is none. `context` says what the call
+    is of, if its code asks.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ProcessCall:
         is_async: bool = False,
         sink: Sink | None = None,
         started: Callable[[], None] | None = None,
+        context: Callable[[], RunContext] | None = None,
     ) -> None:
         self.error: BaseException | None = None  # what the function raised, if it did
         self._pool = pool
@@ -53,6 +57,7 @@ class ProcessCall:
         self._is_async = is_async
         self._sink = sink
         self._started = started
+        self._context = context
         self._gate = threading.RLock()  # a signal's handler may stop the very call that its thread makes
         self._worker: PooledWorker | None = None
         self._stop_by: float | None = None
@@ -145,6 +150,8 @@ class ProcessCall:
                     self._write("log", news.fields[0])
                 case "display":
                     self._show(news.parts[0])
+                case "asked":
+                    worker.tell("context", self._packed_context())
                 case _:
                     for stream, text in worker.read_the_rest():
                         self._write(stream, text)
@@ -164,6 +171,17 @@ class ProcessCall:
             with suppress(TravelError):
                 data, metadata = cast("tuple[dict[str, object], dict[str, object]]", display.value())
                 self._sink.show(data, metadata)
+
+    def _packed_context(self) -> Packed:
+        """What the call is of; without the parameters that can't travel."""
+        context = None if self._context is None else self._context()
+        try:
+            return pack(context)
+        except TravelError:
+            if context is None:
+                raise
+            able = {name: value for name, value in context.parameters.items() if _can_travel(value)}
+            return pack(replace(context, parameters=able))
 
     def _let_go(self) -> None:
         """From here on `stop` reaches nobody."""
@@ -203,6 +221,14 @@ def _still_read(lent: Sequence[Packed], reply: Message) -> list[Packed]:
     """Which of the values that travelled to the worker it goes on reading."""
     held = cast("Sequence[bool]", reply.fields[2]) if reply.kind in _ANSWERS else ()
     return [part for part, is_held in zip(lent, held, strict=False) if is_held]
+
+
+def _can_travel(value: object) -> bool:
+    try:
+        pack(value)
+    except TravelError:
+        return False
+    return True
 
 
 def _borrow(spares: Spares) -> Packed | None:

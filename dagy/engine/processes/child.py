@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, cast
 
+from dagy.engine.current import answer_with
 from dagy.engine.nesting import loading_code
 from dagy.engine.output import record_text, set_sink
 from dagy.engine.processes.errors import pack_error
@@ -33,6 +34,7 @@ from dagy.engine.processes.surroundings import Surroundings
 from dagy.engine.processes.wire import LARGEST, MARK, Message, receive, send
 from dagy.engine.workers import Stopped
 from dagy.errors import TravelError
+from dagy.hooks import RunContext
 
 _MOST_FUNCTIONS = 400  # that a worker remembers: twice as many as whoever calls it relies on
 _IDLE_SECONDS = 60
@@ -63,8 +65,11 @@ class Worker:
         os.register_at_fork(after_in_child=_terminate_as_usual)
         signal.signal(signal.SIGINT, _pass_over)  # Ctrl-C is the business of whoever started the run
         _open_streams(self._libc)
+        self._context: RunContext | None = None  # of the call, once its code has asked
+        self._asking = threading.Lock()
         sink = _Sink(self)
         set_sink(sink)
+        answer_with(self._ask)
         logging.root.addHandler(_Records(sink))
         self._modules = ImportedModules()
         self._state = _state()
@@ -98,6 +103,7 @@ class Worker:
     def _answer(self, call: Message, attached: list[Packed]) -> bool:
         """Run a call and tell how it went: whether this worker can take another one."""
         digest, is_async, has_surroundings, has_function, has_spare = call.fields
+        self._context = None
         parts = call.parts[::-1]
         spares = Spares()
         if has_spare:
@@ -173,6 +179,20 @@ class Worker:
             raise
         finally:
             self._cancel = None
+
+    def _ask(self) -> RunContext | None:
+        """What the call is of, which whoever has made it knows."""
+        with self._asking:
+            if self._context is None and self._is_running and os.getpid() == self._pid:
+                self._send("asked")
+                answer: Message | None = None
+                while answer is None or answer.kind != "context":
+                    with contextlib.suppress(BlockingIOError):  # it has much to do
+                        answer = receive(self._line, self._room)
+                        if answer is None:
+                            return None
+                self._context = cast("RunContext | None", unpack(answer.parts[0]))
+            return self._context
 
     def _remember(self, digest: bytes, function: Callable[..., Any]) -> None:
         self._functions[digest] = function

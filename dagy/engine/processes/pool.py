@@ -214,6 +214,11 @@ class PooledWorker:
         if len(self._known) > _MOST_FUNCTIONS:
             self._known.popitem(last=False)
 
+    def tell(self, kind: str, part: Packed) -> None:
+        """Send what it has asked for in the middle of a call; nothing when it is gone."""
+        with suppress(OSError):
+            send(self._line, kind, (), [part])
+
     def hear(self) -> Message | None:
         """Wait a moment for news: what it says, "gone" when nobody is there any more, or None."""
         self._found = {fd for fd, _ in self._poll.poll(_TICK)}

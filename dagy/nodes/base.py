@@ -1,0 +1,203 @@
+"""`FlowNode`: the class that a reusable node is written as."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from dagy.errors import SkipTask, sentence
+from dagy.nodes import calling
+from dagy.nodes.config import Secret, config_model, config_schema
+from dagy.nodes.connectors import ConnectorDef
+from dagy.nodes.definitions import NodeDefinition, by_default, definition_of
+from dagy.nodes.execution import ExecutionContext, ExecutionResult, masked
+from dagy.nodes.metadata import NodeConfigField, NodeMetadata
+from dagy.nodes.registry import DEFINED, define
+from dagy.nodes.value_checks import check_inputs, check_outputs
+from dagy.spec import Json
+from dagy.states import StateType
+from dagy.tasks import Task, check_options
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["FlowNode", "NodeDefinition", "definition_of"]
+
+
+class FlowNode(ABC):
+    """A node: typed connectors, a configuration, and `execute`, which does the work.
+
+    A subclass with `metadata`, `connectors` and `execute` is registered as it is defined. An instance is the class with
+    a configuration: `read = ReadCsv(path="ages.csv")`. Called inside a `@flow` it becomes a task of the flow; called
+    anywhere else it does its work at once. Values come in by position, in the order of the inbound connectors, or by
+    their ids: `Filter(column="age", value=30)(frame=read())`.
+
+    The value of a call is that of the node's one outbound connector, a dict by id where it has several, or None.
+    `execute` and the hooks may be `async def` or plain. Each execution has an instance of its own.
+    """
+
+    task_options: ClassVar[Mapping[str, Any]] = {}  # how it runs unless `options` says otherwise: {"retries": 2}
+    _registered_subclasses: ClassVar[dict[str, type[FlowNode]]] = DEFINED
+    _task: Task[..., Any] | None = None
+
+    config: dict[str, Any]  # every field's value by id: what was given, else the default
+    given: Mapping[str, Any]  # the fields that were given
+    waits_for: tuple[object, ...] = ()  # what `after` was given
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not inspect.isabstract(cls) and not _adds_nothing(cls):
+            define(cls)
+
+    @by_default
+    def __init__(self, /, **config: Any) -> None:
+        self.config = definition_of(type(self)).config.checked(config)
+        self.given = config
+
+    @classmethod
+    @abstractmethod
+    def metadata(cls) -> NodeMetadata:
+        """What kind of node it is."""
+
+    @classmethod
+    @abstractmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        """Where values come in and go out."""
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        """What can be set on it; nothing, unless a subclass says so."""
+        return []
+
+    @classmethod
+    def config_model(cls) -> type[BaseModel]:
+        """Its configuration as a pydantic model."""
+        return config_model(definition_of(cls).fields, f"{cls.__name__}Config")
+
+    @classmethod
+    def config_schema(cls) -> dict[str, Json]:
+        """Its configuration as JSON Schema."""
+        return config_schema(definition_of(cls).fields, f"{cls.__name__}Config")
+
+    @abstractmethod
+    def execute(self, context: ExecutionContext) -> Any:
+        """Do the work: plain or `async def`. Returns an `ExecutionResult`, or the plain value of a call."""
+
+    @by_default  # noqa: B027 (a subclass may have another)
+    def before_execute(self, context: ExecutionContext) -> Any:
+        """Called before `execute`; what it raises fails the node."""
+
+    @by_default  # noqa: B027 (a subclass may have another)
+    def after_execute(self, context: ExecutionContext, result: ExecutionResult) -> Any:
+        """Called when `execute` did its work and its outputs fit the connectors; what it raises fails the node."""
+
+    @by_default  # noqa: B027 (a subclass may have another)
+    def on_error(self, context: ExecutionContext, error: Exception) -> Any:
+        """Called each time the node failed; what it raises is logged, and changes nothing."""
+
+    @by_default  # noqa: B027 (a subclass may have another)
+    def cleanup(self, context: ExecutionContext) -> Any:
+        """Called at the end whatever happened, a cancel included; what it raises is logged, and changes nothing."""
+
+    @by_default
+    async def run(self, context: ExecutionContext) -> ExecutionResult:
+        """Execute it with its hooks: what comes in and goes out is checked against the connectors, cleanup always runs.
+
+        What the node raises is in the result: FAILED with the error, or SKIPPED. A cancel goes through. Without an
+        `async def` among `execute` and the hooks it never waits, and needs no event loop.
+        """
+        definition = definition_of(type(self))
+        context.describe(definition)
+        try:
+            try:
+                result = await self._executed(context, definition)
+            except SkipTask as skip:
+                result = ExecutionResult(StateType.SKIPPED, error=skip)
+            except Exception as error:  # noqa: BLE001 (the user's code)
+                result = ExecutionResult.from_error(error)
+            if result.state is StateType.FAILED:
+                result = await self._failed(context, definition, result)
+            return result
+        finally:
+            if "cleanup" in definition.hooks:
+                await _called(context, "cleanup", self.cleanup)
+            context.close()
+
+    async def _executed(self, context: ExecutionContext, definition: NodeDefinition) -> ExecutionResult:
+        check_inputs(definition, context.inputs)
+        context.config = context.config or self.config
+        if definition.secrets:
+            context.secrets = {**self._secrets(definition), **context.secrets}
+        if "before_execute" in definition.hooks:
+            await _done(self.before_execute(context))
+        given = self.execute(context)
+        result = definition.result_of(await given if hasattr(given, "__await__") else given)
+        if result.state is StateType.COMPLETED:
+            check_outputs(definition, result.outputs)
+            if "after_execute" in definition.hooks and hasattr(
+                after := self.after_execute(context, result), "__await__"
+            ):
+                await after
+        return result
+
+    async def _failed(
+        self, context: ExecutionContext, definition: NodeDefinition, result: ExecutionResult
+    ) -> ExecutionResult:
+        error = result.error or RuntimeError(f"node {definition.node_type!r} gave no error with which it failed")
+        error = masked(error, context.secrets.values())
+        if "on_error" in definition.hooks:
+            await _called(context, "on_error", self.on_error, error)
+        return ExecutionResult.from_error(error)
+
+    def _secrets(self, definition: NodeDefinition) -> dict[str, str]:
+        found = {each: self.config[each] for each in definition.secrets}
+        return {name: each.value() for name, each in found.items() if isinstance(each, Secret)}
+
+    def __call__(self, /, *args: Any, **inputs: Any) -> Any:
+        """While a flow is drawn, a `TaskOutput` that stands for the node's value; else its value, computed at once."""
+        return calling.call(self, args, inputs)
+
+    def map(self, /, *items: Any, **same: Any) -> Any:
+        """One execution for each item of `items`, as `Task.map`: a list of the values, or what stands for it."""
+        return calling.mapped(self, items, same)
+
+    def with_options(self, **options: Any) -> Self:
+        """This node, as one that runs so: `name`, `retries`, `timeout_seconds` and what else `@task` takes.
+
+        Raises `DefinitionError` when an option has no meaning.
+        """
+        check_options("task", options, Task)
+        return self._but(task_options={**self.task_options, **options})
+
+    def after(self, *outputs: object) -> Self:
+        """This node, as one that also waits for `outputs` without taking them: `send.after(checked)(rows)`."""
+        return self._but(waits_for=(*self.waits_for, *outputs))
+
+    def _but(self, **changes: Any) -> Self:
+        changed = copy.copy(self)
+        changed.__dict__.update(changes, _task=None)
+        return changed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.given.items())})"
+
+
+def _adds_nothing(cls: type) -> bool:
+    """Whether its body is empty: a variant of another node without a name of its own, or not filled in yet."""
+    return all(each.startswith("__") for each in cls.__dict__ if each != "_abc_impl")
+
+
+async def _done(value: Any) -> None:
+    if hasattr(value, "__await__"):
+        await value
+
+
+async def _called(context: ExecutionContext, name: str, hook: Callable[..., Any], *args: object) -> None:
+    """Call a hook; what it raises is logged."""
+    try:
+        await _done(hook(context, *args))
+    except Exception as error:  # noqa: BLE001 (the user's code)
+        context.logger.warning("%s raised %s", name, sentence(error))

@@ -1,0 +1,110 @@
+"""A graph as a flow: a function that calls the graph's nodes, one after the other, when the flow is drawn."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dagy.flows import Flow, flow
+from dagy.nodes.base import FlowNode
+from dagy.nodes.config import Secret
+from dagy.nodes.graph_annotations import Annotation
+from dagy.nodes.graph_parts import GraphParameter
+from dagy.nodes.graph_values import evaluated
+from dagy.tasks import Task
+
+if TYPE_CHECKING:
+    from dagy.nodes.graph import NodeGraph
+    from dagy.nodes.graph_faults import Plan, PlannedNode
+    from dagy.spec import Binding
+
+_NAME = inspect.Parameter
+
+
+class GraphFunction:
+    """The function of a graph's flow. Its parameters are the graph's; `graph` is where it comes from."""
+
+    def __init__(
+        self,
+        graph: NodeGraph,
+        parameters: Sequence[GraphParameter],
+        annotations: Mapping[str, Annotation],
+        draw: Callable[[Mapping[str, Any]], Any],
+    ) -> None:
+        self.graph = graph
+        self.__name__ = self.__qualname__ = graph.name
+        self.__doc__ = None
+        self.__signature__ = inspect.Signature(list(_signed(parameters, annotations)))
+        self.__globals__: dict[str, object] = {"__builtins__": builtins}  # in which the annotations are evaluated
+        for each in annotations.values():
+            self.__globals__.update(each.names)
+        self._draw = draw
+
+    def __call__(self, **parameters: Any) -> Any:
+        """Draw the flow."""
+        return self._draw(parameters)
+
+
+def graph_flow(
+    graph: NodeGraph,
+    parameters: Sequence[GraphParameter],
+    annotations: Mapping[str, Annotation],
+    draw: Callable[[Mapping[str, Any]], Any],
+) -> Flow[..., Any]:
+    """The flow that `draw` draws, given what stands for each parameter, with the graph's name, options and parameters.
+
+    Raises `DefinitionError` for an option or a parameter that a flow can't have.
+    """
+    function = GraphFunction(graph, parameters, annotations, draw)
+    return flow(name=graph.name, version=graph.version, description=graph.description, **graph.options)(function)
+
+
+def drawing(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
+    """What draws the flow of a plan."""
+
+    def draw(parameters: Mapping[str, Any]) -> Any:
+        outputs: dict[str, Any] = {}
+        for node in plan.nodes:
+            outputs[node.id] = _called(node, outputs, parameters)
+        return None if plan.result is None else evaluated(plan.result, outputs, parameters)
+
+    return draw
+
+
+def _called(node: PlannedNode, outputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+    """What stands for the node's value."""
+    made = node.made
+    if made is None:
+        config = {name: _value(value, outputs, parameters) for name, value in node.config.items()}
+        assert not isinstance(node.kind.made_by, Task)
+        made = node.kind.made_by(**config)
+        if node.options:
+            made = made.with_options(**node.options)
+    if node.after:
+        made = made.after(*(outputs[each] for each in node.after))
+    inputs = {name: evaluated(value, outputs, parameters) for name, value in node.inputs.items()}
+    if node.over:
+        return made.map(*(inputs.pop(name) for name in node.over), **inputs)
+    if isinstance(made, FlowNode):
+        return made(**inputs)
+    args, kwargs = made.parameters.arguments(inputs)
+    return made(*args, **kwargs)
+
+
+def _value(value: Binding | Secret, outputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+    return value if isinstance(value, Secret) else evaluated(value, outputs, parameters)
+
+
+def _signed(parameters: Sequence[GraphParameter], annotations: Mapping[str, Annotation]) -> list[inspect.Parameter]:
+    """The parameters of the function: by name only from the first that has no default after one that has."""
+    found: list[inspect.Parameter] = []
+    by_name = False
+    for each in parameters:
+        by_name = by_name or (each.required and bool(found) and found[-1].default is not _NAME.empty)
+        kind = _NAME.KEYWORD_ONLY if by_name else _NAME.POSITIONAL_OR_KEYWORD
+        annotation = annotations[each.name].text or _NAME.empty
+        default = _NAME.empty if each.required else each.default
+        found.append(_NAME(each.name, kind, default=default, annotation=annotation))
+    return found

@@ -1,0 +1,142 @@
+"""The kinds of nodes that a graph document can have, looked up by the text that it has for them.
+
+A kind is a node class, known to the registry by its node type, or a @task (or a node class) that is named by where it
+lives: "module:name".
+"""
+
+from __future__ import annotations
+
+import importlib
+import keyword
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagy.errors import UnknownNodeError, did_you_mean, sentence, shown
+from dagy.nodes.base import FlowNode
+from dagy.nodes.calling import connectors_of
+from dagy.nodes.connectors import ConnectorDef
+from dagy.nodes.definitions import definition_of
+from dagy.nodes.metadata import NodeConfigField
+from dagy.nodes.registry import node_registry
+from dagy.tasks import Task
+
+_LIBRARY = "dagy.nodes.library"
+
+
+class UnknownKindError(ValueError):
+    """The text for a node's type means nothing; its own text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of node: where values come in and go out, and what can be set on it, by id."""
+
+    called: str  # the text that a document has for it
+    made_by: type[FlowNode] | Task[..., Any]
+    name: str  # of its tasks, unless an option says otherwise
+    inbound: Mapping[str, ConnectorDef]
+    outbound: Mapping[str, ConnectorDef]
+    fields: Mapping[str, NodeConfigField]
+    inputs: tuple[str, ...]  # the ids of all that can be given to it
+    each: tuple[str, ...] = ()  # the connectors that it always runs for each item of
+
+    @property
+    def connectors(self) -> tuple[str, ...]:
+        """The ids of its outbound connectors."""
+        return tuple(self.outbound)
+
+
+def kind_called(name: str) -> Kind:
+    """The kind of node that a document calls `name`. Raises `UnknownKindError`."""
+    if ":" in name:
+        return kind_of(_at(*name.split(":", 1)), name)
+    try:
+        return kind_of(node_registry.get(name), name)
+    except UnknownNodeError as error:
+        raise UnknownKindError(str(error)) from error
+
+
+def kind_of(made_by: type[FlowNode] | Task[..., Any], called: str) -> Kind:
+    """The kind that a node class or a task is, which a document calls so."""
+    if isinstance(made_by, Task):
+        connectors = connectors_of(made_by)
+        inbound, outbound = _by_id(connectors.inbound), _by_id(connectors.outbound)
+        return Kind(called, made_by, made_by.name, inbound, outbound, {}, tuple(made_by.parameters))
+    found = definition_of(made_by)
+    inbound, outbound = _by_id(found.inbound), _by_id(found.outbound)
+    fields = {each.id: each for each in found.fields}
+    return Kind(called, made_by, found.node_type, inbound, outbound, fields, (*fields, *inbound), found.each)
+
+
+def type_name(made_by: type[FlowNode] | Task[..., Any]) -> str:
+    """What a document calls the kind: a node's type, or where a task lives."""
+    return made_by.location if isinstance(made_by, Task) else definition_of(made_by).node_type
+
+
+def home_of(kind: Kind) -> tuple[str, str]:
+    """The module that a program imports it from, and its name there. Raises `UnknownKindError` when there is none."""
+    if ":" in kind.called:
+        module, name = kind.called.split(":", 1)
+    else:
+        assert not isinstance(kind.made_by, Task)
+        module, name = kind.made_by.__module__, kind.made_by.__qualname__
+    if module.startswith(f"{_LIBRARY}."):
+        module = _LIBRARY
+    if module == "__main__":
+        raise UnknownKindError("is defined in the program itself, which no module can import; move it into a module")
+    if held_at(module, name) is not kind.made_by:
+        raise UnknownKindError(f"is no name at the top level of the module {module!r}; define it there")
+    if not all(each.isidentifier() and not keyword.iskeyword(each) for each in (*module.split("."), name)):
+        raise UnknownKindError(f"is {name!r} in {module!r}, which Python code can't import by that name; rename it")
+    return module, name
+
+
+def held_at(module: str, name: str) -> object:
+    """What an imported module has by that name at its top level; None when there is nothing."""
+    return getattr(sys.modules.get(module), name, None)
+
+
+def own_module(made_by: type[FlowNode] | Task[..., Any]) -> str | None:
+    """The module that a document must name for the kind to be found; None when it is found without, or can't be."""
+    if isinstance(made_by, Task) or made_by.__module__ == "__main__" or made_by.__module__.split(".")[0] == "dagy":
+        return None
+    return made_by.__module__
+
+
+def import_module(name: str, folder: Path | None) -> str | None:
+    """Import the module, as Python would from `folder`; what went wrong, if something did."""
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever the user's code raises)
+        return sentence(error)
+    return None
+
+
+def _at(module: str, name: str) -> type[FlowNode] | Task[..., Any]:
+    """The task or the node class at that place."""
+    fault = import_module(module, None)
+    if fault is not None:
+        raise UnknownKindError(f"module {module!r} can't be imported: {fault}")
+    held = vars(sys.modules[module])
+    found = held.get(name)
+    if isinstance(found, Task) or (isinstance(found, type) and issubclass(found, FlowNode)):
+        return found
+    known = [each for each, value in held.items() if isinstance(value, Task) or _is_node(value)]
+    if name in held:
+        raise UnknownKindError(
+            f"{name!r} of module {module!r} is {shown(found)}, no task; decorate a function with @task"
+        )
+    raise UnknownKindError(f"module {module!r} has no task {name!r}{did_you_mean(name, known)}")
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, FlowNode)
+
+
+def _by_id(connectors: tuple[ConnectorDef, ...]) -> dict[str, ConnectorDef]:
+    return {each.id: each for each in connectors}

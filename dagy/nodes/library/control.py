@@ -1,0 +1,334 @@
+"""Ways through a flow: branch and switch, merge, for each.
+
+A way that is not taken gives nothing, so what needs it is skipped, and the run still completes. `merge` takes what
+arrives from the ways that were taken.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from dagy.errors import ConnectorError, did_you_mean, shown
+from dagy.nodes.base import FlowNode
+from dagy.nodes.connectors import ConnectionCardinality, ConnectorDef, ConnectorDirection, DataType, takes
+from dagy.nodes.definitions import definition_of
+from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.library.conversions import value_at
+from dagy.nodes.library.tables import fault, same_kind, table
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.registry import node_registry
+
+if TYPE_CHECKING:
+    from narwhals.dtypes import DType
+
+    from dagy.nodes.library.tables import Table
+
+_OBJECT, _LIST = frozenset({DataType.OBJECT}), frozenset({DataType.LIST})
+_ALONE = ("is true", "is false", "is null", "is not null", "is empty", "is not empty")
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda value, other: value in other,
+    "not in": lambda value, other: value not in other,
+    "between": lambda value, ends: ends[0] <= value <= ends[1],
+    "contains": lambda value, other: other in value,
+    "starts with": lambda value, other: value.startswith(other),
+    "ends with": lambda value, other: value.endswith(other),
+    "matches": lambda value, pattern: re.search(pattern, value) is not None,
+}
+_OPERATORS = (*_ALONE, *_COMPARISONS)
+_FIELD = NodeConfigField(
+    "field", "Field", placeholder="order.total", description="What of an object is compared; all of it when empty."
+)
+_WAYS = ("case_1", "case_2", "case_3", "case_4", "case_5")
+
+
+class Branch(FlowNode):
+    """What came in goes one of two ways."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="branch",
+            label="Branch",
+            description="Passes what came in on to 'yes' if it meets a condition, else to 'no'. What needs the other "
+            "way is skipped. Where something comes in at 'condition', that decides.",
+            category=NodeCategory.CONTROL,
+            tags=("if", "else", "condition", "route"),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        truth, maybe = frozenset({DataType.BOOLEAN}), ConnectionCardinality.ZERO_OR_ONE
+        return [
+            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, required=True),
+            ConnectorDef("condition", "Condition", ConnectorDirection.INBOUND, truth),
+            ConnectorDef("yes", "Yes", ConnectorDirection.OUTBOUND, cardinality=maybe),
+            ConnectorDef("no", "No", ConnectorDirection.OUTBOUND, cardinality=maybe),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        return [
+            _FIELD,
+            NodeConfigField("operator", "Operator", ConfigFieldType.SELECT, default="is true", options=_OPERATORS),
+            NodeConfigField(
+                "compared_with", "Compared with", ConfigFieldType.JSON, visible_when={"operator": list(_COMPARISONS)}
+            ),
+        ]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        value, config = context.get_upstream_data("value"), context.config
+        met = context.get_upstream_data("condition", default=None)
+        if met is None:
+            met = meets(_part(value, config["field"]), config["operator"], config["compared_with"])
+        return ExecutionResult.from_success({"yes" if met else "no": value})
+
+
+class Switch(FlowNode):
+    """What came in goes one of several ways."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="switch",
+            label="Switch",
+            description="Passes what came in on to the way of the first case that it meets, or to 'otherwise'.",
+            category=NodeCategory.CONTROL,
+            tags=("case", "match", "route"),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        maybe = ConnectionCardinality.ZERO_OR_ONE
+        ways = [*((each, each.replace("_", " ").capitalize()) for each in _WAYS), ("otherwise", "Otherwise")]
+        return [
+            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, required=True),
+            *(ConnectorDef(way, name, ConnectorDirection.OUTBOUND, cardinality=maybe) for way, name in ways),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        form = f'Up to {len(_WAYS)}: each a value to be equal to, or a condition: {{"operator": ">", "value": 100}}.'
+        return [_FIELD, NodeConfigField("cases", "Cases", ConfigFieldType.JSON, required=True, description=form)]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        value, cases = context.get_upstream_data("value"), context.config["cases"]
+        if not isinstance(cases, (list, tuple)) or len(cases) > len(_WAYS):
+            raise fault("cases", f"'cases' is {shown(cases)}; give a list of at most {len(_WAYS)}")
+        compared = _part(value, context.config["field"])
+        for way, case in zip(_WAYS, cases, strict=False):
+            condition = case if isinstance(case, Mapping) and "operator" in case else {"operator": "==", "value": case}
+            if meets(compared, condition["operator"], condition.get("value"), field="cases"):
+                return ExecutionResult.from_success({way: value})
+        return ExecutionResult.from_success({"otherwise": value})
+
+
+class Merge(FlowNode):
+    """What arrived from several ways, as one."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="merge",
+            label="Merge",
+            description="Joins ways: takes what arrived, and nothing of those that were not taken. It is skipped "
+            "itself when nothing arrived.",
+            category=NodeCategory.CONTROL,
+            tags=("join", "collect", "concat", "union"),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        many = ConnectionCardinality.ONE_OR_MANY
+        return [
+            ConnectorDef("values", "Values", ConnectorDirection.INBOUND, cardinality=many),
+            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        ways = (
+            SelectOption("first", "the first that arrived"),
+            SelectOption("list", "a list of all"),
+            SelectOption("rows", "the rows of all frames, or the items of all lists"),
+            SelectOption("fields", "the fields of all objects"),
+        )
+        return [NodeConfigField("how", "Gives", ConfigFieldType.SELECT, default="first", options=ways)]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        arrived = context.get_upstream_data("values")
+        match context.config["how"]:
+            case "first":
+                merged: object = arrived[0]
+            case "list":
+                merged = arrived
+            case "fields":
+                merged = {key: each for one in _all(arrived, _OBJECT, "an object") for key, each in one.items()}
+            case _ if any(takes(_LIST, each) for each in arrived):
+                merged = [each for one in _all(arrived, _LIST, "a list") for each in one]
+            case _:
+                merged = _rows([table(each, "values") for each in arrived]).to_native()
+        return ExecutionResult.from_success({"result": merged})
+
+
+class ForEach(FlowNode):
+    """Another node, once for each item of a list."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="for_each",
+            label="For each",
+            description="Runs a node once for each item of a list, side by side, and gives the list of its values. "
+            "(Any node does so for what is connected to it item by item; this one takes the node by its name.)",
+            category=NodeCategory.CONTROL,
+            tags=("loop", "map", "iterate", "items"),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        others = "What comes in at the node's other connectors, the same for each item: an object, by connector."
+        return [
+            ConnectorDef("items", "Items", ConnectorDirection.INBOUND, required=True, each=True),
+            ConnectorDef("others", "Others", ConnectorDirection.INBOUND, _OBJECT, description=others),
+            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        takes_item = "Which of the node's connectors takes the item: its first one, when empty."
+        return [
+            NodeConfigField("node_type", "Node", required=True, placeholder="http_request"),
+            NodeConfigField("config", "Its configuration", ConfigFieldType.JSON, description="An object, by field."),
+            NodeConfigField("connector", "Takes the item", description=takes_item),
+        ]
+
+    def __init__(self, /, **config: Any) -> None:
+        super().__init__(**config)
+        given = self.config
+        if all(each is None or isinstance(each, (str, Mapping)) for each in given.values()):  # no outputs of tasks
+            _looped(given["node_type"], given["config"], given["connector"])
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        config = context.config
+        node, connector = _looped(config["node_type"], config["config"], config["connector"])
+        others = context.get_upstream_data("others", default=None) or {}
+        value = node(**{**others, connector: context.get_upstream_data("items")})
+        return ExecutionResult.from_success({"result": value})
+
+
+class Flatten(FlowNode):
+    """One list of the items of several."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="flatten",
+            label="Flatten",
+            description="Makes one list of a list of lists, such as 'for each' gives; what is null in it is left out.",
+            category=NodeCategory.CONTROL,
+            tags=("concat", "chain", "collect"),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            ConnectorDef("value", "Lists", ConnectorDirection.INBOUND, _LIST, required=True),
+            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND, _LIST),
+        ]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        lists = [each for each in context.get_upstream_data("value") if each is not None]
+        return ExecutionResult.from_success({"result": [item for one in _all(lists, _LIST, "a list") for item in one]})
+
+
+def meets(value: Any, operation: str, other: Any, *, field: str = "compared_with") -> bool:
+    """Whether `value` meets the condition. `ConnectorError` when it can't be compared so."""
+    if operation not in _OPERATORS:
+        raise fault(field, f"there is no operator {operation!r}{did_you_mean(str(operation), _OPERATORS)}")
+    if operation in ("is null", "is not null"):
+        return (value is None) is (operation == "is null")
+    if operation in ("is empty", "is not empty"):
+        if value is not None and not hasattr(value, "__len__"):
+            raise ConnectorError(f"{shown(value)} has no length that could be zero; compare it with a value")
+        return (value is None or len(value) == 0) is (operation == "is empty")
+    if operation in ("is true", "is false"):
+        if not takes(frozenset({DataType.BOOLEAN}), value):
+            raise ConnectorError(
+                f"{shown(value)} is neither true nor false; compare it, or convert it with 'to_boolean'"
+            )
+        return bool(value) is (operation == "is true")
+    try:
+        if isinstance(value, date) and isinstance(other, str):
+            other = (datetime if isinstance(value, datetime) else date).fromisoformat(other)
+        return bool(_COMPARISONS[operation](value, other))
+    except (AttributeError, LookupError, TypeError, ValueError, re.error) as error:
+        raise ConnectorError(f"{shown(value)} {operation} {shown(other)} can't be said: {error}") from error
+
+
+def _part(value: Any, path: str | None) -> Any:
+    return value_at(value, path) if path else value
+
+
+def _all(values: Sequence[Any], data_types: frozenset[DataType], what: str) -> Sequence[Any]:
+    """The values, each of the types."""
+    for each in values:
+        if not takes(data_types, each):
+            raise ConnectorError(f"{shown(each)} is not {what}, as the others are to be")
+    return values
+
+
+def _rows(frames: Sequence[Table]) -> Table:
+    """The frames one below the other; a column that one of them lacks is null there."""
+    import narwhals as nw
+
+    for each in frames[1:]:
+        same_kind(frames[0], each)
+    found: dict[str, set[DType]] = {}
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            if dtype != nw.Unknown:  # which is that of a column with nothing in it
+                found.setdefault(name, set()).add(dtype)
+    types = {name: _one_type(name, dtypes) for name, dtypes in found.items()}
+    alike = [
+        frame.with_columns(
+            nw.col(name).cast(types[name]) for name, dtype in frame.schema.items() if types.get(name, dtype) != dtype
+        )
+        for frame in frames
+    ]
+    return nw.concat(alike, how="diagonal")
+
+
+def _one_type(name: str, found: set[DType]) -> DType:
+    """A type for all values of the types that a column has in several frames; `ConnectorError` when there is none."""
+    import narwhals as nw
+
+    if len(found) == 1:
+        return next(iter(found))
+    if all(each.is_numeric() for each in found):
+        return nw.Int64() if all(each.is_integer() for each in found) else nw.Float64()
+    zones = [each.time_zone for each in found if isinstance(each, nw.Datetime)]
+    if len(zones) == len(found) and len(set(zones)) == 1:
+        return nw.Datetime("us", zones[0])
+    raise ConnectorError(f"column {name!r} is {' and '.join(sorted(map(str, found)))}; make them the same first")
+
+
+def _looped(node_type: str, config: Mapping[str, Any] | None, connector: str | None) -> tuple[FlowNode, str]:
+    """The node with its configuration, and the connector that takes an item."""
+    kind = node_registry.get(node_type)
+    inbound = [each.id for each in definition_of(kind).inbound]
+    if not inbound:
+        raise fault("node_type", f"the node {node_type!r} takes nothing in, so there is nothing to run it with")
+    if connector and connector not in inbound:
+        hint = did_you_mean(connector, inbound) or f"; it has {', '.join(map(repr, inbound))}"
+        raise fault("connector", f"the node {node_type!r} has no connector {connector!r}{hint}")
+    return kind(**(config or {})), connector or inbound[0]

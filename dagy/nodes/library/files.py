@@ -1,0 +1,704 @@
+"""Files: CSV, JSON, Parquet and Excel, read and written.
+
+A file goes from node to node as either of two things, and both have `name`, `read_bytes()` and `read_text()`: a `Path`
+says where it is, on this machine; a `LocalArtifact` carries its bytes, so it gets to wherever the next node runs. What
+is written is written beside its place and then put there, so that whoever reads it finds all of it or what was there
+before. Names that end in .gz, .bz2 or .xz are those of compressed files (Parquet and Excel compress by themselves).
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import json
+import lzma
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from dagy.errors import DagyError, MissingExtraError, StoreError, did_you_mean, sentence, shown
+from dagy.local_artifact import LocalArtifact
+from dagy.nodes.base import FlowNode
+from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
+from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.library.tables import fault, names, table
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRAME = frozenset({DataType.DATAFRAME})
+
+_COMPRESSED: Mapping[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to read: where it is, or its bytes."""
+
+    name: str
+    content: Path | bytes
+
+    def plain(self) -> Path | BinaryIO:
+        """As it is."""
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
+
+    def opened(self) -> BinaryIO:
+        """Its bytes, uncompressed if its name says that it is compressed. Close it."""
+        compressed = _COMPRESSED.get(Path(self.name).suffix)
+        if compressed is not None:
+            return cast("BinaryIO", compressed(self.plain(), "rb"))
+        return self.content.open("rb") if isinstance(self.content, Path) else io.BytesIO(self.content)
+
+
+def incoming(context: ExecutionContext) -> File:
+    """What comes in at `file`, or else what `path` names. `NodeConfigError` when there is neither, or no such file."""
+    came = context.get_upstream_data("file", default=None)
+    if isinstance(came, LocalArtifact):
+        return File(came.name, came.content)
+    if isinstance(came, (bytes, bytearray, memoryview)):
+        return File("the bytes at 'file'", bytes(came))
+    if came is None and not context.config["path"]:
+        raise fault("path", "there is no file to read; give a 'path', or connect a file to 'file'")
+    path = local_path(context.config["path"]) if came is None else Path(came)
+    if not path.exists():
+        there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise fault("path", f"there is no file {str(path)!r}{did_you_mean(path.name, there)}")
+    return File(str(path), path)
+
+
+def local_path(text: str) -> Path:
+    """The absolute path that `text` names; `~` is the user's home. `NodeConfigError` for a URL."""
+    if "://" in text:
+        raise fault(
+            "path",
+            f"{shown(text)} is an address, not a path; 'http_request' and 'read_s3' fetch what is somewhere else",
+        )
+    return Path(text).expanduser().absolute()
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path to write to; what stands there when the block ends takes the place of `path`, if nothing was raised.
+
+    Folders that are missing are made; a link stays, and what it leads to is replaced. `StoreError` when it can't be.
+    """
+    target = path.resolve()
+    half = target.with_name(f".{os.urandom(4).hex()}-{target.name}")
+    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield half
+            if target.exists():
+                half.chmod(target.stat().st_mode & 0o777)
+            half.replace(target)
+        finally:
+            half.unlink(missing_ok=True)
+    except OSError as error:
+        if isinstance(error, DagyError):
+            raise
+        raise StoreError(f"{str(path)!r} can't be written: {error.strerror or error}") from error
+
+
+def pandas_for(node: str) -> Any:
+    """The pandas module. Raises `MissingExtraError`, for which `node` is the type of the node that needs it."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingExtraError("pandas", "nodes", f"the node {node!r}") from error
+    return pd
+
+
+def polars_for(node: str) -> Any:
+    """The polars module. Raises `NodeConfigError`: it is in none of Dagy's extras."""
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise fault(
+            "engine", f"the node {node!r} has the engine 'polars', which is not installed; pip install polars"
+        ) from error
+    return pl
+
+
+class _Reader(FlowNode):
+    """Reads a file: a subclass says in `read` what is in it, and in `kind` what it calls such a file."""
+
+    kind = ""
+    gives = ConnectorDef("result", "Frame", ConnectorDirection.OUTBOUND, FRAME, description="The table in the file.")
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            ConnectorDef(
+                "file",
+                "File",
+                ConnectorDirection.INBOUND,
+                frozenset({DataType.FILE, DataType.BYTES}),
+                description="A file, or what is in one, in place of 'path'.",
+            ),
+            cls.gives,
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        path = NodeConfigField(
+            "path", "Path", default="", description="The file to read, unless one comes in.", placeholder="data/in.csv"
+        )
+        return [path, *cls.options_of_reading()]
+
+    @classmethod
+    def options_of_reading(cls) -> list[NodeConfigField]:
+        """The fields behind `path`."""
+        raise NotImplementedError
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        """What is in the file."""
+        file = incoming(context)
+        with _told(f"{file.name!r} can't be read as {self.kind}"):
+            return ExecutionResult.from_success({"result": self.read(file, context.config)})
+
+    @abstractmethod
+    def read(self, file: File, config: Mapping[str, Any]) -> object:
+        """What is in `file`."""
+
+
+class _Writer(FlowNode):
+    """Writes a file: a subclass says in `write` how, and in `kind` and `usual_name` what it calls such a file."""
+
+    kind = ""
+    usual_name = ""
+    takes = ConnectorDef(
+        "frame", "Frame", ConnectorDirection.INBOUND, FRAME, required=True, description="The table to write."
+    )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            cls.takes,
+            ConnectorDef(
+                "result",
+                "File",
+                ConnectorDirection.OUTBOUND,
+                frozenset({DataType.FILE}),
+                description="Where it is, as a Path; or the file itself, as a LocalArtifact, if there is no 'path'.",
+            ),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        path = NodeConfigField(
+            "path",
+            "Path",
+            default="",
+            description="Where to write it; a file that is there is replaced. "
+            f"Empty: the file is kept nowhere and goes on, as {cls.usual_name!r}, to the next node.",
+            placeholder=f"data/{cls.usual_name}",
+        )
+        return [path, *cls.options_of_writing()]
+
+    @classmethod
+    def options_of_writing(cls) -> list[NodeConfigField]:
+        """The fields behind `path`."""
+        raise NotImplementedError
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        """The file that was written."""
+        given = context.config["path"]
+        path = local_path(given) if given else context.temp_dir / self.usual_name
+        with (
+            _told(f"{str(path) if given else self.usual_name!r} can't be written as {self.kind}"),
+            written(path) as half,
+        ):
+            self.write(context.get_upstream_data(self.takes.id), half, context.config)
+        return ExecutionResult.from_success({"result": path if given else LocalArtifact.file(path)})
+
+    @abstractmethod
+    def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
+        """Write `value` to `path`."""
+
+
+def _engine() -> NodeConfigField:
+    return NodeConfigField(
+        "engine",
+        "Engine",
+        ConfigFieldType.SELECT,
+        default="pandas",
+        description="Which library reads it, and so which kind of frame comes out.",
+        options=(SelectOption("pandas"), SelectOption("polars", "Polars")),
+    )
+
+
+def _columns() -> NodeConfigField:
+    return NodeConfigField(
+        "columns", "Columns", ConfigFieldType.JSON, description='A list of the columns to read: ["city"]. Empty: all.'
+    )
+
+
+def _separator() -> NodeConfigField:
+    return NodeConfigField(
+        "separator", "Separator", default=",", description="The one character between two values; \\t for a tab."
+    )
+
+
+def _encoding() -> NodeConfigField:
+    return NodeConfigField(
+        "encoding",
+        "Encoding",
+        default="utf-8",
+        description="How its text is coded: utf-8, utf-8-sig (as Excel wants it), cp1252, latin-1, utf-16 ...",
+    )
+
+
+class ReadCsv(_Reader):
+    """The table in a CSV file."""
+
+    kind = "CSV"
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="read_csv",
+            label="Read CSV",
+            description="Reads a table from a CSV file, whatever separates its values.",
+            category=NodeCategory.INPUT,
+            icon="file-down",
+            tags=("file", "table", "tsv"),
+            requires=("narwhals", "pandas"),
+        )
+
+    @classmethod
+    def options_of_reading(cls) -> list[NodeConfigField]:
+        return [
+            _separator(),
+            _encoding(),
+            NodeConfigField(
+                "header",
+                "Header",
+                ConfigFieldType.BOOLEAN,
+                default=True,
+                description="Whether the first line names the columns; if not they are column_1, column_2, ...",
+            ),
+            _columns(),
+            NodeConfigField(
+                "dates", "Dates", ConfigFieldType.JSON, description='A list of the columns that hold dates: ["day"].'
+            ),
+            _engine(),
+        ]
+
+    def read(self, file: File, config: Mapping[str, Any]) -> object:
+        """A frame."""
+        columns, dates = names(config["columns"], "columns"), names(config["dates"], "dates")
+        encoding, separator, header = _codec(config["encoding"]), _one_character(config["separator"]), config["header"]
+        with file.opened() as binary:
+            if config["engine"] == "polars":
+                pl = polars_for("read_csv")
+                text = binary.read().decode(encoding).encode()  # Polars reads UTF-8, and bears what is none
+                frame = pl.read_csv(text, separator=separator, has_header=header)
+                frame = frame if header else frame.rename(dict(zip(frame.columns, _numbered(frame), strict=True)))
+                check_columns(frame.columns, columns, "columns", file.name)
+                frame = frame.select(columns) if columns else frame
+                check_columns(frame.columns, dates, "dates", file.name)
+                return frame.with_columns(pl.col(dates).str.to_datetime()) if dates else frame
+            pd = pandas_for("read_csv")
+            head = "infer" if header else None
+            frame = pd.read_csv(binary, sep=separator, encoding=encoding, header=head)
+        if not header:
+            frame.columns = _numbered(frame)
+        check_columns(frame.columns, columns, "columns", file.name)
+        frame = frame[columns] if columns else frame
+        check_columns(frame.columns, dates, "dates", file.name)
+        for each in dates:
+            frame[each] = pd.to_datetime(frame[each])
+        return frame
+
+
+class WriteCsv(_Writer):
+    """A table as a CSV file."""
+
+    kind = "CSV"
+    usual_name = "table.csv"
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="write_csv",
+            label="Write CSV",
+            description="Writes a table to a CSV file. What a pandas frame has as its index is left out.",
+            category=NodeCategory.OUTPUT,
+            icon="file-up",
+            tags=("file", "table", "tsv"),
+            requires=("narwhals", "pandas"),
+        )
+
+    @classmethod
+    def options_of_writing(cls) -> list[NodeConfigField]:
+        return [
+            _separator(),
+            _encoding(),
+            NodeConfigField(
+                "header",
+                "Header",
+                ConfigFieldType.BOOLEAN,
+                default=True,
+                description="Whether the first line names the columns.",
+            ),
+        ]
+
+    def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
+        """Write a pandas or a Polars frame."""
+        encoding, separator, header = _codec(config["encoding"]), _one_character(config["separator"]), config["header"]
+        frame = table(value)
+        with _text_file(path, encoding) as file:
+            if frame.implementation.is_polars():
+                file.write(frame.to_native().write_csv(separator=separator, include_header=header))
+            else:
+                frame.to_pandas().to_csv(file, sep=separator, header=header, index=False, lineterminator="\n")
+
+
+class ReadJson(_Reader):
+    """The value in a JSON file."""
+
+    kind = "JSON"
+    gives = ConnectorDef(
+        "result", "Data", ConnectorDirection.OUTBOUND, frozenset({DataType.JSON}), description="What the file holds."
+    )
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="read_json",
+            label="Read JSON",
+            description="Reads a JSON file, or one with a value a line. 'to_dataframe' makes a table of a list.",
+            category=NodeCategory.INPUT,
+            icon="file-down",
+            tags=("file", "jsonl", "ndjson"),
+        )
+
+    @classmethod
+    def options_of_reading(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField(
+                "lines",
+                "Lines",
+                ConfigFieldType.BOOLEAN,
+                default=False,
+                description="Whether each line is a value of its own (JSON Lines, NDJSON); they become a list.",
+            ),
+            _encoding(),
+        ]
+
+    def read(self, file: File, config: Mapping[str, Any]) -> object:
+        """A value."""
+        encoding = "utf-8-sig" if _codec(config["encoding"]) == "utf-8" else config["encoding"]  # a mark is no fault
+        with file.opened() as binary:
+            text = binary.read().decode(encoding)
+        if not config["lines"]:
+            return json.loads(text)
+        values = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                try:
+                    values.append(json.loads(line))
+                except ValueError as error:
+                    raise ValueError(f"line {number} is not JSON: {error}") from error
+        return values
+
+
+class WriteJson(_Writer):
+    """A value, or a table, as a JSON file."""
+
+    kind = "JSON"
+    usual_name = "data.json"
+    takes = ConnectorDef(
+        "data",
+        "Data",
+        ConnectorDirection.INBOUND,
+        frozenset({DataType.JSON, DataType.DATAFRAME}),
+        required=True,
+        description="The value to write; of a table, a list with an object a row.",
+    )
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="write_json",
+            label="Write JSON",
+            description="Writes a value to a JSON file; a table as its rows.",
+            category=NodeCategory.OUTPUT,
+            icon="file-up",
+            tags=("file", "jsonl", "ndjson"),
+        )
+
+    @classmethod
+    def options_of_writing(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField(
+                "lines",
+                "Lines",
+                ConfigFieldType.BOOLEAN,
+                default=False,
+                description="Whether to write each value of the list as a line of its own (JSON Lines, NDJSON).",
+            ),
+            NodeConfigField(
+                "indent",
+                "Indent",
+                ConfigFieldType.INTEGER,
+                default=2,
+                minimum=0,
+                maximum=8,
+                description="Spaces a level; 0 writes all of it in one line.",
+                visible_when={"lines": False},
+            ),
+        ]
+
+    def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
+        """Write JSON, in UTF-8: what is missing in a table is null there, and a time is text as in ISO 8601."""
+        if not isinstance(value, (dict, list, tuple, str, int, float, bool, type(None))):
+            value = [
+                {name: _plain(each) for name, each in row.items()} for row in table(value, "data").iter_rows(named=True)
+            ]
+        with _text_file(path, "utf-8") as file:
+            if not config["lines"]:
+                file.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=config["indent"] or None))
+                file.write("\n")
+            elif isinstance(value, (list, tuple)):
+                file.writelines(f"{json.dumps(each, ensure_ascii=False, allow_nan=False)}\n" for each in value)
+            else:
+                raise fault("lines", f"'lines' writes a list, a line for each value of it, and this is {shown(value)}")
+
+
+class ReadParquet(_Reader):
+    """The table in a Parquet file."""
+
+    kind = "Parquet"
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="read_parquet",
+            label="Read Parquet",
+            description="Reads a table from a Parquet file, or from a folder of them.",
+            category=NodeCategory.INPUT,
+            icon="file-down",
+            tags=("file", "table", "arrow"),
+            requires=("narwhals", "pandas", "pyarrow"),
+        )
+
+    @classmethod
+    def options_of_reading(cls) -> list[NodeConfigField]:
+        return [_columns(), _engine()]
+
+    def read(self, file: File, config: Mapping[str, Any]) -> object:
+        """A frame."""
+        columns = names(config["columns"], "columns")
+        is_polars = config["engine"] == "polars"
+        library = polars_for("read_parquet") if is_polars else pandas_for("read_parquet")
+        try:
+            return library.read_parquet(file.plain(), columns=columns or None)
+        except ImportError as error:
+            raise MissingExtraError("pyarrow", "nodes", "the node 'read_parquet'") from error
+        except Exception:
+            if columns:
+                check_columns(library.read_parquet(file.plain()).columns, columns, "columns", file.name)
+            raise
+
+
+class WriteParquet(_Writer):
+    """A table as a Parquet file."""
+
+    kind = "Parquet"
+    usual_name = "table.parquet"
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="write_parquet",
+            label="Write Parquet",
+            description="Writes a table to a Parquet file, which keeps the types of its columns. "
+            "What a pandas frame has as its index is left out.",
+            category=NodeCategory.OUTPUT,
+            icon="file-up",
+            tags=("file", "table", "arrow"),
+            requires=("narwhals", "pandas", "pyarrow"),
+        )
+
+    @classmethod
+    def options_of_writing(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField(
+                "compression",
+                "Compression",
+                ConfigFieldType.SELECT,
+                default="zstd",
+                description="How its columns are compressed; every reader of today knows zstd, the oldest know snappy.",
+                options=tuple(SelectOption(each) for each in ("zstd", "snappy", "gzip", "none")),
+            )
+        ]
+
+    def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
+        """Write a pandas or a Polars frame."""
+        frame, compression = table(value), config["compression"]
+        if frame.implementation.is_polars():
+            frame.to_native().write_parquet(path, compression="uncompressed" if compression == "none" else compression)
+            return
+        try:
+            frame.to_pandas().to_parquet(path, compression=None if compression == "none" else compression, index=False)
+        except ImportError as error:
+            raise MissingExtraError("pyarrow", "nodes", "the node 'write_parquet'") from error
+
+
+class ReadExcel(_Reader):
+    """The table in a sheet of an Excel file."""
+
+    kind = "Excel"
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="read_excel",
+            label="Read Excel",
+            description="Reads a table from a sheet of an Excel file (.xlsx), as a pandas frame.",
+            category=NodeCategory.INPUT,
+            icon="file-down",
+            tags=("file", "table", "xlsx", "spreadsheet"),
+            requires=("narwhals", "openpyxl", "pandas"),
+        )
+
+    @classmethod
+    def options_of_reading(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField("sheet", "Sheet", default="", description="The sheet's name. Empty: the first one."),
+            NodeConfigField(
+                "skip_rows",
+                "Rows to skip",
+                ConfigFieldType.INTEGER,
+                default=0,
+                minimum=0,
+                description="How many rows stand above the one that names the columns.",
+            ),
+            _columns(),
+        ]
+
+    def read(self, file: File, config: Mapping[str, Any]) -> object:
+        """A pandas frame."""
+        columns, sheet = names(config["columns"], "columns"), config["sheet"]
+        pd = pandas_for("read_excel")
+        try:
+            book = pd.ExcelFile(file.plain(), engine="openpyxl")
+        except ImportError as error:
+            raise MissingExtraError("openpyxl", "nodes", "the node 'read_excel'") from error
+        with book:
+            if sheet and sheet not in book.sheet_names:
+                there = ", ".join(map(repr, book.sheet_names))
+                hint = did_you_mean(sheet, book.sheet_names) or f"; it has: {there}"
+                raise fault("sheet", f"{file.name!r} has no sheet {sheet!r}{hint}")
+            frame = pd.read_excel(book, sheet_name=sheet or 0, skiprows=config["skip_rows"])
+        check_columns(frame.columns, columns, "columns", file.name)
+        return frame[columns] if columns else frame
+
+
+class WriteExcel(_Writer):
+    """A table as an Excel file."""
+
+    kind = "Excel"
+    usual_name = "table.xlsx"
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="write_excel",
+            label="Write Excel",
+            description="Writes a table to an Excel file (.xlsx) of one sheet. "
+            "What a pandas frame has as its index is left out, and text that looks like a formula stays text.",
+            category=NodeCategory.OUTPUT,
+            icon="file-up",
+            tags=("file", "table", "xlsx", "spreadsheet"),
+            requires=("narwhals", "openpyxl", "pandas", "pyarrow"),
+        )
+
+    @classmethod
+    def options_of_writing(cls) -> list[NodeConfigField]:
+        return [NodeConfigField("sheet", "Sheet", default="Sheet1", description="What the sheet is called.")]
+
+    def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
+        """Write a pandas or a Polars frame."""
+        frame: pd.DataFrame = table(value).to_pandas()
+        try:
+            with pandas_for("write_excel").ExcelWriter(path, engine="openpyxl") as book:
+                frame.to_excel(book, sheet_name=config["sheet"] or "Sheet1", index=False)
+                for row in book.sheets[config["sheet"] or "Sheet1"].iter_rows():
+                    for cell in row:
+                        if cell.data_type == "f":  # a value that begins with "=" is a text here
+                            cell.data_type = "s"
+        except ImportError as error:
+            raise MissingExtraError("openpyxl", "nodes", "the node 'write_excel'") from error
+
+
+def check_columns(there: Sequence[Any], wanted: Sequence[str], field: str, name: str) -> None:
+    """Raise `NodeConfigError` for the first of the `wanted` columns that the file of that name does not have."""
+    known = [str(each) for each in there]
+    for each in wanted:
+        if each not in known:
+            few = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
+            raise fault(field, f"{name!r} has no column {each!r}{did_you_mean(each, known) or f'; it has: {few}'}")
+
+
+def _numbered(frame: Any) -> list[str]:
+    return [f"column_{number}" for number in range(1, frame.shape[1] + 1)]
+
+
+def _codec(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding or "utf-8").name
+    except LookupError as error:
+        raise fault(
+            "encoding", f"there is no encoding {encoding!r}; such are utf-8, cp1252, latin-1, utf-16"
+        ) from error
+
+
+def _one_character(separator: str) -> str:
+    separator = "\t" if separator == "\\t" else separator
+    if len(separator) != 1:
+        raise fault("separator", f"the separator is one character, such as ',' or ';', not {separator!r}")
+    return separator
+
+
+def _text_file(path: Path, encoding: str) -> codecs.StreamWriter:
+    """A text file to write, compressed if its name says so; lines end as they are written."""
+    return codecs.getwriter(encoding)(_COMPRESSED.get(path.suffix, open)(path, "wb"))
+
+
+def _plain(value: Any) -> object:
+    """A table's value as JSON has it."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):  # NumPy's
+        return _plain(value.tolist())
+    if value != value:  # pandas' NaT
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+@contextmanager
+def _told(failure: str) -> Iterator[None]:
+    """What a library raises in the block becomes a `StoreError` that begins with `failure`."""
+    try:
+        yield
+    except DagyError:
+        raise
+    except Exception as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or sentence(error)
+        raise StoreError(f"{failure}: {reason}") from error

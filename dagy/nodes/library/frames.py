@@ -1,0 +1,493 @@
+"""Tables: filter, select, join, aggregate, sort, sample and the like, over pandas and Polars frames.
+
+Each node gives the kind of frame that it got. A list of objects is no frame, and is refused where it is joined to one
+of these: the node 'to_dataframe' makes a frame of it. A missing value is null, or NaN, in either kind.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dagy.errors import did_you_mean, shown
+from dagy.nodes.base import FlowNode
+from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
+from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.library.tables import (
+    OPERATORS,
+    UNARY,
+    comparable,
+    family,
+    family_of,
+    fault,
+    holds,
+    known,
+    names,
+    same_kind,
+    table,
+    without_nan,
+)
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+
+if TYPE_CHECKING:
+    import narwhals as nw
+
+    from dagy.nodes.library.tables import Table
+
+_FRAME = frozenset({DataType.DATAFRAME})
+_RESULT = ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND, _FRAME)
+_OF_NUMBERS = ("sum", "mean", "median", "std", "var")
+_FUNCTIONS = (*_OF_NUMBERS, "min", "max", "count", "unique", "first", "last", "rows")
+
+
+class _FrameNode(FlowNode):
+    """One frame in, one frame out: a subclass says in `change` what becomes of it."""
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [ConnectorDef("frame", "Frame", ConnectorDirection.INBOUND, _FRAME, required=True), _RESULT]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        changed = self.change(table(context.get_upstream_data("frame")), context.config)
+        return ExecutionResult.from_success({"result": changed.to_native()})
+
+    @abstractmethod
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """What becomes of `frame`, which itself stays as it is."""
+
+
+class Filter(_FrameNode):
+    """The rows for which a condition holds, or all or any of several."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="filter",
+            label="Filter rows",
+            description="Keeps the rows that meet a condition. What is missing meets none but 'is null'.",
+            category=NodeCategory.TRANSFORM,
+            tags=("rows", "where"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField("column", "Column", placeholder="age"),
+            NodeConfigField("operator", "Operator", ConfigFieldType.SELECT, default="==", options=tuple(OPERATORS)),
+            NodeConfigField(
+                "value",
+                "Value",
+                ConfigFieldType.JSON,
+                description="A list for 'in', [lowest, highest] for 'between', ISO text for dates and times.",
+                visible_when={"operator": [each for each in OPERATORS if each not in UNARY]},
+            ),
+            NodeConfigField(
+                "conditions",
+                "More conditions",
+                ConfigFieldType.JSON,
+                description='A list of objects such as {"column": "age", "operator": ">", "value": 30}.',
+            ),
+            NodeConfigField(
+                "match",
+                "Rows must meet",
+                ConfigFieldType.SELECT,
+                default="all",
+                options=(SelectOption("all", "all conditions"), SelectOption("any", "any condition")),
+            ),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """The rows that fit, in their order."""
+        kept = []
+        if config["column"]:
+            kept.append(holds(frame, config["column"], config["operator"], config["value"], "column"))
+        for each in config["conditions"] or []:
+            if not isinstance(each, Mapping) or "column" not in each:
+                form = '{"column": "age", "operator": ">", "value": 30}'
+                raise fault("conditions", f"a condition is an object such as {form}, not {shown(each)}")
+            operator = each.get("operator", "==")
+            kept.append(holds(frame, each["column"], operator, each.get("value"), "conditions"))
+        if not kept:
+            raise fault("column", "nothing says which rows to keep; give a 'column', or 'conditions'")
+        fits, *others = kept
+        for each in others:
+            fits = fits & each if config["match"] == "all" else fits | each
+        return frame.filter(fits)
+
+
+class Select(_FrameNode):
+    """Some of a frame's columns, under other names where wished."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="select",
+            label="Select columns",
+            description="Keeps, drops and renames columns, in the order in which 'columns' names them.",
+            category=NodeCategory.TRANSFORM,
+            tags=("columns", "rename", "drop"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        new_names = 'New names by old ones: {"qty": "quantity"}.'
+        return [
+            NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="What to keep; all when empty."),
+            NodeConfigField("drop", "Drop", ConfigFieldType.JSON, description="What to leave out."),
+            NodeConfigField("rename", "Rename", ConfigFieldType.JSON, description=new_names),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """The columns that are kept."""
+        dropped = {known(frame, each, "drop") for each in names(config["drop"], "drop")}
+        chosen = [known(frame, each, "columns") for each in names(config["columns"], "columns")] or frame.columns
+        frame = frame.select(each for each in dict.fromkeys(chosen) if each not in dropped)
+        renamed = config["rename"] or {}
+        if not isinstance(renamed, Mapping):
+            raise fault("rename", f"'rename' is {shown(renamed)}; give new names by old ones, as an object")
+        for each in renamed:
+            known(frame, each, "rename")
+        _once([renamed.get(each, each) for each in frame.columns], "rename")
+        return frame.rename({old: new for old, new in renamed.items() if old != new})
+
+
+class Join(FlowNode):
+    """The rows of two frames, side by side where their keys are equal."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="join",
+            label="Join",
+            description="Joins two frames where their keys are equal; a missing key equals nothing. "
+            "For a right join, swap the two. After 'full' the order of the rows is not said.",
+            category=NodeCategory.TRANSFORM,
+            tags=("merge", "lookup", "keys"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            ConnectorDef("left", "Left", ConnectorDirection.INBOUND, _FRAME, required=True),
+            ConnectorDef("right", "Right", ConnectorDirection.INBOUND, _FRAME, required=True),
+            _RESULT,
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        ways = (
+            SelectOption("inner", "rows with a match"),
+            SelectOption("left", "all of the left"),
+            SelectOption("full", "all of both"),
+            SelectOption("semi", "of the left, those with a match"),
+            SelectOption("anti", "of the left, those without a match"),
+            SelectOption("cross", "each with each"),
+        )
+        suffix = "Goes behind the names of the right frame's columns that the left has as well."
+        return [
+            NodeConfigField("on", "On", ConfigFieldType.JSON, description="The key, called the same in both."),
+            NodeConfigField("left_on", "Left key", ConfigFieldType.JSON, description="A column, or a list of them."),
+            NodeConfigField("right_on", "Right key", ConfigFieldType.JSON, description="As many as on the left."),
+            NodeConfigField("how", "How", ConfigFieldType.SELECT, default="inner", options=ways),
+            NodeConfigField("suffix", "Suffix", default="_right", description=suffix),
+        ]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        left = table(context.get_upstream_data("left"), "left")
+        right = table(context.get_upstream_data("right"), "right")
+        same_kind(left, right)
+        return ExecutionResult.from_success({"result": self._joined(left, right, context.config).to_native()})
+
+    def _joined(self, left: Table, right: Table, config: Mapping[str, Any]) -> Table:
+        import narwhals as nw
+
+        how, suffix = config["how"], config["suffix"]
+        if how == "cross":
+            _check_suffix(left, right, {}, suffix)
+            return left.join(right, how="cross", suffix=suffix)
+        keys = _keys(left, right, config)
+        if how not in ("semi", "anti"):
+            _check_suffix(left, right, keys if how != "full" else {}, suffix)
+        joined = left.join(right, how=how, left_on=list(keys), right_on=list(keys.values()), suffix=suffix)
+        if how != "full":
+            return joined
+        same = {ours: f"{ours}{suffix}" for ours, theirs in keys.items() if ours == theirs}
+        return joined.with_columns(nw.coalesce(ours, theirs).alias(ours) for ours, theirs in same.items()).drop(
+            same.values()
+        )
+
+
+class Aggregate(_FrameNode):
+    """One row for each group, with sums, means, counts and the like."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="aggregate",
+            label="Aggregate",
+            description="One row for each group, in the order of the keys; one row in all when there are no keys. "
+            "What is missing is left out; only 'unique', 'first', 'last' and 'rows' count it.",
+            category=NodeCategory.TRANSFORM,
+            tags=("group", "sum", "count", "mean"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        form = 'A list of objects such as {"column": "price", "function": "sum", "name": "total"}; without a name it '
+        return [
+            NodeConfigField("by", "Group by", ConfigFieldType.JSON, description="A column, or a list of them."),
+            NodeConfigField(
+                "aggregations",
+                "Aggregations",
+                ConfigFieldType.JSON,
+                required=True,
+                description=f"{form}is called price_sum. Functions: {', '.join(_FUNCTIONS)}.",
+            ),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """A row for each group."""
+        by = [known(frame, each, "by") for each in names(config["by"], "by")]
+        given = config["aggregations"]
+        wanted = [_aggregation(frame, each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+        _once([*by, *(name for name, _ in wanted)], "aggregations")
+        columns = [expression.alias(name) for name, expression in wanted]
+        frame = without_nan(frame)
+        return frame.group_by(by).agg(*columns).sort(by, nulls_last=True) if by else frame.select(*columns)
+
+
+class Sort(_FrameNode):
+    """The rows in order."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="sort",
+            label="Sort",
+            description="Sorts the rows; those with equal keys stay in the order in which they came.",
+            category=NodeCategory.TRANSFORM,
+            tags=("order", "rank"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        ways = "true or false, or a list with one of them for each column."
+        return [
+            NodeConfigField("by", "By", ConfigFieldType.JSON, required=True, description="Columns, the first first."),
+            NodeConfigField("descending", "Descending", ConfigFieldType.JSON, default=False, description=ways),
+            NodeConfigField("nulls_last", "Missing values last", ConfigFieldType.BOOLEAN, default=True),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """The same rows, in order."""
+        by = [known(frame, each, "by") for each in names(config["by"], "by")]
+        if not by:
+            raise fault("by", "'by' names no column to sort by")
+        given = config["descending"]
+        descending = list(given) if isinstance(given, (list, tuple)) else [given] * len(by)
+        if len(descending) != len(by) or not all(isinstance(each, bool) for each in descending):
+            raise fault("descending", f"'descending' is {shown(given)}; give true or false, or one for each of {by}")
+        place = "_".join(["place", *by])  # longer than any of them
+        keys = without_nan(frame.select(by)).with_row_index(place)
+        order = keys.sort(*by, place, descending=[*descending, False], nulls_last=config["nulls_last"])
+        return frame[order[place].to_numpy(), :]
+
+
+class Sample(_FrameNode):
+    """Some rows, by chance."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="sample",
+            label="Sample rows",
+            description="Rows by chance, each at most once; all of them when there are fewer than asked for.",
+            category=NodeCategory.TRANSFORM,
+            tags=("random",),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        seed = "One seed gives the same rows of the same frame; none gives others each time."
+        return [
+            NodeConfigField("n", "Rows", ConfigFieldType.INTEGER, minimum=0),
+            NodeConfigField("fraction", "Or a fraction", ConfigFieldType.NUMBER, minimum=0, maximum=1),
+            NodeConfigField("seed", "Seed", ConfigFieldType.INTEGER, minimum=0, description=seed),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """The rows that were drawn."""
+        n, fraction = config["n"], config["fraction"]
+        if (n is None) == (fraction is None):
+            raise fault("n", "give either 'n', a number of rows, or 'fraction', a part of them between 0 and 1")
+        return frame.sample(min(n, len(frame)) if n is not None else round(fraction * len(frame)), seed=config["seed"])
+
+
+class Limit(_FrameNode):
+    """The first rows."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="limit",
+            label="First rows",
+            description="The first rows, after those that are left out.",
+            category=NodeCategory.TRANSFORM,
+            tags=("head", "top", "offset"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField("n", "Rows", ConfigFieldType.INTEGER, required=True, minimum=0),
+            NodeConfigField("offset", "Leave out first", ConfigFieldType.INTEGER, default=0, minimum=0),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """`n` rows, or as many as there are."""
+        return frame[config["offset"] : config["offset"] + config["n"]]
+
+
+class DropDuplicates(_FrameNode):
+    """Each row once."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="drop_duplicates",
+            label="Drop duplicates",
+            description="Keeps one of the rows that are equal, in all columns or in those named.",
+            category=NodeCategory.TRANSFORM,
+            tags=("unique", "distinct"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        kept = ("first", "last", SelectOption("none", "none of them"))
+        return [
+            NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="What to compare; all when empty."),
+            NodeConfigField("keep", "Keep", ConfigFieldType.SELECT, default="first", options=kept),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """What is left, in its order."""
+        columns = [known(frame, each, "columns") for each in names(config["columns"], "columns")]
+        return frame.unique(columns or None, keep=config["keep"], maintain_order=True)
+
+
+class FillMissing(_FrameNode):
+    """Something in the place of what is missing."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="fill_missing",
+            label="Fill missing values",
+            description="Puts a value, or the nearest above or below, where one is missing; or drops such rows.",
+            category=NodeCategory.TRANSFORM,
+            tags=("null", "nan", "dropna", "fillna"),
+            requires=("narwhals",),
+        )
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        methods = (
+            SelectOption("value", "a value"),
+            SelectOption("forward", "the nearest above"),
+            SelectOption("backward", "the nearest below"),
+            SelectOption("drop", "nothing: drop the row"),
+        )
+        return [
+            NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="All when empty."),
+            NodeConfigField("method", "Fill with", ConfigFieldType.SELECT, default="value", options=methods),
+            NodeConfigField(
+                "value",
+                "Value",
+                ConfigFieldType.JSON,
+                description="When no columns are named, it goes into those that hold its like: 0 into numbers only.",
+                visible_when={"method": "value"},
+            ),
+        ]
+
+    def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
+        """The frame with its columns filled, or without the rows in which one of them is empty."""
+        import narwhals as nw
+
+        named = [known(frame, each, "columns") for each in names(config["columns"], "columns")]
+        columns, method, value = named or frame.columns, config["method"], config["value"]
+        frame = without_nan(frame, columns)
+        if method == "drop":
+            return frame.drop_nulls(columns)
+        if method != "value":
+            return frame.with_columns(nw.col(columns).fill_null(strategy=method))
+        if value is None:
+            raise fault("value", "there is no 'value' to fill with")
+        if not named:
+            columns = [each for each in columns if family(frame.schema[each]) in ("", family_of(value))]
+        filled = [frame[each].fill_null(comparable(frame[each], value, "value")) for each in columns]
+        return frame.with_columns(*filled)
+
+
+def _once(columns: list[str], field: str) -> None:
+    """`NodeConfigError` when two columns would have one name."""
+    if twice := next((each for each in columns if columns.count(each) > 1), None):
+        raise fault(field, f"two columns would be called {twice!r}; give one of them another name")
+
+
+def _keys(left: Table, right: Table, config: Mapping[str, Any]) -> dict[str, str]:
+    """The right frame's key columns by the left frame's."""
+    on, left_on, right_on = (names(config[field], field) for field in ("on", "left_on", "right_on"))
+    if bool(on) == bool(left_on or right_on) or len(left_on) != len(right_on):
+        raise fault("on", "give 'on', columns that both frames have, or as many in 'left_on' as in 'right_on'")
+    keys = dict(zip(on or left_on, on or right_on, strict=True))
+    for ours, theirs in keys.items():
+        known(left, ours, "on" if on else "left_on")
+        known(right, theirs, "on" if on else "right_on")
+        here, there = left.schema[ours], right.schema[theirs]
+        if family(here) and family(there) and family(here) != family(there):
+            told = f"the left {ours!r} holds {family(here)} ({here}), the right {theirs!r} {family(there)} ({there})"
+            raise fault("on" if on else "left_on", f"{told}, which are never equal; read them as the same type")
+    return keys
+
+
+def _check_suffix(left: Table, right: Table, keys: Mapping[str, str], suffix: str) -> None:
+    """`NodeConfigError` when a column would be called as another one is already."""
+    for each in right.columns:
+        renamed = f"{each}{suffix}"
+        if each in left.columns and keys.get(each) != each and renamed in (*left.columns, *right.columns):
+            raise fault("suffix", f"both frames have {each!r}, and {renamed!r} is there too; give another 'suffix'")
+
+
+def _aggregation(frame: Table, given: object) -> tuple[str, nw.Expr]:
+    """The name and the expression of `{"column": "price", "function": "sum", "name": "total"}`."""
+    import narwhals as nw
+
+    if not isinstance(given, Mapping) or "function" not in given:
+        form = '{"column": "price", "function": "sum", "name": "total"}'
+        raise fault("aggregations", f"an aggregation is an object such as {form}, not {shown(given)}")
+    function = given["function"]
+    if function not in _FUNCTIONS:
+        hint = did_you_mean(str(function), _FUNCTIONS) or f"; there are {', '.join(_FUNCTIONS)}"
+        raise fault("aggregations", f"there is no function {function!r}{hint}")
+    if function == "rows":
+        return given.get("name") or "rows", nw.len()
+    if "column" not in given:
+        raise fault("aggregations", f"{function!r} needs a 'column'")
+    column = known(frame, given["column"], "aggregations")
+    held = family(frame.schema[column])
+    if function in _OF_NUMBERS and held in ("text", "dates") and len(frame):
+        raise fault(
+            "aggregations",
+            f"column {column!r} holds {held} ({frame.schema[column]}), of which there is no {function!r}",
+        )
+    method = "n_unique" if function == "unique" else function
+    return given.get("name") or f"{column}_{function}", getattr(nw.col(column), method)()

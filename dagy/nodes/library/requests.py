@@ -1,0 +1,426 @@
+"""HTTP: a request and its answer, and a message to a webhook.
+
+Both connect only to where `addresses.py` lets them. Neither tries again by itself: that is the task's to say, with
+`.with_options(retries=3, retry_delay_seconds=[1, 10, 60])`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagy.errors import NetworkError, sentence, shown
+from dagy.local_artifact import LocalArtifact
+from dagy.nodes.base import FlowNode
+from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
+from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.library.addresses import AddressRule, guarded_client
+from dagy.nodes.library.tables import fault
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.version import __version__
+
+if TYPE_CHECKING:
+    import httpx
+
+MOST_BYTES = 50 * 2**20  # of an answer, unless the node says otherwise
+_MOST_BYTES_OF_A_WEBHOOK = 2**20
+_FIRST_BYTES = 300  # of an answer that is a failure, in the message
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    charset: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """A request, and the bounds of what it may come to. `shown_as` is its address in messages."""
+
+    method: str
+    url: str
+    shown_as: str
+    rule: AddressRule
+    timeout: float  # seconds
+    redirects: int
+    most_bytes: int
+    params: Mapping[str, Any]
+    headers: Mapping[str, str]  # to the URL's own host, and to none that it redirects to
+    content: bytes | None
+
+    def answer(self) -> _Answer:
+        """Send it and read the answer, whatever its status. Raises `NetworkError`, and `AuthError` for the address."""
+        import httpcore
+        import httpx
+
+        until = time.monotonic() + self.timeout
+        first = httpx.URL(self.url)
+        if self.params:
+            first = first.copy_merge_params(self.params)
+
+        def keep_to_ourselves(request: httpx.Request) -> None:
+            if (request.url.scheme, request.url.host, request.url.port) != (first.scheme, first.host, first.port):
+                for name in self.headers:
+                    if name.lower() not in ("host", "content-type"):
+                        request.headers.pop(name, None)
+
+        client = guarded_client(
+            self.rule,
+            timeout=self.timeout,
+            follow_redirects=self.redirects > 0,
+            max_redirects=self.redirects,
+            event_hooks={"request": [keep_to_ourselves]},
+            headers={"user-agent": f"dagy/{__version__}"},
+        )
+        try:
+            with client, client.stream(self.method, first, headers=self.headers, content=self.content) as answer:
+                body = bytearray()
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > self.most_bytes:
+                        raise NetworkError(f"{self.shown_as} answered with more than {self.most_bytes:,} bytes")
+                    if time.monotonic() > until:
+                        raise NetworkError(f"{self.shown_as} did not end its answer in {self.timeout:g} s")
+                charset = answer.charset_encoding or "utf-8"
+                return _Answer(answer.status_code, answer.reason_phrase, dict(answer.headers), bytes(body), charset)
+        except httpx.TooManyRedirects as error:
+            raise NetworkError(f"{self.shown_as} redirects more than {self.redirects} times") from error
+        except (httpx.TimeoutException, httpcore.TimeoutException) as error:
+            raise NetworkError(f"{self.shown_as} did not answer in {self.timeout:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise NetworkError(f"{self.shown_as} can't be reached: {sentence(error)}") from error
+
+    def good(self, accepted: frozenset[int] = frozenset()) -> _Answer:
+        """As `answer`, but `NetworkError` for a status that is neither 2xx nor one of those `accepted`."""
+        answer = self.answer()
+        if 200 <= answer.status < 300 or answer.status in accepted:
+            return answer
+        began = answer.body[:_FIRST_BYTES].decode("utf-8", "replace")
+        more = "..." if len(answer.body) > _FIRST_BYTES else ""
+        said = f": {began!r}{more}" if answer.body else ""
+        raise NetworkError(f"{self.shown_as} answered {answer.status} {answer.reason}{said}")
+
+
+def _timeout(seconds: float) -> NodeConfigField:
+    return NodeConfigField(
+        "timeout",
+        "Time limit",
+        ConfigFieldType.NUMBER,
+        default=seconds,
+        minimum=0.1,
+        description="Seconds until the answer must have come.",
+    )
+
+
+def _allowed_hosts() -> NodeConfigField:
+    return NodeConfigField(
+        "allowed_hosts",
+        "Allowed hosts",
+        ConfigFieldType.JSON,
+        description="A list of what it may connect to beside the public internet: "
+        '["api.internal", "*.corp.example", "10.20.0.0/16", "localhost"]. '
+        "Addresses where clouds tell a machine its credentials are refused whatever is here.",
+    )
+
+
+def _redirects() -> NodeConfigField:
+    return NodeConfigField(
+        "redirects",
+        "Redirects",
+        ConfigFieldType.INTEGER,
+        default=5,
+        minimum=0,
+        maximum=20,
+        description="How many redirects are followed. Another host gets neither the headers nor the token.",
+    )
+
+
+class HttpRequest(FlowNode):
+    """The answer to an HTTP request."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="http_request",
+            label="HTTP request",
+            description="Asks a server, and gives what it answers. A status that is not 2xx is a failure. "
+            "Proxies of the environment are not used.",
+            category=NodeCategory.INPUT,
+            icon="globe",
+            tags=("api", "rest", "download", "url"),
+            requires=("httpx",),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            ConnectorDef(
+                "content",
+                "Content",
+                ConnectorDirection.INBOUND,
+                frozenset({DataType.FILE, DataType.BYTES, DataType.JSON}),
+                description="What to send, in place of 'json': text, bytes, files as they are, all else as JSON.",
+            ),
+            ConnectorDef(
+                "body",
+                "Body",
+                ConnectorDirection.OUTBOUND,
+                frozenset({DataType.JSON, DataType.BYTES}),
+                description="What came, as 'read_as' says. None when JSON is wished and nothing came.",
+            ),
+            ConnectorDef(
+                "status",
+                "Status",
+                ConnectorDirection.OUTBOUND,
+                frozenset({DataType.INTEGER}),
+                description="200 and such.",
+            ),
+            ConnectorDef(
+                "headers",
+                "Headers",
+                ConnectorDirection.OUTBOUND,
+                frozenset({DataType.OBJECT}),
+                description="The answer's headers by their names in lower case.",
+            ),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField(
+                "url",
+                "URL",
+                required=True,
+                description="What to ask: https://api.example.com/v1/cities.",
+                placeholder="https://api.example.com/v1/cities",
+            ),
+            NodeConfigField(
+                "method",
+                "Method",
+                ConfigFieldType.SELECT,
+                default="GET",
+                description="What is asked of it.",
+                options=tuple(SelectOption(each) for each in _METHODS),
+            ),
+            NodeConfigField(
+                "params",
+                "Parameters",
+                ConfigFieldType.JSON,
+                description='An object of what stands behind the "?" of the URL: {"page": 1}.',
+            ),
+            NodeConfigField(
+                "headers",
+                "Headers",
+                ConfigFieldType.JSON,
+                description='An object of headers to send: {"accept": "text/csv"}.',
+            ),
+            NodeConfigField("json", "JSON", ConfigFieldType.JSON, description="A value to send as JSON."),
+            NodeConfigField(
+                "token", "Token", ConfigFieldType.SECRET, description="A secret to send in the header 'token_header'."
+            ),
+            NodeConfigField(
+                "token_header",
+                "Token's header",
+                default="Authorization",
+                description="'Authorization' says \"Bearer TOKEN\", any other header the token alone.",
+            ),
+            NodeConfigField(
+                "read_as",
+                "Read as",
+                ConfigFieldType.SELECT,
+                default="json",
+                description="What to make of what comes.",
+                options=(SelectOption("json", "JSON"), SelectOption("text", "Text"), SelectOption("bytes", "Bytes")),
+            ),
+            NodeConfigField(
+                "accepted",
+                "Accepted statuses",
+                ConfigFieldType.JSON,
+                description="A list of statuses that are no failure, though they are not 2xx: [404].",
+            ),
+            _timeout(30.0),
+            NodeConfigField(
+                "most_bytes",
+                "Size limit",
+                ConfigFieldType.INTEGER,
+                default=MOST_BYTES,
+                minimum=1,
+                description="How many bytes may come, unpacked.",
+            ),
+            _redirects(),
+            _allowed_hosts(),
+        ]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        """The answer's body, status and headers."""
+        config = context.config
+        headers = {name.lower(): str(value) for name, value in _object(config, "headers").items()}
+        content, media_type = _content(context.get_upstream_data("content", default=None), config["json"])
+        if media_type:
+            headers.setdefault("content-type", media_type)
+        if token := context.secrets.get("token"):
+            name = config["token_header"].lower()
+            headers[name] = f"Bearer {token}" if name == "authorization" else token
+        url = _checked(config["url"])
+        exchange = _Exchange(
+            method=config["method"],
+            url=str(url),
+            shown_as=f"{config['method']} {url.scheme}://{url.netloc.decode('ascii')}{url.path}",
+            rule=AddressRule.of(config["allowed_hosts"]),
+            timeout=config["timeout"],
+            redirects=config["redirects"],
+            most_bytes=config["most_bytes"],
+            params=_object(config, "params"),
+            headers=headers,
+            content=content,
+        )
+        answer = exchange.good(_statuses(config["accepted"]))
+        try:
+            body = _read(answer, config["read_as"])
+        except ValueError as error:
+            began = answer.body[:_FIRST_BYTES].decode("utf-8", "replace")
+            raise NetworkError(
+                f"{exchange.shown_as} answered what is not {config['read_as']}; choose another 'read_as': {began!r}"
+            ) from error
+        return ExecutionResult.from_success({"body": body, "status": answer.status, "headers": answer.headers})
+
+
+class NotifyWebhook(FlowNode):
+    """A message, posted as JSON to a webhook."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="notify_webhook",
+            label="Notify a webhook",
+            description="Posts a message as JSON to a webhook: Slack, Teams, Discord, or a server of your own. "
+            "A status that is not 2xx is a failure. Proxies of the environment are not used.",
+            category=NodeCategory.NOTIFY,
+            icon="bell",
+            tags=("slack", "alert", "message", "post"),
+            requires=("httpx",),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            ConnectorDef(
+                "payload",
+                "Payload",
+                ConnectorDirection.INBOUND,
+                frozenset({DataType.JSON}),
+                description="What to post, in place of 'text'.",
+            ),
+            ConnectorDef(
+                "result",
+                "Status",
+                ConnectorDirection.OUTBOUND,
+                frozenset({DataType.INTEGER}),
+                description="200 and such.",
+            ),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        return [
+            NodeConfigField(
+                "url",
+                "URL",
+                ConfigFieldType.SECRET,
+                required=True,
+                description="The webhook's URL, which is a secret: whoever knows it may post there.",
+            ),
+            NodeConfigField(
+                "text",
+                "Text",
+                ConfigFieldType.TEXT,
+                default="",
+                description='What {"text": ...} says, which is how Slack and Teams take a message.',
+            ),
+            _timeout(10.0),
+            _redirects(),
+            _allowed_hosts(),
+        ]
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        """The status that it answered with."""
+        config = context.config
+        payload = context.get_upstream_data("payload", default=None)
+        if payload is None and not config["text"]:
+            raise fault("text", "there is nothing to post; give a 'text', or connect a value to 'payload'")
+        url = _checked(context.secrets["url"])
+        exchange = _Exchange(
+            method="POST",
+            url=str(url),
+            shown_as=f"the webhook at {url.host}",
+            rule=AddressRule.of(config["allowed_hosts"]),
+            timeout=config["timeout"],
+            redirects=config["redirects"],
+            most_bytes=_MOST_BYTES_OF_A_WEBHOOK,
+            params={},
+            headers={"content-type": "application/json"},
+            content=json.dumps({"text": config["text"]} if payload is None else payload).encode(),
+        )
+        return ExecutionResult.from_success({"result": exchange.good().status})
+
+
+def _checked(text: str) -> httpx.URL:
+    """The URL; `NodeConfigError`, which does not show it, when it is none that can be asked."""
+    import httpx
+
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise fault("url", f"'url' is no URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise fault("url", "'url' must begin with https://, or http://, and a host's name")
+    return url
+
+
+def _content(came: object, given: object) -> tuple[bytes | None, str]:
+    """What to send, and of which media type it is; None and no type for nothing."""
+    if isinstance(came, LocalArtifact):
+        return came.content, came.media_type
+    if isinstance(came, Path):
+        return came.read_bytes(), "application/octet-stream"
+    if isinstance(came, (bytes, bytearray, memoryview)):
+        return bytes(came), "application/octet-stream"
+    if isinstance(came, str):
+        return came.encode(), "text/plain; charset=utf-8"
+    value = given if came is None else came
+    return (None, "") if value is None else (json.dumps(value).encode(), "application/json")
+
+
+def _read(answer: _Answer, as_what: str) -> object:
+    """The answer's body. Raises `ValueError` when it is not that."""
+    match as_what:
+        case "json":
+            return json.loads(answer.body) if answer.body.strip() else None
+        case "text":
+            return answer.body.decode(answer.charset)
+        case _:
+            return answer.body
+
+
+def _object(config: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = config[field] or {}
+    if not isinstance(value, Mapping):
+        raise fault(field, f'{field!r} is {shown(value)}; it is an object such as {{"page": 1}}')
+    return value
+
+
+def _statuses(value: object) -> frozenset[int]:
+    listed = [value] if isinstance(value, int) else value or []
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(each, int) for each in listed):
+        raise fault("accepted", f"'accepted' is {shown(value)}; it is a list of statuses such as [404]")
+    return frozenset(listed)

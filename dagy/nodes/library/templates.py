@@ -1,0 +1,111 @@
+"""Text from a template: Jinja's, in its sandbox, in which a name that nothing was given for is an error."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dagy.errors import CodeFailedError, DagyError, MissingExtraError, did_you_mean, sentence, shown
+from dagy.nodes.base import FlowNode
+from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
+from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.library.tables import fault
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+class Template(FlowNode):
+    """A text, written with what came in."""
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return NodeMetadata(
+            node_type="template",
+            label="Template",
+            description="Fills in a Jinja template. What came in is called 'value', and an object's fields have their "
+            "own names, as those of 'values' do. A name that is not there is an error.",
+            category=NodeCategory.TRANSFORM,
+            tags=("text", "jinja", "format", "mail", "html"),
+            requires=("jinja2",),
+        )
+
+    @classmethod
+    def connectors(cls) -> list[ConnectorDef]:
+        return [
+            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, description="An object, or anything else."),
+            ConnectorDef("result", "Text", ConnectorDirection.OUTBOUND, frozenset({DataType.STRING})),
+        ]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        escapes = (SelectOption("none", "nothing"), SelectOption("html", "HTML and XML"))
+        return [
+            NodeConfigField(
+                "template",
+                "Template",
+                ConfigFieldType.CODE,
+                required=True,
+                language="jinja2",
+                placeholder="{{ name }} has {{ items | length }} items.",
+            ),
+            NodeConfigField("values", "More values", ConfigFieldType.JSON, description="An object: its fields' names."),
+            NodeConfigField("autoescape", "Escape for", ConfigFieldType.SELECT, default="none", options=escapes),
+        ]
+
+    def __init__(self, /, **config: Any) -> None:
+        super().__init__(**config)
+        if isinstance(self.config["template"], str):  # and not an output of a task, which is there when the flow runs
+            _compiled(self.config["template"], escapes=False)
+
+    def execute(self, context: ExecutionContext) -> ExecutionResult:
+        config, value = context.config, context.get_upstream_data("value", default=None)
+        values = config["values"] or {}
+        if not isinstance(values, Mapping):
+            raise fault("values", f"'values' is {shown(values)}; give an object, whose fields' names the template has")
+        named = {"value": value, **(value if isinstance(value, Mapping) else {}), **values}
+        template = _compiled(config["template"], escapes=config["autoescape"] == "html")
+        return ExecutionResult.from_success({"result": _filled_in(template, named)})
+
+
+@functools.lru_cache(maxsize=128)
+def _compiled(text: str, *, escapes: bool) -> jinja2.Template:
+    """The template; `NodeConfigError` with the line when it is written wrong."""
+    try:
+        import jinja2
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError as error:
+        raise MissingExtraError("jinja2", "nodes", "the node 'template'") from error
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, autoescape=escapes, keep_trailing_newline=True
+    )
+    try:
+        return environment.from_string(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise fault("template", f"line {error.lineno} of the template: {error.message}") from error
+
+
+def _filled_in(template: jinja2.Template, named: Mapping[str, Any]) -> str:
+    """The text; `NodeConfigError` for a name that is not there, with the line and a name that may be meant."""
+    import jinja2
+
+    try:
+        return template.render(named)
+    except DagyError:
+        raise
+    except Exception as error:
+        where = f"line {_line(error)} of the template"
+        if not isinstance(error, jinja2.TemplateError):
+            raise CodeFailedError(f"{where}: {sentence(error)}") from error
+        name = next((each for each in str(error).split("'")[1::2] if each not in named), "")
+        hint = did_you_mean(name, map(str, named)) or f"; there are {', '.join(map(repr, named))}"
+        raise fault("template", f"{where}: {error}{hint}") from error
+
+
+def _line(error: Exception) -> int | None:
+    """Where in the template it was raised: Jinja writes the template's own lines into the traceback."""
+    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == "<template>"]
+    return lines[-1] if lines else None

@@ -499,11 +499,16 @@ def task(
 
 def check_options(kind: str, options: Mapping[str, object], made: type) -> None:
     """Raise `DefinitionError` for an option that `made`, which the decorator makes, does not take."""
-    known = [each for each in inspect.signature(made).parameters if each != "function"] if options else []
+    known = _options_of(made) if options else ()
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known) or f"; its options: {', '.join(known)}"
             raise DefinitionError(f"@{kind} has no option {name!r}{hint}")
+
+
+@functools.cache
+def _options_of(made: type) -> tuple[str, ...]:
+    return tuple(each for each in inspect.signature(made).parameters if each != "function")
 
 
 def checked_name(kind: str, name: str | None, function: Callable[..., Any]) -> str:

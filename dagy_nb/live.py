@@ -53,12 +53,19 @@ class _Items:
     count: int | None = None  # how many there are, once that is known
     done: int = 0  # completed
     failed: int = 0
+    skipped: int = 0  # they said that there is nothing to do
     running: set[int] = field(default_factory=set)  # their indices
     faults: dict[int, str] = field(default_factory=dict)  # the errors of the first that failed, by index
 
     def as_json(self) -> dict[str, int | None]:
         """The counts for a message."""
-        return {"count": self.count, "done": self.done, "failed": self.failed, "running": len(self.running)}
+        return {
+            "count": self.count,
+            "done": self.done,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "running": len(self.running),
+        }
 
     def faults_as_json(self) -> list[dict[str, object]]:
         """The errors that are kept, in the order of the items."""
@@ -72,6 +79,8 @@ class _Items:
         self.running.discard(event.item)
         if event.state.is_completed:
             self.done += 1
+        elif event.state.type is StateType.SKIPPED:
+            self.skipped += 1
         elif event.state.is_failure:
             self.failed += 1
             self.faults[event.item] = event.state.message

@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias, TypeGuard
@@ -164,6 +164,18 @@ class Notebook:
         """Let the node types of a cell that runs again be taken by its newer self, whatever its classes are called."""
         if cell_id in self._kept:
             _unregister(self._kept[cell_id])
+
+    @contextlib.contextmanager
+    def nodes_aside(self) -> Iterator[None]:
+        """Inside the `with` block the exported module may have the node types of these cells."""
+        own = [each for each in list(self._kept.values()) if each.nodes]
+        if not own:
+            yield
+            return
+        with node_registry.isolated():
+            for each in own:
+                _unregister(each)
+            yield
 
     def about_to_run(self, defined: Defined | None) -> None:
         """Remember what a task cell takes from ordinary cells under a name that it binds anew: it runs from there."""

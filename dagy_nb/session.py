@@ -615,7 +615,7 @@ class Session:
         source = self._source(export or (self._exported() if graph is None else self.export_graph(graph)))
         wanted = None if requirements is None else Path(requirements).absolute()
         options = artifact.BuildOptions(tuple(include), wanted, target or LOCAL)
-        with artifact.flow_aside(source, name) as found:
+        with self.notebook.nodes_aside(), artifact.flow_aside(source, name) as found:
             return artifact.build(source, found, Path(output_dir), options)
 
     def plan(self, flow: str | NodeGraph | None = None, *, executor: str | Executor | None = None) -> Route:

@@ -10,7 +10,7 @@ import click
 from dagy.cli import output
 from dagy.cli.completing import node_types
 from dagy.cli.formats import Form, cut, facts, format_option, show, table
-from dagy.drawing.labels import counted
+from dagy.drawing import counted
 from dagy.errors import NodeGraphError, SourceError
 from dagy.nodes import (
     ConnectorDef,

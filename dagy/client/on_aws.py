@@ -13,7 +13,7 @@ from dagy.artifact.run_store import RunStore, at_once
 from dagy.control.records import RunInfo
 from dagy.errors import ResultGoneError
 from dagy.spec import Json
-from dagy.values import Deferred
+from dagy.values import ABSENT, Deferred
 
 if TYPE_CHECKING:
     from dagy.aws import Aws, LogLine
@@ -99,7 +99,8 @@ class _Stored(Deferred):
                 for each in parts:
                     _refuse_pickle(each, f"task {self._task!r}", "trusted=True")
             read = at_once(self._values.opened, parts)
-            self._found = (read[0] if isinstance(self._carried, Mapping) else read,)
+            is_one = isinstance(self._carried, Mapping)
+            self._found = (read[0] if is_one else [None if each is ABSENT else each for each in read],)
         return self._found[0]
 
 

@@ -57,7 +57,7 @@ class Port:
     """A connector on a picture."""
 
     id: str
-    label: str
+    label: str  # what to call it: its id, unless it has a name of its own
     types: str  # in words: "dataframe", "string or number", "any"
     kind: str  # the family of types: one of `dagy.drawing.style.PORTS`
     joined: tuple[Joint, ...]
@@ -192,12 +192,20 @@ def _port(port: PortSpec, joined: Sequence[Joint], *, is_used: bool) -> Port:
     kinds = {_KINDS.get(each, _ANY) for each in types}
     return Port(
         port.id,
-        plain_line(port.label or port.id),
+        _named(port),
         " or ".join(sorted("JSON" if each == "json" else each for each in types)),
         kinds.pop() if len(kinds) == 1 else _ANY,
         tuple(joined),
         is_used,
     )
+
+
+def _named(port: PortSpec) -> str:
+    """The connector's label as a word among others, or its id where that says the same."""
+    label = plain_line(port.label)
+    if not label or label.replace(" ", "_").lower() == port.id.lower():
+        return plain_line(port.id)
+    return label if label[1:2].isupper() else label[0].lower() + label[1:]
 
 
 def _settings(task: TaskSpec) -> Iterable[Setting]:

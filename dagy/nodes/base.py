@@ -24,6 +24,8 @@ from dagy.tasks import Task, check_options
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+_TASK_OPTIONS = inspect.signature(Task).parameters.keys()
+
 __all__ = ["FlowNode", "NodeDefinition", "definition_of"]
 
 
@@ -134,7 +136,9 @@ class FlowNode(ABC):
         if "before_execute" in definition.hooks:
             await _done(self.before_execute(context))
         given = self.execute(context)
-        result = definition.result_of(await given if hasattr(given, "__await__") else given)
+        if definition.is_async and hasattr(given, "__await__"):
+            given = await given
+        result = definition.result_of(given)
         if result.state is StateType.COMPLETED:
             check_outputs(definition, result.outputs)
             if "after_execute" in definition.hooks and hasattr(
@@ -169,7 +173,8 @@ class FlowNode(ABC):
 
         Raises `DefinitionError` when an option has no meaning.
         """
-        check_options("task", options, Task)
+        if not options.keys() <= _TASK_OPTIONS:
+            check_options("task", options, Task)
         return self._but(task_options={**self.task_options, **options})
 
     def after(self, *outputs: object) -> Self:

@@ -107,12 +107,13 @@ def run_now(node: FlowNode, args: tuple[Any, ...], kwargs: Mapping[str, Any], ov
 
 def task_of(node: FlowNode) -> NodeTask:
     """The task that a call of `node` records."""
-    if node._task is None:
-        task = _task_of_class(type(node))
-        if node.task_options:
-            task = task.with_options(**node.task_options)
-        node._task = task.after(*node.waits_for) if node.waits_for else task
-    return node._task
+    if isinstance(node._task, NodeTask):
+        return node._task
+    task = _task_of_class(type(node))
+    if node.task_options:
+        task = task.with_options(**node.task_options)
+    node._task = task = task.after(*node.waits_for) if node.waits_for else task
+    return task
 
 
 def connectors_of(task: Task[..., Any] | TaskCode) -> Connectors:

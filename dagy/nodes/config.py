@@ -285,7 +285,9 @@ def _annotation(field: NodeConfigField) -> Any:
             def chosen(value: Any) -> Any:
                 if (type(value), value) not in choices:
                     texts = [each for each in field.choices if isinstance(each, str)]
-                    raise ValueError(f"it is one of {told}{did_you_mean(value, texts) if isinstance(value, str) else ''}")
+                    raise ValueError(
+                        f"it is one of {told}{did_you_mean(value, texts) if isinstance(value, str) else ''}"
+                    )
                 return value
 
             one = Annotated[Any, AfterValidator(chosen), WithJsonSchema({"enum": list(field.choices)})]

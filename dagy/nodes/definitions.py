@@ -101,6 +101,8 @@ class NodeDefinition:
         if isinstance(given, ExecutionResult):
             return given
         if hasattr(given, "__await__"):
+            if inspect.iscoroutine(given):
+                given.close()  # nobody will wait for it
             raise DefinitionError(
                 f"node {self.node_type!r}: execute returned something to wait for; write it as 'async def'"
             )

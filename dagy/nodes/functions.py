@@ -12,7 +12,15 @@ from typing import Any, ClassVar, overload
 from dagy.errors import DefinitionError, did_you_mean, shown
 from dagy.nodes.base import FlowNode
 from dagy.nodes.config import Secret
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType, data_types, type_of, types_of_annotation
+from dagy.nodes.connectors import (
+    ConnectorDef,
+    ConnectorDirection,
+    DataType,
+    data_types,
+    member,
+    type_of,
+    types_of_annotation,
+)
 from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
 from dagy.parameters import Parameters
@@ -160,9 +168,8 @@ def _made(
         outputs = {} if given in (None, type(None)) else {"result": given}
     connectors += [_connector(of, each, port, ConnectorDirection.OUTBOUND) for each, port in outputs.items()]
     told = inspect.getdoc(function) if description is None else description
-    metadata = NodeMetadata(
-        node_type or name, label, told or "", NodeCategory(category), version, icon, tuple(tags), tuple(requires)
-    )
+    shelf = member(NodeCategory, category, of=of, called="category")
+    metadata = NodeMetadata(node_type or name, label, told or "", shelf, version, icon, tuple(tags), tuple(requires))
     body = {
         "__module__": function.__module__,
         "__qualname__": function.__qualname__,

@@ -82,7 +82,10 @@ class NodeGraph:
             content = place.read_bytes()
         except OSError as error:
             raise NodeGraphError(f"{str(place)!r} can't be read: {error.strerror or error}") from error
-        graph = cls.model_validate_json(content)
+        try:
+            graph = cls.model_validate_json(content)
+        except NodeGraphError as error:
+            raise NodeGraphError(f"{str(place)!r} is no graph of nodes: {error}") from error
         object.__setattr__(graph, "path", place.absolute())
         return graph
 
@@ -179,9 +182,12 @@ class NodeGraph:
         """Run the graph here and wait for it: `Flow.run_local`, with its options and the graph's parameters by name."""
         return self.flow().run_local(**parameters)
 
-    def to_python(self) -> str:
-        """The graph as a module with the same flow. `NodeGraphError` when it has faults, or nodes of no module."""
-        return python_source(self, checked(self).plan())
+    def to_python(self, *, module: str = "") -> str:
+        """The graph as a module with the same flow. `NodeGraphError` when it has faults, or nodes of no module.
+
+        What is defined in `module`, where the text is to stand, is called by its name there, and not imported.
+        """
+        return python_source(self, checked(self).plan(), module)
 
     @classmethod
     def from_flow(cls, flow: Flow[..., Any]) -> NodeGraph:

@@ -137,6 +137,10 @@ class _Check:
         for node in self._nodes.values():
             if node.kind is not None:
                 self._check_node(node, node.kind)
+            else:
+                for name, value in node.given.config.items():
+                    if mark_of(value) != SECRET:
+                        self._read(value, node.given.id, f"config.{name}", f"node {node.given.id!r}: {name!r}")
         order = self._ordered()
         names = self._task_names(order)
         result = self._result()

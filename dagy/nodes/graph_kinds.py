@@ -48,6 +48,15 @@ class Kind:
         """The ids of its outbound connectors."""
         return tuple(self.outbound)
 
+    @property
+    def home(self) -> tuple[str, str]:
+        """The module that a program imports it from, and its name there."""
+        if isinstance(self.made_by, Task) or ":" in self.called:
+            module, _, name = self.called.partition(":")
+        else:
+            module, name = self.made_by.__module__, self.made_by.__qualname__
+        return (_LIBRARY if module.startswith(f"{_LIBRARY}.") else module), name
+
 
 def kind_called(name: str) -> Kind:
     """The kind of node that a document calls `name`. Raises `UnknownKindError`."""
@@ -76,22 +85,15 @@ def type_name(made_by: type[FlowNode] | Task[..., Any]) -> str:
     return made_by.location if isinstance(made_by, Task) else definition_of(made_by).node_type
 
 
-def home_of(kind: Kind) -> tuple[str, str]:
-    """The module that a program imports it from, and its name there. Raises `UnknownKindError` when there is none."""
-    if ":" in kind.called:
-        module, name = kind.called.split(":", 1)
-    else:
-        assert not isinstance(kind.made_by, Task)
-        module, name = kind.made_by.__module__, kind.made_by.__qualname__
-    if module.startswith(f"{_LIBRARY}."):
-        module = _LIBRARY
+def check_home(kind: Kind) -> None:
+    """Raise `UnknownKindError` unless a program can import the kind from where it lives."""
+    module, name = kind.home
     if module == "__main__":
         raise UnknownKindError("is defined in the program itself, which no module can import; move it into a module")
     if held_at(module, name) is not kind.made_by:
         raise UnknownKindError(f"is no name at the top level of the module {module!r}; define it there")
     if not all(each.isidentifier() and not keyword.iskeyword(each) for each in (*module.split("."), name)):
         raise UnknownKindError(f"is {name!r} in {module!r}, which Python code can't import by that name; rename it")
-    return module, name
 
 
 def held_at(module: str, name: str) -> object:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dagy.errors import NodeGraphError
 from dagy.nodes.config import Secret
-from dagy.nodes.graph_kinds import UnknownKindError, home_of
+from dagy.nodes.graph_kinds import UnknownKindError, check_home
 from dagy.spec import Binding, Constant, DictOf, FromParameter, FromTask, Json, ListOf, references
 from dagy.tasks import Task
 
@@ -32,9 +32,9 @@ _LONGEST_NAME = 40
 _RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)})
 
 
-def python_source(graph: NodeGraph, plan: Plan) -> str:
-    """The module's text. `NodeGraphError` names each node whose kind no module can import."""
-    return _Writer(graph, plan).text()
+def python_source(graph: NodeGraph, plan: Plan, module: str) -> str:
+    """The text of the module of that name. `NodeGraphError` names each node whose kind it can't import."""
+    return _Writer(graph, plan, module).text()
 
 
 # Expressions.
@@ -72,7 +72,8 @@ def _laid_out(expression: Expression, indent: str, before: str = "", after: str 
     links = _links(expression)
     if len(links) > 2 and before.endswith("= "):  # an assigned chain of calls: one a line
         inner = indent + _INDENT
-        chain = [each for link in links for each in _laid_out(link, inner)]
+        whole = f"{inner}{_flat(expression)}"
+        chain = [whole] if len(whole) <= _WIDTH else [each for link in links for each in _laid_out(link, inner)]
         return [f"{indent}{before}(", *chain, f"{indent}){after}"]
     split: set[int] = set()
     brackets = [index for index, part in enumerate(expression) if isinstance(part, Bracket) and part.items]
@@ -138,6 +139,8 @@ def _literal(value: Json) -> Expression:
             return (Bracket("{}", tuple((f"{_quoted(key)}: ", _literal(each)) for key, each in value.items())),)
         case int() if not isinstance(value, bool) and abs(value) > sys.maxsize:
             return (f"{'-' * (value < 0)}0x{abs(value):X}",)  # of any length, where decimals have a limit
+        case float():
+            return (repr(value).replace("e+", "e"),)
         case _:
             return (repr(value),)
 
@@ -194,7 +197,8 @@ class _Names:
 
 
 class _Writer:
-    def __init__(self, graph: NodeGraph, plan: Plan) -> None:
+    def __init__(self, graph: NodeGraph, plan: Plan, module: str) -> None:
+        self._module = module
         self._graph = graph
         self._plan = plan
         self._names = _Names()
@@ -243,10 +247,17 @@ class _Writer:
             made_by = node.kind.made_by
             if id(made_by) in self._kinds:
                 continue
+            module, name = node.kind.home
+            if module == self._module and name.isidentifier():
+                self._names.keep(name)
+                self._kinds[id(made_by)] = name
+                continue
             try:
-                self._kinds[id(made_by)] = self._import(*home_of(node.kind))
+                check_home(node.kind)
             except UnknownKindError as error:
                 faults.append(f"node {node.id!r}: its kind {error}")
+            else:
+                self._kinds[id(made_by)] = self._import(module, name)
         if faults:
             raise NodeGraphError(f"graph {self._graph.name!r} can't be written as a module:", faults)
 
@@ -360,20 +371,24 @@ class _Writer:
 
     def _odd_arguments(self, task: Task[..., object], inputs: dict[str, Binding]) -> list[tuple[str, Expression]]:
         """Those of a function with parameters that are given by position only, or of which there may be any number."""
-        by_position, by_name = [], {}
+        by_position: list[tuple[str, Expression]] = []
+        by_name: dict[str, Expression] = {}
+        last: list[tuple[str, Expression]] = []
         for each in task.parameters.signature.parameters.values():
             if each.name not in inputs:
                 continue
             value = inputs[each.name]
-            if each.kind is each.VAR_POSITIONAL:
+            if each.kind is each.VAR_POSITIONAL and type(value) is ListOf:
+                by_position += [("", self._value(item)) for item in value.items]
+            elif each.kind is each.VAR_POSITIONAL:
                 by_position.append(("*", self._value(value)))
             elif each.kind is each.VAR_KEYWORD:
-                by_position.append(("**", self._value(value)))
+                last.append(("**", self._value(value)))
             elif each.kind is each.KEYWORD_ONLY:
                 by_name[each.name] = self._value(value)
             else:
                 by_position.append(("", self._value(value)))
-        return [*by_position, *_named(by_name)]
+        return [*by_position, *_named(by_name), *last]
 
     def _config_value(self, node: PlannedNode, name: str, value: Binding | Secret) -> Expression:
         if isinstance(value, Secret):

@@ -26,7 +26,7 @@ def read_graph(path: Path, *, roots: Roots = "flows") -> Reading:
     try:
         graph = NodeGraph.load(path)
     except NodeGraphError as error:
-        raise SourceError(f"{str(path)!r} is no graph of nodes: {error}") from error
+        raise SourceError(str(error)) from error
     with aside(path.parent), node_registry.isolated():
         notes = tuple(str(each) for each in graph.faults() if each.is_note)
         return Reading(graph.to_python(), warnings=notes)

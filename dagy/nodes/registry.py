@@ -138,6 +138,7 @@ class NodeRegistry:
     @contextmanager
     def isolated(self) -> Iterator[NodeRegistry]:
         """For tests: what is registered, and taken out, inside the `with` block is undone at its end."""
+        self.load_entry_points()  # a module that is first loaded inside would be forgotten for good
         with _LOCK:
             before = (dict(self._types), dict(DEFINED), self._is_loaded)
         try:

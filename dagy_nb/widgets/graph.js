@@ -331,18 +331,17 @@ class Graph {
   }
 
   // A thin bar on the card of a mapped task: its items by state.
-  drawItems(id, element, box, { items }) {
+  drawItems(id, element, box, task) {
+    const parts = itemsByState(task);
     let bar = element.querySelector(".dagy-items");
     if (!bar) {
       bar = svgElement("g", { class: "dagy-items", "aria-hidden": "true" });
-      for (const state of ["COMPLETED", "FAILED", "RUNNING", "PENDING"]) bar.append(svgElement("rect", { height: 4, y: box.height - 2, "data-state": state }));
+      for (const [state] of parts) bar.append(svgElement("rect", { height: 4, y: box.height - 2, "data-state": state }));
       element.insertBefore(bar, element.querySelector(".dagy-port"));
     }
-    const parts = [items.done, items.failed, items.running || 0];
-    parts.push(Math.max(0, items.count - parts[0] - parts[1] - parts[2]));
     let x = 12;
     [...bar.children].forEach((rect, index) => {
-      const width = ((box.width - 24) * Math.min(items.count, parts[index])) / items.count;
+      const width = ((box.width - 24) * Math.min(task.items.count, parts[index][1])) / task.items.count;
       set(rect, { x: x.toFixed(1), width: width.toFixed(1) });
       x += width;
     });

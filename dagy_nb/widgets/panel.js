@@ -171,11 +171,9 @@ function markOf({ content }) {
   return [content.length, content.slice(-60)];
 }
 
-function itemsBar({ items }) {
-  const count = items.count ?? 0;
-  const waiting = Math.max(0, count - items.done - items.failed - (items.running || 0));
-  const all = [["COMPLETED", items.done, "completed"], ["FAILED", items.failed, "failed"], ["RUNNING", items.running || 0, "running"], ["PENDING", waiting, "waiting"]];
-  const present = all.filter(([, number]) => number);
+function itemsBar(task) {
+  const count = task.items.count ?? 0;
+  const present = itemsByState(task).filter(([, number]) => number);
   const words = present.map(([, number, word]) => `${number.toLocaleString("en")} ${word}`).join(", ");
   const bar = make("div", "dagy-stack");
   set(bar, { role: "img", "aria-label": `${counted(count, "item")}: ${words}` });

@@ -100,7 +100,7 @@ class Store {
       const { state, items } = this.tasks[id];
       const count = items?.count || 1;
       all += count;
-      done += FINAL.has(state) ? count : items?.count ? Math.min(count, items.done + items.failed) : 0;
+      done += FINAL.has(state) ? count : items?.count ? Math.min(count, items.done + items.failed + (items.skipped || 0)) : 0;
     }
     return { done, all };
   }

@@ -37,11 +37,12 @@ function lastLine(task) {
   return found ? plain(found.text).trim() : "";
 }
 
-// How far a mapped task is: "3 of 10, 1 failed".
+// How far a mapped task is: "3 of 10, 1 failed, 2 skipped".
 function itemsOf({ items }) {
   if (!items || items.count === null) return "";
-  const failed = items.failed ? `${items.failed.toLocaleString("en")} failed` : "";
-  return [`${items.done.toLocaleString("en")} of ${items.count.toLocaleString("en")}`, failed].filter(Boolean).join(", ");
+  const some = (number, word) => (number ? `${number.toLocaleString("en")} ${word}` : "");
+  const done = `${items.done.toLocaleString("en")} of ${items.count.toLocaleString("en")}`;
+  return [done, some(items.failed, "failed"), some(items.skipped, "skipped")].filter(Boolean).join(", ");
 }
 
 // "attempt 2 of 3"; empty where there is only ever one.
@@ -49,6 +50,14 @@ function attemptOf(task, about) {
   const most = (about.retries || 0) + 1;
   if (task.attempt < 1 || (most < 2 && task.attempt < 2)) return "";
   return task.attempt <= most ? `attempt ${task.attempt} of ${most}` : `attempt ${task.attempt}`;
+}
+
+// The items of a mapped task by state, and what to call that state of an item.
+function itemsByState({ items }) {
+  const count = items.count ?? 0;
+  const [running, skipped] = [items.running || 0, items.skipped || 0];
+  const waiting = Math.max(0, count - items.done - items.failed - skipped - running);
+  return [["COMPLETED", items.done, "completed"], ["FAILED", items.failed, "failed"], ["SKIPPED", skipped, "skipped"], ["RUNNING", running, "running"], ["PENDING", waiting, "waiting"]];
 }
 
 // A connector of a node: "frame: dataframe".

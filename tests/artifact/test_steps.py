@@ -200,7 +200,7 @@ def test_what_has_nothing_to_do_is_skipped_as_in_a_local_run(machine: Callable[.
 def test_code_learns_in_a_step_which_item_and_attempt_of_which_run_it_is(machine: Callable[..., Machine]) -> None:
     driven = machine("skipping")
     driven.run(parameters={"count": 3})
-    asked = [each for each in calls(driven) if each[0] == "odd"]
+    asked = [each for each in calls(driven) if each[0] == "odd" and each[1] is not None]
     assert asked == [
         ("odd", 0, "asked", 1, {"count": 3}, "run-1"),
         ("odd", 1, "asked", 1, {"count": 3}, "run-1"),

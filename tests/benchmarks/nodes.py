@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dagy import Task, task
+from dagy import Task, flow, task
 from dagy.engine import run
 from dagy.nodes import (
     ConfigFieldType,
@@ -89,10 +89,17 @@ def nodes(effort: Effort) -> Iterator[Row]:
 def graphs(effort: Effort) -> Iterator[Row]:
     """A graph document of 1,000 nodes: checked and lowered to its FlowSpec, beside the flow that draws the same."""
     size = effort.size(SIZE)
-    drawing = _chain(Step())
-    program, _ = drawing.prepare(size=size)
-    graph = NodeGraph.from_flow(drawing, size=size)
-    checked, lowered, limit = in_turns(effort, graph.faults, lambda: graph.spec, lambda: drawing.prepare(size=size))
+
+    @flow
+    def drawn() -> Any:
+        """A chain of nodes."""
+        given: Any = 0
+        for _ in range(size):
+            given = Step()(given)
+        return given
+
+    graph = NodeGraph.from_flow(drawn)
+    checked, lowered, limit = in_turns(effort, graph.faults, lambda: graph.spec, lambda: drawn.spec)
     what = f"graph of {size:,} nodes"
     yield row_of_ratio(f"{what} checked", checked, limit, called="drawn by @flow", is_judged_by_cpu=True)
     yield row_of_ratio(f"{what} checked and lowered", lowered, limit, called="drawn by @flow", is_judged_by_cpu=True)

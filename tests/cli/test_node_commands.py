@@ -30,14 +30,15 @@ def graph(workplace: Path) -> Path:
     (workplace / "trips.csv").write_text("city,minutes\nOslo,12\nRiga,55\n")
     graph = NodeGraph("trips").with_node("read", ReadCsv(path="trips.csv")).with_node("first", Limit(n=1))
     path = workplace / "graph.json"
-    graph.with_edge("read", "first").with_result("first").save(path)
+    graph.with_edge("read", "result", "first", "frame").with_result("first").save(path)
     return path
 
 
 def test_node_types_are_listed_by_what_they_are_and_do(dagy: Dagy) -> None:
     code, out, err = dagy("nodes", "list", "csv")
     assert (code, err) == (ExitCode.SUCCESS, "")
-    assert [line.split()[0] for line in out.splitlines()[1:]] == ["read_csv", "to_dataframe", "write_csv"][::2]
+    assert {"read_csv", "write_csv"} <= {line.split()[0] for line in out.splitlines()[1:]}
+    assert "sort" not in out
     _, out, _ = dagy("nodes", "list", "--category", "control", "--format", "json")
     assert "branch" in [each["node_type"] for each in as_json(out)]
     code, out, err = dagy("nodes", "list", "no such thing")
@@ -48,7 +49,7 @@ def test_node_types_are_listed_by_what_they_are_and_do(dagy: Dagy) -> None:
 def test_a_node_type_is_shown_with_its_connectors_and_fields(dagy: Dagy) -> None:
     code, out, _ = dagy("nodes", "show", "filter")
     assert code is ExitCode.SUCCESS
-    assert "takes        frame: dataframe, one." in out
+    assert "takes        frame: dataframe, one" in out
     assert "operator: == | !=" in out
     _, out, _ = dagy("nodes", "show", "filter", "--format", "json")
     assert as_json(out)["config_schema"]["type"] == "object"

@@ -442,12 +442,19 @@ def ended(item: int, state: State) -> ItemChanged:
 
 def test_a_mapped_task_is_one_line_with_counts() -> None:
     live = LiveRun(mapped())
-    assert live.snapshot()["tasks"]["each"]["items"] == {"count": None, "done": 0, "failed": 0, "running": 0}
-    live.count_items("each", 3)
-    live.apply([*(ended(item, running()) for item in range(3)), ended(0, completed()), ended(1, failed("no"))])
+    assert live.snapshot()["tasks"]["each"]["items"] == {
+        "count": None,
+        "done": 0,
+        "failed": 0,
+        "skipped": 0,
+        "running": 0,
+    }
+    live.count_items("each", 4)
+    ends = [ended(0, completed()), ended(1, failed("no")), ended(2, State(StateType.SKIPPED, "nothing to do"))]
+    live.apply([*(ended(item, running()) for item in range(4)), *ends])
     delta = live.delta()
     assert delta is not None
-    assert delta["tasks"]["each"]["items"] == {"count": 3, "done": 1, "failed": 1, "running": 1}
+    assert delta["tasks"]["each"]["items"] == {"count": 4, "done": 1, "failed": 1, "skipped": 1, "running": 1}
     assert LiveRun(spec("a")).snapshot()["tasks"]["a"]["items"] is None
 
 
@@ -460,7 +467,13 @@ def test_items_whose_results_are_there_already_are_done() -> None:
 def test_an_item_that_is_tried_again_has_not_ended_and_does_not_run_meanwhile() -> None:
     live = LiveRun(mapped())
     assert live.apply([ended(0, running()), ended(0, State(StateType.RETRYING, "once"))]) == []
-    assert live.snapshot()["tasks"]["each"]["items"] == {"count": None, "done": 0, "failed": 0, "running": 0}
+    assert live.snapshot()["tasks"]["each"]["items"] == {
+        "count": None,
+        "done": 0,
+        "failed": 0,
+        "skipped": 0,
+        "running": 0,
+    }
 
 
 def test_failed_items_are_told_in_their_order_with_their_errors() -> None:

@@ -274,7 +274,7 @@ def test_a_mapped_task_is_one_line_whose_failed_items_come_first(comms: list[Rec
     join_followers()
     wire = wire_of(comms)
     last = [each["tasks"]["halve"] for each in wire.custom if each["op"] == "delta" and "halve" in each["tasks"]][-1]
-    assert last["items"] == {"count": 4, "done": 2, "failed": 2, "running": 0}
+    assert last["items"] == {"count": 4, "done": 2, "failed": 2, "skipped": 0, "running": 0}
     _, first, second = re.split("item [13]: ", screen.still["text/html"])
     faults = [each for each in wire.custom if each["op"] == "snapshot"][-1]["tasks"]["halve"]["faults"]
     assert [each["item"] for each in faults] == [1, 3]

@@ -227,11 +227,14 @@ class TestWhatExecuteGives:
             failing()
         assert isinstance(caught.value.__cause__, ValueError)
 
-    def test_a_plain_execute_that_gives_a_coroutine_is_refused(self):
+    def test_a_plain_execute_that_gives_something_to_wait_for_is_refused(self):
         async def wait() -> int:
             return 3
 
-        assert ran(made(execute=lambda self, context: wait())).outputs == {"result": 3}
+        cls = made(execute=lambda self, context: wait())
+        assert "write it as 'async def'" in str(ran(cls).error)
+        with pytest.raises(DefinitionError, match="write it as 'async def'"):
+            cls()()
 
 
 class TestWhatComesIn:
@@ -292,9 +295,9 @@ class TestSecrets:
             return opening(url=Secret("WAREHOUSE_URL"), fail=True)()
 
         result = reading.run_local(fail_fast=False)
-        (run,) = result.task_runs
-        assert "can't open ***" in str(run.error)
-        assert "hunter2" not in f"{run.error!r} {run.error.__cause__!r} {run.error.__context__!r} {result!r}"
+        error = result.task_runs["opening"].error
+        assert "can't open ***" in str(error)
+        assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r} {result!r}"
 
     def test_one_that_is_not_there_fails_before_the_work(self, opening, monkeypatch):
         monkeypatch.delenv("WAREHOUSE_URL")

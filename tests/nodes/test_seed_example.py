@@ -13,7 +13,7 @@ from dagy import flow, task
 from dagy.nodes import node_registry
 from dagy.nodes.execution import NodeState
 
-EXAMPLE = '''
+EXAMPLE = """
 from dagy.nodes.base import FlowNode
 from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
 from dagy.nodes.metadata import NodeMetadata, NodeCategory
@@ -42,7 +42,7 @@ class MyTransformNode(FlowNode):
         data = context.get_upstream_data("data_in")
         result = transform(data)  # your logic
         return ExecutionResult.from_success({"data_out": result})
-'''
+"""
 
 EXPORTS = """
 from dagy.nodes import (

@@ -47,7 +47,7 @@ def test_what_was_skipped_by_choice_is_told_with_its_reason(local_dir: Path, rec
     run_id = record(nothing_to_do).run_id
     with History(local_dir) as history:
         assert history.run(run_id).state.is_completed
-        assert {each.id: (str(each.state), each.attempt) for each in history.task_runs(run_id)} == {
+        assert {each.id: (str(each.state), each.attempt) for each in history.tasks(run_id)} == {
             "files": ("SKIPPED: no new files", 1),
             "doubled": ("SKIPPED: not started, because 'files' was skipped", 0),
             "doubled-2": ("COMPLETED", 1),

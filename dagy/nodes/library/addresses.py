@@ -13,6 +13,7 @@ import functools
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -85,18 +86,18 @@ class AddressRule:
         )
 
 
-def guarded_client(rule: AddressRule, **options: Any) -> httpx.Client:
+def guarded_client(rule: AddressRule, *, seconds: float, **options: Any) -> httpx.Client:
     """An httpx client, with httpx's own `options`, that connects only to what `rule` lets it connect to.
 
-    Anything else raises `AuthError`, in redirects too. It knows nothing of proxies: what a proxy connects to nobody
-    here could judge.
+    Anything else raises `AuthError`, in redirects too. All that it does must be over in so many seconds from now:
+    then httpcore's or httpx's `TimeoutException` ends it, also if a byte comes now and then. It knows nothing of
+    proxies: what a proxy connects to nobody here could judge.
     """
     import httpcore
     import httpx
 
-    pool = httpcore.ConnectionPool(
-        ssl_context=_certificates(), network_backend=cast("httpcore.NetworkBackend", _Door(rule))
-    )
+    door = cast("httpcore.NetworkBackend", _Door(rule, time.monotonic() + seconds))
+    pool = httpcore.ConnectionPool(ssl_context=_certificates(), network_backend=door)
 
     class Guarded(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -121,7 +122,7 @@ def guarded_client(rule: AddressRule, **options: Any) -> httpx.Client:
         def close(self) -> None:
             pool.close()
 
-    return httpx.Client(transport=Guarded(), trust_env=False, **options)
+    return httpx.Client(transport=Guarded(), trust_env=False, timeout=seconds, **options)
 
 
 @functools.cache
@@ -135,10 +136,11 @@ def _certificates() -> ssl.SSLContext:
 class _Door:
     """How httpcore gets a connection: to an address that was judged, and that is not looked up again."""
 
-    def __init__(self, rule: AddressRule) -> None:
+    def __init__(self, rule: AddressRule, until: float) -> None:
         import httpcore
 
         self._rule = rule
+        self._until = until
         self._network = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -159,7 +161,9 @@ class _Door:
                 refused = refused or refusal
                 continue
             try:
-                return self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+                left = _left(self._until, timeout)
+                stream = self._network.connect_tcp(address, port, left, local_address, socket_options)
+                return cast("httpcore.NetworkStream", _Stream(stream, self._until))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = failure or error
         if refused:
@@ -173,6 +177,41 @@ class _Door:
     def sleep(self, seconds: float) -> None:
         """Wait, as httpcore would."""
         self._network.sleep(seconds)
+
+
+class _Stream:
+    """A connection that ends at a moment, of the monotonic clock, however alive it is."""
+
+    def __init__(self, stream: httpcore.NetworkStream, until: float) -> None:
+        self._stream = stream
+        self._until = until
+        self.close = stream.close
+        self.get_extra_info = stream.get_extra_info
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """What has come."""
+        return self._stream.read(max_bytes, _left(self._until, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send it all."""
+        self._stream.write(buffer, _left(self._until, timeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Stream:
+        """The same, encrypted from here on."""
+        left = _left(self._until, timeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._until)
+
+
+def _left(until: float, timeout: float | None) -> float:
+    """Seconds until the one or the other is over. Raises httpcore's `ReadTimeout` when the first one is."""
+    import httpcore
+
+    left = until - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("time is up")
+    return left if timeout is None else min(left, timeout)
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:

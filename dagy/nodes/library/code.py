@@ -58,6 +58,7 @@ class PythonCode(FlowNode):
                 required=True,
                 language="python",
                 placeholder="return [each for each in value if each > limit]",
+                description="The body of a function, or one expression.",
             ),
             NodeConfigField("arguments", "More values", ConfigFieldType.JSON, description=names),
         ]

@@ -79,9 +79,20 @@ class Branch(FlowNode):
     def config_fields(cls) -> list[NodeConfigField]:
         return [
             _FIELD,
-            NodeConfigField("operator", "Operator", ConfigFieldType.SELECT, default="is true", options=_OPERATORS),
             NodeConfigField(
-                "compared_with", "Compared with", ConfigFieldType.JSON, visible_when={"operator": list(_COMPARISONS)}
+                "operator",
+                "Operator",
+                ConfigFieldType.SELECT,
+                default="is true",
+                options=_OPERATORS,
+                description="How it is compared.",
+            ),
+            NodeConfigField(
+                "compared_with",
+                "Compared with",
+                ConfigFieldType.JSON,
+                description="A list for 'in', [lowest, highest] for 'between', ISO text for dates and times.",
+                visible_when={"operator": list(_COMPARISONS)},
             ),
         ]
 
@@ -162,7 +173,10 @@ class Merge(FlowNode):
             SelectOption("rows", "the rows of all frames, or the items of all lists"),
             SelectOption("fields", "the fields of all objects"),
         )
-        return [NodeConfigField("how", "Gives", ConfigFieldType.SELECT, default="first", options=ways)]
+        told = "What becomes of several that arrived."
+        return [
+            NodeConfigField("how", "Gives", ConfigFieldType.SELECT, default="first", options=ways, description=told)
+        ]
 
     def execute(self, context: ExecutionContext) -> ExecutionResult:
         arrived = context.get_upstream_data("values")
@@ -207,7 +221,9 @@ class ForEach(FlowNode):
     def config_fields(cls) -> list[NodeConfigField]:
         takes_item = "Which of the node's connectors takes the item: its first one, when empty."
         return [
-            NodeConfigField("node_type", "Node", required=True, placeholder="http_request"),
+            NodeConfigField(
+                "node_type", "Node", required=True, placeholder="http_request", description="Its type: what runs."
+            ),
             NodeConfigField("config", "Its configuration", ConfigFieldType.JSON, description="An object, by field."),
             NodeConfigField("connector", "Takes the item", description=takes_item),
         ]

@@ -82,7 +82,12 @@ class ToDataframe(_Converter):
     @classmethod
     def config_fields(cls) -> list[NodeConfigField]:
         engines = ("pandas", "polars")
-        return [NodeConfigField("engine", "Engine", ConfigFieldType.SELECT, default="pandas", options=engines)]
+        told = "Whose frame it becomes."
+        return [
+            NodeConfigField(
+                "engine", "Engine", ConfigFieldType.SELECT, default="pandas", options=engines, description=told
+            )
+        ]
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         engine = config["engine"]
@@ -142,7 +147,13 @@ class ToJsonText(_Converter):
             NodeConfigField(
                 "indent", "Indent", ConfigFieldType.INTEGER, minimum=0, description="None: all in one line."
             ),
-            NodeConfigField("sort_keys", "Sort keys", ConfigFieldType.BOOLEAN, default=False),
+            NodeConfigField(
+                "sort_keys",
+                "Sort keys",
+                ConfigFieldType.BOOLEAN,
+                default=False,
+                description="Else they stay in the object's order.",
+            ),
         ]
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
@@ -246,7 +257,8 @@ class ToInteger(_Converter):
 
     @classmethod
     def config_fields(cls) -> list[NodeConfigField]:
-        return [NodeConfigField("rounded", "Round fractions", ConfigFieldType.BOOLEAN, default=False)]
+        told = "Gives the nearest whole number, and of two the even one."
+        return [NodeConfigField("rounded", "Round fractions", ConfigFieldType.BOOLEAN, default=False, description=told)]
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         number = _number(value)
@@ -377,8 +389,17 @@ class Pick(_Converter):
     def config_fields(cls) -> list[NodeConfigField]:
         options = (SelectOption("error", "it is an error"), SelectOption("null", "it is null"))
         return [
-            NodeConfigField("path", "Path", required=True, placeholder="items.0.price"),
-            NodeConfigField("if_missing", "If there is none", ConfigFieldType.SELECT, default="error", options=options),
+            NodeConfigField(
+                "path", "Path", required=True, placeholder="items.0.price", description="Names and places, with dots."
+            ),
+            NodeConfigField(
+                "if_missing",
+                "If there is none",
+                ConfigFieldType.SELECT,
+                default="error",
+                options=options,
+                description="What a path to nothing means.",
+            ),
         ]
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:

@@ -57,7 +57,6 @@ class ReadSql(FlowNode):
             label="Read SQL",
             description="Asks a database and gives the rows. What a query changes is not kept.",
             category=NodeCategory.INPUT,
-            icon="database",
             tags=("database", "query", "select", "postgresql", "sqlite", "table"),
             requires=("pandas", "sqlalchemy"),
         )
@@ -137,7 +136,6 @@ class WriteSql(FlowNode):
             description="Writes rows to a table of a database: all of them, or none when something is wrong. "
             "A table that is not there is made.",
             category=NodeCategory.OUTPUT,
-            icon="database",
             tags=("database", "insert", "postgresql", "sqlite", "table"),
             requires=("narwhals", "sqlalchemy"),
         )

@@ -268,7 +268,6 @@ class ReadCsv(_Reader):
             label="Read CSV",
             description="Reads a table from a CSV file, whatever separates its values.",
             category=NodeCategory.INPUT,
-            icon="file-down",
             tags=("file", "table", "tsv"),
             requires=("narwhals", "pandas"),
         )
@@ -332,7 +331,6 @@ class WriteCsv(_Writer):
             label="Write CSV",
             description="Writes a table to a CSV file. What a pandas frame has as its index is left out.",
             category=NodeCategory.OUTPUT,
-            icon="file-up",
             tags=("file", "table", "tsv"),
             requires=("narwhals", "pandas"),
         )
@@ -377,7 +375,6 @@ class ReadJson(_Reader):
             label="Read JSON",
             description="Reads a JSON file, or one with a value a line. 'to_dataframe' makes a table of a list.",
             category=NodeCategory.INPUT,
-            icon="file-down",
             tags=("file", "jsonl", "ndjson"),
         )
 
@@ -432,7 +429,6 @@ class WriteJson(_Writer):
             label="Write JSON",
             description="Writes a value to a JSON file; a table as its rows.",
             category=NodeCategory.OUTPUT,
-            icon="file-up",
             tags=("file", "jsonl", "ndjson"),
         )
 
@@ -486,7 +482,6 @@ class ReadParquet(_Reader):
             label="Read Parquet",
             description="Reads a table from a Parquet file, or from a folder of them.",
             category=NodeCategory.INPUT,
-            icon="file-down",
             tags=("file", "table", "arrow"),
             requires=("narwhals", "pandas", "pyarrow"),
         )
@@ -524,7 +519,6 @@ class WriteParquet(_Writer):
             description="Writes a table to a Parquet file, which keeps the types of its columns. "
             "What a pandas frame has as its index is left out.",
             category=NodeCategory.OUTPUT,
-            icon="file-up",
             tags=("file", "table", "arrow"),
             requires=("narwhals", "pandas", "pyarrow"),
         )
@@ -566,7 +560,6 @@ class ReadExcel(_Reader):
             label="Read Excel",
             description="Reads a table from a sheet of an Excel file (.xlsx), as a pandas frame.",
             category=NodeCategory.INPUT,
-            icon="file-down",
             tags=("file", "table", "xlsx", "spreadsheet"),
             requires=("narwhals", "openpyxl", "pandas"),
         )
@@ -618,7 +611,6 @@ class WriteExcel(_Writer):
             description="Writes a table to an Excel file (.xlsx) of one sheet. "
             "What a pandas frame has as its index is left out, and text that looks like a formula stays text.",
             category=NodeCategory.OUTPUT,
-            icon="file-up",
             tags=("file", "table", "xlsx", "spreadsheet"),
             requires=("narwhals", "openpyxl", "pandas", "pyarrow"),
         )

@@ -74,8 +74,15 @@ class Filter(_FrameNode):
     @classmethod
     def config_fields(cls) -> list[NodeConfigField]:
         return [
-            NodeConfigField("column", "Column", placeholder="age"),
-            NodeConfigField("operator", "Operator", ConfigFieldType.SELECT, default="==", options=tuple(OPERATORS)),
+            NodeConfigField("column", "Column", placeholder="age", description="Which column is compared."),
+            NodeConfigField(
+                "operator",
+                "Operator",
+                ConfigFieldType.SELECT,
+                default="==",
+                options=tuple(OPERATORS),
+                description="How it is compared: 'contains' looks for text, 'matches' for a regular expression.",
+            ),
             NodeConfigField(
                 "value",
                 "Value",
@@ -95,6 +102,7 @@ class Filter(_FrameNode):
                 ConfigFieldType.SELECT,
                 default="all",
                 options=(SelectOption("all", "all conditions"), SelectOption("any", "any condition")),
+                description="Whether one condition of several is enough.",
             ),
         ]
 
@@ -192,7 +200,9 @@ class Join(FlowNode):
             NodeConfigField("on", "On", ConfigFieldType.JSON, description="The key, called the same in both."),
             NodeConfigField("left_on", "Left key", ConfigFieldType.JSON, description="A column, or a list of them."),
             NodeConfigField("right_on", "Right key", ConfigFieldType.JSON, description="As many as on the left."),
-            NodeConfigField("how", "How", ConfigFieldType.SELECT, default="inner", options=ways),
+            NodeConfigField(
+                "how", "How", ConfigFieldType.SELECT, default="inner", options=ways, description="Which rows there are."
+            ),
             NodeConfigField("suffix", "Suffix", default="_right", description=suffix),
         ]
 
@@ -212,13 +222,14 @@ class Join(FlowNode):
         keys = _keys(left, right, config)
         if how not in ("semi", "anti"):
             _check_suffix(left, right, keys if how != "full" else {}, suffix)
-        joined = left.join(right, how=how, left_on=list(keys), right_on=list(keys.values()), suffix=suffix)
+        left_on, right_on = list(keys), list(keys.values())
+        left, right = without_nan(left, left_on), without_nan(right, right_on)
+        joined = left.join(right, how=how, left_on=left_on, right_on=right_on, suffix=suffix)
         if how != "full":
             return joined
-        same = {ours: f"{ours}{suffix}" for ours, theirs in keys.items() if ours == theirs}
-        return joined.with_columns(nw.coalesce(ours, theirs).alias(ours) for ours, theirs in same.items()).drop(
-            same.values()
-        )
+        twice = {ours: f"{ours}{suffix}" for ours, theirs in keys.items() if ours == theirs}
+        joined = joined.with_columns(nw.coalesce(ours, theirs).alias(ours) for ours, theirs in twice.items())
+        return joined.drop(twice.values())
 
 
 class Aggregate(_FrameNode):
@@ -281,7 +292,13 @@ class Sort(_FrameNode):
         return [
             NodeConfigField("by", "By", ConfigFieldType.JSON, required=True, description="Columns, the first first."),
             NodeConfigField("descending", "Descending", ConfigFieldType.JSON, default=False, description=ways),
-            NodeConfigField("nulls_last", "Missing values last", ConfigFieldType.BOOLEAN, default=True),
+            NodeConfigField(
+                "nulls_last",
+                "Missing values last",
+                ConfigFieldType.BOOLEAN,
+                default=True,
+                description="In both directions; else they come first.",
+            ),
         ]
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
@@ -317,8 +334,15 @@ class Sample(_FrameNode):
     def config_fields(cls) -> list[NodeConfigField]:
         seed = "One seed gives the same rows of the same frame; none gives others each time."
         return [
-            NodeConfigField("n", "Rows", ConfigFieldType.INTEGER, minimum=0),
-            NodeConfigField("fraction", "Or a fraction", ConfigFieldType.NUMBER, minimum=0, maximum=1),
+            NodeConfigField("n", "Rows", ConfigFieldType.INTEGER, minimum=0, description="How many."),
+            NodeConfigField(
+                "fraction",
+                "Or a fraction",
+                ConfigFieldType.NUMBER,
+                minimum=0,
+                maximum=1,
+                description="Which part of them, from 0 to 1.",
+            ),
             NodeConfigField("seed", "Seed", ConfigFieldType.INTEGER, minimum=0, description=seed),
         ]
 
@@ -347,8 +371,17 @@ class Limit(_FrameNode):
     @classmethod
     def config_fields(cls) -> list[NodeConfigField]:
         return [
-            NodeConfigField("n", "Rows", ConfigFieldType.INTEGER, required=True, minimum=0),
-            NodeConfigField("offset", "Leave out first", ConfigFieldType.INTEGER, default=0, minimum=0),
+            NodeConfigField(
+                "n", "Rows", ConfigFieldType.INTEGER, required=True, minimum=0, description="How many at most."
+            ),
+            NodeConfigField(
+                "offset",
+                "After",
+                ConfigFieldType.INTEGER,
+                default=0,
+                minimum=0,
+                description="Rows left out before them.",
+            ),
         ]
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
@@ -375,7 +408,14 @@ class DropDuplicates(_FrameNode):
         kept = ("first", "last", SelectOption("none", "none of them"))
         return [
             NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="What to compare; all when empty."),
-            NodeConfigField("keep", "Keep", ConfigFieldType.SELECT, default="first", options=kept),
+            NodeConfigField(
+                "keep",
+                "Keep",
+                ConfigFieldType.SELECT,
+                default="first",
+                options=kept,
+                description="Which of equal rows.",
+            ),
         ]
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
@@ -408,7 +448,14 @@ class FillMissing(_FrameNode):
         )
         return [
             NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="All when empty."),
-            NodeConfigField("method", "Fill with", ConfigFieldType.SELECT, default="value", options=methods),
+            NodeConfigField(
+                "method",
+                "Fill with",
+                ConfigFieldType.SELECT,
+                default="value",
+                options=methods,
+                description="What comes in the place of a missing value.",
+            ),
             NodeConfigField(
                 "value",
                 "Value",

@@ -61,7 +61,6 @@ class ReadS3(FlowNode):
             label="Read from S3",
             description="Gets an object from a bucket in S3, as a file that 'read_csv' and the like read.",
             category=NodeCategory.INPUT,
-            icon="cloud-download",
             tags=("aws", "bucket", "object", "file", "download"),
             requires=("boto3",),
         )
@@ -115,7 +114,6 @@ class WriteS3(FlowNode):
             label="Write to S3",
             description="Puts a file, bytes or a text into a bucket in S3, where it is there whole or not at all.",
             category=NodeCategory.OUTPUT,
-            icon="cloud-upload",
             tags=("aws", "bucket", "object", "file", "upload"),
             requires=("boto3",),
         )

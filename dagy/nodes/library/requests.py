@@ -7,7 +7,6 @@ Both connect only to where `addresses.py` lets them. Neither tries again by itse
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ class _Exchange:
     redirects: int
     most_bytes: int
     params: Mapping[str, Any]
-    headers: Mapping[str, str]  # to the URL's own host, and to none that it redirects to
+    headers: Mapping[str, str]  # in lower case; no other server that it redirects to gets them
     content: bytes | None
 
     def answer(self) -> _Answer:
@@ -63,20 +62,18 @@ class _Exchange:
         import httpcore
         import httpx
 
-        until = time.monotonic() + self.timeout
         first = httpx.URL(self.url)
         if self.params:
             first = first.copy_merge_params(self.params)
 
         def keep_to_ourselves(request: httpx.Request) -> None:
-            if (request.url.scheme, request.url.host, request.url.port) != (first.scheme, first.host, first.port):
-                for name in self.headers:
-                    if name.lower() not in ("host", "content-type"):
-                        request.headers.pop(name, None)
+            if not _is_same_server(first, request.url):
+                for name in self.headers.keys() - {"host", "content-type"}:
+                    request.headers.pop(name, None)
 
         client = guarded_client(
             self.rule,
-            timeout=self.timeout,
+            seconds=self.timeout,
             follow_redirects=self.redirects > 0,
             max_redirects=self.redirects,
             event_hooks={"request": [keep_to_ourselves]},
@@ -89,8 +86,6 @@ class _Exchange:
                     body += piece
                     if len(body) > self.most_bytes:
                         raise NetworkError(f"{self.shown_as} answered with more than {self.most_bytes:,} bytes")
-                    if time.monotonic() > until:
-                        raise NetworkError(f"{self.shown_as} did not end its answer in {self.timeout:g} s")
                 charset = answer.charset_encoding or "utf-8"
                 return _Answer(answer.status_code, answer.reason_phrase, dict(answer.headers), bytes(body), charset)
         except httpx.TooManyRedirects as error:
@@ -156,7 +151,6 @@ class HttpRequest(FlowNode):
             description="Asks a server, and gives what it answers. A status that is not 2xx is a failure. "
             "Proxies of the environment are not used.",
             category=NodeCategory.INPUT,
-            icon="globe",
             tags=("api", "rest", "download", "url"),
             requires=("httpx",),
         )
@@ -306,7 +300,6 @@ class NotifyWebhook(FlowNode):
             description="Posts a message as JSON to a webhook: Slack, Teams, Discord, or a server of your own. "
             "A status that is not 2xx is a failure. Proxies of the environment are not used.",
             category=NodeCategory.NOTIFY,
-            icon="bell",
             tags=("slack", "alert", "message", "post"),
             requires=("httpx",),
         )
@@ -374,14 +367,20 @@ class NotifyWebhook(FlowNode):
         return ExecutionResult.from_success({"result": exchange.good().status})
 
 
+def _is_same_server(first: httpx.URL, then: httpx.URL) -> bool:
+    """Whether what was for `first` may be told to `then` too; a server that redirects to its https is the same."""
+    to_https = (first.scheme, first.port, then.scheme, then.port) == ("http", None, "https", None)
+    return first.host == then.host and ((first.scheme, first.port) == (then.scheme, then.port) or to_https)
+
+
 def _checked(text: str) -> httpx.URL:
     """The URL; `NodeConfigError`, which does not show it, when it is none that can be asked."""
     import httpx
 
     try:
         url = httpx.URL(text)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise fault("url", f"'url' is no URL: {error}") from None
+    except (httpx.InvalidURL, TypeError):
+        raise fault("url", "'url' is no URL such as https://example.com/cities") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise fault("url", "'url' must begin with https://, or http://, and a host's name")
     return url

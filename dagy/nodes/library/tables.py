@@ -144,6 +144,8 @@ def holds(frame: Table, name: str, operation: str, value: Any, field: str) -> Co
         return there
     if column.dtype in (nw.Categorical, nw.Enum):
         column = column.cast(nw.String)
+    elif column.dtype == nw.Decimal:
+        column = column.cast(nw.Float64)  # what JSON's numbers are
     return there & OPERATORS[operation](column, _operand(column, operation, value, field)).fill_null(value=False)
 
 

@@ -51,9 +51,17 @@ class Template(FlowNode):
                 required=True,
                 language="jinja2",
                 placeholder="{{ name }} has {{ items | length }} items.",
+                description="Text, with names in {{ }} and loops and conditions in {% %}.",
             ),
             NodeConfigField("values", "More values", ConfigFieldType.JSON, description="An object: its fields' names."),
-            NodeConfigField("autoescape", "Escape for", ConfigFieldType.SELECT, default="none", options=escapes),
+            NodeConfigField(
+                "autoescape",
+                "Escape for",
+                ConfigFieldType.SELECT,
+                default="none",
+                options=escapes,
+                description="Where the text goes: in HTML what comes in must not be read as markup.",
+            ),
         ]
 
     def __init__(self, /, **config: Any) -> None:

@@ -24,7 +24,6 @@ class Wait(FlowNode):
             description="Waits for some seconds, or until a moment, and gives what came in. It can be cancelled. "
             "Where it runs in a cloud, the time it waits is paid for.",
             category=NodeCategory.CONTROL,
-            icon="clock",
             tags=("sleep", "delay", "pause", "until"),
         )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -121,7 +124,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def get(rule: AddressRule, url: str) -> httpx.Response:
-    with guarded_client(rule, follow_redirects=True) as client:
+    with guarded_client(rule, seconds=10, follow_redirects=True) as client:
         return client.get(url)
 
 
@@ -203,6 +206,30 @@ def test_the_name_is_what_a_certificate_is_asked_for(names: dict[str, list[str]]
             get(AddressRule.of(["api.test"]), f"https://api.test:{server.getsockname()[1]}/")
         thread.join()
     assert b"api.test" in first_bytes[0]
+
+
+def test_an_answer_that_never_ends_is_ended_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_for_ever(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                connection.sendall(b"more")
+
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))  # one more each time that it is asked
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_for_ever, args=(server,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with (
+            pytest.raises((httpx.TimeoutException, httpcore.TimeoutException)),
+            guarded_client(AddressRule.of("127.0.0.1"), seconds=30) as client,
+        ):
+            client.get(url)
+        thread.join()
+    assert next(seconds) < 60
 
 
 def test_the_environment_s_proxies_are_not_used(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -137,6 +138,13 @@ def test_filter_takes_categories_as_text() -> None:
         assert list(found.dtypes) == list(frame.dtypes)
 
 
+def test_filter_works_on_decimals() -> None:
+    prices = [Decimal("1.50"), Decimal("3.00"), None]
+    for frame in (pd.DataFrame({"x": pd.array(prices, dtype=object)}), pl.DataFrame({"x": prices})):
+        assert rows(Filter(column="x", operator=">=", value=2)(frame)) == [(Decimal("3.00"),)]
+        assert rows(Filter(column="x", operator="in", value=[3, 1.5])(frame)) == [(prices[0],), (prices[1],)]
+
+
 def test_filter_works_on_pandas_nullable_columns() -> None:
     frame = pd.DataFrame({"x": pd.array([1, None, 3], dtype="Int64")})
     assert Filter(column="x", operator="!=", value=1)(frame)["x"].tolist() == [3]
@@ -261,6 +269,8 @@ def test_join_never_matches_a_missing_key(make: Make) -> None:
     left, right = make({"k": ["a", None], "x": [1, 2]}), make({"k": [None, "a"], "y": [3, 4]})
     assert rows(Join(on="k")(left, right)) == [("a", 1, 4)]
     assert set(rows(Join(on="k", how="full")(left, right))) == {("a", 1, 4), (None, 2, None), (None, None, 3)}
+    numbers = make({"k": [1.0, math.nan]})
+    assert rows(Join(on="k")(numbers, numbers)) == [(1.0,)]
 
 
 @pytest.mark.parametrize(

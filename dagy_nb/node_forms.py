@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 _HEAD = ("FIELD", "VALUE", "")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WIDTH = "min(100%, 640px)"
-_HELP = "font-size:12px;line-height:1.4;opacity:.75;margin:0 0 0 4px"
-_ALARM = "font-size:12px;line-height:1.4;color:var(--jp-error-color1, light-dark(#b71c1c, #ff8a80));margin:0 0 0 4px"
+_LABELS = 180  # pixels for the labels, left of the inputs
+_SMALL = f"font-size:12px;line-height:1.4;margin-left:{_LABELS + 8}px"
+_HELP = f"{_SMALL};opacity:.75"
+_ALARM = f"{_SMALL};color:var(--jp-error-color1, light-dark(#b71c1c, #ff8a80))"
 _NOTHING = object()  # what is entered where nothing is
 
 
@@ -227,12 +229,12 @@ def _input(field: NodeConfigField, value: Any) -> ipywidgets.Widget:
     common: dict[str, Any] = {
         "description": f"{field.label} *" if field.required else field.label,
         "tooltip": field.description or field.label,
-        "style": {"description_width": "180px"},
+        "style": {"description_width": f"{_LABELS}px"},
         "layout": ipywidgets.Layout(width="auto"),
     }
     match field.type:
         case ConfigFieldType.BOOLEAN:
-            return ipywidgets.Checkbox(value=bool(value), **{**common, "style": {"description_width": "initial"}})
+            return ipywidgets.Checkbox(value=bool(value), **common)
         case ConfigFieldType.SELECT:
             choices = [(each.label, each.value) for each in field.options]  # type: ignore[union-attr]  # all are options
             options = choices if value in field.choices else [("", None), *choices]
@@ -294,7 +296,7 @@ def _read(field: NodeConfigField, entered: Any) -> Any:
             try:
                 return json.loads(entered)
             except ValueError as error:
-                raise ValueError(f"not JSON: {error}") from error
+                raise ValueError(f"not JSON: {error}; a text goes in quotes") from error
         case _:
             return entered
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -200,6 +201,8 @@ def _example_value(each: NodeConfigField) -> object:
     if each.choices:
         return each.choices[0]
     match each.type:
+        case ConfigFieldType.JSON:
+            return _json(each.placeholder)
         case ConfigFieldType.NUMBER | ConfigFieldType.INTEGER:
             return each.minimum if each.minimum is not None else 1
         case ConfigFieldType.BOOLEAN:
@@ -207,7 +210,14 @@ def _example_value(each: NodeConfigField) -> object:
         case ConfigFieldType.SECRET:
             return _Written(f'Secret("{each.id.upper()}")')
         case _:
-            return each.placeholder or "..."
+            return each.placeholder or _ELLIPSIS
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _ELLIPSIS
 
 
 @dataclass(frozen=True)
@@ -218,3 +228,6 @@ class _Written:
 
     def __repr__(self) -> str:
         return self.text
+
+
+_ELLIPSIS = _Written("...")

@@ -28,6 +28,8 @@ from dagy.fingerprint import fingerprint
 from dagy.graph import ordered
 from dagy.program import Actual, Program
 from dagy.spec import DictOf, FromParameter, FromTask, ListOf
+from dagy.states import StateType
+from dagy.values import ABSENT
 from dagy_nb.names import Function, changed_parameters
 
 Changed: TypeAlias = Mapping[str, Mapping[str, Collection[str]]]  # by the file of the code and the function's name
@@ -120,6 +122,8 @@ def reusable(before: Origins, now: Origins, task_runs: Mapping[str, TaskRun]) ->
         run = task_runs[task_id]
         if run.state.is_completed:
             results[task_id] = run.value
+        elif run.state.type is StateType.SKIPPED and run.attempt:  # by its own choice, which is a result too
+            results[task_id] = ABSENT
         elif run.completed_items:
             items[task_id] = run.completed_items
     for task in _below_spoiled(before, now, [each for each in task_runs if each not in results], task_runs):

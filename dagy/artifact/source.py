@@ -19,7 +19,7 @@ import sys
 import tokenize
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import decode_source, module_from_spec, spec_from_loader
@@ -221,13 +221,28 @@ def flow_aside(source: Source, name: str | None = None) -> Iterator[Flow[..., An
     """
     existing = sys.modules.pop(source.module, None)
     try:
-        with aside(source.root):
+        with ExitStack() as stack:
+            for each in _asides:
+                stack.enter_context(each())
+            stack.enter_context(aside(source.root))
             yield load_flow(source, name)
     finally:
         sys.modules.pop(source.module, None)
         if existing is not None:
             sys.modules[source.module] = existing
         _attach(source.module)
+
+
+_asides: list[Callable[[], AbstractContextManager[object]]] = []
+
+
+def keep_aside(context: Callable[[], AbstractContextManager[object]]) -> None:
+    """Let `flow_aside` look at a flow inside a `with` block of what `context()` gives.
+
+    For what keeps a list of things that users' modules define, which is then as it was before.
+    """
+    if context not in _asides:
+        _asides.append(context)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from dagy.nodes import (
     definition_of,
     node_registry,
 )
-from dagy.nodes.graph_kinds import import_module
+from dagy.nodes.graph_kinds import fault_of_importing
 
 _DESCRIPTION_WIDTH = 60  # characters
 
@@ -130,7 +130,7 @@ def validate(graph: Path) -> None:
 
 def _import(modules: Sequence[str]) -> None:
     for each in modules:
-        fault = import_module(each, Path.cwd())
+        fault = fault_of_importing(each, Path.cwd())
         if fault is not None:
             raise SourceError(f"module {each!r} can't be imported: {fault}")
 

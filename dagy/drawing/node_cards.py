@@ -7,6 +7,7 @@ the right edge; where it goes down, they stand side by side at the upper and at 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from dagy.drawing.escape import markup_line
 from dagy.drawing.labels import columns, elided, width
@@ -26,36 +27,35 @@ _LONGEST_NAME = 18
 
 
 class NodeCard:
-    """What is on a node's card beside its name and detail. Places are in pixels from the card's upper left corner."""
+    """What is on a node's card beside its name and detail: its `size`, and `ports`, where lines meet it.
+
+    Places are in pixels from the card's upper left corner.
+    """
 
     def __init__(self, node: Connectors, direction: Direction, header: tuple[float, float]) -> None:
         """`header` is the (width, height) of what a plain card has."""
         self.node = node
         self.is_down = direction == "down"
         self.header_height = header[1]
-        inlets, outlets = _widest(node.inbound), _widest(node.outbound)
-        rows = max(len(node.inbound), len(node.outbound))
+        inbound, outbound = [_wide(each) for each in node.inbound], [_wide(each) for each in node.outbound]
         if self.is_down:
-            above, below = _STRIP * bool(node.inbound), _STRIP * bool(node.outbound)
-            beside = max(_side_by_side(node.inbound), _side_by_side(node.outbound)) + _APART
-            self.size = (max(header[0], beside), header[1] + above + below)
-            self.top = above  # of the header
+            self.top = _STRIP * bool(inbound)  # of the header
+            beside = max(_side_by_side(inbound), _side_by_side(outbound)) + _APART
+            self.size = (max(header[0], beside), self.top + header[1] + _STRIP * bool(outbound))
         else:
-            between = _APART if inlets and outlets else 0.0
-            self.size = (
-                max(header[0], inlets + outlets + between + 2 * _FROM_EDGE),
-                header[1] + rows * _ROW + (_PAD if rows else 0.0),
-            )
             self.top = 0.0
-
-    @property
-    def ports(self) -> Ports:
-        """Where lines meet the card."""
-        inlets = {port.id: self._across(self.node.inbound, place) for place, port in enumerate(self.node.inbound)}
-        outlets = {port.id: self._across(self.node.outbound, place) for place, port in enumerate(self.node.outbound)}
-        plain = _PORT_AT if self.is_down else self.header_height / 2
-        first = self.header_height + _ROW / 2 if inlets or outlets else plain
-        return Ports(self.size[0] / 2 if self.is_down else first, {"": plain, **inlets}, {"": plain, **outlets})
+            between = _APART if inbound and outbound else 0.0
+            names = max(inbound, default=0.0) + between + max(outbound, default=0.0)
+            rows = max(len(inbound), len(outbound))
+            self.size = (max(header[0], names + 2 * _FROM_EDGE), header[1] + rows * _ROW + _PAD * bool(rows))
+        plain = _PORT_AT if self.is_down else header[1] / 2  # where lines of no connector meet it
+        first = header[1] + _ROW / 2 if inbound or outbound else plain
+        inlets, outlets = self._across(inbound), self._across(outbound)
+        self.ports = Ports(
+            self.size[0] / 2 if self.is_down else first,
+            {"": plain, **{port.id: at for port, at in zip(node.inbound, inlets, strict=True)}},
+            {"": plain, **{port.id: at for port, at in zip(node.outbound, outlets, strict=True)}},
+        )
 
     def middle(self, box: Box) -> float:
         """The middle of what a plain card has too, when the card fills `box`."""
@@ -66,12 +66,11 @@ class NodeCard:
         parts = []
         if not self.is_down and (self.node.inbound or self.node.outbound):
             parts.append(f'<path class="dagy-rule" d="M1 {self.header_height:g}H{box.width - 1:g}"/>')
-        for side, ports in (("in", self.node.inbound), ("out", self.node.outbound)):
-            for place, port in enumerate(ports):
-                parts.append(self._port(port, side, self._across(ports, place), box, is_still=is_still))
+        parts += [self._port(each, "in", self.ports.inlets[each.id], box, is_still) for each in self.node.inbound]
+        parts += [self._port(each, "out", self.ports.outlets[each.id], box, is_still) for each in self.node.outbound]
         return "".join(parts)
 
-    def _port(self, port: Port, side: str, across: float, box: Box, *, is_still: bool) -> str:
+    def _port(self, port: Port, side: str, across: float, box: Box, is_still: bool) -> str:
         far = box.height if self.is_down else box.width
         along = 0.0 if side == "in" else far
         x, y = (across, along) if self.is_down else (along, across)
@@ -86,7 +85,7 @@ class NodeCard:
         title = "" if is_still else f"<title>{markup_line(port.words + joined)}</title>"
         known = "" if is_still else f' data-port="{markup_line(port.id)}" data-side="{side}"'
         free = "" if port.is_used else " dagy-free"
-        name, types = _said(port)
+        name, types = _said(port.label, port.types)
         kind = f'<tspan class="dagy-port-type" dx="4">{markup_line(types)}</tspan>' if types else ""
         return (
             f'<g class="dagy-port{free}"{known} data-kind="{port.kind}">{title}'
@@ -94,13 +93,16 @@ class NodeCard:
             f'<text x="{text_x:g}" y="{text_y:g}" text-anchor="{anchor}">{markup_line(name)}{kind}</text></g>'
         )
 
-    def _across(self, ports: Sequence[Port], place: int) -> float:
-        """Where the port of that place is, across the picture's direction."""
+    def _across(self, widths: Sequence[float]) -> list[float]:
+        """Where ports with names so wide are, across the picture's direction."""
         if not self.is_down:
-            return self.header_height + _ROW * place + _ROW / 2
-        before = sum(_wide(each) + _APART for each in ports[:place])
-        start = (self.size[0] - _side_by_side(ports)) / 2
-        return round(2 * (start + before + _wide(ports[place]) / 2)) / 2
+            return [self.header_height + _ROW * (place + 0.5) for place in range(len(widths))]
+        places = []
+        start = (self.size[0] - _side_by_side(widths)) / 2
+        for each in widths:
+            places.append(round(2 * start + each) / 2)
+            start += each + _APART
+        return places
 
 
 def settings_line(node: Connectors) -> str:
@@ -124,25 +126,25 @@ def icon_of(node: Connectors) -> str:
     return CATEGORIES.get(node.category, CATEGORIES["custom"]).icon
 
 
-def _said(port: Port) -> tuple[str, str]:
-    """The port's name, and its types where these say more."""
-    name = elided(port.label, _LONGEST_NAME)
-    word = port.label.lower()
-    is_told = port.types in ("any", word) or (len(word) > 3 and port.types.endswith(word))  # a frame is a dataframe
-    return name, "" if is_told else elided(port.types, _LONGEST_NAME)
+@lru_cache
+def _said(label: str, types: str) -> tuple[str, str]:
+    """What a card says of a port: its name, and its types where these say more."""
+    word = label.lower()
+    is_told = types in ("any", word) or (len(word) > 3 and types.endswith(word))  # a frame is a dataframe
+    return elided(label, _LONGEST_NAME), "" if is_told else elided(types, _LONGEST_NAME)
 
 
 def _wide(port: Port) -> float:
-    name, types = _said(port)
+    return _wide_as(*_said(port.label, port.types))
+
+
+@lru_cache
+def _wide_as(name: str, types: str) -> float:
     return round(width(name, 10.5) + (width(types, 10) + 4 if types else 0.0))
 
 
-def _widest(ports: Sequence[Port]) -> float:
-    return max(map(_wide, ports), default=0.0)
-
-
-def _side_by_side(ports: Sequence[Port]) -> float:
-    return sum(map(_wide, ports)) + _APART * (len(ports) - 1) if ports else 0.0
+def _side_by_side(widths: Sequence[float]) -> float:
+    return sum(widths) + _APART * (len(widths) - 1) if widths else 0.0
 
 
 def _some(texts: Sequence[str], most: int = 3) -> str:

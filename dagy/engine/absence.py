@@ -70,7 +70,9 @@ def check_to_map(
     absent = []
     for name, source in sources.items():
         with contextlib.suppress(Exception):  # it is met again, by who tells it
-            if holds_absent(source, resolve(source, values, parameters)):
+            is_whole = type(source) is FromTask and not source.path  # then it may be elsewhere, and is to stay there
+            value = values[source.task] if is_whole else resolve(source, values, parameters)
+            if holds_absent(source, value):
                 absent.append(name)
     check_present(task, absent, values, parameters)
     for name in absent:

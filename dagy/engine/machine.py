@@ -190,6 +190,7 @@ class RunMachine:
         self.ready: deque[TaskLine] = deque()
         self.held: list[TaskLine] = []  # failed, and waiting for the run to be tried again
         self.absent: set[TaskLine] = set()  # skipped by choice
+        self.required: dict[TaskLine, frozenset[str]] = {}  # of what needs some of these
         self.stopping: set[TaskLine] = set()  # their attempts were told to stop and have not ended yet
         self.is_ending = False  # nothing new is to be started
         self.cancel_reason: str | None = None
@@ -486,7 +487,7 @@ def _skip(run: RunMachine, line: TaskLine, state: State, out: list[Command]) -> 
         run.absent.add(line)
         for child in line.downstream:
             child.waiting -= 1
-            if child.state is _PENDING and line.spec.id in required(child.spec):
+            if child.state is _PENDING and line.spec.id in _required(run, child):
                 child.state = _LACKING
             if not child.waiting:
                 if child.state is _PENDING:
@@ -495,8 +496,15 @@ def _skip(run: RunMachine, line: TaskLine, state: State, out: list[Command]) -> 
                     todo.append((child, _for_lack(run, child)))
 
 
+def _required(run: RunMachine, line: TaskLine) -> frozenset[str]:
+    found = run.required.get(line)
+    if found is None:
+        found = run.required[line] = required(line.spec)
+    return found
+
+
 def _for_lack(run: RunMachine, line: TaskLine) -> State:
-    needed = required(line.spec)
+    needed = _required(run, line)
     return without(next(each.id for each in line.upstream if each in run.absent and each.id in needed))
 
 

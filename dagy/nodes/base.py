@@ -24,7 +24,7 @@ from dagy.tasks import Task, check_options
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_TASK_OPTIONS = inspect.signature(Task).parameters.keys()
+_TASK_OPTIONS = inspect.signature(Task).parameters.keys() - {"function"}
 
 __all__ = ["FlowNode", "NodeDefinition", "definition_of"]
 
@@ -41,7 +41,7 @@ class FlowNode(ABC):
     `execute` and the hooks may be `async def` or plain. Each execution has an instance of its own.
     """
 
-    task_options: ClassVar[Mapping[str, Any]] = {}  # how it runs unless `options` says otherwise: {"retries": 2}
+    task_options: ClassVar[Mapping[str, Any]] = {}  # how it runs unless `with_options` says otherwise: {"retries": 2}
     _registered_subclasses: ClassVar[dict[str, type[FlowNode]]] = DEFINED
     _task: Task[..., Any] | None = None
 
@@ -86,7 +86,11 @@ class FlowNode(ABC):
 
     @abstractmethod
     def execute(self, context: ExecutionContext) -> Any:
-        """Do the work: plain or `async def`. Returns an `ExecutionResult`, or the plain value of a call."""
+        """Do the work: plain or `async def`.
+
+        Returns an `ExecutionResult`, or plainly what a call of the node gives: with one outbound connector its value,
+        with several a dict of their values by id.
+        """
 
     @by_default  # noqa: B027 (a subclass may have another)
     def before_execute(self, context: ExecutionContext) -> Any:
@@ -141,10 +145,8 @@ class FlowNode(ABC):
         result = definition.result_of(given)
         if result.state is StateType.COMPLETED:
             check_outputs(definition, result.outputs)
-            if "after_execute" in definition.hooks and hasattr(
-                after := self.after_execute(context, result), "__await__"
-            ):
-                await after
+            if "after_execute" in definition.hooks:
+                await _done(self.after_execute(context, result))
         return result
 
     async def _failed(

@@ -100,6 +100,12 @@ def run_now(node: FlowNode, args: tuple[Any, ...], kwargs: Mapping[str, Any], ov
     if not over:
         return _waited_for(code, values)
     lists = {name: values.pop(name) for name in over}
+    for name, value in lists.items():
+        if not isinstance(value, list | tuple | range):
+            raise ConnectorError(
+                f"{user_line()}: {_called(task)} runs for each item at {name!r}, so that must be a list, not "
+                f"{shown(value)} ({type(value).__name__})"
+            )
     task.parameters.check_lengths(lists)
     rows = (dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True))
     return [_waited_for(code, {**values, **row}) for row in rows]
@@ -233,12 +239,12 @@ class NodeTask(Task[..., Any]):
         self.optional = tuple(each.id for each in function.definition.inbound if each.is_many or not each.is_required)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _code_of(node_class: type[FlowNode]) -> NodeCode:
     return NodeCode(node_class)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _task_of_class(node_class: type[FlowNode]) -> NodeTask:
     return NodeTask(_code_of(node_class))
 
@@ -394,7 +400,7 @@ def _signature(definition: NodeDefinition) -> inspect.Signature:
     )
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _connectors_of_function(parameters: Parameters) -> Connectors:
     inbound = (
         ConnectorDef(

@@ -6,6 +6,7 @@ it can ("5" for a number) and says what is wrong with the rest.
 
 from __future__ import annotations
 
+import copy
 import datetime
 import math
 import os
@@ -63,6 +64,7 @@ class ConfigFields:
         self._has_conditions = any(each.required and each.conditions for each in fields)
         self._check_conditions()
         self._defaults = {each.id: self._checked_default(each) for each in fields}
+        self._containers = [name for name, each in self._defaults.items() if isinstance(each, list | dict)]
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """`values` by field id, each of its field's type, and the defaults of the fields that are left out.
@@ -76,10 +78,10 @@ class ConfigFields:
                 return self._checked_slowly(values)
         if self._has_conditions or not self._needed <= values.keys():
             return self._checked_slowly(values)
-        return {**self._defaults, **values}
+        return {**self._own_defaults(), **values}
 
     def _checked_slowly(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        config = dict(self._defaults)
+        config = self._own_defaults()
         problems: dict[str, str] = {}
         for name, value in values.items():
             field = self._by_id.get(name)
@@ -102,6 +104,10 @@ class ConfigFields:
         if problems:
             raise NodeConfigError(_told(self.node_type, list(problems.values())), problems)
         return config
+
+    def _own_defaults(self) -> dict[str, Any]:
+        """The defaults, with copies of those that somebody could change."""
+        return {**self._defaults, **{each: copy.deepcopy(self._defaults[each]) for each in self._containers}}
 
     def _unknown(self, name: str) -> str:
         known = list(self._by_id)
@@ -272,21 +278,21 @@ def _annotation(field: NodeConfigField) -> Any:
         case ConfigFieldType.NUMBER | ConfigFieldType.INTEGER:
             kind: Any = int if field.type is ConfigFieldType.INTEGER else int | float
             limits = {"minimum": field.minimum, "maximum": field.maximum}
-            schema = {name: limit for name, limit in limits.items() if limit is not None}
-            schema["type"] = "integer" if kind is int else "number"
+            told: Json = {name: limit for name, limit in limits.items() if limit is not None}
+            told["type"] = "integer" if kind is int else "number"
             bounds = Field(ge=field.minimum, le=field.maximum, allow_inf_nan=False)
-            return Annotated[kind, bounds, BeforeValidator(_no_boolean), WithJsonSchema(schema)]
+            return Annotated[kind, bounds, BeforeValidator(_no_boolean), WithJsonSchema(told)]
         case ConfigFieldType.BOOLEAN:
             return bool
         case ConfigFieldType.SELECT | ConfigFieldType.MULTI_SELECT:
             choices = [(type(each), each) for each in field.choices]
-            told = ", ".join(map(repr, field.choices))
+            listed = ", ".join(map(repr, field.choices))
 
             def chosen(value: Any) -> Any:
                 if (type(value), value) not in choices:
                     texts = [each for each in field.choices if isinstance(each, str)]
                     raise ValueError(
-                        f"it is one of {told}{did_you_mean(value, texts) if isinstance(value, str) else ''}"
+                        f"it is one of {listed}{did_you_mean(value, texts) if isinstance(value, str) else ''}"
                     )
                 return value
 

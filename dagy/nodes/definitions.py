@@ -137,14 +137,7 @@ _DEFINITIONS: WeakKeyDictionary[type[FlowNode], NodeDefinition] = WeakKeyDiction
 def definition_of(cls: type[FlowNode]) -> NodeDefinition:
     """What the node's class says of itself; the same object each time. `DefinitionError` if it is written wrong."""
     found = _DEFINITIONS.get(cls)
-    if found is None:
-        found = _DEFINITIONS[cls] = _read(cls)
-    return found
-
-
-def metadata_of(cls: type[FlowNode]) -> NodeMetadata:
-    """What `metadata()` says, asked anew. `DefinitionError` if it is written wrong."""
-    return _asked(cls, "metadata", NodeMetadata)
+    return _DEFINITIONS.setdefault(cls, _read(cls)) if found is None else found
 
 
 def by_default(method: Function) -> Function:
@@ -161,7 +154,7 @@ def _read(cls: type[FlowNode]) -> NodeDefinition:
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "metadata, connectors or execute"
         raise DefinitionError(f"node class {cls.__qualname__!r} is abstract: it lacks {missing}")
-    metadata = metadata_of(cls)
+    metadata = _asked(cls, "metadata", NodeMetadata)
     of = f"node {metadata.node_type!r}"
     connectors = _listed(cls, "connectors", ConnectorDef)
     fields = _listed(cls, "config_fields", NodeConfigField)
@@ -186,6 +179,10 @@ def _read(cls: type[FlowNode]) -> NodeDefinition:
 
 
 def _asked(cls: type[FlowNode], method: str, kind: type[T]) -> T:
+    if not isinstance(inspect.getattr_static(cls, method), classmethod | staticmethod):
+        raise DefinitionError(
+            f"node class {cls.__qualname__!r}: {method} must be a classmethod; write @classmethod above it"
+        )
     try:
         found = getattr(cls, method)()
     except DefinitionError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dagy.engine import current_context
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NodeState = StateType  # one vocabulary for runs, tasks and nodes
 
 T = TypeVar("T")
-_NONE: Mapping[str, Any] = {}
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _NOT_GIVEN: Any = object()
 _OUTSIDE = RunContext(name="", run_id="", flow_name="")  # of what is executed outside of a run
 _MASK = "***"
@@ -163,19 +164,19 @@ class ExecutionResult:
     error: BaseException | None = None
 
     @classmethod
-    def from_success(cls, outputs: Mapping[str, Any] = _NONE) -> Self:
+    def from_success(cls, outputs: Mapping[str, Any] | None = None) -> Self:
         """It did its work; `outputs` are the values by outbound connector."""
-        return cls(StateType.COMPLETED, outputs)
+        return cls(StateType.COMPLETED, {} if outputs is None else outputs)
 
     @classmethod
     def from_error(cls, error: BaseException | str) -> Self:
         """It failed. While retries are left it is tried again, the same as when the error is raised."""
-        return cls(StateType.FAILED, _NONE, error if isinstance(error, BaseException) else RuntimeError(error))
+        return cls(StateType.FAILED, error=error if isinstance(error, BaseException) else RuntimeError(error))
 
     @classmethod
     def from_skip(cls, reason: str = "") -> Self:
         """There was nothing to do: the node ends SKIPPED, and so does what needs it."""
-        return cls(StateType.SKIPPED, _NONE, SkipTask(reason))
+        return cls(StateType.SKIPPED, error=SkipTask(reason))
 
     @property
     def is_success(self) -> bool:

@@ -185,7 +185,7 @@ def _options_of(task: TaskSpec, kind: Kind) -> dict[str, Json]:
 def _description(made_by: type[FlowNode] | Task[..., Any]) -> str:
     if isinstance(made_by, Task):
         return made_by.description
-    return cleandoc(made_by.metadata().description)
+    return cleandoc(made_by.metadata().description or made_by.__doc__ or "")
 
 
 def _nothing() -> None:

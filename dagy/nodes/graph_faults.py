@@ -386,14 +386,30 @@ class _Check:
 
     def _add_edge(self, edge: GraphEdge) -> None:
         """Note where the edge leads to, when both of its ends are there."""
-        of = f"edge {edge.source!r} -> {edge.target!r}"
         source, target = self._nodes.get(edge.source), self._nodes.get(edge.target)
+        has_source = source is not None and (source.kind is None or edge.source_connector in source.kind.outbound)
+        has_target = target is not None and (target.kind is None or edge.target_connector in target.kind.inputs)
+        if not (has_source and has_target):
+            self._say_ends(edge, source, target)
+        if source is not None and target is not None:
+            target.needs[edge.source] = None
+        if target is None or not has_target:
+            return
+        found = target.edges.setdefault(edge.target_connector, [])
+        if edge in found:
+            ends = f"{edge.source_connector!r} of node {edge.source!r}", f"{edge.target_connector!r} of {edge.target!r}"
+            self._say(edge.target, "edges", f"the edge from {ends[0]} to {ends[1]} is there twice; take one away")
+        elif has_source:
+            found.append(edge)
+
+    def _say_ends(self, edge: GraphEdge, source: _Node | None, target: _Node | None) -> None:
+        """Say what is wrong with the ends of the edge."""
+        of = f"edge {edge.source!r} -> {edge.target!r}"
         if source is None:
             self._say(edge.target, "edges", f"{of} comes from {self._no_node(edge.source)}")
         elif source.kind is not None and edge.source_connector not in source.kind.outbound:
             told = no_connector(edge.source, edge.source_connector, source.kind.connectors)
             self._say(edge.source, "edges", f"{of} comes from {told}")
-            source = None
         if target is None:
             self._say(edge.target, "edges", f"{of} leads to {self._no_node(edge.target)}")
         elif target.kind is not None and edge.target_connector not in target.kind.inputs:
@@ -404,19 +420,6 @@ class _Check:
                 f"{of} leads to {edge.target_connector!r} of node {edge.target!r}, which has no such inbound "
                 f"connector{hint}",
             )  # fmt: skip
-            target = None
-        if source is not None and target is not None:
-            target.needs[edge.source] = None
-        if target is not None:
-            found = target.edges.setdefault(edge.target_connector, [])
-            if edge in found:
-                self._say(
-                    edge.target,
-                    "edges",
-                    f"{of} is there twice between {edge.source_connector!r} and {edge.target_connector!r}",
-                )
-            if source is not None:
-                found.append(edge)
 
     def _join(self, node: _Node, kind: Kind, name: str, edges: Sequence[GraphEdge]) -> None:
         """Make one value of the edges that lead to one input of a node."""

@@ -86,7 +86,8 @@ def _called(node: PlannedNode, outputs: Mapping[str, Any], parameters: Mapping[s
         made = made.after(*(outputs[each] for each in node.after))
     inputs = {name: evaluated(value, outputs, parameters) for name, value in node.inputs.items()}
     if node.over:
-        return made.map(*(inputs.pop(name) for name in node.over), **inputs)
+        lists = [inputs.pop(name) for name in node.over]
+        return made.map(*lists, **inputs)
     if isinstance(made, FlowNode):
         return made(**inputs)
     args, kwargs = made.parameters.arguments(inputs)

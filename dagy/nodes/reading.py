@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from dagy.artifact.source import Reading, aside
 from dagy.errors import NodeGraphError, SourceError
 from dagy.nodes.graph import NodeGraph
-from dagy.nodes.registry import node_registry
 
 if TYPE_CHECKING:
     from dagy.artifact.source import Roots
@@ -27,6 +26,6 @@ def read_graph(path: Path, *, roots: Roots = "flows") -> Reading:
         graph = NodeGraph.load(path)
     except NodeGraphError as error:
         raise SourceError(str(error)) from error
-    with aside(path.parent), node_registry.isolated():
+    with aside(path.parent):
         notes = tuple(str(each) for each in graph.faults() if each.is_note)
         return Reading(graph.to_python(), warnings=notes)

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "dagy.nodes"  # the group in which packages name the modules that hold their nodes
 DEFINED: dict[str, type[FlowNode]] = {}  # the newest class of each node type that this process has made
 
+_NOWHERE: dict[str, type[FlowNode]] = {}
+_ASIDE: ContextVar[dict[str, type[FlowNode]]] = ContextVar("dagy_nodes_aside", default=_NOWHERE)
+_IS_LOADING: ContextVar[bool] = ContextVar("dagy_nodes_loading", default=False)
 _LOCK = threading.RLock()  # held for moments only, and never while a module is imported
 
 
@@ -41,14 +45,19 @@ class NodeRegistry:
         """
         node_type = definition_of(cls).node_type
         with _LOCK:
-            other = self._types.get(node_type)
-            if other is not None and _place(other) != _place(cls):
+            other = self.holder(cls)
+            if other is not None:
                 raise DefinitionError(
                     f"there is a node type {node_type!r} already, {_place(other)}; "
                     f"give {_place(cls)} another node_type, or take the first one out: "
                     f"node_registry.unregister({node_type!r})"
                 )
             self._types[node_type] = cls
+
+    def holder(self, cls: type[FlowNode]) -> type[FlowNode] | None:
+        """The other class that has the node type of `cls`, if there is one; its own older self is none."""
+        other = self._types.get(definition_of(cls).node_type)
+        return None if other is None or _place(other) == _place(cls) else other
 
     def unregister(self, node_type: str) -> None:
         """Take a node type out. `UnknownNodeError` when there is none of that name."""
@@ -61,13 +70,13 @@ class NodeRegistry:
 
     def get(self, node_type: str) -> type[FlowNode]:
         """The class of that node type. `UnknownNodeError` when there is none."""
-        found = self._types.get(node_type)
+        found = _ASIDE.get().get(node_type) or self._types.get(node_type)
         if found is None:
             self.load_entry_points()
             with _LOCK:
                 found = self._types.get(node_type)
                 if found is None:
-                    raise UnknownNodeError(node_type, sorted(self._types))
+                    raise UnknownNodeError(node_type, sorted({**self._types, **_ASIDE.get()}))
         return found
 
     def find(
@@ -124,6 +133,7 @@ class NodeRegistry:
         from importlib.metadata import entry_points
 
         for each in entry_points(group=self._group):
+            token = _IS_LOADING.set(True)
             try:
                 each.load()
             except Exception as error:  # noqa: BLE001 (somebody's package)
@@ -133,6 +143,8 @@ class NodeRegistry:
                 if is_new:
                     of = f"{each.name!r} ({each.value})"
                     warnings.warn(f"the nodes of {of} can't be loaded: {sentence(error)}", RuntimeWarning, stacklevel=3)
+            finally:
+                _IS_LOADING.reset(token)
         self._is_loaded = True
 
     @contextmanager
@@ -150,6 +162,18 @@ class NodeRegistry:
                     now.clear()
                     now.update(kept)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside the `with` block a class that is defined takes any other's type, seen by the block alone.
+
+        It is for code that is loaded once more beside its live self. Other threads go on as before.
+        """
+        token = _ASIDE.set({})
+        try:
+            yield
+        finally:
+            _ASIDE.reset(token)
+
     def clear(self) -> None:
         """Take every node type out; it stays empty until something is registered."""
         with _LOCK:
@@ -159,17 +183,33 @@ class NodeRegistry:
     def _listed(self) -> list[tuple[type[FlowNode], NodeDefinition]]:
         self.load_entry_points()
         with _LOCK:
-            return [(cls, definition_of(cls)) for _, cls in sorted(self._types.items())]
+            found = sorted({**self._types, **_ASIDE.get()}.items())
+        return [(cls, definition_of(cls)) for _, cls in found]
 
 
 node_registry = NodeRegistry(ENTRY_POINTS)
 
 
 def define(cls: type[FlowNode]) -> None:
-    """Note a class that was just made, and register it."""
+    """Note a class that was just made, and register it.
+
+    When its node type is taken: `DefinitionError`. But what packages offer yields to what is there, with a warning.
+    """
+    node_type = definition_of(cls).node_type
+    if _ASIDE.get() is not _NOWHERE:
+        _ASIDE.get()[node_type] = cls
+        return
     with _LOCK:
-        node_registry.register(cls)
-        DEFINED[definition_of(cls).node_type] = cls
+        other = node_registry.holder(cls)
+        if other is None or not _is_offered(cls):
+            node_registry.register(cls)
+            DEFINED[node_type] = cls
+            return
+    warnings.warn(
+        f"{_place(cls)} is not registered: the node type {node_type!r} is taken by {_place(other)}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def misfit(out_end: str, out: frozenset[DataType], in_end: str, into: frozenset[DataType]) -> str:
@@ -186,6 +226,11 @@ def conversion(out: frozenset[DataType], into: frozenset[DataType]) -> str:
 
 def _place(cls: type[FlowNode]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _is_offered(cls: type[FlowNode]) -> bool:
+    """Whether it comes with Dagy, or with a package whose entry points are being loaded."""
+    return _IS_LOADING.get() or cls.__module__.startswith("dagy.")
 
 
 def _has_words(definition: NodeDefinition, words: list[str]) -> bool:

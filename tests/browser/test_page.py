@@ -402,7 +402,7 @@ def test_a_mapped_task_is_one_node_with_counts_and_its_failed_items_first(view: 
     model = view.show(run_of({"fetch": []}, tasks={"fetch": task("RUNNING", items={**items, "failed": 0})}))
     expect(view.node("fetch").locator(".dagy-detail")).to_have_text("7 of 10")
     model.delta(fetch=task("FAILED", items=items, faults=faults))
-    expect(view.node("fetch").locator(".dagy-items rect")).to_have_count(4)
+    expect(view.node("fetch").locator(".dagy-items rect")).to_have_count(5)
     expect(view.panel.locator(".dagy-fault summary")).to_have_text(["Item 3ValueError: three", "Item 8KeyError: 8"])
     expect(view.panel.locator(".dagy-fault").first.locator(".dagy-error")).to_be_visible()
     expect(view.panel).to_contain_text("and 20 more items that failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dagy import flow, task
 from dagy.engine import ItemChanged, RunOptions, RunResult, StandsFor, run
 from dagy.errors import ParameterError, SkipTask, TaskFailedError
+from dagy.runs.cache import LocalCache
 from dagy.states import StateType
 from dagy.values import ABSENT
 
@@ -283,6 +285,56 @@ def test_what_was_skipped_before_is_not_looked_at_anew():
         "merge": "COMPLETED",
     }
     assert result.value == [None, [ABSENT, 1]]
+
+
+def note(path: str, name: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{name} ")
+
+
+@task(cache=True)
+def skip_and_note(path: str) -> None:
+    note(path, "skip")
+    raise SkipTask
+
+
+@task(cache=True)
+def give_nothing_and_note(path: str) -> Any:
+    note(path, "nothing")
+    return ABSENT
+
+
+@task(cache=True)
+def count_and_note(path: str, values: Any) -> int:
+    note(path, "count")
+    return sum(each is not ABSENT for each in values)
+
+
+count_and_note.optional = ("values",)
+
+
+def test_a_cache_keeps_what_was_made_without_what_is_absent_and_never_that_it_is(tmp_path: Path):
+    def counting(path: str) -> Any:
+        return count_and_note(path, [skip_and_note(path), give_nothing_and_note(path), 1])
+
+    program, given = flow(name="small")(counting).prepare(path=str(tmp_path / "calls"))
+    for number in range(2):
+        cache = LocalCache(tmp_path)
+        assert run(program, given, RunOptions(f"small-{number}", cache=cache, max_workers=1)).value == 1
+    assert (tmp_path / "calls").read_text().split() == ["skip", "nothing", "count", "skip", "nothing"]
+
+
+class QuietError(SkipTask):
+    """A subclass of one's own."""
+
+
+@task(isolation="process", timeout_seconds=60)
+def skip_in_own_words() -> None:
+    raise QuietError("it is: a holiday")
+
+
+def test_a_subclass_says_it_as_well_and_travels():
+    assert ends(ran(lambda: skip_in_own_words())) == {"skip_in_own_words": "SKIPPED: it is: a holiday"}
 
 
 def test_it_is_no_trouble_worth_a_word_in_the_log(caplog: pytest.LogCaptureFixture):

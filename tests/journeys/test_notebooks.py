@@ -182,6 +182,37 @@ def test_the_same_cells_run_on_aws_without_an_account(folder: Path) -> None:
     assert "widget-view" not in str(outputs)
 
 
+@pytest.mark.kernel
+@pytest.mark.timeout(300)
+def test_nodes_of_a_notebook_become_a_document_a_deployment_and_a_module(folder: Path) -> None:
+    outputs = run(folder / "08_nodes.ipynb")
+
+    assert "\nbranch " in text(outputs["nodes"], "text/plain")
+    assert text(outputs["page"], "text/plain").startswith("filter: Filter rows (transform, version 1.0.0)")
+    assert text(outputs["weigh"], "text/plain") == (
+        "node 'weigh' takes frame: dataframe and gives weight: string; configured by decimals"
+    )
+    assert text(outputs["form-node"], "text/plain") == "'342 penguins weigh 4.2 kg on average'"
+    gentoo, chinstrap = "'123 penguins weigh 5.08 kg on average'", "'only 68 penguins were weighed'"
+    assert text(outputs["run-value"], "text/plain") == gentoo
+    assert "weigh · skipped" in text(outputs["run-other"], "text/plain")
+    assert chinstrap in text(outputs["run-other"], "text/plain")
+    assert text(outputs["faults"], "stdout").splitlines() == [
+        "node 'more': there is no node type 'filtre'; did you mean 'filter'?",
+        "edge 'known' -> 'weigh' leads to 'fram' of node 'weigh', which has no such inbound connector; "
+        "did you mean 'frame'?",
+    ]
+    assert "data:image/svg+xml" in text(outputs["graph-dag"], "text/html")
+    assert "data:image/svg+xml" in text(outputs["graph-run"], "text/html")
+    for cell in ("graph-value", "run-deployed-value"):
+        assert text(outputs[cell], "text/plain") == "'151 penguins weigh 3.70 kg on average'"
+    assert "@flow\ndef penguin_weight(" in text(outputs["python"], "stdout")
+    assert "built penguin_weight" in text(outputs["build"], "text/plain")
+    assert "gives the notebook's results in a clean process (6 tasks)" in text(outputs["deploy"], "text/plain")
+    assert "only 68 penguins were weighed" in text(outputs["cli"], "stdout")
+    assert "widget-view" not in str(outputs)
+
+
 # As a reader uses them: every notebook, in each way there is. One that needs what only a test has is named here.
 
 NEEDS_SITE = {"02_web_scraper.ipynb"}

@@ -300,7 +300,8 @@ def test_the_error_of_a_node_names_the_cells_line(notebook: NotebookShell) -> No
 
 def test_help_defines_nothing(notebook: NotebookShell) -> None:
     assert "Make this cell a node" in notebook.ok("%%dagy_node -h\ndef f(rows): ...").text
-    assert node_registry.find("f") == []
+    with pytest.raises(UnknownNodeError):
+        node_registry.get("f")
     assert "--config FIELD" in str(notebook.shell.magics_manager.magics["line"]["dagy_node"].__doc__)
 
 
@@ -374,3 +375,17 @@ def test_a_node_that_can_not_work_outside_the_notebook_is_refused() -> None:
     with pytest.raises(ExportError) as raised:
         exported("%%dagy_node scale\nout = missing(n)", START, "%%dagy_flow f\nscale()(start())")
     assert "reads 'missing', which no cell defines" in str(raised.value)
+
+
+def test_a_run_again_repeats_no_choice_that_was_made(notebook: NotebookShell) -> None:
+    notebook.ok("SEEN = []")
+    notebook.ok("%%dagy_node sized\nSEEN.append(1)\nif len(rows) > 2:\n    many = rows\nelse:\n    few = rows")
+    notebook.ok(
+        "from dagy import SkipTask, flow, task\n"
+        "@task\ndef idle():\n    SEEN.append(2)\n    raise SkipTask('nothing to do')\n"
+        "@flow\ndef sorting(rows: list):\n    return sized()(rows)['many'], idle()"
+    )
+    notebook.ok("import dagy_nb\nrun = dagy_nb.run('sorting', rows=[1, 2, 3])\nagain = dagy_nb.rerun()")
+    states = {name: each.state.type.value for name, each in notebook.names["again"].wait().task_runs.items()}
+    assert states == {"sized": "COMPLETED", "idle": "SKIPPED"}
+    assert sorted(notebook.names["SEEN"]) == [1, 2]

@@ -88,8 +88,8 @@ class Total(FlowNode):
             ConnectorDef("result", "", OUTBOUND, frozenset({DataType.NUMBER})),
         ]
 
-    def execute(self, context: ExecutionContext) -> dict[str, Any]:
-        return {"result": sum(context.get_upstream_data("numbers"))}
+    def execute(self, context: ExecutionContext) -> float:
+        return float(sum(context.get_upstream_data("numbers")))
 
 
 class Frame(FlowNode):
@@ -103,8 +103,8 @@ class Frame(FlowNode):
     def connectors(cls) -> list[ConnectorDef]:
         return [ConnectorDef("frame", "", OUTBOUND, frozenset({DataType.DATAFRAME}))]
 
-    def execute(self, context: ExecutionContext) -> dict[str, Any]:
-        return {"frame": None}
+    def execute(self, context: ExecutionContext) -> None:
+        """Nothing."""
 
 
 @task

@@ -28,7 +28,8 @@ from dagy.nodes.execution import by_hand
 
 @pytest.fixture(autouse=True)
 def _own_registry():
-    with node_registry.isolated():
+    with node_registry.isolated() as registry:
+        registry.clear()
         yield
 
 
@@ -381,7 +382,7 @@ class TestClasses:
 
         assert node_registry.get("read_text") is ReadText
         assert Reading not in node_registry.find()
-        with pytest.raises(DefinitionError, match="'.*Reading' is abstract: it lacks execute, metadata"):
+        with pytest.raises(DefinitionError, match=r"'.*Reading' is abstract: it lacks execute, metadata"):
             definition_of(Reading)
         with pytest.raises(TypeError, match="abstract"):
             Reading()
@@ -411,6 +412,10 @@ class TestClasses:
         ("options", "message"),
         [
             ({"metadata": classmethod(lambda cls: "made")}, "metadata() must return a NodeMetadata, not 'made'"),
+            (
+                {"metadata": lambda self: NodeMetadata("made")},
+                "metadata must be a classmethod; write @classmethod above",
+            ),
             ({"metadata": classmethod(lambda cls: cls.missing)}, "metadata() raised AttributeError"),
             ({"connectors": classmethod(lambda cls: None)}, "connectors() must return a Sequence, not None"),
             ({"connectors": classmethod(lambda cls: ["rows"])}, "a list of ConnectorDef, and in it is 'rows'"),

@@ -28,6 +28,7 @@ from dagy.nodes import (
     connectors_of,
 )
 from dagy.nodes.calling import task_of
+from dagy.nodes.library import ToList, ToText
 from dagy.spec import Constant, FromParameter, FromTask, ListOf, NodeSpec, PortSpec, TaskOptions
 from dagy.states import StateType
 from dagy.values import ABSENT
@@ -488,6 +489,12 @@ def test_outside_a_flow_a_value_that_does_not_fit_is_refused():
         Scaled()()
 
 
+def test_outside_a_flow_too_there_must_be_a_list_to_go_through():
+    for call in (lambda: Each()(5), lambda: Scaled().map("12")):
+        with pytest.raises(ConnectorError, match=r"runs for each item at 'number', so that must be a list, not "):
+            call()
+
+
 def test_what_a_branch_left_out_skips_what_needs_it():
     with pytest.raises(SkipTask, match="nothing came in at 'number'"):
         Scaled()(Sorted()(3)["even"])
@@ -519,6 +526,46 @@ def test_the_fingerprint_of_a_node_is_that_of_its_class():
     assert parts == fingerprint(Each).parts
     assert "context.config" in parts["function Scaled.execute"]
     assert not [each for each in parts if "dagy" in each]
+
+
+def test_how_a_node_is_run_is_no_part_of_its_code():
+    def patient(retries: int) -> type[FlowNode]:
+        class Patient(Scaled):
+            task_options = {"retries": retries}  # noqa: RUF012 (as users write it)
+
+            @classmethod
+            def metadata(cls) -> NodeMetadata:
+                return NodeMetadata("patient", "Patient")
+
+        return Patient
+
+    twice, thrice = (task_of(patient(each)()) for each in (2, 3))
+    assert (twice.options.retries, thrice.options.retries) == (2, 3)
+    assert fingerprint(twice.code.function) == fingerprint(thrice.code.function)
+
+
+def test_nodes_that_are_not_the_users_own_differ_by_their_names():
+    text, listed = (fingerprint(task_of(each()).code.function) for each in (ToText, ToList))
+    assert text.digest != listed.digest
+    assert text.parts["package dagy"] == listed.parts["package dagy"]
+
+
+def test_a_run_that_is_resumed_does_not_run_again_what_completed():
+    @task
+    def broken(value: float) -> float:
+        if not SEEN:
+            SEEN.append("now it works")
+            raise ValueError("not yet")
+        return value
+
+    etl = flow(name="etl")(lambda: broken(Scaled()(Halved()(4))))
+    failed = etl.run_local(record=True, fail_fast=False)
+    resumed = etl.run_local(resume=failed.run_id)
+    assert resumed.value == 20
+    assert {each.id for each in resumed.task_runs.values() if "earlier run" in each.state.message} == {
+        "halved",
+        "scaled",
+    }
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -39,6 +39,19 @@ WRITING = [
 ]
 
 
+PICKING = ConfigFields(
+    "pick",
+    [
+        field("limit", "integer", minimum=1, maximum=9),
+        field("name", pattern="^[a-m]"),
+        field("mode", "select", options=["a", "b", 0.5], default="a"),
+        field("tags", "multi_select", options=["a", "b"]),
+        field("share", "number", maximum=1),
+    ],
+)
+PICKING_SCHEMA = jsonschema.Draft202012Validator(config_schema(PICKING.fields))
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("kind", "options", "given", "expected"),
@@ -95,6 +108,11 @@ class TestValues:
     def test_what_is_left_out_has_its_default(self):
         fields = [field("limit", "integer", default=10), field("name")]
         assert checked(fields) == checked(fields, limit=None) == {"limit": 10, "name": None}
+
+    def test_a_default_that_can_be_changed_is_each_ones_own(self):
+        fields = ConfigFields("load", [field("columns", "json", default=["a"])])
+        fields.checked({})["columns"].append("b")
+        assert fields.checked({}) == {"columns": ["a"]}
 
     def test_every_problem_is_told_at_once(self):
         fields = [field("path", required=True), field("limit", "integer"), field("delimiter")]
@@ -253,16 +271,25 @@ class TestModelAndSchema:
         )
     )
     def test_what_the_schema_takes_the_check_takes(self, values):
-        fields = [
-            field("limit", "integer", minimum=1, maximum=9),
-            field("name", pattern="^[a-m]"),
-            field("mode", "select", options=["a", "b", 0.5], default="a"),
-            field("tags", "multi_select", options=["a", "b"]),
-            field("share", "number", maximum=1),
-        ]
-        if jsonschema.Draft202012Validator(config_schema(fields)).is_valid(values):
-            config = checked(fields, **values)
-            assert config == {**checked(fields), **{name: each for name, each in values.items() if each is not None}}
+        if PICKING_SCHEMA.is_valid(values):
+            left_out = {name for name, each in values.items() if each is None}
+            given = {name: each for name, each in values.items() if name not in left_out}
+            assert PICKING.checked(values) == {**PICKING.checked({}), **given}
+
+
+def test_a_required_field_may_be_given_what_is_there_only_when_the_flow_runs():
+    seen = []
+
+    @task
+    def text():
+        return "hello"
+
+    @flow
+    def telling():
+        seen.append(checked([field("template", required=True)], template=text()))
+
+    _ = telling.spec
+    assert len(seen) == 1
 
 
 def test_a_default_fits_its_field():

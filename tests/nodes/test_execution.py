@@ -143,33 +143,25 @@ class TestMasking:
         assert masked(error, ["hunter2"]) is error
         assert masked(error, [""]) is error
 
-    @pytest.mark.parametrize("place", ["text", "cause", "attribute", "note", "group"])
+    @pytest.mark.parametrize("place", ["text", "cause", "context", "attribute", "note", "group"])
     def test_an_error_with_a_secret_anywhere_tells_the_same_without_it(self, place):
-        def raised() -> BaseException:
-            try:
-                match place:
-                    case "text":
-                        raise ValueError("can't open postgres://hunter2@host")
-                    case "cause":
-                        raise ValueError("can't open") from OSError("hunter2 refused")
-                    case "attribute":
-                        error = ValueError("can't open")
-                        error.url = "postgres://hunter2@host"
-                        raise error
-                    case "note":
-                        error = ValueError("can't open")
-                        error.add_note("tried hunter2")
-                        raise error
-                    case "group":
-                        raise ExceptionGroup("can't open", [ValueError("hunter2")])
-            except Exception as error:
-                return error
-
-        hidden = masked(raised(), ["hunter2"])
-        shown = f"{hidden} {hidden!r} {vars(hidden)} {hidden.__cause__} {hidden.__context__}"
-        assert "hunter2" not in shown
-        assert "can't open" in shown
-        assert hidden.__traceback__ is not None
+        error = ValueError("can't open")
+        match place:
+            case "text":
+                error = ValueError("can't open postgres://hunter2@host")
+            case "cause":
+                error.__cause__ = OSError("hunter2 refused")
+            case "context":
+                error.__context__ = OSError("hunter2 refused")
+            case "attribute":
+                error.url = "postgres://hunter2@host"
+            case "note":
+                error.add_note("tried hunter2")
+            case "group":
+                error = ExceptionGroup("can't open", [ValueError("hunter2")])
+        hidden = masked(error, ["hunter2"])
+        assert "hunter2" not in f"{hidden} {hidden!r} {vars(hidden)} {hidden.__cause__} {hidden.__context__}"
+        assert "can't open" in str(hidden)
 
 
 class TestResults:
@@ -194,7 +186,7 @@ class TestByHand:
         async def wait():
             await asyncio.sleep(0)
 
-        with pytest.raises(DefinitionError, match="node 'waiting': .* write that function as 'async def'"):
+        with pytest.raises(DefinitionError, match=r"node 'waiting': .* write that function as 'async def'"):
             by_hand(wait(), "waiting")
 
 

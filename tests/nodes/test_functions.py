@@ -26,7 +26,8 @@ from dagy.nodes.connectors import type_names
 
 @pytest.fixture(autouse=True)
 def _own_registry():
-    with node_registry.isolated():
+    with node_registry.isolated() as registry:
+        registry.clear()
         yield
 
 

@@ -14,7 +14,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from dagy import flow
-from dagy.errors import ConnectorError
+from dagy.errors import ConnectorError, NodeGraphError
 from dagy.nodes import (
     ConnectionCardinality,
     ConnectorDef,
@@ -24,6 +24,9 @@ from dagy.nodes import (
     ExecutionResult,
     Fit,
     FlowNode,
+    GraphEdge,
+    GraphNode,
+    NodeGraph,
     NodeMetadata,
     fit,
     node_registry,
@@ -104,7 +107,9 @@ def graphs(draw: st.DrawFn) -> tuple[Node, ...]:
         for place in range(draw(st.integers(1, 2)) if outputs else 0):
             cardinality = draw(st.sampled_from(ConnectionCardinality))
             most = 3 if cardinality.is_many else 1
-            chosen = draw(st.lists(st.sampled_from(outputs), min_size=int(cardinality.is_required), max_size=most))
+            chosen = draw(
+                st.lists(st.sampled_from(outputs), min_size=int(cardinality.is_required), max_size=most, unique=True)
+            )
             # Most often of the types of what comes in, so that many graphs are right.
             fitting = [nodes[node].outbound[port].value_types for node, port in chosen]
             types = draw(type_sets)
@@ -210,6 +215,32 @@ def test_a_graph_runs_as_its_types_say_or_is_refused_before_anything_runs(nodes:
     assert all(isinstance(each.error, ConnectorError) for each in runs if each.state.type.value == "FAILED")
     if set(told) <= {Fit.YES}:
         assert "FAILED" not in expected
+
+
+@settings(max_examples=40)
+@given(graphs())
+def test_a_document_of_a_graph_has_faults_if_it_can_not_be_drawn_and_else_draws_the_same(nodes: tuple[Node, ...]):
+    with node_registry.isolated():
+        etl = draw(nodes, list(itertools.starmap(class_of, enumerate(nodes))))
+        graph = NodeGraph(
+            "etl",
+            nodes=tuple(GraphNode(f"node{number}", f"node{number}") for number in range(len(nodes))),
+            edges=tuple(
+                GraphEdge(f"node{upstream}", nodes[upstream].outbound[place].id, f"node{number}", port)
+                for number, node in enumerate(nodes)
+                for port, outputs in node.edges.items()
+                for upstream, place in outputs
+            ),
+        )
+        faults = graph.faults()
+        told = list(fits(nodes))
+        assert [each for each in faults if not each.is_note] == [] or Fit.NO in told
+        assert len([each for each in faults if each.is_note]) >= (Fit.WHEN_RUN in told)
+        if Fit.NO in told:
+            with pytest.raises(NodeGraphError):
+                graph.check()
+        else:
+            assert graph.spec.tasks == etl.spec.tasks
 
 
 @given(type_sets, type_sets)

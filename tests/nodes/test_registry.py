@@ -59,7 +59,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
         barrier.wait(30)
         try:
             results[place] = work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (it is what is looked at)
             results[place] = error
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(works)]
@@ -266,6 +266,33 @@ class TestPackages:
         installed("packed_nodes", self.CODE)
         found = at_once(*[lambda: packaged.get("of_package")] * 12)
         assert set(found) == {packaged.get("of_package")}
+
+    def test_one_whose_type_is_taken_leaves_it_to_the_program(self, installed, packaged):
+        own = made("of_package", "Own")
+        installed("packed_nodes", f"{self.CODE}@node\ndef other(rows: list) -> list:\n    return rows\n")
+        with pytest.warns(RuntimeWarning, match=r"packed_nodes\.mine is not registered: .* taken by my_nodes\.Own"):
+            assert packaged.get("other").__module__ == "packed_nodes"
+        assert packaged.get("of_package") is own
+
+
+class TestAside:
+    def test_code_that_is_loaded_once_more_leaves_the_live_one_alone(self, registry):
+        live, other = made("load", "Load"), made("other")
+        with registry.aside():
+            copy = made("load", "LoadAgain")
+            new = made("new")
+            assert registry.get("load") is copy
+            assert registry.find() == [copy, new, other]
+        assert registry.find() == [live, other]
+        assert FlowNode._registered_subclasses["load"] is live
+
+    def test_other_threads_go_on_as_before(self, registry):
+        made("load", "Load")
+        with registry.aside():
+            made("load", "LoadAgain")
+            (seen,) = at_once(lambda: made("meanwhile") and registry.get("load").__name__)
+        assert seen == "Load"
+        assert [cls.metadata().node_type for cls in registry.find()] == ["load", "meanwhile"]
 
 
 class TestThreads:

@@ -24,7 +24,7 @@ from dagy.nodes.library.tables import fault, table
 from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
 
 if TYPE_CHECKING:
-    from dagy.nodes.library.tables import Table
+    from dagy.nodes.library.tables import Column, Table
 
 _JSON = frozenset({DataType.JSON})
 _YES_NO = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -116,7 +116,8 @@ class ToRecords(_Converter):
         """`[{"city": "Oslo", "visits": 3}, ...]`"""
         frame = table(value, "value")
         names = [str(each) for each in frame.columns]
-        return [dict(zip(names, map(_plain, row), strict=True)) for row in frame.iter_rows()]
+        columns = [_plain_cells(each) for each in frame.iter_columns()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 class ParseJson(_Converter):
@@ -476,25 +477,36 @@ def _as_floats(values: list[Any]) -> list[Any]:
     return [float(each) if type(each) is int else each for each in values]
 
 
+def _plain_cells(column: Column) -> list[Any]:
+    """A column's cells as JSON holds them."""
+    import narwhals as nw
+
+    is_plain = column.dtype.is_integer() or column.dtype in (nw.String, nw.Boolean)
+    cells = column.to_list()
+    return cells if is_plain and not column.is_null().any() else list(map(_plain, cells))
+
+
 def _plain(value: Any) -> Any:
-    """A frame's cell as JSON holds it."""
+    """A value as JSON holds it."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
+    if isinstance(value, (float, Decimal)):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     if hasattr(value, "tolist"):  # numpy's
         return _plain(value.tolist())
-    if (value == value) is not True:  # as it is with what is missing in pandas: NaN, NaT, NA
+    if (value == value) is not True:  # as it is with what is missing in pandas: NaT, NA
         return None
     match value:
-        case float() | Decimal():
-            return float(value) if math.isfinite(value) else None
         case timedelta():
             return value.total_seconds()
         case date() | time():
             return value.isoformat()
+        case bytes():
+            raise ConnectorError(f"the frame holds bytes, {shown(value)}, for which JSON has no form")
         case _:
             return str(value)
 

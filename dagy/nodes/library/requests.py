@@ -67,7 +67,7 @@ class _Exchange:
             first = first.copy_merge_params(self.params)
 
         def keep_to_ourselves(request: httpx.Request) -> None:
-            if not _is_same_server(first, request.url):
+            if not is_same_server(first, request.url):
                 for name in self.headers.keys() - {"host", "content-type"}:
                     request.headers.pop(name, None)
 
@@ -367,7 +367,7 @@ class NotifyWebhook(FlowNode):
         return ExecutionResult.from_success({"result": exchange.good().status})
 
 
-def _is_same_server(first: httpx.URL, then: httpx.URL) -> bool:
+def is_same_server(first: httpx.URL, then: httpx.URL) -> bool:
     """Whether what was for `first` may be told to `then` too; a server that redirects to its https is the same."""
     to_https = (first.scheme, first.port, then.scheme, then.port) == ("http", None, "https", None)
     return first.host == then.host and ((first.scheme, first.port) == (then.scheme, then.port) or to_https)

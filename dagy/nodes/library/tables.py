@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 
 def table(value: Any, connector: str = "frame") -> Table:
-    """The pandas or Polars frame that came in at `connector`, as narwhals has it; a lazy frame is computed.
+    """The pandas or Polars frame that came in at `connector`, as narwhals has it.
 
+    A lazy frame is computed, and columns that pandas numbered are called "0", "1" and so on.
     `ConnectorError` for anything else, and for a frame in which two columns have one name.
     """
     try:
@@ -36,7 +37,7 @@ def table(value: Any, connector: str = "frame") -> Table:
     try:
         came = nw.from_native(value)
         frame: Table = came.collect() if isinstance(came, nw.LazyFrame) else came
-        frame.columns  # noqa: B018 (this is where pandas' duplicates are found)
+        columns = frame.columns
     except nw.exceptions.DuplicateError as error:
         names = list(getattr(value, "columns", ()))
         twice = next((each for each in names if names.count(each) > 1), None)
@@ -48,7 +49,9 @@ def table(value: Any, connector: str = "frame") -> Table:
             f"{connector!r} takes a pandas or Polars frame, not {shown(value)} (a {type(value).__name__}); "
             "the node 'to_dataframe' makes a frame of a list of objects"
         ) from error
-    return frame
+    if all(isinstance(each, str) for each in columns):
+        return frame
+    return table(value.set_axis([str(each) for each in columns], axis="columns"), connector)
 
 
 def names(value: object, field: str) -> list[str]:
@@ -146,7 +149,11 @@ def holds(frame: Table, name: str, operation: str, value: Any, field: str) -> Co
         column = column.cast(nw.String)
     elif column.dtype == nw.Decimal:
         column = column.cast(nw.Float64)  # what JSON's numbers are
-    return there & OPERATORS[operation](column, _operand(column, operation, value, field)).fill_null(value=False)
+    operand = _operand(column, operation, value, field)
+    try:
+        return there & OPERATORS[operation](column, operand).fill_null(value=False)
+    except TypeError as error:  # pandas, over a column that holds values of several types
+        raise fault(field, f"column {name!r} {operation} {shown(value)} can't be said: {error}") from error
 
 
 def _operand(column: Column, operation: str, value: Any, field: str) -> Any:

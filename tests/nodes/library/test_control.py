@@ -15,6 +15,7 @@ from dagy.nodes.library.code import PythonCode
 from dagy.nodes.library.control import Branch, Flatten, ForEach, Merge, Switch
 from dagy.nodes.library.conversions import ToDataframe, ToRecords, ToText
 from dagy.nodes.library.frames import Filter
+from dagy.nodes.library.templates import Template
 from dagy.values import ABSENT
 
 COMPLETED, SKIPPED, FAILED = StateType.COMPLETED, StateType.SKIPPED, StateType.FAILED
@@ -291,3 +292,13 @@ def test_nodes_and_tasks_mix_in_a_loop() -> None:
         return ToText().map(double.map(numbers))
 
     assert texts.run_local(numbers=[1, 2]).value == ["2", "4"]
+
+
+def test_a_node_that_could_do_without_a_value_is_skipped_too_when_its_way_is_not_taken() -> None:
+    @flow
+    def told(number: int) -> Any:
+        ways = Branch(operator=">", compared_with=10)(number)
+        return Merge(how="list")([Template(template="many")(ways["yes"]), PythonCode(code="'few'")(ways["no"])])
+
+    assert told.run_local(number=20).value == ["many"]
+    assert told.run_local(number=3).value == ["few"]

@@ -133,6 +133,8 @@ def test_records_hold_numbers_of_python_and_null_for_whatever_pandas_has_for_mis
     assert first == {"whole": 1, "text": "a", "array": [1, 2], "nan": 0.5, "kind": "x"}
     assert type(first["whole"]) is int
     assert set(second.values()) == {None}
+    with pytest.raises(ConnectorError, match="the frame holds bytes, b'x', for which JSON has no form"):
+        ToRecords()(pl.DataFrame({"a": [b"x"]}))
 
 
 def test_json_text_is_read_and_written(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -155,6 +158,48 @@ def test_whole_numbers_stay_whole_beside_missing_ones(url: str) -> None:
     assert read("SELECT n FROM sales WHERE n IS NOT NULL") == [{"n": large}]
     write(pl.DataFrame({"n": [large, None]}), "others")
     assert read("SELECT n FROM others WHERE n IS NOT NULL") == [{"n": large}]
+
+
+def test_numbers_with_and_without_fractions_are_numbers(url: str) -> None:
+    write([{"x": 1}, {"x": 2.5}])
+    assert read("SELECT x FROM sales ORDER BY x") == [{"x": 1.0}, {"x": 2.5}]
+
+
+def test_nothing_in_a_json_column_is_null(url: str) -> None:
+    write([{"n": 1, "a": {"x": [1]}}])
+    write([{"n": 2, "a": None}, {"n": 3}])
+    assert read("SELECT n FROM sales WHERE a IS NULL ORDER BY n") == [{"n": 2}, {"n": 3}]
+
+
+@pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.program)], indirect=True)
+@pytest.mark.parametrize("made", [list, partial(pd.DataFrame, dtype=object), pl.DataFrame])
+def test_every_kind_of_value_has_a_column_of_its_kind(url: str, made: Callable[[Any], Any]) -> None:
+    row = {
+        "yes": True,
+        "n": 2**40,
+        "x": 0.5,
+        "money": Decimal("12.34"),
+        "text": "é",
+        "moment": datetime(2026, 1, 31, 8, 30, tzinfo=UTC),
+        "local": datetime(2026, 1, 31, 8, 30),  # noqa: DTZ001 (a clock on a wall)
+        "day": date(2026, 1, 31),
+        "raw": b"\x00\xff",
+    }
+    write(made([row, dict.fromkeys(row)]))
+    assert read("SELECT * FROM sales WHERE n IS NOT NULL") == [row]
+    assert read("SELECT * FROM sales WHERE n IS NULL") == [dict.fromkeys(row)]
+    types = "SELECT column_name AS c, data_type AS t FROM information_schema.columns WHERE table_name = 'sales'"
+    assert {each["c"]: each["t"] for each in read(types)} == {
+        "yes": "boolean",
+        "n": "bigint",
+        "x": "double precision",
+        "money": "numeric",
+        "text": "text",
+        "moment": "timestamp with time zone",
+        "local": "timestamp without time zone",
+        "day": "date",
+        "raw": "bytea",
+    }
 
 
 def test_no_rows_are_no_fault_where_the_columns_are_known(url: str) -> None:

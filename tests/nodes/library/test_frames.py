@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from dagy.errors import ConnectorError, NodeConfigError
+from dagy.nodes.library.control import Merge
 from dagy.nodes.library.frames import (
     Aggregate,
     DropDuplicates,
@@ -420,3 +422,33 @@ def test_fill_missing_puts_something_in_its_place(make: Make) -> None:
         FillMissing(columns=["t"], value=0)(frame)
     with pytest.raises(NodeConfigError, match="there is no 'value' to fill with"):
         FillMissing()(frame)
+
+
+def test_rows_of_pandas_keep_their_labels_also_where_two_have_the_same() -> None:
+    frame = pd.concat([pd.DataFrame({"x": [1.0, None, 3.0], "t": ["a", "b", "c"]})] * 2)
+    both = [{"column": "x", "operator": ">", "value": 0}, {"column": "t", "operator": "!=", "value": "a"}]
+    assert Filter(conditions=both)(frame).index.tolist() == [2, 2]
+    assert Sort(by="x", descending=True)(frame).index.tolist() == [2, 2, 0, 0, 1, 1]
+    assert FillMissing(value=9)(frame)["x"].tolist() == [1.0, 9.0, 3.0, 1.0, 9.0, 3.0]
+    assert DropDuplicates()(frame).index.tolist() == [0, 1, 2]
+    assert len(Join(on="t")(frame, frame)) == 12
+
+
+def test_columns_that_pandas_numbered_are_named_by_their_numbers() -> None:
+    frame = pd.DataFrame([[1, "b"], [2, "a"]])
+    found = Sort(by="1")(Filter(column="0", operator=">", value=0)(frame))
+    assert (rows(found), list(found.columns), list(frame.columns)) == ([(2, "a"), (1, "b")], ["0", "1"], [0, 1])
+    with pytest.raises(ConnectorError, match="more than one column '0'"):
+        Limit(n=1)(pd.DataFrame([[1, 2]], columns=[0, "0"]))
+
+
+def test_what_a_column_of_several_types_cannot_be_compared_with_is_told() -> None:
+    with pytest.raises(NodeConfigError, match="column 'x' > 1 can't be said: '>' not supported"):
+        Filter(column="x", operator=">", value=1)(pd.DataFrame({"x": [1, "a"]}))
+
+
+def test_arrow_tables_stay_arrow_tables() -> None:
+    table = pa.table({"x": [2, 1, None]})
+    assert Filter(column="x", operator=">", value=1)(table).to_pydict() == {"x": [2]}
+    assert Sort(by="x")(table).to_pydict() == {"x": [1, 2, None]}
+    assert Merge(how="rows")([table, table]).num_rows == 6

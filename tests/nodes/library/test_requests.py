@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dagy.errors import AuthError, MissingSecretError, NetworkError, NodeConfigError
 from dagy.local_artifact import LocalArtifact
 from dagy.nodes.config import Secret
-from dagy.nodes.library.requests import HttpRequest, NotifyWebhook
+from dagy.nodes.library.requests import HttpRequest, NotifyWebhook, is_same_server
 
 from .web import Answer, Web
 
@@ -213,6 +214,23 @@ def test_another_host_gets_neither_the_token_nor_the_headers(
         ask(f"{web.url}/here", token=Secret("API_TOKEN"), token_header=header, headers={"Cookie": "a=b"})
         assert "t0ken" in web.asked[-1].headers[header.lower()]
         assert not {"authorization", "x-api-key", "cookie"} & other.asked[-1].headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "same"),
+    [
+        ("https://a.example/x", "https://a.example:443/y", True),
+        ("http://a.example", "https://a.example", True),
+        ("https://a.example", "http://a.example", False),
+        ("http://a.example:8080", "https://a.example", False),
+        ("http://a.example", "http://a.example:8080", False),
+        ("https://a.example", "https://b.a.example", False),
+    ],
+)
+def test_a_server_stays_the_same_at_its_own_address_and_when_it_redirects_to_https(
+    first: str, then: str, same: bool
+) -> None:
+    assert is_same_server(httpx.URL(first), httpx.URL(then)) is same
 
 
 def test_a_redirect_to_where_clouds_keep_credentials_is_refused_whatever_is_allowed(web: Web) -> None:

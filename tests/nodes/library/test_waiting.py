@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,6 +40,19 @@ def test_nothing_may_come_in() -> None:
 @pytest.mark.parametrize("config", [{"seconds": 1e6}, {"until": (datetime.now(UTC) + timedelta(days=9)).isoformat()}])
 def test_it_waits_and_can_be_cancelled(config: dict[str, object]) -> None:
     assert begun(**config) == (True, True)
+
+
+def test_a_sleep_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeps: list[float] = []
+
+    async def short(seconds: float) -> None:
+        sleeps.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", short)
+    before = time.monotonic()
+    asyncio.run(Wait(seconds=0.01).run(ExecutionContext()))
+    assert time.monotonic() - before > 0.009
+    assert sleeps == sorted(sleeps, reverse=True)
 
 
 @pytest.mark.parametrize("config", [{}, {"seconds": 1, "until": "2026-01-31T08:00:00Z"}])

@@ -154,7 +154,8 @@ class DagyMagics(Magics):
                 self.shell.showtraceback((UsageError, mistake, None))
             self._cell_failed(cell)
             return  # else a cell that IPython can run and Dagy can't read, which no flow can need
-        if not self._is_source and self.notebook.flow_names():  # not before there is one: it takes a while to load
+        # Not before there is something to build: it takes a while to load.
+        if not self._is_source and (self.notebook.flow_names() or self.notebook.has_nodes):
             artifact.provide_sources(source_of_flow)
             self._is_source = True
         if waits_for:  # IPython has only seen its first line: tracebacks need the others

@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias, TypeGuard
@@ -165,18 +165,6 @@ class Notebook:
         if cell_id in self._kept:
             _unregister(self._kept[cell_id])
 
-    @contextlib.contextmanager
-    def nodes_aside(self) -> Iterator[None]:
-        """Inside the `with` block the exported module may have the node types of these cells."""
-        own = [each for each in list(self._kept.values()) if each.nodes]
-        if not own:
-            yield
-            return
-        with node_registry.isolated():
-            for each in own:
-                _unregister(each)
-            yield
-
     def about_to_run(self, defined: Defined | None) -> None:
         """Remember what a task cell takes from ordinary cells under a name that it binds anew: it runs from there."""
         if isinstance(defined, TaskCell):
@@ -295,6 +283,11 @@ class Notebook:
     def has_own_flow(self) -> bool:
         """Is there a flow that the user wrote, so that the task cells are not joined by their names?"""
         return bool(self._written_flows() or self._own(self._decorated_flows()))
+
+    @property
+    def has_nodes(self) -> bool:
+        """Does a cell define a node class?"""
+        return any(each.nodes for each in list(self._kept.values()))
 
     def flow_names(self) -> tuple[str, ...]:
         """What a flow may be called by here. Nothing is drawn."""

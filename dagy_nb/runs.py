@@ -384,7 +384,7 @@ class Runs:
         nodes = drawing.connectors(spec)
         found = {}
         for task in spec.tasks:
-            code = None if program is None else inspect.unwrap(program.code[task.id].function)
+            code = None if program is None else _as_written(program.code[task.id].function)
             filename = getattr(getattr(code, "__code__", None), "co_filename", "")
             cell = cells.get(filename, by_task.get(task.name))
             number = None if cell is None else _NUMBER.search(cell.label)
@@ -506,6 +506,12 @@ class Runs:
         # It stays a while: a page that has not taken it away yet would stumble over a view without a model.
         self._views[f"gone {key}"] = self._views.pop(key)
         self._close_all_but_newest("gone ")
+
+
+def _as_written(function: Callable[..., Any]) -> object:
+    """What a task's cell has: of a node the function that it was made from, or else its class's `execute`."""
+    code = inspect.unwrap(function)
+    return getattr(code, "function", getattr(code, "execute", None)) if isinstance(code, type) else code
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dagy import Executor, Flow, LocalOptions, artifact, backends, deploy, drawing
+from dagy import Executor, Flow, LocalOptions, artifact, backends, deploy, drawing, nodes
 from dagy.drawing import ago, text_tree
 from dagy.errors import (
     DagyError,
@@ -25,7 +25,7 @@ from dagy.errors import (
     UnknownRunError,
     did_you_mean,
 )
-from dagy.nodes import FlowNode, NodeGraph, definition_of, node_registry
+from dagy.nodes import FlowNode, definition_of, node_registry
 from dagy.settings import Settings
 from dagy_nb.cells import Cell, FlowCell, NodeCell, TaskCell
 from dagy_nb.checking import Check
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from dagy.backends import Measured, Route
     from dagy.client import DagyClient
     from dagy.control import RunInfo
+    from dagy.nodes import NodeGraph
     from dagy.spec import FlowSpec, Json
 
 
@@ -140,21 +141,22 @@ class Session:
     def flow_names(self) -> list[str]:
         """What a flow may be called by here: those of the cells, and the variables that hold node graphs."""
         names = list(self.notebook.namespace.items())
-        graphs = [name for name, value in names if isinstance(value, NodeGraph) and name[0] != "_"]
+        graphs = [name for name, value in names if isinstance(value, nodes.NodeGraph) and name[0] != "_"]
         return [*self.notebook.flow_names(), *graphs]
 
     def graph_called(self, flow: object) -> NodeGraph | None:
         """The node graph that `flow` is or names, where it names no flow; see `flow`."""
         if isinstance(flow, str) and flow not in self.notebook.flow_names():
             return self._graph(flow)
-        return flow if isinstance(flow, NodeGraph) else None
+        is_flow = flow is None or isinstance(flow, str | Flow)
+        return flow if not is_flow and isinstance(flow, nodes.NodeGraph) else None
 
     def _graph(self, name: str) -> NodeGraph | None:
         """The node graph that a variable holds, or a document that ends in ".json"; None for any other name."""
         value = self.notebook.namespace.get(name)
-        if isinstance(value, NodeGraph):
+        if isinstance(value, nodes.NodeGraph):
             return value
-        return NodeGraph.load(Path(name).expanduser()) if name.endswith(".json") else None
+        return nodes.NodeGraph.load(Path(name).expanduser()) if name.endswith(".json") else None
 
     def run(
         self,
@@ -615,7 +617,7 @@ class Session:
         source = self._source(export or (self._exported() if graph is None else self.export_graph(graph)))
         wanted = None if requirements is None else Path(requirements).absolute()
         options = artifact.BuildOptions(tuple(include), wanted, target or LOCAL)
-        with self.notebook.nodes_aside(), artifact.flow_aside(source, name) as found:
+        with artifact.flow_aside(source, name) as found:
             return artifact.build(source, found, Path(output_dir), options)
 
     def plan(self, flow: str | NodeGraph | None = None, *, executor: str | Executor | None = None) -> Route:
@@ -635,8 +637,16 @@ class Session:
         return backends.measured_in(each.shown.handle.events(follow=False) for each in ended) if ended else None
 
     def source_of(self, flow: Flow[..., Any]) -> Source | None:
-        """The notebook as a module, where `flow` is one of its flows; None for another. Raises what `export` raises."""
+        """The notebook as a module, where `flow` is one of its flows; None for another. Raises what `export` raises.
+
+        Of a node graph with nodes or tasks of this notebook, the module that has them and the graph.
+        """
         function = inspect.unwrap(flow.function)
+        graph = getattr(function, "graph", None)
+        if isinstance(graph, nodes.NodeGraph):
+            own = self.node_cells()
+            is_mine = any(each.type in own or each.type.startswith(f"{_NOTEBOOK}:") for each in graph.nodes)
+            return self._source(self.export_graph(graph)) if is_mine else None
         is_ours = getattr(function, "__globals__", {}).get("__name__") == self.notebook.namespace.get("__name__")
         if not is_ours or flow.name not in self._flow_names():
             return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dagy.artifact.clean_run import CleanRun, RunStartError, Unreadable, start_clean
     from dagy.artifact.data_files import LeftOut
     from dagy.artifact.inspection import Inspection, diff, inspect, verify
-    from dagy.artifact.loading import refuse_while_loading
+    from dagy.artifact.loading import keep_aside, refuse_while_loading
     from dagy.artifact.manifest import CellEntry, FileEntry, LockedWheel, Manifest
     from dagy.artifact.options import BuildOptions
     from dagy.artifact.origin import provide_sources, source_of
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         Source,
         Target,
         flow_aside,
-        keep_aside,
         load_flow,
         load_module,
         module_name,
@@ -67,7 +66,7 @@ _HOMES = {
     "entry_flow": "dagy.artifact.unpacking",
     "flow_aside": "dagy.artifact.source",
     "inspect": "dagy.artifact.inspection",
-    "keep_aside": "dagy.artifact.source",
+    "keep_aside": "dagy.artifact.loading",
     "known_build": "dagy.artifact.rebuilding",
     "load_flow": "dagy.artifact.source",
     "load_module": "dagy.artifact.source",

@@ -158,7 +158,8 @@ class Attempt:
             result = self.run.store.carried(value, self.spec.id, self.item, called=f"the result of {name!r}")
         except TravelError as trouble:
             return Outcome(failed(sentence(trouble)), time.time(), attempt, error=told_error(trouble))
-        return Outcome(state, time.time(), attempt, result)
+        absent = [name for name, each in value.items() if each is ABSENT] if type(value) is dict else []
+        return Outcome(state, time.time(), attempt, result, absent=absent)
 
     def _next_try(self, done: TaskRun, outcome: Outcome) -> tuple[int, State] | None:
         """The retry group and the state, when it is to be tried again by who invokes."""

@@ -9,10 +9,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagy.engine.reasons import fault, items_failed, not_started, without
+from dagy.engine.reasons import fault, items_failed, not_started, other_way, without
 from dagy.errors import StoreError, shown
-from dagy.spec import Json
-from dagy.states import State, StateType, completed, crashed
+from dagy.spec import FromTask, Json, TaskSpec, references
+from dagy.states import State, StateType, completed, crashed, skipped
 
 GONE = "its invocation ended without telling how"
 
@@ -27,6 +27,7 @@ class Outcome:
     result: Mapping[str, Json] | None = None  # what it returned, as `Values.carried` has it; of a mapped task `items`
     error: Mapping[str, Json] | None = None  # `type`, `message` and `traceback`
     cause: str = ""  # the failed task because of which it was not started
+    absent: Sequence[str] = ()  # of what it returned by name, what it left out
 
     @property
     def is_by_choice(self) -> bool:
@@ -37,6 +38,7 @@ class Outcome:
         """As it is kept."""
         told: dict[str, Json] = {"state": self.state.type.value, "at": self.at, "attempt": self.attempt}
         more = {"message": self.state.message, "result": self.result, "error": self.error, "cause": self.cause}
+        more |= {"absent": list(self.absent)}
         return told | {name: value for name, value in more.items() if value}
 
     @classmethod
@@ -44,7 +46,7 @@ class Outcome:
         """What `to_json` made. Raises `StoreError` for what is none."""
         try:
             state = State(StateType(data["state"]), data.get("message", ""))
-            more = {name: data[name] for name in ("result", "error", "cause") if name in data}
+            more = {name: data[name] for name in ("result", "error", "cause", "absent") if name in data}
             return cls(state, data["at"], data["attempt"], **more)
         except (LookupError, TypeError, ValueError) as error:
             raise StoreError(f"{shown(data)} is not how a task ended") from error
@@ -70,6 +72,17 @@ def without_upstream(upstream: Mapping[str, Outcome | None], needed: Container[s
     if absent and not found:
         return Outcome(without(absent[0]), now)
     return min(found, key=lambda each: each.at, default=None)
+
+
+def on_another_way(task: TaskSpec, upstream: Mapping[str, Outcome | None], now: float) -> Outcome | None:
+    """How `task` ends that can't do without an output that another left out, as far as that is known unread."""
+    for name, binding in task.inputs.items():
+        for each in () if name in (task.optional or ()) else references(binding):
+            if type(each) is FromTask and each.path:
+                outcome = upstream.get(each.task)
+                if outcome is not None and each.path[0] in outcome.absent:
+                    return Outcome(skipped(other_way(each.task)), now)
+    return None
 
 
 def mapped_outcome(task: str, items: Sequence[Outcome | None], stopped: State | None, now: float) -> Outcome:

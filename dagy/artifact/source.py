@@ -19,7 +19,7 @@ import sys
 import tokenize
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import decode_source, module_from_spec, spec_from_loader
@@ -29,7 +29,7 @@ from types import CodeType, ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dagy.artifact.imports import imports_of
-from dagy.artifact.loading import loading
+from dagy.artifact.loading import loading, stepped_aside
 from dagy.artifact.manifest import CellEntry
 from dagy.errors import CodeFailedError, DagyError, SourceError, UnknownFlowError
 from dagy.flows import Flow
@@ -221,28 +221,13 @@ def flow_aside(source: Source, name: str | None = None) -> Iterator[Flow[..., An
     """
     existing = sys.modules.pop(source.module, None)
     try:
-        with ExitStack() as stack:
-            for each in _asides:
-                stack.enter_context(each())
-            stack.enter_context(aside(source.root))
+        with stepped_aside(), aside(source.root):
             yield load_flow(source, name)
     finally:
         sys.modules.pop(source.module, None)
         if existing is not None:
             sys.modules[source.module] = existing
         _attach(source.module)
-
-
-_asides: list[Callable[[], AbstractContextManager[object]]] = []
-
-
-def keep_aside(context: Callable[[], AbstractContextManager[object]]) -> None:
-    """Let `flow_aside` look at a flow inside a `with` block of what `context()` gives.
-
-    For what keeps a list of things that users' modules define, which is then as it was before.
-    """
-    if context not in _asides:
-        _asides.append(context)
 
 
 @contextmanager

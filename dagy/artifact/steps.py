@@ -17,7 +17,7 @@ from dagy.artifact.beginning import begin_run, left_over, take_over
 from dagy.artifact.begun_run import BegunRun, begun_run, failure, hindrance, wrote_error
 from dagy.artifact.held_hooks import call_hooks
 from dagy.artifact.invocations import Invocation
-from dagy.artifact.outcomes import GONE, Outcome
+from dagy.artifact.outcomes import GONE, Outcome, on_another_way
 from dagy.artifact.payloads import Payload
 from dagy.artifact.run_store import EarlyEnd, RunStore
 from dagy.artifact.telling import told_failure, told_result, told_tasks
@@ -163,7 +163,7 @@ def _check_count(spec: TaskSpec, count: int) -> None:
 def _ready(run: BegunRun, spec: TaskSpec) -> dict[str, Json]:
     """Whether the task is to run, "READY", so that no container is started for nothing; else how it has ended."""
     standing = run.standing(spec)
-    outcome = standing.outcome or standing.hindrance()
+    outcome = standing.outcome or standing.hindrance() or on_another_way(spec, standing.upstream, time.time())
     if outcome is None:
         return {"state": "READY"}
     return {"state": run.settle_alone(spec, outcome).state.type.value}

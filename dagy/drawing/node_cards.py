@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from dagy.drawing.escape import markup_line
+from dagy.drawing.escape import markup_line, plain_line
 from dagy.drawing.labels import columns, elided, width
 from dagy.drawing.layout import Box, Direction, Ports
 from dagy.drawing.ports import Connectors, Port
@@ -108,7 +108,7 @@ class NodeCard:
 def settings_line(node: Connectors) -> str:
     """What the node is set to, in one short line, without what is off or secret; `…` stands for what has no room."""
     said = [
-        f"{each.name} {elided(each.value, _LONGEST_VALUE)}"
+        f"{each.name} {elided(plain_line(each.value.strip()), _LONGEST_VALUE)}"
         for each in node.settings
         if not each.is_secret and each.value not in ("", "None", "False")
     ]

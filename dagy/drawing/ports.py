@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
-from dagy.drawing.escape import plain_line
+from dagy.drawing.escape import plain_line, plain_lines
 from dagy.drawing.labels import names
 from dagy.drawing.layers import End
 from dagy.drawing.layout import Wire
@@ -42,6 +43,8 @@ _KINDS = {
     "file": "file",
 }
 _ANY = "any"
+_LONGEST_VALUE = 2_000  # characters of a setting
+_MOST_PARTS = 50  # of a list or an object in it
 _SECRET = "$secret"  # the key of what stands for a secret in a node's inputs
 
 
@@ -76,7 +79,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a node is given beside what comes in by lines: `value` in words, of a secret its name."""
+    """What a node is given beside what comes in by lines: `value` in words or lines of code, of a secret its name."""
 
     name: str
     value: str
@@ -212,7 +215,9 @@ def _settings(task: TaskSpec) -> Iterable[Setting]:
     for name, binding in task.inputs.items():
         if not any(isinstance(each, FromTask) for each in references(binding)):
             secret = _secret(binding)
-            yield Setting(plain_line(name), plain_line(secret or _words(binding)), is_secret=bool(secret))
+            words = plain_lines(secret or _words(binding))
+            shown = words if len(words) <= _LONGEST_VALUE else f"{words[:_LONGEST_VALUE]}…"
+            yield Setting(plain_line(name), shown, is_secret=bool(secret))
 
 
 def _secret(binding: Binding) -> str:
@@ -230,9 +235,9 @@ def _words(binding: Binding) -> str:
         case FromParameter(name=name, path=path) | FromTask(task=name, path=path):
             return ".".join(["$" + name, *map(str, path)])
         case ListOf(items=items):
-            return ", ".join(map(_words, items))
+            return _some(map(_words, items))
         case DictOf(items=pairs):
-            return ", ".join(f"{_literal(key)}: {_words(value)}" for key, value in pairs)
+            return _some(f"{_literal(key)}: {_words(value)}" for key, value in pairs)
 
 
 def _literal(value: Json) -> str:
@@ -240,8 +245,14 @@ def _literal(value: Json) -> str:
         case str():
             return value
         case list() | tuple():
-            return ", ".join(map(_literal, value))
+            return _some(map(_literal, value))
         case dict():
-            return ", ".join(f"{key}: {_literal(each)}" for key, each in value.items())
+            return _some(f"{key}: {_literal(each)}" for key, each in value.items())
         case _:
             return str(value)
+
+
+def _some(parts: Iterable[str]) -> str:
+    """The first parts, and `…` for the others."""
+    parts = iter(parts)
+    return ", ".join([*islice(parts, _MOST_PARTS), *("…" for _ in islice(parts, 1))])

@@ -31,6 +31,7 @@ _LOW, _HIGH = 36.0, 46.0  # a card with one line, and with two
 _LINE = 14.0  # more of it for one line more
 _FEET = {1: (4.5,), 2: (-2.5, 12.5), 3: (-9.5, 5.5, 19.5)}  # of a card's lines, from its middle, by their number
 _CATEGORY_WIDTH = 20.0
+_ABOVE_PORTS = 15.0  # how far up a mark's tag is moved where the upper edge has connectors
 _TAG_FROM_EDGE = 10.0  # between a mark's tag and the card's right edge
 _LONGEST_TAG = 20  # columns
 
@@ -208,7 +209,8 @@ class _Cards:
                 parts.append(f'<path class="dagy-category" transform="translate({at})" d="{icon_of(node.node)}"/>')
             parts.append(node.drawn(box, is_still=self.is_still))
         if mark:
-            parts.append(_tag(mark, box.width))
+            is_above = node is not None and node.top > 0 and box.y > 2 * _ABOVE_PORTS
+            parts.append(_tag(mark, box.width, _ABOVE_PORTS if is_above else 0.0))
         parts.append("</g>")
         return "".join(parts)
 
@@ -219,14 +221,15 @@ class _Cards:
         return elided(plain_line(detail), 34)
 
 
-def _tag(mark: str, card_width: float) -> str:
-    """The mark on a card's upper edge, near its right end."""
+def _tag(mark: str, card_width: float, above: float) -> str:
+    """The mark on a card's upper edge, or so far `above` it, near its right end."""
     tag_width = _tag_width(mark)
     shown = markup_line(elided(mark, _LONGEST_TAG))
     at = card_width - _TAG_FROM_EDGE - tag_width
     return (
-        f'<rect class="dagy-tag" x="{_number(at)}" y="-7" width="{_number(tag_width)}" height="14" rx="7"/>'
-        f'<text class="dagy-mark" x="{_number(at + tag_width / 2)}" y="3.5">{shown}</text>'
+        f'<rect class="dagy-tag" x="{_number(at)}" y="{_number(-7 - above)}" width="{_number(tag_width)}" height="14"'
+        f' rx="7"/>'
+        f'<text class="dagy-mark" x="{_number(at + tag_width / 2)}" y="{_number(3.5 - above)}">{shown}</text>'
     )
 
 

@@ -70,8 +70,10 @@ def check_to_map(
     absent = []
     for name, source in sources.items():
         with contextlib.suppress(Exception):  # it is met again, by who tells it
-            is_whole = type(source) is FromTask and not source.path  # then it may be elsewhere, and is to stay there
-            value = values[source.task] if is_whole else resolve(source, values, parameters)
+            if type(source) is FromTask and not source.path:  # it may be elsewhere, and is to stay there
+                value = values[source.task]
+            else:
+                value = resolve(source, values, parameters)
             if holds_absent(source, value):
                 absent.append(name)
     check_present(task, absent, values, parameters)

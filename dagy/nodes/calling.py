@@ -29,7 +29,7 @@ from dagy.nodes.connectors import (
     types_of_annotation,
 )
 from dagy.nodes.definitions import NodeDefinition, definition_of
-from dagy.nodes.execution import ExecutionContext, by_hand
+from dagy.nodes.execution import ExecutionContext, ExecutionResult, by_hand
 from dagy.nodes.registry import misfit
 from dagy.nodes.value_checks import check_inputs, check_outputs
 from dagy.parameters import Parameters
@@ -42,6 +42,7 @@ from dagy.values import ABSENT
 if TYPE_CHECKING:
     from dagy.nodes.base import FlowNode
 
+_COMPLETED = StateType.COMPLETED
 _LIST, _NULL, _OBJECT = (frozenset({each}) for each in (DataType.LIST, DataType.NULL, DataType.OBJECT))
 _Types = frozenset[DataType]
 
@@ -171,19 +172,25 @@ class NodeCode:
             else:
                 inputs, config = self._checked(values)
                 break
-        node, context = self._prepared(inputs, config)
+        node = definition.fresh(config)
+        context = ExecutionContext(inputs, config=node.config)
         context.describe(definition)
         try:
-            result = definition.result_of(node.execute(context))
+            result = node.execute(context)
         finally:
             context.close()
-        if result.state is StateType.COMPLETED and len(result.outputs) == 1 and self._only is not None:
-            value = result.outputs.get(self._only, ABSENT)
-            if type(value) in self._went:
+        if type(result) is ExecutionResult and result.state is _COMPLETED and self._only is not None:
+            outputs = result.outputs
+            value = outputs.get(self._only, ABSENT)
+            if len(outputs) == 1 and type(value) in self._went:
                 return value
-        value = definition.value_of(result)
-        check_outputs(definition, result.outputs)
-        if self._only is not None and not definition.outbound[0].is_many and value is not ABSENT:
+        return self._given(definition.result_of(result))
+
+    def _given(self, result: ExecutionResult) -> Any:
+        """The node's value, checked; the class of the value is remembered."""
+        value = self.definition.value_of(result)
+        check_outputs(self.definition, result.outputs)
+        if self._only is not None and not self.definition.outbound[0].is_many and value is not ABSENT:
             self._went.add(type(value))
         return value
 

@@ -229,7 +229,8 @@ def _holds(is_visible: bool | None, value: object, allowed: Sequence[Json]) -> b
     """Whether a field that may be visible has one of the values; None when that is not known yet."""
     if is_visible is None or holds_reference(value):
         return None
-    return is_visible and any(value == each and type(value) is type(each) for each in allowed)
+    is_boolean = isinstance(value, bool)  # True is no 1
+    return is_visible and any(value == each and isinstance(each, bool) is is_boolean for each in allowed)
 
 
 def _plain_check(field: NodeConfigField) -> Callable[[Any], bool]:

@@ -6,10 +6,11 @@ Every part is looked at by itself, whatever is wrong with the others, so that a 
 from __future__ import annotations
 
 import keyword
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagy.errors import (
     CycleError,
@@ -29,7 +30,7 @@ from dagy.nodes.config import Secret
 from dagy.nodes.connectors import ANYTHING, ConnectorDef, DataType, Fit, fit, takes, type_names, type_of
 from dagy.nodes.graph_annotations import Annotation, read_annotation
 from dagy.nodes.graph_flow import graph_flow
-from dagy.nodes.graph_kinds import Kind, UnknownKindError, import_module, kind_called
+from dagy.nodes.graph_kinds import Kind, UnknownKindError, fault_of_importing, kind_called
 from dagy.nodes.graph_names import TaskNames
 from dagy.nodes.graph_parts import GraphEdge, GraphFault, GraphNode, GraphParameter
 from dagy.nodes.graph_values import (
@@ -51,12 +52,12 @@ if TYPE_CHECKING:
     from dagy.nodes.graph import NodeGraph
 
 _LONGEST_NAME = 200
+_MOST_HINTS = 50  # on nodes that are not there: each is looked for among all
 _OWN_FIELDS = frozenset({"name", "version", "description"})  # of a graph, and so no options
 _LIST = frozenset({DataType.LIST})
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedNode:
+class PlannedNode(NamedTuple):
     """A node as a call of its kind: `made_by(**config).with_options(**options).after(*after)(**inputs)`."""
 
     id: str
@@ -117,8 +118,9 @@ class _Check:
     def __init__(self, graph: NodeGraph) -> None:
         self._graph = graph
         self._faults: list[GraphFault] = []
-        self._kinds: dict[str, Kind | None] = {}
+        self._kinds: dict[str, Kind | str] = {}  # by type; a text says why there is none
         self._nodes: dict[str, _Node] = {}
+        self._edges: set[GraphEdge] = set()
         self._parameters: dict[str, GraphParameter] = {}
         self._used: set[str] = set()  # the parameters that something takes
         self._annotations: dict[str, Annotation] = {}
@@ -130,6 +132,7 @@ class _Check:
         graph = self._graph
         self._check_graph()
         self._check_parameters()
+        self._find_kinds()
         for each in graph.nodes:
             self._add_node(each)
         for edge in graph.edges:
@@ -167,10 +170,11 @@ class _Check:
             self._say(
                 None, f"options.{option}", f"the graph's options hold {option!r}; it is a field of the graph itself"
             )
+        if graph.path is not None and (folder := str(graph.path.parent)) not in sys.path:
+            sys.path.insert(0, folder)
         for module in dict.fromkeys(graph.modules):
-            failure = import_module(module, graph.path and graph.path.parent)
-            if failure is not None:
-                self._say(None, "modules", f"module {module!r}, which the graph names, can't be imported: {failure}")
+            if fault := fault_of_importing(module):
+                self._say(None, "modules", f"module {module!r}, which the graph names, can't be imported: {fault}")
 
     def _check_parameters(self) -> None:
         for each in self._graph.parameters:
@@ -222,23 +226,18 @@ class _Check:
         if given.id in self._nodes:
             self._say(given.id, "id", f"two nodes have the id {given.id!r}; ids are unique, so give one another")
             return
-        self._nodes[given.id] = _Node(given, self._kind(given))
-
-    def _kind(self, given: GraphNode) -> Kind | None:
-        if given.type not in self._kinds:
-            try:
-                self._kinds[given.type] = kind_called(given.type)
-            except (UnknownKindError, DagyError) as error:
-                self._kinds[given.type] = None
-                fault = str(error)
-            else:
-                return self._kinds[given.type]
-        else:
-            fault = f"there is no node type {given.type!r}"
         kind = self._kinds[given.type]
-        if kind is None:
-            self._say(given.id, "type", f"node {given.id!r}: {fault}")
-        return kind
+        if isinstance(kind, str):
+            self._say(given.id, "type", f"node {given.id!r}: {kind}")
+        self._nodes[given.id] = _Node(given, None if isinstance(kind, str) else kind)
+
+    def _find_kinds(self) -> None:
+        """Look all types up, those first that import a module, which may define others."""
+        for name in sorted({each.type for each in self._graph.nodes}, key=lambda each: ":" not in each):
+            try:
+                self._kinds[name] = kind_called(name)
+            except (UnknownKindError, DagyError) as error:
+                self._kinds[name] = str(error)
 
     def _check_node(self, node: _Node, kind: Kind) -> None:
         given = node.given
@@ -348,7 +347,8 @@ class _Check:
             self._say(node_id, "each", f"node {node_id!r} can run for each of its first inputs, which are {some}")
 
     def _no_node(self, name: str) -> str:
-        return f"node {name!r}, which is not there{did_you_mean(name, self._nodes)}"
+        hint = did_you_mean(name, self._nodes) if len(self._faults) < _MOST_HINTS else ""
+        return f"node {name!r}, which is not there{hint}"
 
     def _make(self, node: _Node, kind: Kind) -> None:
         """Make what is called: the node with its config, or the task, to run as the document says."""
@@ -396,10 +396,11 @@ class _Check:
         if target is None or not has_target:
             return
         found = target.edges.setdefault(edge.target_connector, [])
-        if edge in found:
+        if edge in self._edges:
             ends = f"{edge.source_connector!r} of node {edge.source!r}", f"{edge.target_connector!r} of {edge.target!r}"
             self._say(edge.target, "edges", f"the edge from {ends[0]} to {ends[1]} is there twice; take one away")
         elif has_source:
+            self._edges.add(edge)
             found.append(edge)
 
     def _say_ends(self, edge: GraphEdge, source: _Node | None, target: _Node | None) -> None:
@@ -519,7 +520,7 @@ class _Check:
                 continue
             said = node.given.options.get("name")
             name = said if isinstance(said, str) else names.name_for(node_id, node.kind.name)
-            if not names.gives(node_id, name):
+            if said is not None and not names.gives(node_id, name):
                 self._say(
                     node_id, "options.name",
                     f"node {node_id!r} has the option name={said!r}, with which its task would not get the node's id; "
@@ -563,14 +564,15 @@ def _planned(node: _Node, name: str | None) -> PlannedNode:
     if name is not None:
         options["name"] = name
         made = made.with_options(name=name)
-    config = {each: value for each, value in node.values.items() if each in kind.fields}
-    inputs = {
-        each: value
-        for each, value in node.values.items()
-        if each not in kind.fields and not isinstance(value, Secret)  # which is in a field only
-    }
-    over = tuple(each for each in kind.inbound if each in given.each)
-    after = tuple(dict.fromkeys(given.after))
+    config: dict[str, Binding | Secret] = {}
+    inputs: dict[str, Binding] = {}
+    for each, value in node.values.items():
+        if each in kind.fields or isinstance(value, Secret):
+            config[each] = value
+        else:
+            inputs[each] = value
+    over = tuple([each for each in kind.inbound if each in given.each]) if given.each else ()
+    after = tuple(dict.fromkeys(given.after)) if given.after else ()
     return PlannedNode(
         given.id, given.label, kind, config, inputs, over, after, options, made if node.is_fixed else None
     )

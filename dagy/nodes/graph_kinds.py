@@ -11,7 +11,6 @@ import keyword
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dagy.errors import UnknownNodeError, did_you_mean, sentence, shown
@@ -108,21 +107,18 @@ def own_module(made_by: type[FlowNode] | Task[..., Any]) -> str | None:
     return made_by.__module__
 
 
-def import_module(name: str, folder: Path | None) -> str | None:
-    """Import the module, as Python would from `folder`; what went wrong, if something did."""
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+def fault_of_importing(name: str) -> str:
+    """Import the module; what went wrong, if something did, else nothing."""
     try:
         importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever the user's code raises)
         return sentence(error)
-    return None
+    return ""
 
 
 def _at(module: str, name: str) -> type[FlowNode] | Task[..., Any]:
     """The task or the node class at that place."""
-    fault = import_module(module, None)
-    if fault is not None:
+    if fault := fault_of_importing(module):
         raise UnknownKindError(f"module {module!r} can't be imported: {fault}")
     held = vars(sys.modules[module])
     found = held.get(name)

@@ -18,9 +18,10 @@ class TaskNames:
 
     def name_for(self, task_id: str, own: str) -> str:
         """The name that gives the next task this id: its `own`, which it has anyway, if that does; `task_id` always."""
+        if self._next_id(own) == task_id:
+            return own
         base, _, number = task_id.rpartition("-")
-        wanted = (own, base) if number.isdecimal() else (own,)
-        return next((each for each in wanted if self._next_id(each) == task_id), task_id)
+        return base if number.isdecimal() and self._next_id(base) == task_id else task_id
 
     def gives(self, task_id: str, name: str) -> bool:
         """Whether the next task gets this id when it has that name."""

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from dagy.artifact.loading import keep_aside
 from dagy.errors import DefinitionError, UnknownNodeError, sentence
 from dagy.nodes.config import config_schema
 from dagy.nodes.connectors import DataType, Fit, fit, member, type_names
@@ -36,7 +37,6 @@ class NodeRegistry:
         self._group = entry_points
         self._types: dict[str, type[FlowNode]] = {}
         self._is_loaded = not entry_points
-        self._failed: set[str] = set()
 
     def register(self, cls: type[FlowNode]) -> None:
         """Add a node class. One of the same module and name takes the older one's place: its code was run again.
@@ -137,12 +137,8 @@ class NodeRegistry:
             try:
                 each.load()
             except Exception as error:  # noqa: BLE001 (somebody's package)
-                with _LOCK:
-                    is_new = each.value not in self._failed
-                    self._failed.add(each.value)
-                if is_new:
-                    of = f"{each.name!r} ({each.value})"
-                    warnings.warn(f"the nodes of {of} can't be loaded: {sentence(error)}", RuntimeWarning, stacklevel=3)
+                of = f"{each.name!r} ({each.value})"
+                warnings.warn(f"the nodes of {of} can't be loaded: {sentence(error)}", RuntimeWarning, stacklevel=3)
             finally:
                 _IS_LOADING.reset(token)
         self._is_loaded = True
@@ -188,6 +184,7 @@ class NodeRegistry:
 
 
 node_registry = NodeRegistry(ENTRY_POINTS)
+keep_aside(node_registry.aside)
 
 
 def define(cls: type[FlowNode]) -> None:

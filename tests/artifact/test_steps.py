@@ -197,6 +197,20 @@ def test_what_has_nothing_to_do_is_skipped_as_in_a_local_run(machine: Callable[.
     assert driven.store().values.opened(told["result"]) == value
 
 
+def test_no_container_starts_for_a_way_that_was_not_taken(machine: Callable[..., Machine]) -> None:
+    driven = machine("skipping")
+    driven.ask("begin", parameters={"count": 3})
+    driven.task("load")
+    driven.task("branch")
+    assert driven.ask("ready", task="total") == {"state": "READY"}
+    assert driven.ask("ready", task="total-2") == {"state": "SKIPPED"}
+    outcome = driven.store().outcome("total-2")
+    assert outcome is not None
+    assert outcome.state.message == "not started, because 'branch' took another way"
+    driven.task("total")
+    assert driven.ask("ready", task="merge") == {"state": "READY"}  # it can do without
+
+
 def test_code_learns_in_a_step_which_item_and_attempt_of_which_run_it_is(machine: Callable[..., Machine]) -> None:
     driven = machine("skipping")
     driven.run(parameters={"count": 3})

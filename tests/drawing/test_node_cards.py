@@ -195,6 +195,20 @@ def test_settings_that_have_no_room_are_left_out_and_told_of():
     assert line == "option_0 value 0 · option_1 value 1 · …"
 
 
+def test_code_keeps_its_lines_and_a_long_setting_is_cut():
+    inputs = {
+        "code": Constant("a = 1\nreturn a"),
+        "rows": Constant([{"a": 1}] * 100_000),
+        "text": Constant("x" * 9_000),
+    }
+    spec = FlowSpec("f", tasks=(task("read", READ, **inputs),))
+    code, rows, text = (each.value for each in connectors(spec)["read"].settings)
+    assert code == "a = 1\nreturn a"
+    assert rows == ", ".join(["a: 1"] * 50 + ["…"])
+    assert text == "x" * 2_000 + "…"
+    assert "code a = 1␊return a" in "".join(texts(card(svg(spec), "read"), "dagy-settings"))
+
+
 def test_the_category_of_a_node_is_its_icon():
     plain, running = card(svg(REPORT), "read"), card(svg(REPORT, {}), "read")
     (badge,) = of_class(plain, "dagy-icon")

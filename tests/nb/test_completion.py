@@ -14,6 +14,7 @@ KNOWN = Known(
     parameters=lambda flow: ["n", "day"] if flow in (None, "weekly") else [],
     runs=lambda: ["weekly-20260101-a1", "daily-20260102-b2"],
     deployments=lambda: ["morning", "evening"],
+    nodes=lambda: ["read_csv", "read_sql", "filter"],
 )
 
 
@@ -53,6 +54,12 @@ def at_end(source: str) -> Completions | None:
         ("%dagy_load t", "t", ("total",)),
         ("%dagy_reset l", "l", ("load",)),
         ("%dagy_check --", "--", ("--help",)),
+        ("%%dagy_node clean --des", "--des", ("--description",)),
+        ("#| dagy_node clean --category c", "c", ("convert", "control", "code", "custom")),
+        ("%%dagy_node n --config a=1 --con", "--con", ("--config",)),
+        ("%dagy_nodes read", "read", ("read_csv", "read_sql")),
+        ("%dagy_nodes --gives data", "data", ("dataframe",)),
+        ("%dagy_nodes filter --fo", "--fo", ("--form",)),
         ("%dagy_run --deployment ", "", ("morning", "evening")),
         ("%dagy_run --deployment=m", "m", ("morning",)),
         ("%dagy_deploy weekly --name e", "e", ("evening",)),

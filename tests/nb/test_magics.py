@@ -681,7 +681,7 @@ def test_a_reset_of_one_task_forgets_that_alone(notebook: NotebookShell) -> None
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_every_magic_answers_a_request_for_help(notebook: NotebookShell, option: str) -> None:
     for magic in notebook.shell.magics_manager.registry["DagyMagics"].magics["line"]:
-        if magic not in ("dagy_task", "dagy_flow"):
+        if magic not in ("dagy_task", "dagy_flow", "dagy_node"):
             assert notebook.ok(f"%{magic} {option}").text.startswith(f"usage: %{magic} ")
 
 
@@ -689,7 +689,7 @@ def test_the_list_of_magics_has_a_line_for_each(notebook: NotebookShell) -> None
     ran = notebook.ok("%dagy")
     magics = notebook.shell.magics_manager.registry["DagyMagics"].magics["line"]
     for magic in magics:
-        prefix = "%%" if magic in ("dagy_task", "dagy_flow") else "%"
+        prefix = "%%" if magic in ("dagy_task", "dagy_flow", "dagy_node") else "%"
         assert sum(line.startswith(f"{prefix}{magic} ") for line in ran.text.splitlines()) == 1, magic
         assert f">{prefix}{magic}<" in ran.html
 

@@ -96,6 +96,16 @@ def test_a_wrong_option_is_told_in_one_line(shell: NotebookShell) -> None:
     assert "did you mean 'scale'?" in shell.fails("%dagy_nodes scael --form")
 
 
+def test_a_nodes_texts_are_no_markup(notebook: NotebookShell) -> None:
+    with node_registry.isolated():
+        notebook.ok("%%dagy_node bad --label '<img src=x>' --description '<script>1</script>'\nout = 2 * n")
+        shown = [notebook.ok(f"%dagy_nodes {text}").value for text in ("bad", "script")]
+        form = notebook.ok("%dagy_nodes bad --form").value._repr_mimebundle_()
+    html = "".join([*(each._repr_html_() for each in shown), form["text/html"]])
+    assert "<script" not in html
+    assert "<img" not in html
+
+
 def test_help_lists_the_two_magics(notebook: NotebookShell) -> None:
     text = notebook.ok("%dagy").text
     assert "%%dagy_node " in text

@@ -584,6 +584,21 @@ def test_a_task_is_known_with_its_cell_and_its_options(notebook: NotebookShell) 
     assert (about["base"]["retries"], about["total"]["timeout"], about["total"]["needs"]) == (2, 5.0, ["base"])
 
 
+def test_a_node_is_known_with_its_cell_its_connectors_and_its_settings(notebook: NotebookShell) -> None:
+    notebook.ok("from dagy import flow, task\nfrom dagy.nodes import node\n@task\ndef load():\n    return [1]", "first")
+    notebook.ok("@node\ndef scaled(rows: list, factor: int = 2) -> list:\n    return rows", "second")
+    notebook.ok("@flow\ndef both():\n    return scaled(factor=3)(rows=load())", "third")
+    program = notebook.session.flow("both").program()
+    about = notebook.session.runs._about(program.spec, program)
+    assert about["load"]["node"] is None
+    assert about["scaled"]["cell"]["id"] == "second"
+    known = about["scaled"]["node"]
+    assert [(port["id"], port["types"], port["joined"]) for port in known["inbound"]] == [
+        ("rows", "list", [{"task": "load", "words": "load"}])
+    ]
+    assert known["settings"] == [{"name": "factor", "value": "3", "is_secret": False}]
+
+
 # ---- failures
 
 

@@ -132,22 +132,65 @@ TEXTS = st.one_of(
     st.text(max_size=12),
     st.sampled_from(
         [
-            "", "'", '"', '"""', "'''", "\\", "\\n", "a\nb", "line\nline\n", 'x = """\ny', "print(1)\nprint(2)\n", "{}", "%s",
-            "'); import os #", "\u2028", "\x00", "\u00a0", "ﬁ", "a\\\n", "\tx\n\ty\n", " a\n b", "ends \nhere", "# comment",
+            "",
+            "'",
+            '"',
+            '"""',
+            "'''",
+            "\\",
+            "\\n",
+            "a\nb",
+            "line\nline\n",
+            'x = """\ny',
+            "print(1)\nprint(2)\n",
+            "{}",
+            "%s",
+            "'); import os #",
+            "\u2028",
+            "\x00",
+            "\u00a0",
+            "ﬁ",
+            "a\\\n",
+            "\tx\n\ty\n",
+            " a\n b",
+            "ends \nhere",
+            "# comment",
         ]
     ),
-)  # fmt: skip
+)
 IDS = st.one_of(
     st.sampled_from(
-        ["a", "a-2", "a-3", "add", "add-2", "square it", "doc_number", "doc_number-2", "class", "print", "flow", "x'", 'x"',
-         "x\\", "größe", "ﬁ", "1", "日本", "a b", "None", "-", "Number", "self", "a-02"]
+        [
+            "a",
+            "a-2",
+            "a-3",
+            "add",
+            "add-2",
+            "square it",
+            "doc_number",
+            "doc_number-2",
+            "class",
+            "print",
+            "flow",
+            "x'",
+            'x"',
+            "x\\",
+            "größe",
+            "ﬁ",
+            "1",
+            "日本",
+            "a b",
+            "None",
+            "-",
+            "Number",
+            "self",
+            "a-02",
+        ]
     ),
     st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=6),
-)  # fmt: skip
-NAMES = st.sampled_from(["city", "limit", "flow_", "add_", "date_", "x"])
-SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXTS
 )
+NAMES = st.sampled_from(["city", "limit", "flow_", "add_", "date_", "x"])
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXTS)
 PLAIN = st.recursive(
     SCALARS,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
@@ -158,7 +201,9 @@ PLAIN = st.recursive(
 @st.composite
 def documents(draw: st.DrawFn) -> NodeGraph:
     """A graph without faults."""
-    parameters = draw(st.lists(st.builds(_parameter, NAMES, st.booleans(), PLAIN), max_size=3, unique_by=lambda each: each.name))
+    parameters = draw(
+        st.lists(st.builds(_parameter, NAMES, st.booleans(), PLAIN), max_size=3, unique_by=lambda each: each.name)
+    )
     nodes: list[GraphNode] = []
     edges: list[GraphEdge] = []
     gives: list[tuple[str, str]] = []  # what there is: nodes and connectors
@@ -210,7 +255,10 @@ def _value(parameters: list[GraphParameter], gives: list[tuple[str, str]]) -> st
             st.lists(inner, max_size=3),
             st.builds(lambda items: {"$tuple": items}, st.lists(inner, max_size=3)),
             st.dictionaries(TEXTS, inner, max_size=2),
-            st.builds(lambda pairs: {"$dict": pairs}, st.lists(st.tuples(st.integers(), inner).map(list), max_size=2, unique_by=lambda pair: pair[0])),
+            st.builds(
+                lambda pairs: {"$dict": pairs},
+                st.lists(st.tuples(st.integers(), inner).map(list), max_size=2, unique_by=lambda pair: pair[0]),
+            ),
             st.builds(lambda value: {"$literal": value}, PLAIN),
         ),
         max_leaves=4,
@@ -226,7 +274,11 @@ def _reference(parameters: list[GraphParameter], gives: list[tuple[str, str]]) -
         choices.append(st.builds(lambda name, path: {"$parameter": name, "path": path}, names, _PATHS))
     if gives:
         choices.append(
-            st.builds(lambda each, path: {"$output": each[0], "connector": each[1], "path": path}, st.sampled_from(gives), _PATHS)
+            st.builds(
+                lambda each, path: {"$output": each[0], "connector": each[1], "path": path},
+                st.sampled_from(gives),
+                _PATHS,
+            )
         )
     return st.one_of(choices)
 
@@ -235,7 +287,11 @@ _PATHS = st.lists(st.one_of(st.integers(0, 3), TEXTS), max_size=2)
 
 
 def _node(
-    draw: st.DrawFn, node_id: str, parameters: list[GraphParameter], gives: list[tuple[str, str]], before: list[GraphNode]
+    draw: st.DrawFn,
+    node_id: str,
+    parameters: list[GraphParameter],
+    gives: list[tuple[str, str]],
+    before: list[GraphNode],
 ) -> tuple[GraphNode, list[GraphEdge]]:
     kinds = list(_OUTPUTS) if gives else ["doc_number", f"{HERE}:gather"]
     kind = draw(st.sampled_from(kinds))
@@ -243,12 +299,23 @@ def _node(
     edges: list[GraphEdge] = []
 
     def lead(connector: str, source: tuple[str, str]) -> None:
-        edges.append(GraphEdge(*source, node_id, connector, tuple(draw(st.just([]) if connector == "numbers" else _PATHS))))
+        edges.append(
+            GraphEdge(*source, node_id, connector, tuple(draw(st.just([]) if connector == "numbers" else _PATHS)))
+        )
 
     value = _value(parameters, gives)
     match kind:
         case "doc_number":
-            config = draw(st.fixed_dictionaries({}, optional={"value": _reference(parameters, gives) | PLAIN, "note": TEXTS, "key": st.just({"$secret": "K"})}))
+            config = draw(
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "value": _reference(parameters, gives) | PLAIN,
+                        "note": TEXTS,
+                        "key": st.just({"$secret": "K"}),
+                    },
+                )
+            )
         case "doc_halves":
             lead("number", draw(st.sampled_from(gives)))
         case "doc_total":
@@ -261,5 +328,7 @@ def _node(
             config = draw(st.fixed_dictionaries({}, optional={"right": value, "third": value}))
         case _:
             lead("number", draw(st.sampled_from(gives)))
-    after = tuple(draw(st.lists(st.sampled_from([each.id for each in before]), max_size=2, unique=True))) if before else ()
+    after = (
+        tuple(draw(st.lists(st.sampled_from([each.id for each in before]), max_size=2, unique=True))) if before else ()
+    )
     return GraphNode(node_id, kind, config, None, draw(TEXTS), draw(_OPTIONS), (), after), edges

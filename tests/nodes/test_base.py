@@ -342,6 +342,12 @@ class TestInstances:
 
     def test_a_copy_with_options_leaves_the_first_as_it_was(self):
         first = made(execute=lambda self, context: 1)()
+
+        @flow
+        def alone():
+            first()
+
+        assert len(alone.spec.tasks) == 1
         second = first.with_options(name="one", retries=2).with_options(retries=3)
 
         @flow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dagy import flow, task
 from dagy.errors import DefinitionError, MissingSecretError, NodeConfigError
-from dagy.nodes.config import ConfigFields, Secret, config_model, config_schema, written
+from dagy.nodes.config import ConfigFields, Secret, config_model, config_schema, missing, written
 from dagy.nodes.metadata import ConfigFieldType, NodeConfigField, SelectOption
 
 TYPE = ConfigFieldType
@@ -173,6 +173,11 @@ class TestConditions:
         ]
         assert checked(fields)["c"] is None
         assert "'c'" in refusal(fields, a=True)
+
+    @pytest.mark.parametrize(("level", "is_required"), [(1, True), (1.0, True), (True, False), (2, False)])
+    def test_values_are_compared_as_json_has_them(self, level, is_required):
+        fields = [field("level", "json"), field("key", required=True, visible_when={"level": 1})]
+        assert list(missing(fields, {"level": level, "key": None})) == (["key"] if is_required else [])
 
     @pytest.mark.parametrize("name", ["later", "modes"])
     def test_a_condition_names_a_field_that_stands_before(self, name):

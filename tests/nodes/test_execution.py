@@ -131,10 +131,15 @@ class TestLoggingWithSecrets:
         assert caplog.messages == ["connecting to ***/db"]
 
     def test_levels_are_those_of_the_logger_it_logs_to(self, caplog):
-        context = ExecutionContext(secrets={"url": "x"})
-        with caplog.at_level(logging.ERROR, logger="dagy.nodes"):
+        logger = logging.getLogger("dagy.nodes")
+        logger.setLevel(logging.ERROR)
+        try:
+            context = ExecutionContext(secrets={"url": "x"})
             context.logger.warning("quiet")
-        assert caplog.messages == []
+            context.logger.error("loud")
+        finally:
+            logger.setLevel(logging.NOTSET)
+        assert caplog.messages == ["loud"]
 
 
 class TestMasking:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from dagy import flow
 from dagy.errors import NodeGraphError
-from dagy.nodes import GraphEdge, GraphNode, GraphParameter, NodeGraph, Position, Secret
+from dagy.nodes import GraphEdge, GraphParameter, NodeGraph, Position, Secret
 from dagy.spec import Constant, FromParameter, FromTask, ListOf
 
 from .graph_documents import HERE, Frame, Halves, Number, Total, add, documents, gather, square
@@ -190,7 +190,9 @@ def test_a_secret_is_named_in_the_flow_and_not_told() -> None:
 
 
 def test_a_default_is_of_the_type_of_its_parameter() -> None:
-    graph = NodeGraph("g", parameters=(GraphParameter("day", "date | None", False, "2026-01-31"),), result={"$parameter": "day"})
+    graph = NodeGraph(
+        "g", parameters=(GraphParameter("day", "date | None", False, "2026-01-31"),), result={"$parameter": "day"}
+    )
     assert graph.spec.parameters[0].annotation == "date | None"
     assert str(graph.flow().parameters.check({"day": "2026-01-31"})["day"]) == "2026-01-31"
 
@@ -261,11 +263,13 @@ def test_what_no_document_can_hold_is_refused_by_task() -> None:
 
     with pytest.raises(NodeGraphError, match=r"task 'inner' is called .*inner' in .*; define it at the top level"):
         NodeGraph.from_flow(held)
-    with pytest.raises(NodeGraphError, match="task 'add': its input 'left' is a value of type object, which JSON can't"):
+    with pytest.raises(
+        NodeGraphError, match="task 'add': its input 'left' is a value of type object, which JSON can't"
+    ):
         NodeGraph.from_flow(other)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(documents())
 def test_any_graph_is_the_same_through_json_and_through_its_flow(graph: NodeGraph) -> None:
     text = graph.model_dump_json(indent=2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +40,7 @@ class Loud(FlowNode):
 def greet(name: str) -> str:
     return f"hello {name}"
 '''
-GRAPH = {
+GRAPH: dict[str, Any] = {
     "name": "greeting",
     "modules": ["nodes_beside"],
     "parameters": [{"name": "who", "type": "str", "required": False, "default": "you"}],
@@ -52,11 +54,15 @@ GRAPH = {
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A graph, with the module of its nodes beside it."""
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A graph, with the module of its nodes beside it; what is loaded of them is gone afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "nodes_beside.py").write_text(NODES)
     (tmp_path / "greeting.json").write_text(json.dumps(GRAPH))
-    return tmp_path / "greeting.json"
+    with node_registry.isolated():
+        yield tmp_path / "greeting.json"
+    for name in ("nodes_beside", "greeting"):
+        sys.modules.pop(name, None)
 
 
 def test_a_graph_is_read_as_a_module_and_leaves_nothing_behind(path: Path) -> None:
@@ -89,7 +95,8 @@ def test_a_file_that_is_no_graph_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_graph_with_faults_is_refused_with_all_of_them(path: Path) -> None:
-    path.write_text(json.dumps({**GRAPH, "result": "lout", "modules": []}))
+    nodes = [GRAPH["nodes"][0], {"id": "loud", "type": "read_lout"}]
+    path.write_text(json.dumps({**GRAPH, "result": "lout", "nodes": nodes}))
     with pytest.raises(NodeGraphError) as refused:
         read_source(path)
     assert len(refused.value.faults) == 2
@@ -108,7 +115,9 @@ def test_an_artifact_of_a_graph_holds_its_nodes_and_what_they_require(path: Path
 
 def test_a_node_that_requires_what_is_not_installed_can_not_be_built(path: Path, tmp_path: Path) -> None:
     (tmp_path / "nodes_beside.py").write_text(NODES.replace("hypothesis", "no-such-package"))
-    with pytest.raises(ArtifactError, match="node 'read_loud' needs 'no-such-package', which is not installed; install it"):
+    with pytest.raises(
+        ArtifactError, match="node 'read_loud' needs 'no-such-package', which is not installed; install it"
+    ):
         build_artifact(path, output_dir=tmp_path / "dist")
 
 

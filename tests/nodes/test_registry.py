@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,10 +64,15 @@ def at_once(*works: Callable[[], object]) -> list[object]:
             results[place] = error
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(works)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(30)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that they really come between one another
+    try:
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(30)
+    finally:
+        sys.setswitchinterval(interval)
     return results
 
 
@@ -295,14 +301,40 @@ class TestAside:
         assert [cls.metadata().node_type for cls in registry.find()] == ["load", "meanwhile"]
 
 
-class TestThreads:
-    def test_of_many_classes_of_one_type_exactly_one_is_registered(self, registry):
+class LettingOthers(dict):
+    """A dict that lets other threads go on between a look and what follows from it."""
+
+    def get(self, *args: object) -> object:
+        found = super().get(*args)
         for _ in range(20):
+            time.sleep(0)
+        return found
+
+
+class TestThreads:
+    @pytest.fixture(autouse=True)
+    def _let_others(self, registry, monkeypatch):
+        monkeypatch.setattr(registry, "_types", LettingOthers())
+
+    def test_of_many_classes_of_one_type_exactly_one_is_registered(self, registry):
+        for _ in range(5):
             registry.clear()
             results = at_once(*[lambda n=n: made("load", f"Load{n}") for n in range(8)])
             classes = [each for each in results if isinstance(each, type)]
             assert classes == [registry.get("load")] == [FlowNode._registered_subclasses["load"]]
             assert sum(isinstance(each, DefinitionError) for each in results) == 7
+
+    def test_a_registry_of_ones_own_is_as_safe(self, registry):
+        classes = []
+        for number in range(8):
+            with registry.aside():
+                classes.append(made("load", f"Load{number}"))
+        for _ in range(5):
+            own = NodeRegistry()
+            own._types = LettingOthers()
+            results = at_once(*[lambda cls=cls, own=own: own.register(cls) for cls in classes])
+            assert results.count(None) == 1
+            assert results[classes.index(own.get("load"))] is None
 
     def test_classes_of_many_types_are_all_registered(self, registry):
         classes = at_once(*[lambda n=n: [made(f"load_{n}_{m}") for m in range(20)] for n in range(8)])

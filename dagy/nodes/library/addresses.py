@@ -166,7 +166,7 @@ class _Door:
                 return cast("httpcore.NetworkStream", _Stream(stream, self._until))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = failure or error
-        if refused:
+        if failure is None and refused:
             raise AuthError(refused)
         raise failure or httpcore.ConnectError(f"{host!r} has no address")
 

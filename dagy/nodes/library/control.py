@@ -21,6 +21,7 @@ from dagy.nodes.library.conversions import value_at
 from dagy.nodes.library.tables import fault, same_kind, table
 from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
 from dagy.nodes.registry import node_registry
+from dagy.values import ABSENT
 
 if TYPE_CHECKING:
     from narwhals.dtypes import DType
@@ -239,6 +240,8 @@ class ForEach(FlowNode):
         node, connector = _looped(config["node_type"], config["config"], config["connector"])
         others = context.get_upstream_data("others", default=None) or {}
         value = node(**{**others, connector: context.get_upstream_data("items")})
+        if isinstance(value, dict):  # of several outputs, from which some may be left out
+            value = {key: each for key, each in value.items() if each is not ABSENT}
         return ExecutionResult.from_success({"result": value})
 
 

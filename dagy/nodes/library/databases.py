@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ROWS = frozenset({DataType.DATAFRAME, DataType.LIST})
 
+_KINDS = (bool, int, float, Decimal, datetime, date, time, bytes, dict, list)  # of values; of all else, their text
+
 
 def _url() -> NodeConfigField:
     return NodeConfigField(
@@ -296,24 +298,27 @@ class _Rows:
 def _rows(value: Any) -> _Rows:
     """The rows of a frame, or of a list of objects, in which None stands for whatever is missing."""
     kinds: dict[str, type] = {}
+    columns: dict[str, list[Any]]
     if isinstance(value, (list, tuple)):
         wrong = next((each for each in value if not isinstance(each, Mapping)), None)
         if wrong is not None:
             raise ConnectorError(f"'frame' takes a frame, or a list of objects; in the list is {shown(wrong)}")
-        columns = list(dict.fromkeys(name for row in value for name in row))
-        rows = [{name: row.get(name) for name in columns} for row in value]
+        columns = {
+            name: [row.get(name) for row in value] for name in dict.fromkeys(name for row in value for name in row)
+        }
     else:
         frame = table(value)
-        columns = frame.columns
-        rows = [
-            {name: None if _is_missing(each) else each for name, each in row.items()}
-            for row in frame.iter_rows(named=True)
-        ]
+        columns = {name: frame[name].to_list() for name in frame.columns}
         kinds = {name: _kind_of_dtype(dtype) for name, dtype in frame.schema.items()}
-    for name in columns:
-        found = {type(row[name]) for row in rows if row[name] is not None}
+    for name, values in columns.items():
+        classes = set(map(type, values))
+        if not classes <= {int, str, bool}:
+            columns[name] = [None if _is_missing(each) else each for each in values]
+            classes = set(map(type, columns[name])) - {type(None)}
+        found = {next((kind for kind in _KINDS if issubclass(each, kind)), str) for each in classes}
         if found:
             kinds[name] = float if found == {int, float} else found.pop() if len(found) == 1 else str
+    rows = [dict(zip(columns, each, strict=True)) for each in zip(*columns.values(), strict=True)]
     return _Rows({name: kinds.get(name, str) for name in columns}, rows)
 
 
@@ -338,18 +343,19 @@ def _column(name: str, kind: type, values: Iterable[Any]) -> Column[Any]:
     import sqlalchemy as sa
 
     is_zoned = any(getattr(each, "tzinfo", None) is not None for each in values)
-    types: Sequence[tuple[type | tuple[type, ...], Any]] = (
-        (bool, sa.Boolean()),
-        (int, sa.BigInteger()),
-        (float, sa.Double()),
-        (Decimal, sa.Numeric()),
-        (datetime, sa.DateTime(timezone=is_zoned)),
-        (date, sa.Date()),
-        (time, sa.Time()),
-        (bytes, sa.LargeBinary()),
-        ((dict, list), sa.JSON(none_as_null=True)),
-    )
-    return sa.Column(name, next((found for each, found in types if issubclass(kind, each)), sa.Text()))
+    types: Mapping[type, Any] = {
+        bool: sa.Boolean(),
+        int: sa.BigInteger(),
+        float: sa.Double(),
+        Decimal: sa.Numeric(),
+        datetime: sa.DateTime(timezone=is_zoned),
+        date: sa.Date(),
+        time: sa.Time(),
+        bytes: sa.LargeBinary(),
+        dict: sa.JSON(none_as_null=True),
+        list: sa.JSON(none_as_null=True),
+    }
+    return sa.Column(name, types.get(kind, sa.Text()))
 
 
 def _write(connection: Connection, given: _Rows, name: str, schema: str | None, mode: str) -> None:

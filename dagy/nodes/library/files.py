@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from dagy.errors import DagyError, MissingExtraError, StoreError, did_you_mean, sentence, shown
 from dagy.local_artifact import LocalArtifact
@@ -128,10 +128,18 @@ def polars_for(node: str) -> Any:
 
 
 class _Reader(FlowNode):
-    """Reads a file: a subclass says in `read` what is in it, and in `kind` what it calls such a file."""
+    """Reads a file: a subclass says how in `read`, what it is called in `kind`. `fields` come behind `path`."""
 
-    kind = ""
-    gives = ConnectorDef("result", "Frame", ConnectorDirection.OUTBOUND, FRAME, description="The table in the file.")
+    about: ClassVar[NodeMetadata]
+    kind: ClassVar[str]
+    fields: ClassVar[tuple[NodeConfigField, ...]]
+    gives: ClassVar = ConnectorDef(
+        "result", "Frame", ConnectorDirection.OUTBOUND, FRAME, description="The table in the file."
+    )
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return cls.about
 
     @classmethod
     def connectors(cls) -> list[ConnectorDef]:
@@ -151,12 +159,7 @@ class _Reader(FlowNode):
         path = NodeConfigField(
             "path", "Path", default="", description="The file to read, unless one comes in.", placeholder="data/in.csv"
         )
-        return [path, *cls.options_of_reading()]
-
-    @classmethod
-    def options_of_reading(cls) -> list[NodeConfigField]:
-        """The fields behind `path`."""
-        raise NotImplementedError
+        return [path, *cls.fields]
 
     def execute(self, context: ExecutionContext) -> ExecutionResult:
         """What is in the file."""
@@ -170,13 +173,19 @@ class _Reader(FlowNode):
 
 
 class _Writer(FlowNode):
-    """Writes a file: a subclass says in `write` how, and in `kind` and `usual_name` what it calls such a file."""
+    """Writes a file: as `_Reader`, the other way. `usual_name` is what a file is called that is kept nowhere."""
 
-    kind = ""
-    usual_name = ""
-    takes = ConnectorDef(
+    about: ClassVar[NodeMetadata]
+    kind: ClassVar[str]
+    usual_name: ClassVar[str]
+    fields: ClassVar[tuple[NodeConfigField, ...]]
+    takes: ClassVar = ConnectorDef(
         "frame", "Frame", ConnectorDirection.INBOUND, FRAME, required=True, description="The table to write."
     )
+
+    @classmethod
+    def metadata(cls) -> NodeMetadata:
+        return cls.about
 
     @classmethod
     def connectors(cls) -> list[ConnectorDef]:
@@ -201,12 +210,7 @@ class _Writer(FlowNode):
             f"Empty: the file is kept nowhere and goes on, as {cls.usual_name!r}, to the next node.",
             placeholder=f"data/{cls.usual_name}",
         )
-        return [path, *cls.options_of_writing()]
-
-    @classmethod
-    def options_of_writing(cls) -> list[NodeConfigField]:
-        """The fields behind `path`."""
-        raise NotImplementedError
+        return [path, *cls.fields]
 
     def execute(self, context: ExecutionContext) -> ExecutionResult:
         """The file that was written."""
@@ -224,97 +228,78 @@ class _Writer(FlowNode):
         """Write `value` to `path`."""
 
 
-def _engine() -> NodeConfigField:
-    return NodeConfigField(
-        "engine",
-        "Engine",
-        ConfigFieldType.SELECT,
-        default="pandas",
-        description="Which library reads it, and so which kind of frame comes out.",
-        options=(SelectOption("pandas"), SelectOption("polars", "Polars")),
-    )
-
-
-def _columns() -> NodeConfigField:
-    return NodeConfigField(
-        "columns", "Columns", ConfigFieldType.JSON, description='A list of the columns to read: ["city"]. Empty: all.'
-    )
-
-
-def _separator() -> NodeConfigField:
-    return NodeConfigField(
-        "separator", "Separator", default=",", description="The one character between two values; \\t for a tab."
-    )
-
-
-def _encoding() -> NodeConfigField:
-    return NodeConfigField(
-        "encoding",
-        "Encoding",
-        default="utf-8",
-        description="How its text is coded: utf-8, utf-8-sig (as Excel wants it), cp1252, latin-1, utf-16 ...",
-    )
+_ENGINE = NodeConfigField(
+    "engine",
+    "Engine",
+    ConfigFieldType.SELECT,
+    default="pandas",
+    description="Which library reads it, and so which kind of frame comes out.",
+    options=(SelectOption("pandas"), SelectOption("polars", "Polars")),
+)
+_COLUMNS = NodeConfigField(
+    "columns", "Columns", ConfigFieldType.JSON, description='A list of the columns to read: ["city"]. Empty: all.'
+)
+_SEPARATOR = NodeConfigField(
+    "separator", "Separator", default=",", description="The one character between two values; \\t for a tab."
+)
+_ENCODING = NodeConfigField(
+    "encoding",
+    "Encoding",
+    default="utf-8",
+    description="How its text is coded: utf-8, utf-8-sig (as Excel wants it), cp1252, latin-1, utf-16 ...",
+)
 
 
 class ReadCsv(_Reader):
     """The table in a CSV file."""
 
     kind = "CSV"
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="read_csv",
-            label="Read CSV",
-            description="Reads a table from a CSV file, whatever separates its values.",
-            category=NodeCategory.INPUT,
-            tags=("file", "table", "tsv"),
-            requires=("narwhals", "pandas"),
-        )
-
-    @classmethod
-    def options_of_reading(cls) -> list[NodeConfigField]:
-        return [
-            _separator(),
-            _encoding(),
-            NodeConfigField(
-                "header",
-                "Header",
-                ConfigFieldType.BOOLEAN,
-                default=True,
-                description="Whether the first line names the columns; if not they are column_1, column_2, ...",
-            ),
-            _columns(),
-            NodeConfigField(
-                "dates", "Dates", ConfigFieldType.JSON, description='A list of the columns that hold dates: ["day"].'
-            ),
-            _engine(),
-        ]
+    about = NodeMetadata(
+        "read_csv",
+        "Read CSV",
+        "Reads a table from a CSV file, whatever separates its values.",
+        NodeCategory.INPUT,
+        tags=("file", "table", "tsv"),
+        requires=("narwhals", "pandas"),
+    )
+    fields = (
+        _SEPARATOR,
+        _ENCODING,
+        NodeConfigField(
+            "header",
+            "Header",
+            ConfigFieldType.BOOLEAN,
+            default=True,
+            description="Whether the first line names the columns; if not they are column_1, column_2, ...",
+        ),
+        _COLUMNS,
+        NodeConfigField(
+            "dates", "Dates", ConfigFieldType.JSON, description='A list of the columns that hold dates: ["day"].'
+        ),
+        _ENGINE,
+    )
 
     def read(self, file: File, config: Mapping[str, Any]) -> object:
         """A frame."""
         columns, dates = names(config["columns"], "columns"), names(config["dates"], "dates")
         encoding, separator, header = _codec(config["encoding"]), _one_character(config["separator"]), config["header"]
+        is_polars = config["engine"] == "polars"
+        library = polars_for("read_csv") if is_polars else pandas_for("read_csv")
         with file.opened() as binary:
-            if config["engine"] == "polars":
-                pl = polars_for("read_csv")
+            if is_polars:
                 text = binary.read().decode(encoding).encode()  # Polars reads UTF-8, and bears what is none
-                frame = pl.read_csv(text, separator=separator, has_header=header)
-                frame = frame if header else frame.rename(dict(zip(frame.columns, _numbered(frame), strict=True)))
-                check_columns(frame.columns, columns, "columns", file.name)
-                frame = frame.select(columns) if columns else frame
-                check_columns(frame.columns, dates, "dates", file.name)
-                return frame.with_columns(pl.col(dates).str.to_datetime()) if dates else frame
-            pd = pandas_for("read_csv")
-            head = "infer" if header else None
-            frame = pd.read_csv(binary, sep=separator, encoding=encoding, header=head)
+                frame = library.read_csv(text, separator=separator, has_header=header)
+            else:
+                frame = library.read_csv(binary, sep=separator, encoding=encoding, header="infer" if header else None)
         if not header:
-            frame.columns = _numbered(frame)
+            frame.columns = [f"column_{number}" for number in range(1, frame.shape[1] + 1)]
         check_columns(frame.columns, columns, "columns", file.name)
         frame = frame[columns] if columns else frame
         check_columns(frame.columns, dates, "dates", file.name)
+        if is_polars:
+            return frame.with_columns(library.col(dates).str.to_datetime()) if dates else frame
         for each in dates:
-            frame[each] = pd.to_datetime(frame[each])
+            frame[each] = library.to_datetime(frame[each])
         return frame
 
 
@@ -323,31 +308,25 @@ class WriteCsv(_Writer):
 
     kind = "CSV"
     usual_name = "table.csv"
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="write_csv",
-            label="Write CSV",
-            description="Writes a table to a CSV file. What a pandas frame has as its index is left out.",
-            category=NodeCategory.OUTPUT,
-            tags=("file", "table", "tsv"),
-            requires=("narwhals", "pandas"),
-        )
-
-    @classmethod
-    def options_of_writing(cls) -> list[NodeConfigField]:
-        return [
-            _separator(),
-            _encoding(),
-            NodeConfigField(
-                "header",
-                "Header",
-                ConfigFieldType.BOOLEAN,
-                default=True,
-                description="Whether the first line names the columns.",
-            ),
-        ]
+    about = NodeMetadata(
+        "write_csv",
+        "Write CSV",
+        "Writes a table to a CSV file. What a pandas frame has as its index is left out.",
+        NodeCategory.OUTPUT,
+        tags=("file", "table", "tsv"),
+        requires=("narwhals", "pandas"),
+    )
+    fields = (
+        _SEPARATOR,
+        _ENCODING,
+        NodeConfigField(
+            "header",
+            "Header",
+            ConfigFieldType.BOOLEAN,
+            default=True,
+            description="Whether the first line names the columns.",
+        ),
+    )
 
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write a pandas or a Polars frame."""
@@ -368,28 +347,23 @@ class ReadJson(_Reader):
         "result", "Data", ConnectorDirection.OUTBOUND, frozenset({DataType.JSON}), description="What the file holds."
     )
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="read_json",
-            label="Read JSON",
-            description="Reads a JSON file, or one with a value a line. 'to_dataframe' makes a table of a list.",
-            category=NodeCategory.INPUT,
-            tags=("file", "jsonl", "ndjson"),
-        )
-
-    @classmethod
-    def options_of_reading(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "lines",
-                "Lines",
-                ConfigFieldType.BOOLEAN,
-                default=False,
-                description="Whether each line is a value of its own (JSON Lines, NDJSON); they become a list.",
-            ),
-            _encoding(),
-        ]
+    about = NodeMetadata(
+        "read_json",
+        "Read JSON",
+        "Reads a JSON file, or one with a value a line. 'to_dataframe' makes a table of a list.",
+        NodeCategory.INPUT,
+        tags=("file", "jsonl", "ndjson"),
+    )
+    fields = (
+        NodeConfigField(
+            "lines",
+            "Lines",
+            ConfigFieldType.BOOLEAN,
+            default=False,
+            description="Whether each line is a value of its own (JSON Lines, NDJSON); they become a list.",
+        ),
+        _ENCODING,
+    )
 
     def read(self, file: File, config: Mapping[str, Any]) -> object:
         """A value."""
@@ -422,37 +396,32 @@ class WriteJson(_Writer):
         description="The value to write; of a table, a list with an object a row.",
     )
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="write_json",
-            label="Write JSON",
-            description="Writes a value to a JSON file; a table as its rows.",
-            category=NodeCategory.OUTPUT,
-            tags=("file", "jsonl", "ndjson"),
-        )
-
-    @classmethod
-    def options_of_writing(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "lines",
-                "Lines",
-                ConfigFieldType.BOOLEAN,
-                default=False,
-                description="Whether to write each value of the list as a line of its own (JSON Lines, NDJSON).",
-            ),
-            NodeConfigField(
-                "indent",
-                "Indent",
-                ConfigFieldType.INTEGER,
-                default=2,
-                minimum=0,
-                maximum=8,
-                description="Spaces a level; 0 writes all of it in one line.",
-                visible_when={"lines": False},
-            ),
-        ]
+    about = NodeMetadata(
+        "write_json",
+        "Write JSON",
+        "Writes a value to a JSON file; a table as its rows.",
+        NodeCategory.OUTPUT,
+        tags=("file", "jsonl", "ndjson"),
+    )
+    fields = (
+        NodeConfigField(
+            "lines",
+            "Lines",
+            ConfigFieldType.BOOLEAN,
+            default=False,
+            description="Whether to write each value of the list as a line of its own (JSON Lines, NDJSON).",
+        ),
+        NodeConfigField(
+            "indent",
+            "Indent",
+            ConfigFieldType.INTEGER,
+            default=2,
+            minimum=0,
+            maximum=8,
+            description="Spaces a level; 0 writes all of it in one line.",
+            visible_when={"lines": False},
+        ),
+    )
 
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write JSON, in UTF-8: what is missing in a table is null there, and a time is text as in ISO 8601."""
@@ -474,21 +443,15 @@ class ReadParquet(_Reader):
     """The table in a Parquet file."""
 
     kind = "Parquet"
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="read_parquet",
-            label="Read Parquet",
-            description="Reads a table from a Parquet file, or from a folder of them.",
-            category=NodeCategory.INPUT,
-            tags=("file", "table", "arrow"),
-            requires=("narwhals", "pandas", "pyarrow"),
-        )
-
-    @classmethod
-    def options_of_reading(cls) -> list[NodeConfigField]:
-        return [_columns(), _engine()]
+    about = NodeMetadata(
+        "read_parquet",
+        "Read Parquet",
+        "Reads a table from a Parquet file, or from a folder of them.",
+        NodeCategory.INPUT,
+        tags=("file", "table", "arrow"),
+        requires=("narwhals", "pandas", "pyarrow"),
+    )
+    fields = (_COLUMNS, _ENGINE)
 
     def read(self, file: File, config: Mapping[str, Any]) -> object:
         """A frame."""
@@ -510,31 +473,25 @@ class WriteParquet(_Writer):
 
     kind = "Parquet"
     usual_name = "table.parquet"
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="write_parquet",
-            label="Write Parquet",
-            description="Writes a table to a Parquet file, which keeps the types of its columns. "
-            "What a pandas frame has as its index is left out.",
-            category=NodeCategory.OUTPUT,
-            tags=("file", "table", "arrow"),
-            requires=("narwhals", "pandas", "pyarrow"),
-        )
-
-    @classmethod
-    def options_of_writing(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "compression",
-                "Compression",
-                ConfigFieldType.SELECT,
-                default="zstd",
-                description="How its columns are compressed; every reader of today knows zstd, the oldest know snappy.",
-                options=tuple(SelectOption(each) for each in ("zstd", "snappy", "gzip", "none")),
-            )
-        ]
+    about = NodeMetadata(
+        "write_parquet",
+        "Write Parquet",
+        "Writes a table to a Parquet file, which keeps the types of its columns. "
+        "What a pandas frame has as its index is left out.",
+        NodeCategory.OUTPUT,
+        tags=("file", "table", "arrow"),
+        requires=("narwhals", "pandas", "pyarrow"),
+    )
+    fields = (
+        NodeConfigField(
+            "compression",
+            "Compression",
+            ConfigFieldType.SELECT,
+            default="zstd",
+            description="How its columns are compressed; every reader of today knows zstd, the oldest know snappy.",
+            options=tuple(SelectOption(each) for each in ("zstd", "snappy", "gzip", "none")),
+        ),
+    )
 
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write a pandas or a Polars frame."""
@@ -552,32 +509,26 @@ class ReadExcel(_Reader):
     """The table in a sheet of an Excel file."""
 
     kind = "Excel"
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="read_excel",
-            label="Read Excel",
-            description="Reads a table from a sheet of an Excel file (.xlsx), as a pandas frame.",
-            category=NodeCategory.INPUT,
-            tags=("file", "table", "xlsx", "spreadsheet"),
-            requires=("narwhals", "openpyxl", "pandas"),
-        )
-
-    @classmethod
-    def options_of_reading(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField("sheet", "Sheet", default="", description="The sheet's name. Empty: the first one."),
-            NodeConfigField(
-                "skip_rows",
-                "Rows to skip",
-                ConfigFieldType.INTEGER,
-                default=0,
-                minimum=0,
-                description="How many rows stand above the one that names the columns.",
-            ),
-            _columns(),
-        ]
+    about = NodeMetadata(
+        "read_excel",
+        "Read Excel",
+        "Reads a table from a sheet of an Excel file (.xlsx), as a pandas frame.",
+        NodeCategory.INPUT,
+        tags=("file", "table", "xlsx", "spreadsheet"),
+        requires=("narwhals", "openpyxl", "pandas"),
+    )
+    fields = (
+        NodeConfigField("sheet", "Sheet", default="", description="The sheet's name. Empty: the first one."),
+        NodeConfigField(
+            "skip_rows",
+            "Rows to skip",
+            ConfigFieldType.INTEGER,
+            default=0,
+            minimum=0,
+            description="How many rows stand above the one that names the columns.",
+        ),
+        _COLUMNS,
+    )
 
     def read(self, file: File, config: Mapping[str, Any]) -> object:
         """A pandas frame."""
@@ -602,22 +553,16 @@ class WriteExcel(_Writer):
 
     kind = "Excel"
     usual_name = "table.xlsx"
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="write_excel",
-            label="Write Excel",
-            description="Writes a table to an Excel file (.xlsx) of one sheet. "
-            "What a pandas frame has as its index is left out, and text that looks like a formula stays text.",
-            category=NodeCategory.OUTPUT,
-            tags=("file", "table", "xlsx", "spreadsheet"),
-            requires=("narwhals", "openpyxl", "pandas", "pyarrow"),
-        )
-
-    @classmethod
-    def options_of_writing(cls) -> list[NodeConfigField]:
-        return [NodeConfigField("sheet", "Sheet", default="Sheet1", description="What the sheet is called.")]
+    about = NodeMetadata(
+        "write_excel",
+        "Write Excel",
+        "Writes a table to an Excel file (.xlsx) of one sheet. "
+        "What a pandas frame has as its index is left out, and text that looks like a formula stays text.",
+        NodeCategory.OUTPUT,
+        tags=("file", "table", "xlsx", "spreadsheet"),
+        requires=("narwhals", "openpyxl", "pandas", "pyarrow"),
+    )
+    fields = (NodeConfigField("sheet", "Sheet", default="Sheet1", description="What the sheet is called."),)
 
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write a pandas or a Polars frame."""
@@ -640,10 +585,6 @@ def check_columns(there: Sequence[Any], wanted: Sequence[str], field: str, name:
         if each not in known:
             few = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
             raise fault(field, f"{name!r} has no column {each!r}{did_you_mean(each, known) or f'; it has: {few}'}")
-
-
-def _numbered(frame: Any) -> list[str]:
-    return [f"column_{number}" for number in range(1, frame.shape[1] + 1)]
 
 
 def _codec(encoding: str) -> str:

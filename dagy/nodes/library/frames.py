@@ -7,7 +7,7 @@ of these: the node 'to_dataframe' makes a frame of it. A missing value is null, 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagy.errors import did_you_mean, shown
@@ -265,7 +265,7 @@ class Aggregate(_FrameNode):
         """A row for each group."""
         by = [known(frame, each, "by") for each in names(config["by"], "by")]
         given = config["aggregations"]
-        wanted = [_aggregation(frame, each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+        wanted = [_aggregation(frame, each, by) for each in (given if isinstance(given, (list, tuple)) else [given])]
         _once([*by, *(name for name, _ in wanted)], "aggregations")
         columns = [expression.alias(name) for name, expression in wanted]
         frame = without_nan(frame)
@@ -514,7 +514,7 @@ def _check_suffix(left: Table, right: Table, keys: Mapping[str, str], suffix: st
             raise fault("suffix", f"both frames have {each!r}, and {renamed!r} is there too; give another 'suffix'")
 
 
-def _aggregation(frame: Table, given: object) -> tuple[str, nw.Expr]:
+def _aggregation(frame: Table, given: object, by: Sequence[str]) -> tuple[str, nw.Expr]:
     """The name and the expression of `{"column": "price", "function": "sum", "name": "total"}`."""
     import narwhals as nw
 
@@ -537,4 +537,6 @@ def _aggregation(frame: Table, given: object) -> tuple[str, nw.Expr]:
             f"column {column!r} holds {held} ({frame.schema[column]}), of which there is no {function!r}",
         )
     method = "n_unique" if function == "unique" else function
+    if column in by and function in ("first", "last"):
+        method = "min"  # a key is the same in all of a group, and of an empty pandas frame narwhals finds no first key
     return given.get("name") or f"{column}_{function}", getattr(nw.col(column), method)()

@@ -96,7 +96,7 @@ class ReadS3(FlowNode):
         if content is None:
             raise StoreError(f"there is no object {config['key']!r} in the bucket {config['bucket']!r}")
         if not config["path"]:
-            name = config["key"].rpartition("/")[2] or "object"
+            name = Path(config["key"]).name or "object"
             return ExecutionResult.from_success({"result": LocalArtifact(name, "application/octet-stream", content)})
         path = local_path(config["path"])
         with written(path) as half:

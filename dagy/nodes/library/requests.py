@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagy.errors import NetworkError, sentence, shown
+from dagy.errors import ConnectorError, NetworkError, sentence, shown
 from dagy.local_artifact import LocalArtifact
 from dagy.nodes.base import FlowNode
 from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
@@ -93,7 +93,7 @@ class _Exchange:
         except (httpx.TimeoutException, httpcore.TimeoutException) as error:
             raise NetworkError(f"{self.shown_as} did not answer in {self.timeout:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise NetworkError(f"{self.shown_as} can't be reached: {sentence(error)}") from error
+            raise NetworkError(f"{self.shown_as} failed: {sentence(error)}") from error
 
     def good(self, accepted: frozenset[int] = frozenset()) -> _Answer:
         """As `answer`, but `NetworkError` for a status that is neither 2xx nor one of those `accepted`."""
@@ -362,7 +362,7 @@ class NotifyWebhook(FlowNode):
             most_bytes=_MOST_BYTES_OF_A_WEBHOOK,
             params={},
             headers={"content-type": "application/json"},
-            content=json.dumps({"text": config["text"]} if payload is None else payload).encode(),
+            content=_json({"text": config["text"]} if payload is None else payload, "payload"),
         )
         return ExecutionResult.from_success({"result": exchange.good().status})
 
@@ -397,7 +397,14 @@ def _content(came: object, given: object) -> tuple[bytes | None, str]:
     if isinstance(came, str):
         return came.encode(), "text/plain; charset=utf-8"
     value = given if came is None else came
-    return (None, "") if value is None else (json.dumps(value).encode(), "application/json")
+    return (None, "") if value is None else (_json(value, "content"), "application/json")
+
+
+def _json(value: object, connector: str) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConnectorError(f"what came in at {connector!r} is not JSON: {error}") from error
 
 
 def _read(answer: _Answer, as_what: str) -> object:

@@ -242,6 +242,11 @@ def test_for_each_gives_the_item_to_the_connector_that_is_named_and_others_to_th
     assert [each["k"].tolist() for each in joined] == [[2], [2]]
 
 
+def test_for_each_of_a_node_with_several_outputs_gives_those_that_were_given() -> None:
+    node = ForEach(node_type="branch", config={"operator": ">", "compared_with": 1})
+    assert node([1, 2]) == [{"no": 1}, {"yes": 2}]
+
+
 def test_for_each_is_refused_when_its_node_is_configured_wrong() -> None:
     with pytest.raises(UnknownNodeError, match="there is no node type 'filterr'; did you mean 'filter'"):
         ForEach(node_type="filterr")

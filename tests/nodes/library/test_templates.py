@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
 from dagy import flow, task
-from dagy.errors import CodeFailedError, NodeConfigError, TaskFailedError
+from dagy.errors import CodeFailedError, MissingExtraError, NodeConfigError, TaskFailedError
 from dagy.nodes.library.templates import Template
 
 
@@ -63,6 +64,12 @@ def test_a_template_reaches_no_internals_and_changes_nothing() -> None:
         with pytest.raises(NodeConfigError, match="line 1 of the template: "):
             Template(template=template)(given)
     assert given == {"items": [1]}
+
+
+def test_without_jinja_the_extra_that_has_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"the node 'template' needs 'jinja2'; .* 'dagy\[nodes\]'"):
+        Template(template="not compiled before")
 
 
 def test_a_template_may_come_from_a_task() -> None:

@@ -223,6 +223,7 @@ class NodeCell:
     may_need: frozenset[str]  # read from outside on some path, or late
     bound: tuple[str, ...]  # the function's name, or what the statements bind, in order
     surely: frozenset[str]  # of these, the ones bound on every path
+    mutates: frozenset[str]  # what it changes in place of what it reads
     reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
     is_async: bool
     returns: bool = False  # statements with a `return`
@@ -361,6 +362,7 @@ def node_cell(read: ReadCell) -> NodeCell | None:
         may_need=body.may_need,
         bound=body.bound,
         surely=body.surely,
+        mutates=body.mutates,
         reads=body.reads,
         is_async=body.is_async,
         returns=body.returns,

@@ -171,12 +171,6 @@ def node_help() -> str:
     return _node_parser().format_help()
 
 
-def field_text(field: NodeConfigField) -> str:
-    """A config field as `--config` takes it, such as `factor:number=2`; bounds and choices are left out."""
-    default = "" if field.default is None else f"={field.default}"
-    return f"{field.id}:{field.type}{default}"
-
-
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises our error, never exits, and looks the same on every terminal."""
 

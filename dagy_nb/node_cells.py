@@ -4,8 +4,9 @@ A node is used again and again, so its connectors are those that its own text ha
 
 - What statements read comes in; not so what other cells offer as tools (imports, functions, classes, CAPITALS), what is
   only ever called, and what `--config` names, which is set where the node is used.
-- What they bind last and don't read any more goes out, or the value that they end with, as "result"; `--gives` says it
-  otherwise. A name that is bound on some path only may be left out: so a cell with an `if` is a branch.
+- What they bind last and don't read any more goes out, or the value that they end with, as "result"; where there is
+  neither, what they change in place. `--gives` says it otherwise. Of several names one that is bound on some path only
+  may be left out: so a cell with an `if` is a branch.
 - A function is taken as `@node` takes it.
 """
 
@@ -180,10 +181,10 @@ def _gives(cell: NodeCell, takes: Collection[str]) -> tuple[Mapping[str, Types] 
     last = cell.statements[-1]
     if cell.returns or _has_value(last):
         return None, frozenset()
-    left = [name for name in cell.bound if name in _assigned(cell.statements) and name[0] != "_"]
-    read_after = _read_after_binding(cell.statements)
-    sure = [name for name in left if name in cell.surely and name not in read_after]
-    found = sure or [name for name in left if name in _chosen(cell.statements) and name not in read_after]
+    made = _assigned(cell.statements) - _read_after_binding(cell.statements)
+    sure = [name for name in cell.bound if name in made & cell.surely and name[0] != "_"]
+    chosen = [name for name in cell.bound if name in made & _chosen(cell.statements) and name[0] != "_"]
+    found = sure or chosen or [name for name in takes if name in cell.mutates]
     return {name: certain.get(name, ()) for name in found}, _optional(cell, found, takes)
 
 
@@ -203,10 +204,9 @@ def _assigned(statements: Sequence[Statement]) -> frozenset[str]:
 
 
 def _chosen(statements: Sequence[Statement]) -> frozenset[str]:
-    """The same for what `if` and `match` bind on one of their paths."""
-    return frozenset(
-        name for each in statements if isinstance(each.node, ast.If | ast.Match) for name in _targets(each.node)
-    )
+    """The same for what statements bind on one of their paths."""
+    kinds = (ast.If, ast.Match, ast.Try, ast.With)
+    return frozenset(name for each in statements if isinstance(each.node, kinds) for name in _targets(each.node))
 
 
 def _targets(node: ast.AST) -> Iterator[str]:

@@ -11,28 +11,36 @@ from typing import TYPE_CHECKING
 import hypothesis
 import psutil
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    from dagy.testing import LocalAws
+    from xdist.remote import Producer
 
-    from .browser.lab import Browser
+    from dagy.testing import LocalAws
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
 
+class _ByFile(LoadScopeScheduling):
+    """Which process runs which test: a file stays in one, and the browser's tests are dealt out one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Deal the tests out in the order of their collection."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser's tests come last: their driver keeps an event loop running in the main thread."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests: its driver allows no second one in a process."""
-    from .browser.lab import Browser  # loaded only where a test asks for it
-
-    with Browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,8 @@ class Outcome:
     def to_json(self) -> dict[str, Json]:
         """As it is kept."""
         told: dict[str, Json] = {"state": self.state.type.value, "at": self.at, "attempt": self.attempt}
-        more = {"message": self.state.message, "result": self.result, "error": self.error, "cause": self.cause}
-        more |= {"absent": list(self.absent)}
+        more: dict[str, Json] = {"message": self.state.message, "result": self.result, "error": self.error}
+        more |= {"cause": self.cause, "absent": list(self.absent)}
         return told | {name: value for name, value in more.items() if value}
 
     @classmethod

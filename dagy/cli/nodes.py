@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -129,9 +130,12 @@ def validate(graph: Path) -> None:
 
 
 def _import(modules: Sequence[str]) -> None:
+    here = str(Path.cwd())
+    if modules and here not in sys.path:
+        sys.path.insert(0, here)
     for each in modules:
-        fault = fault_of_importing(each, Path.cwd())
-        if fault is not None:
+        fault = fault_of_importing(each)
+        if fault:
             raise SourceError(f"module {each!r} can't be imported: {fault}")
 
 

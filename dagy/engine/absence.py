@@ -10,6 +10,8 @@ The choice is made once all that the task needs has ended, so that it is the sam
 from __future__ import annotations
 
 import contextlib
+import itertools
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,13 +36,11 @@ def holds_absent(source: Source, value: Any) -> bool:
     if value is ABSENT:
         return True
     match source:
-        case ListOf(form="set"):
-            return any(each is ABSENT for each in value)
-        case ListOf(items=items):
-            return any(
-                part is ABSENT or (type(each) in _NESTED and holds_absent(each, part))
-                for each, part in zip(items, value, strict=True)
-            )
+        case ListOf(items=items, form=form):  # it may be long
+            if any(map(operator.is_, value, itertools.repeat(ABSENT))):
+                return True
+            has_nested = form != "set" and not _NESTED.isdisjoint(map(type, items))
+            return has_nested and any(map(holds_absent, items, value))
         case DictOf(items=pairs):
             return any(holds_absent(each, value[key]) for key, each in pairs)
         case _:
@@ -82,4 +82,4 @@ def check_to_map(
             raise SkipTask(no_item(name))
 
 
-_NESTED = (ListOf, DictOf)
+_NESTED = frozenset({ListOf, DictOf})

@@ -13,7 +13,7 @@ from dagy.engine.result import GONE
 from dagy.engine.workers import Way
 from dagy.errors import ParameterError, shown
 from dagy.program import Program, flow_result, resolve
-from dagy.spec import DictOf, FromTask, ListOf, TaskSpec
+from dagy.spec import Constant, FromTask, TaskSpec
 from dagy.values import ABSENT, Deferred
 
 _NOTHING = object()  # stands for what an item of a mapped task has not returned
@@ -81,9 +81,11 @@ class RunValues:
                     found[name] = value
                     if value is ABSENT:
                         absent.append(name)
+            elif type(source) is Constant:
+                found[name] = source.value
             else:
                 value = found[name] = resolve(source, returned, parameters)
-                if value is ABSENT or (type(source) in _MADE_OF_PARTS and holds_absent(source, value)):
+                if holds_absent(source, value):
                     absent.append(name)
         if absent:
             check_present(self._specs[task], absent, returned, parameters)
@@ -95,10 +97,13 @@ class RunValues:
 
     def check_present(self, task: str, item: int | None) -> None:
         """Raise `SkipTask` when the task, or the item, is not to begin: an input is absent that is not optional."""
-        known = self.known_inputs(task, item)
-        sources = self._program.inputs[task]
-        absent = [name for name, value in known.items() if holds_absent(sources[name], value)]
-        check_present(self._specs[task], absent, self._returned, self._parameters)
+        spec, sources = self._specs[task], self._program.inputs[task]
+        absent = [
+            name
+            for name, value in self.known_inputs(task, item).items()
+            if value is ABSENT or (name not in spec.mapped and holds_absent(sources[name], value))
+        ]
+        check_present(spec, absent, self._returned, self._parameters)
 
     def check_to_map(self, task: str) -> None:
         """Raise `SkipTask` when the mapped task has nothing to go through, or lacks what all its items need."""
@@ -209,7 +214,6 @@ def opened(value: object) -> object:
     return value.value() if isinstance(value, Deferred) else value
 
 
-_MADE_OF_PARTS = (ListOf, DictOf)
 _ATOMS = (type(None), bool, int, float, str, bytes)
 
 

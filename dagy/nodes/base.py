@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -184,8 +183,8 @@ class FlowNode(ABC):
         return self._but(waits_for=(*self.waits_for, *outputs))
 
     def _but(self, **changes: Any) -> Self:
-        changed = copy.copy(self)
-        changed.__dict__.update(changes, _task=None)
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__, **changes, _task=None)
         return changed
 
     def __repr__(self) -> str:

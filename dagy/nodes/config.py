@@ -62,6 +62,7 @@ class ConfigFields:
         self._adapters: dict[str, TypeAdapter[Any]] = {}
         self._needed = frozenset(each.id for each in fields if each.required and not each.conditions)
         self._has_conditions = any(each.required and each.conditions for each in fields)
+        self._is_free = not (self._needed or self._has_conditions)
         self._check_conditions()
         self._defaults = {each.id: self._checked_default(each) for each in fields}
         self._containers = [name for name, each in self._defaults.items() if isinstance(each, list | dict)]
@@ -72,6 +73,8 @@ class ConfigFields:
         What stands for a value that is there only when a flow runs (a task's output, a flow's parameter) is passed on
         as it is. Raises `NodeConfigError`, which names every problem; the value of a SECRET field is in none of them.
         """
+        if not values and self._is_free:
+            return self._own_defaults()
         fits = self._fits
         for name, value in values.items():
             if name not in fits or not fits[name](value) or value == "":
@@ -107,7 +110,10 @@ class ConfigFields:
 
     def _own_defaults(self) -> dict[str, Any]:
         """The defaults, with copies of those that somebody could change."""
-        return {**self._defaults, **{each: copy.deepcopy(self._defaults[each]) for each in self._containers}}
+        config = dict(self._defaults)
+        for each in self._containers:
+            config[each] = copy.deepcopy(config[each])
+        return config
 
     def _unknown(self, name: str) -> str:
         known = list(self._by_id)

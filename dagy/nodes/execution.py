@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dagy.engine import current_context
 from dagy.errors import ConnectorError, DagyError, DefinitionError, SkipTask, sentence, shown
@@ -62,7 +61,7 @@ class ExecutionContext:
         self._folder: TemporaryDirectory[str] | None = None
         self._definition: NodeDefinition | None = None
         self._run: RunContext | None = None
-        if (node_id, run_id, flow_name, attempt, item, parameters) != (None,) * 6:
+        if node_id or run_id or flow_name or attempt or parameters or item is not None:
             name = node_id or ""
             self._run = RunContext(name, run_id or "", flow_name or "", attempt or 1, parameters or {}, name, item)
 
@@ -155,26 +154,25 @@ class ExecutionContext:
             folder.cleanup()
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionResult:
+class ExecutionResult(NamedTuple):
     """How an execution ended: COMPLETED with `outputs` by connector id; SKIPPED or FAILED with an `error`."""
 
     state: StateType
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = _NONE
     error: BaseException | None = None
 
     @classmethod
-    def from_success(cls, outputs: Mapping[str, Any] | None = None) -> Self:
+    def from_success(cls, outputs: Mapping[str, Any] = _NONE) -> ExecutionResult:
         """It did its work; `outputs` are the values by outbound connector."""
-        return cls(StateType.COMPLETED, {} if outputs is None else outputs)
+        return cls(StateType.COMPLETED, outputs)
 
     @classmethod
-    def from_error(cls, error: BaseException | str) -> Self:
+    def from_error(cls, error: BaseException | str) -> ExecutionResult:
         """It failed. While retries are left it is tried again, the same as when the error is raised."""
         return cls(StateType.FAILED, error=error if isinstance(error, BaseException) else RuntimeError(error))
 
     @classmethod
-    def from_skip(cls, reason: str = "") -> Self:
+    def from_skip(cls, reason: str = "") -> ExecutionResult:
         """There was nothing to do: the node ends SKIPPED, and so does what needs it."""
         return cls(StateType.SKIPPED, error=SkipTask(reason))
 

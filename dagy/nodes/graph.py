@@ -334,12 +334,15 @@ def _has(part: Any, key: str | int) -> bool:
 
 
 def _source_of_graph(flow: Flow[..., Any]) -> Source | None:
-    """The module that a graph's flow is built from."""
+    """The module that a graph's flow is built from; None when some of its nodes are the program's own."""
     if not isinstance(flow.function, GraphFunction):
         return None
     graph = flow.function.graph
+    plan = checked(graph).plan()
+    if any(node.kind.home[0] == "__main__" for node in plan.nodes):
+        return None
     path = graph.path or Path.cwd() / (re.sub(r"[^\w-]", "_", graph.name) + ".json")
-    return Source(path, module_name(path), graph.to_python())
+    return Source(path, module_name(path), python_source(graph, plan, ""))
 
 
 provide_sources(_source_of_graph)

@@ -13,6 +13,7 @@ from dagy.nodes.config import Secret
 from dagy.nodes.graph_annotations import Annotation
 from dagy.nodes.graph_parts import GraphParameter
 from dagy.nodes.graph_values import evaluated
+from dagy.spec import FromTask
 from dagy.tasks import Task
 
 if TYPE_CHECKING:
@@ -84,7 +85,13 @@ def _called(node: PlannedNode, outputs: Mapping[str, Any], parameters: Mapping[s
             made = made.with_options(**node.options)
     if node.after:
         made = made.after(*(outputs[each] for each in node.after))
-    inputs = {name: evaluated(value, outputs, parameters) for name, value in node.inputs.items()}
+    inputs = {
+        # The first case is the last one in short: most inputs are the whole value of another node.
+        name: outputs[value.task]
+        if type(value) is FromTask and not value.path
+        else evaluated(value, outputs, parameters)
+        for name, value in node.inputs.items()
+    }
     if node.over:
         lists = [inputs.pop(name) for name in node.over]
         return made.map(*lists, **inputs)

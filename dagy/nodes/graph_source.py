@@ -408,7 +408,7 @@ class _Writer:
             case ListOf(items=items, form=form):
                 inside = tuple(("", self._value(each)) for each in items)
                 if form == "set":
-                    return (Bracket("{}", inside),) if inside else ("set()",)
+                    return (Bracket("{}", inside or (("*", ("()",)),)),)  # `set` may be a parameter
                 return (
                     Bracket("[]" if form == "list" else "()", inside, "," * (form == "tuple" and len(inside) == 1)),
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -162,13 +163,18 @@ class NodeRegistry:
     def aside(self) -> Iterator[None]:
         """Inside the `with` block a class that is defined takes any other's type, seen by the block alone.
 
-        It is for code that is loaded once more beside its live self. Other threads go on as before.
+        It is for code that is loaded once more beside its live self. Other threads go on as before. At the end a class
+        stays whose type is free, and whose module stays: nothing would load that again.
         """
-        token = _ASIDE.set({})
+        defined: dict[str, type[FlowNode]] = {}
+        token = _ASIDE.set(defined)
         try:
             yield
         finally:
             _ASIDE.reset(token)
+            for cls in defined.values():
+                if getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls and self.holder(cls) is None:
+                    define(cls)
 
     def clear(self) -> None:
         """Take every node type out; it stays empty until something is registered."""

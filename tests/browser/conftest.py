@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all browser tests; one notebook a test."""
+"""One JupyterLab and one Chromium for all browser tests of a process; one notebook a test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from .kernels import OTHER_KERNELS, kernel_folder
 from .lab import Browser, Interface, LabServer, NotebookPage, OpenNotebook, Theme, write_notebook
 
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "output"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of a process: its driver allows no second one. It is for this folder's tests alone."""
+    with Browser() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

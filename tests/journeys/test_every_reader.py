@@ -15,9 +15,7 @@ import nbclient
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
-from nbconvert import HTMLExporter, LatexExporter
-
-from ..browser.lab import Browser
+from nbconvert import LatexExporter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -196,19 +194,6 @@ def test_a_run_notebook_converts_to_latex(tmp_path: Path) -> None:
     page, _ = LatexExporter().from_filename(str(tmp_path / "small.ipynb"))
     assert "2 tasks, 2 completed" in page
     assert "speak" in page
-
-
-@pytest.mark.browser
-def test_a_run_notebook_converts_to_a_pdf_in_which_the_run_is_told(tmp_path: Path, browser: Browser) -> None:
-    executed(write_notebook(tmp_path / "small.ipynb", CELLS))
-    markup, _ = HTMLExporter().from_filename(str(tmp_path / "small.ipynb"))
-    (tmp_path / "small.html").write_text(markup, "utf-8")
-    page = browser.open_file(tmp_path / "small.html")
-    page.emulate_media(media="print")
-    pictures = page.locator("img[src^='data:image/svg+xml']")
-    assert pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 0)") == [True, True]
-    assert "2 tasks: 2 completed" in page.locator("body").inner_text()
-    assert page.pdf().startswith(b"%PDF-")
 
 
 def test_a_kernel_without_the_widgets_package_gives_the_same_outputs(

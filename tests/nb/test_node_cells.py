@@ -91,6 +91,16 @@ def test_a_list_that_a_loop_fills_goes_out_and_the_loops_variable_does_not() -> 
     assert [*(plan("%%dagy_node n\nfound = []\nfor row in rows:\n    found.append(row)").gives or ())] == ["found"]
 
 
+def test_a_table_that_is_only_changed_goes_out_again() -> None:
+    made = plan("%%dagy_node n\ntable['half'] = table['all'] / 2")
+    assert ([*made.takes], [*(made.gives or ())]) == (["table"], ["table"])
+
+
+def test_what_both_ways_of_a_try_bind_goes_out() -> None:
+    made = plan("%%dagy_node n\ntry:\n    number = float(text)\nexcept ValueError:\n    number = None")
+    assert ([*(made.gives or ())], made.optional) == (["number"], frozenset())
+
+
 def test_names_with_an_underscore_stay_inside() -> None:
     assert [*(plan("%%dagy_node n\n_half = rows / 2\nout = rows * 2").gives or ())] == ["out"]
 
@@ -388,3 +398,16 @@ def test_a_run_again_repeats_no_choice_that_was_made(notebook: NotebookShell) ->
     states = {name: each.state.type.value for name, each in notebook.names["again"].wait().task_runs.items()}
     assert states == {"sized": "COMPLETED", "idle": "SKIPPED"}
     assert "reused 2 results" in ran.text
+
+
+def test_an_edit_that_fails_is_told_under_the_error(notebook: NotebookShell) -> None:
+    notebook.ok("%%dagy_node scale\nout = 2 * n", "a")
+    told = notebook.fails("%%dagy_node scale --gives nothing\nout = 3 * n", "a")
+    assert "the node 'scale' stays what it was before this edit: the cell failed" in told
+    assert notebook.ok("scale()(1)").value == 2
+
+
+def test_a_connectors_name_is_no_name_that_another_cell_makes_too_late(notebook: NotebookShell) -> None:
+    notebook.ok("%%dagy_node scale --config factor:number=2\nout = factor * n", "a")
+    notebook.ok("n = 1\nfactor = 3", "b")
+    assert "every cell is as it ran last" in repr(notebook.ok("%dagy_check").value)

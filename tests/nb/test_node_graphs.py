@@ -86,9 +86,10 @@ def test_a_graph_is_loaded_as_the_flow_that_a_person_would_write(shell: Notebook
     assert shell.ok("dagy_nb.run('growing', by=4).wait().value").value == [4, 8]
 
 
-def test_a_graph_is_built_with_the_nodes_and_helpers_of_the_notebook(shell: NotebookShell) -> None:
+@pytest.mark.parametrize("how", ["dagy_nb.build(graph)", "build_artifact(graph.flow())"])
+def test_a_graph_is_built_with_the_nodes_and_helpers_of_the_notebook(shell: NotebookShell, how: str) -> None:
     live = node_registry.get("scale")
-    shell.ok("built = dagy_nb.build(graph)")
+    shell.ok(f"from dagy import build_artifact\nbuilt = {how}")
     built = shell.names["built"]
     assert built.flow_name == "growing"
     with zipfile.ZipFile(built.path) as archive:

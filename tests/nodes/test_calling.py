@@ -333,7 +333,15 @@ def test_a_node_that_takes_many_and_is_given_none_is_skipped():
 
 
 def test_an_input_that_may_be_absent_is_as_if_it_was_not_given():
-    assert value_of(lambda: Labelled()("a", suffix=Labelled()("nothing"))) == "a-"
+    assert value_of(lambda: Labelled()(text_of("a"), suffix=Labelled()("nothing"))) == "<a>-"
+
+
+def test_a_node_to_which_nothing_came_from_any_task_is_skipped():
+    result = flow(name="etl")(
+        lambda: Labelled()("a", suffix=Labelled().with_options(name="other")("nothing"))
+    ).run_local()
+    assert result.status == "COMPLETED"
+    assert result.task_runs["labelled"].state.type is StateType.SKIPPED
 
 
 def test_a_node_says_itself_that_it_has_nothing_to_do():

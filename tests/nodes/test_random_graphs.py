@@ -182,6 +182,7 @@ def ends(nodes: tuple[Node, ...]) -> list[str]:
     found: list[str] = []
     for node in nodes:
         absent, faults, hindered = False, False, False
+        arrived = not any(node.edges.values())
         for port in node.inbound:
             came = []
             for upstream, place in node.edges[port.id]:
@@ -189,9 +190,12 @@ def ends(nodes: tuple[Node, ...]) -> list[str]:
                 hindered |= found[upstream] in ("FAILED", "hindered")
                 if found[upstream] == "COMPLETED" and outbound.gives is not None:
                     came.append("list" if outbound.cardinality.is_many else outbound.gives[0])
+            arrived |= bool(came)
             absent |= not came and port.cardinality.is_required
             faults |= not set(came) <= set(kinds_of(port.types))
-        found.append("hindered" if hindered else "SKIPPED" if absent else "FAILED" if faults else "COMPLETED")
+        found.append(
+            "hindered" if hindered else "SKIPPED" if absent or not arrived else "FAILED" if faults else "COMPLETED"
+        )
     return found
 
 

@@ -121,6 +121,15 @@ def test_a_node_that_requires_what_is_not_installed_can_not_be_built(path: Path,
         build_artifact(path, output_dir=tmp_path / "dist")
 
 
+def test_looking_at_a_flow_leaves_the_registry_as_it_was(path: Path) -> None:
+    graph = NodeGraph.load(path)
+    graph.check()
+    before = node_registry.get("read_loud")
+    with flow_aside(read_source(path)) as flow:
+        assert [task.id for task in flow.spec.tasks] == ["greet", "loud"]
+    assert node_registry.get("read_loud") is before
+
+
 def test_the_node_types_of_a_graph_that_was_read_do_not_stand_in_the_way_of_its_flow(path: Path) -> None:
     read_graph(path)
     read_graph(path)

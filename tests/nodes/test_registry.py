@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,6 +292,14 @@ class TestAside:
             assert registry.find() == [copy, new, other]
         assert registry.find() == [live, other]
         assert FlowNode._registered_subclasses["load"] is live
+
+    def test_what_stays_loaded_stays_registered(self, registry, monkeypatch):
+        live = made("load", "Load")
+        with registry.aside():
+            kept, gone, copy = made("kept", "Kept"), made("gone", "Gone"), made("load", "LoadAgain")
+            monkeypatch.setitem(sys.modules, "my_nodes", types.SimpleNamespace(Kept=kept, LoadAgain=copy))
+        assert registry.find() == [kept, live]
+        assert gone not in FlowNode._registered_subclasses.values()
 
     def test_other_threads_go_on_as_before(self, registry):
         made("load", "Load")

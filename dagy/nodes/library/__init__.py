@@ -1,6 +1,8 @@
-"""The nodes that come with Dagy. Importing this registers them all; what they need is imported when they are executed.
+"""The nodes that come with Dagy.
 
-from dagy.nodes.library import Filter, ReadCsv
+Importing this registers them all; what each of them needs is imported when it is executed.
+
+    from dagy.nodes.library import Filter, ReadCsv
 """
 
 from __future__ import annotations

@@ -137,7 +137,12 @@ class UnknownNodeError(DagyError, LookupError):
     def __init__(self, node_type: str, known: Iterable[str] = (), *, where: str = "") -> None:
         self.node_type = node_type
         self.known = tuple(known)
-        super().__init__(_unknown("node type", node_type, self.known, where))
+        told = self.known if len(self.known) <= _MOST_LISTED or did_you_mean(node_type, self.known) else ()
+        hint = "" if told or not self.known else "; dagy nodes list shows those there are"
+        super().__init__(_unknown("node type", node_type, told, where or ("the registry" if hint else "")) + hint)
+
+    def __reduce__(self) -> tuple[type[UnknownNodeError], tuple[str, tuple[str, ...]]]:
+        return UnknownNodeError, (self.node_type, self.known)
 
 
 class MissingSecretError(DagyError, LookupError):
@@ -365,6 +370,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 _MOST_NAMED = 5  # in a message
+_MOST_LISTED = 12  # names of all there are
 _NONE = {
     "run": "no run is recorded yet",
     "deployment": "nothing is deployed yet",

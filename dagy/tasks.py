@@ -430,9 +430,9 @@ class Task(Generic[P, R]):
         """
         wishes = {**self._wishes, **options}
         if options.keys() == {"name"}:  # which nothing else depends on, and which each node of a large graph may have
-            changed = copy.copy(self)
-            changed.name = checked_name("task", options["name"], self.function)
-            changed._wishes = wishes
+            changed = object.__new__(type(self))
+            name = checked_name("task", options["name"], self.function)
+            changed.__dict__.update(self.__dict__, name=name, _wishes=wishes)
             return changed
         check_options("task", options, Task)
         changed = type(self)(self.function, **wishes)

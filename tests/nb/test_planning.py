@@ -79,7 +79,7 @@ def test_a_card_escapes_what_it_is_given_and_needs_no_script(notebook: NotebookS
 def test_the_executor_is_completed(etl: NotebookShell) -> None:
     from dagy_nb.completion import Known, complete
 
-    known = Known(lambda: ["etl"], list, lambda _: [], list, list)
+    known = Known(lambda: ["etl"], list, lambda _: [], list, list, list)
     line = "%dagy_plan etl --executor s"
     found = complete(line, 0, len(line), known)
     assert found is not None

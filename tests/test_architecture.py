@@ -79,7 +79,9 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "dagy.aws": frozenset({"boto3", "botocore", "concurrent.futures"}),
     "dagy.artifact.bootstrap": frozenset({"boto3"}),  # it runs where Dagy is not yet
-    "dagy.nodes": frozenset({"asyncio", "importlib.metadata", "logging", "pathlib", "pydantic", "pydantic_core", "tempfile"}),
+    "dagy.nodes": frozenset(
+        {"asyncio", "importlib.metadata", "logging", "pathlib", "pydantic", "pydantic_core", "tempfile"}
+    ),
     "dagy.nodes.library": frozenset(
         {
             "email.message",

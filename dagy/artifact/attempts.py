@@ -107,8 +107,7 @@ class Attempt:
         options = spec.options
         if options.timeout_seconds is None and seconds is not None:  # it has the time that the invocation has
             options = replace(options, timeout_seconds=round(seconds, 1), isolation=options.isolation or "thread")
-        inputs = {name: each for name, each in spec.inputs.items() if name not in spec.mapped}
-        alone = replace(spec, inputs=inputs, after=(), mapped=(), options=replace(options, cache=False))
+        alone = replace(spec, after=(), mapped=(), options=replace(options, cache=False))
         needed = tuple(replace(whole.spec.task(each), inputs={}, after=(), mapped=()) for each in alone.needs)
         code = whole.code[spec.id]
         policy = code.retry if self.invocation.tries_again else RetryPolicy()

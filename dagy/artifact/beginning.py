@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagy.artifact.invocations import Invocation
-from dagy.artifact.outcomes import Outcome
+from dagy.artifact.outcomes import Outcome, is_of_absent
 from dagy.artifact.payloads import Payload
 from dagy.artifact.references import Values
 from dagy.artifact.run_store import RunStore, at_once, result_key
@@ -60,11 +60,6 @@ class LeftOver:
             for task, items in self.items.items()
             if task not in self.tasks
         }
-
-
-def is_of_absent(carried: Mapping[str, Json]) -> bool:
-    """Whether what is carried so is `ABSENT`."""
-    return carried.get("codec") == "absent"
 
 
 def _stored(values: Values, carried: Mapping[str, Json]) -> StoredValue | Absent:

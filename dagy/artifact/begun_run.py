@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from dagy.artifact.beginning import StoredValue, given_parameters, is_of_absent
+from dagy.artifact.beginning import StoredValue, given_parameters
 from dagy.artifact.held_hooks import call_hooks
 from dagy.artifact.outcomes import Outcome, mapped_outcome, without_upstream
 from dagy.artifact.run_store import EarlyEnd, RunStore, at_once
 from dagy.artifact.telling import told_error
 from dagy.engine import Event, ItemChanged, TaskChanged, TaskWrote
-from dagy.engine.absence import required
 from dagy.engine.reasons import flow_time_up
 from dagy.errors import ParameterError, sentence
 from dagy.flows import Flow
@@ -29,22 +28,22 @@ from dagy.values import ABSENT, Absent
 class Standing(NamedTuple):
     """How a task stands before it is started: how it ended if it has, and what it needs."""
 
+    spec: TaskSpec
     outcome: Outcome | None
     upstream: dict[str, Outcome | None]
-    needed: frozenset[str]  # of these, those that it can't do without
     early_end: EarlyEnd | None
 
     def hindrance(self, *, again: bool = False) -> Outcome | None:
         """How it ends if it can't be started, or tried again; None when it can."""
-        return hindrance(self.upstream, self.needed, self.early_end, again=again)
+        return hindrance(self.spec, self.upstream, self.early_end, again=again)
 
 
 def hindrance(
-    upstream: Mapping[str, Outcome | None], needed: Container[str], early: EarlyEnd | None, *, again: bool = False
+    spec: TaskSpec, upstream: Mapping[str, Outcome | None], early: EarlyEnd | None, *, again: bool = False
 ) -> Outcome | None:
-    """How a task ends that needs these, in a run that ends early or not; None when it can be started."""
+    """How a task ends that needs those `upstream`, in a run that ends early or not; None when it can be started."""
     now = time.time()
-    missing = without_upstream(upstream, needed, now)
+    missing = without_upstream(spec, upstream, now)
     if early is None or (missing is not None and missing.state.type is StateType.SKIPPED):
         return missing
     return Outcome(early.never(again=again), now)
@@ -92,7 +91,7 @@ class BegunRun:
     def values(self, ends: Mapping[str, Outcome | None]) -> dict[str, StoredValue | Absent]:
         """What the tasks that ended so returned, each read when it is asked for; `ABSENT`: it was skipped by choice."""
         return {
-            task: ABSENT if each.is_by_choice else self._value(task, each)
+            task: self._value(task, each)
             for task, each in ends.items()
             if each is not None and (each.result or each.is_by_choice)
         }
@@ -103,10 +102,10 @@ class BegunRun:
             lambda read: read(),
             [lambda: self.store.outcome(spec.id, item), lambda: self.upstream(spec), self.early_end],
         )
-        return Standing(outcome, upstream, required(spec), early)
+        return Standing(spec, outcome, upstream, early)
 
     def _value(self, task: str, outcome: Outcome) -> StoredValue | Absent:
-        if outcome.result is not None and is_of_absent(outcome.result):
+        if outcome.is_of_nothing:
             return ABSENT
         return StoredValue(lambda: self.store.value_of(task, outcome))
 

@@ -5,11 +5,12 @@ The rules that follow from it are the engine's: what has no value upstream is no
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagy.engine.reasons import fault, items_failed, not_started, other_way, without
+from dagy.engine.absence import lack
+from dagy.engine.reasons import fault, gave_nothing, items_failed, not_started, other_way, without
 from dagy.errors import StoreError, shown
 from dagy.spec import FromTask, Json, TaskSpec, references
 from dagy.states import State, StateType, completed, crashed, skipped
@@ -34,6 +35,15 @@ class Outcome:
         """Whether it was skipped because there was nothing for it to do."""
         return self.state.type is StateType.SKIPPED and not self.cause
 
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether it was skipped by choice, or returned `ABSENT`."""
+        return self.is_by_choice or (self.result is not None and is_of_absent(self.result))
+
+    def leaves_out(self, part: FromTask) -> bool:
+        """Whether there is nothing in that part of what it returned, as far as that is known unread."""
+        return self.is_of_nothing or bool(part.path and part.path[0] in self.absent)
+
     def to_json(self) -> dict[str, Json]:
         """As it is kept."""
         told: dict[str, Json] = {"state": self.state.type.value, "at": self.at, "attempt": self.attempt}
@@ -52,36 +62,53 @@ class Outcome:
             raise StoreError(f"{shown(data)} is not how a task ended") from error
 
 
-def without_upstream(upstream: Mapping[str, Outcome | None], needed: Container[str], now: float) -> Outcome | None:
-    """How a task ends that needs these; None when it may start.
+def is_of_absent(carried: Mapping[str, Json]) -> bool:
+    """Whether what is carried so is `ABSENT`."""
+    return carried.get("codec") == "absent"
+
+
+def without_upstream(task: TaskSpec, upstream: Mapping[str, Outcome | None], now: float) -> Outcome | None:
+    """How `task` ends, which needs those `upstream`; None when it may start.
 
     One that left no outcome has crashed. Of several reasons the oldest counts, as it does while a run goes. What was
-    skipped by choice is a reason only when it is among those `needed` in any case, and nothing worse has happened.
+    skipped by choice is a reason only when nothing worse has happened.
     """
     found: list[Outcome] = []
     absent: list[str] = []
-    for task, outcome in upstream.items():
+    for needed, outcome in upstream.items():
         if outcome is not None and outcome.is_by_choice:
-            absent += [task] if task in needed else []
+            absent.append(needed)
         elif outcome is None or outcome.state.is_failure:
             kind = StateType.CRASHED if outcome is None else outcome.state.type
-            found.append(Outcome(not_started(task, kind), now if outcome is None else outcome.at, cause=task))
+            found.append(Outcome(not_started(needed, kind), now if outcome is None else outcome.at, cause=needed))
         elif not outcome.state.is_completed:
-            state = outcome.state if outcome.cause else not_started(task, outcome.state.type)
-            found.append(Outcome(state, outcome.at, cause=outcome.cause or task))
-    if absent and not found:
-        return Outcome(without(absent[0]), now)
-    return min(found, key=lambda each: each.at, default=None)
+            state = outcome.state if outcome.cause else not_started(needed, outcome.state.type)
+            found.append(Outcome(state, outcome.at, cause=outcome.cause or needed))
+    if found:
+        return min(found, key=lambda each: each.at)
+    cause = lack(task, absent)
+    return None if cause is None else Outcome(without(cause), now)
 
 
 def on_another_way(task: TaskSpec, upstream: Mapping[str, Outcome | None], now: float) -> Outcome | None:
-    """How `task` ends that can't do without an output that another left out, as far as that is known unread."""
+    """How `task` ends for want of what others, which have ended so, did not give; as far as that is known unread."""
+    absent: list[FromTask] = []
+    required: list[FromTask] = []  # of these, those that it can't do without
+    has_arrived = False
     for name, binding in task.inputs.items():
-        for each in () if name in (task.optional or ()) else references(binding):
-            if type(each) is FromTask and each.path:
+        for each in references(binding):
+            if type(each) is FromTask:
                 outcome = upstream.get(each.task)
-                if outcome is not None and each.path[0] in outcome.absent:
-                    return Outcome(skipped(other_way(each.task)), now)
+                if outcome is None or not outcome.leaves_out(each):
+                    has_arrived = True
+                else:
+                    absent.append(each)
+                    required += [] if name in (task.optional or ()) else [each]
+    for each in required or (() if has_arrived else absent):
+        outcome = upstream.get(each.task)
+        if outcome is not None and not outcome.is_by_choice:
+            why = gave_nothing(each.task) if outcome.is_of_nothing else other_way(each.task)
+            return Outcome(skipped(why), now)
     return None
 
 

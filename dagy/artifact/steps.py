@@ -24,7 +24,7 @@ from dagy.artifact.telling import told_failure, told_result, told_tasks
 from dagy.artifact.whole_flow import refused
 from dagy.aws.failures import of_step
 from dagy.engine import Event, RunChanged, TaskChanged
-from dagy.engine.absence import check_to_map, required
+from dagy.engine.absence import check_to_map
 from dagy.engine.reasons import run_end
 from dagy.errors import DagyError, LimitError, ParameterError, SkipTask, UnknownTaskError, sentence
 from dagy.flows import Flow
@@ -244,7 +244,7 @@ def _all_ends(run: BegunRun, crashes: Mapping[str, Any], early: EarlyEnd | None)
                 outcome = Outcome(_crash(crashes[spec.id], run.store, run.begun), time.time(), 1)
             else:
                 upstream = {task: ends[task] for task in run.program.needs[spec.id]}
-                outcome = hindrance(upstream, required(spec), early) or Outcome(crashed(GONE), time.time(), 1)
+                outcome = hindrance(spec, upstream, early) or Outcome(crashed(GONE), time.time(), 1)
             outcome = run.settle_alone(spec, outcome)
         ends[spec.id] = outcome
     return {task.id: ends[task.id] for task in run.program.spec.tasks}

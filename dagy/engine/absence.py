@@ -1,7 +1,9 @@
 """What follows when there is nothing for a task to do: it is skipped *by choice*, which is no failure.
 
 A task is skipped by choice when it raises `SkipTask`, when an input of it is `ABSENT`, and when it needs a task that
-was skipped by choice. An input that the task's spec calls `optional` may be `ABSENT`: the task runs, and is given that.
+was skipped by choice. An input that the task's spec calls `optional` may be `ABSENT`: the task runs, and is given that,
+as long as something arrives from one of the tasks that its inputs refer to. When all of these references are `ABSENT`
+it is skipped by choice too. The same goes for an item of a mapped task, to which the item is what its input refers to.
 What needs a task that failed is skipped in any case, and what is only to come `after` a task is skipped with it.
 
 The choice is made once all that the task needs has ended, so that it is the same in whatever order that happens.
@@ -12,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagy.engine.reasons import gave_nothing, no_item, other_way
@@ -22,13 +24,22 @@ from dagy.spec import DictOf, FromTask, ListOf, TaskSpec, references
 from dagy.values import ABSENT
 
 
-def required(task: TaskSpec) -> frozenset[str]:
-    """The ids of the tasks that `task` can't do without."""
-    found = set(task.after)
+def lack(task: TaskSpec, absent: Sequence[str]) -> str | None:
+    """For want of which of the `absent` `task` is skipped by choice; None when it may begin.
+
+    These are the ids of the tasks that it needs, and that were skipped by choice, in order.
+    """
+    if not absent:
+        return None
+    required, referred = set(task.after), set[str]()
     for name, binding in task.inputs.items():
+        found = [each.task for each in references(binding) if type(each) is FromTask]
+        referred.update(found)
         if name not in (task.optional or ()):
-            found.update(each.task for each in references(binding) if type(each) is FromTask)
-    return frozenset(found)
+            required.update(found)
+    if referred.issubset(absent):
+        return absent[0]
+    return next((each for each in absent if each in required), None)
 
 
 def holds_absent(source: Source, value: Any) -> bool:
@@ -48,26 +59,52 @@ def holds_absent(source: Source, value: Any) -> bool:
 
 
 def check_present(
-    task: TaskSpec, absent: Iterable[str], values: Mapping[str, Any], parameters: Mapping[str, Any]
+    task: TaskSpec, absent: Mapping[str, Any], values: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> None:
-    """Raise `SkipTask` if one of the inputs that are `absent` is not optional; it names the task that gave nothing.
+    """Raise `SkipTask` if an input is absent that is not optional, or if nothing arrived; it names who gave nothing.
 
-    `values` are what tasks returned, by id, and `parameters` the flow's, as for `resolve`.
+    `absent` are the inputs that are absent, or hold what is, by name; `values` are what tasks returned, by id, and
+    `parameters` the flow's, as for `resolve`.
     """
-    for name in absent:
-        if name not in (task.optional or ()):
-            binding = task.inputs.get(name)
-            for each in references(binding) if binding is not None else ():
-                if type(each) is FromTask and resolve(each, values, parameters) is ABSENT:
-                    raise SkipTask(other_way(each.task) if each.path else gave_nothing(each.task))
-            raise SkipTask(no_item(name))
+    if not absent:
+        return
+    lacking = [name for name in absent if name not in (task.optional or ())]
+    if not lacking and _has_arrived(task, absent, values):
+        return
+    missing = [
+        each
+        for name in lacking or absent
+        for each in (references(task.inputs[name]) if name in task.inputs else ())
+        if type(each) is FromTask and _is_absent(each, values)
+    ]
+    for each in missing:
+        if values[each.task] is not ABSENT:
+            raise SkipTask(other_way(each.task))
+    raise SkipTask(gave_nothing(missing[0].task) if missing else no_item((lacking or list(absent))[0]))
+
+
+def _has_arrived(task: TaskSpec, absent: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether something came from a task, or the task's inputs do not refer to any."""
+    refers = False
+    for name, binding in task.inputs.items():
+        for each in references(binding):
+            if type(each) is FromTask:
+                refers = True
+                if name not in absent or not (absent[name] is ABSENT or _is_absent(each, values)):
+                    return True
+    return not refers
+
+
+def _is_absent(source: FromTask, values: Mapping[str, Any]) -> bool:
+    """Whether there is nothing where `source` leads to; what is elsewhere is not fetched unless it is a part of it."""
+    return (resolve(source, values, {}) if source.path else values[source.task]) is ABSENT
 
 
 def check_to_map(
     task: TaskSpec, sources: Mapping[str, Source], values: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> None:
     """Raise `SkipTask` if the mapped `task` has nothing to go through, or lacks what all its items need."""
-    absent = []
+    absent = {}
     for name, source in sources.items():
         with contextlib.suppress(Exception):  # it is met again, by who tells it
             if type(source) is FromTask and not source.path:  # it may be elsewhere, and is to stay there
@@ -75,7 +112,7 @@ def check_to_map(
             else:
                 value = resolve(source, values, parameters)
             if holds_absent(source, value):
-                absent.append(name)
+                absent[name] = value
     check_present(task, absent, values, parameters)
     for name in absent:
         if name in task.mapped:

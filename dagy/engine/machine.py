@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import assert_never
 
-from dagy.engine.absence import required
+from dagy.engine.absence import lack
 from dagy.engine.events import (
     AttemptStopped,
     CallHooks,
@@ -79,7 +79,7 @@ from dagy.states import (
 GRACE_SECONDS = 2.0  # how long what is told to stop may take to do so
 
 _PENDING, _RUNNING, _COMPLETED = pending(), running(), completed()
-_LACKING = pending()  # the state of what will be skipped by choice, unless something else that it needs fails
+_IN_DOUBT = pending()  # the state of what may be skipped by choice, once all that it needs has ended
 
 
 class TaskLine:
@@ -190,7 +190,6 @@ class RunMachine:
         self.ready: deque[TaskLine] = deque()
         self.held: list[TaskLine] = []  # failed, and waiting for the run to be tried again
         self.absent: set[TaskLine] = set()  # skipped by choice
-        self.required: dict[TaskLine, frozenset[str]] = {}  # of what needs some of these
         self.stopping: set[TaskLine] = set()  # their attempts were told to stop and have not ended yet
         self.is_ending = False  # nothing new is to be started
         self.cancel_reason: str | None = None
@@ -472,8 +471,10 @@ def _finish(
             if not child.waiting:
                 if child.state is _PENDING:
                     run.ready.append(child)
-                elif child.state is _LACKING:
-                    _skip(run, child, _for_lack(run, child), out)
+                elif child.state is _IN_DOUBT:
+                    lacking = _decide(run, child)
+                    if lacking is not None:
+                        _skip(run, child, lacking, out)
 
 
 def _skip(run: RunMachine, line: TaskLine, state: State, out: list[Command]) -> None:
@@ -487,25 +488,22 @@ def _skip(run: RunMachine, line: TaskLine, state: State, out: list[Command]) -> 
         run.absent.add(line)
         for child in line.downstream:
             child.waiting -= 1
-            if child.state is _PENDING and line.spec.id in _required(run, child):
-                child.state = _LACKING
-            if not child.waiting:
-                if child.state is _PENDING:
-                    run.ready.append(child)
-                elif child.state is _LACKING:
-                    todo.append((child, _for_lack(run, child)))
+            if child.state is _PENDING:
+                child.state = _IN_DOUBT
+            if not child.waiting and child.state is _IN_DOUBT:
+                lacking = _decide(run, child)
+                if lacking is not None:
+                    todo.append((child, lacking))
 
 
-def _required(run: RunMachine, line: TaskLine) -> frozenset[str]:
-    found = run.required.get(line)
-    if found is None:
-        found = run.required[line] = required(line.spec)
-    return found
-
-
-def _for_lack(run: RunMachine, line: TaskLine) -> State:
-    needed = _required(run, line)
-    return without(next(each.id for each in line.upstream if each in run.absent and each.id in needed))
+def _decide(run: RunMachine, line: TaskLine) -> State | None:
+    """The state in which what was in doubt is to be skipped; None when it is ready instead."""
+    cause = lack(line.spec, [each.id for each in line.upstream if each in run.absent])
+    if cause is not None:
+        return without(cause)
+    line.state = _PENDING
+    run.ready.append(line)
+    return None
 
 
 def _item_ended(run: RunMachine, item: TaskLine, line: TaskLine, out: list[Command]) -> None:

@@ -61,18 +61,18 @@ class RunValues:
     def inputs(self, task: str, item: int | None, way: Way) -> dict[str, Any]:
         """What an attempt is given, by the names of the task's parameters, checked if its `way` says so.
 
-        Raises `SkipTask` when one is absent that is not optional.
+        Raises `SkipTask` when one is absent that is not optional, and when nothing arrived.
         """
         returned, parameters = self._returned, self._parameters
         lists = self._lists[task] if item is not None else None
         found: dict[str, Any] = {}
         elsewhere: dict[str, Deferred] = {}
-        absent: list[str] = []
+        absent: dict[str, Any] = {}
         for name, source in self._program.inputs[task].items():
             if lists is not None and name in lists:
                 value = found[name] = lists[name][item]  # type: ignore[index]  # None has no lists
                 if value is ABSENT:
-                    absent.append(name)
+                    absent[name] = value
             elif type(source) is FromTask and not source.path:
                 value = returned[source.task]
                 if isinstance(value, Deferred):
@@ -80,29 +80,29 @@ class RunValues:
                 else:
                     found[name] = value
                     if value is ABSENT:
-                        absent.append(name)
+                        absent[name] = value
             elif type(source) is Constant:
                 found[name] = source.value
             else:
                 value = found[name] = resolve(source, returned, parameters)
                 if holds_absent(source, value):
-                    absent.append(name)
+                    absent[name] = value
         if absent:
             check_present(self._specs[task], absent, returned, parameters)
             return {**_brought_here({name: found[name] for name in found if name not in absent}, elsewhere, way),
-                    **{name: found[name] for name in absent}}  # fmt: skip
+                    **absent}  # fmt: skip
         if elsewhere:
             return _brought_here(found, elsewhere, way)
         return way.code.parameters.check(found) if way.checks else found
 
     def check_present(self, task: str, item: int | None) -> None:
-        """Raise `SkipTask` when the task, or the item, is not to begin: an input is absent that is not optional."""
+        """Raise `SkipTask` when the task, or the item, is not to begin, as `inputs` does."""
         spec, sources = self._specs[task], self._program.inputs[task]
-        absent = [
-            name
+        absent = {
+            name: value
             for name, value in self.known_inputs(task, item).items()
             if value is ABSENT or (name not in spec.mapped and holds_absent(sources[name], value))
-        ]
+        }
         check_present(spec, absent, self._returned, self._parameters)
 
     def check_to_map(self, task: str) -> None:

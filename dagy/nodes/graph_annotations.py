@@ -1,6 +1,7 @@
 """The types of a graph's parameters, as a document has them: annotations in text, which are never just evaluated.
 
-`read_annotation` takes what consists of the types below, such as "int", "date | None" or "list[str]", and nothing else.
+`read_annotation` takes what consists of the types below, such as "int", "date | None" or "list[str]", and nothing else:
+no text in it either, which Python would take for an annotation of its own and evaluate.
 """
 
 from __future__ import annotations
@@ -19,28 +20,25 @@ from types import MappingProxyType, ModuleType
 from dagy.errors import did_you_mean
 
 _BUILTINS = (bool, bytes, complex, dict, float, frozenset, int, list, object, set, str, tuple)
-_PLAIN: Mapping[str, type] = MappingProxyType({each.__name__: each for each in _BUILTINS})
+_PLAIN = frozenset(each.__name__ for each in _BUILTINS)
 _MODULES: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
     (collections.abc, ("Collection", "Mapping", "Sequence")),
     (datetime, ("date", "datetime", "time", "timedelta")),
     (decimal, ("Decimal",)),
     (pathlib, ("Path",)),
-    (typing, ("Annotated", "Any", "Dict", "List", "Literal", "Optional", "Union")),
+    (typing, ("Any", "Dict", "List", "Literal", "Optional", "Union")),
     (uuid, ("UUID",)),
 )
 _HOMES: Mapping[str, ModuleType] = MappingProxyType({name: module for module, names in _MODULES for name in names})
-_BY_MODULE: Mapping[str, frozenset[str]] = MappingProxyType(
-    {module.__name__: frozenset(names) for module, names in _MODULES}
-)
+_NO_ANNOTATION = "is no annotation; write a type, such as 'str' or 'int | None'"
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An annotation: its text as Python itself would write it, and what the names in it are."""
+    """An annotation: its text as Python itself would write it, and the module of each name that is not built in."""
 
     text: str
-    modules: frozenset[str] = frozenset()  # those that are named: "datetime" in "datetime.date"
-    imported: frozenset[tuple[str, str]] = frozenset()  # (module, name) of each other name that is not built in
+    modules: Mapping[str, str]
 
     @property
     def is_plain(self) -> bool:
@@ -50,57 +48,61 @@ class Annotation:
     @property
     def names(self) -> dict[str, object]:
         """What evaluating its text needs."""
-        found: dict[str, object] = {name: getattr(_HOMES[name], name) for _, name in self.imported}
-        for module in self.modules:
-            top = module.partition(".")[0]
-            found[top] = collections if top == "collections" else next(m for m, _ in _MODULES if m.__name__ == top)
-        return found
+        return {name: getattr(_HOMES[name], name) for name in self.modules}
 
 
 def read_annotation(text: str) -> Annotation:
-    """The annotation in `text`, which may be empty. Raises `ValueError`, whose text says what is wrong with it."""
+    """The annotation in `text`, which may be empty. Raises `ValueError`, whose text says what is wrong with it.
+
+    Types go by their own names: `datetime.date` is read as `date`.
+    """
     if not text:
-        return Annotation("")
+        return Annotation("", {})
+    names: set[str] = set()
     try:
-        expression = ast.parse(text, mode="eval").body
-        modules: set[str] = set()
-        imported: set[tuple[str, str]] = set()
-        _read(expression, modules, imported)
-        written = ast.unparse(expression)
+        written = _written(ast.parse(text, mode="eval").body, names)
     except (SyntaxError, RecursionError, MemoryError):
-        raise ValueError("is no annotation; write a type, such as 'str' or 'int | None'") from None
-    if any(name in modules for _, name in imported):
-        raise ValueError("has 'datetime' as a module and as a type; write 'datetime.datetime'")
-    found = Annotation(written, frozenset(modules), frozenset(imported))
+        raise ValueError(_NO_ANNOTATION) from None
+    found = Annotation(written, {name: _HOMES[name].__name__ for name in sorted(names)})
     try:
-        eval(written, {**found.names})
+        eval(written, found.names)
     except Exception as error:  # noqa: BLE001 (whatever the types make of one another)
         raise ValueError(f"is no type: {error}") from None
     return found
 
 
-def _read(node: ast.expr, modules: set[str], imported: set[tuple[str, str]]) -> None:
-    """Note the names in an annotation. Raises `ValueError` for what is none."""
+def _written(node: ast.expr, names: set[str]) -> str:
+    """The text of an annotation; `names` gets those that are not built in. Raises `ValueError` for what is none."""
     match node:
+        case ast.Constant(value=None):
+            return "None"
         case ast.Name(id=name) if name in _PLAIN:
-            pass
+            return name
         case ast.Name(id=name) if name in _HOMES:
-            imported.add((_HOMES[name].__name__, name))
-        case ast.Name(id=name):
-            raise ValueError(f"has the unknown type {name!r}{did_you_mean(name, [*_PLAIN, *_HOMES])}")
-        case ast.Attribute(value=ast.Name() | ast.Attribute() as value, attr=name):
-            module = ast.unparse(value)
-            if name not in _BY_MODULE.get(module, ()):
-                raise ValueError(f"has the unknown type '{module}.{name}'{did_you_mean(name, _HOMES)}")
-            modules.add(module)
+            names.add(name)
+            return name
+        case ast.Attribute(attr=name) if name in _HOMES and ast.unparse(node.value) == _HOMES[name].__name__:
+            names.add(name)
+            return name
+        case ast.Name() | ast.Attribute():
+            told = ast.unparse(node)
+            raise ValueError(f"has the unknown type {told!r}{did_you_mean(told, [*_PLAIN, *_HOMES])}")
         case ast.Subscript(value=value, slice=inside):
-            _read(value, modules, imported)
-            for each in inside.elts if isinstance(inside, ast.Tuple) else [inside]:
-                _read(each, modules, imported)
+            outer = _written(value, names)
+            items = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            return f"{outer}[{', '.join(_item(each, outer, names) for each in items)}]"
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            _read(left, modules, imported)
-            _read(right, modules, imported)
-        case ast.Constant(value=value) if value is None or value is ... or isinstance(value, bool | int | str):
-            pass
+            return f"{_written(left, names)} | {_written(right, names)}"
         case _:
-            raise ValueError("is no annotation; write a type, such as 'str' or 'int | None'")
+            raise ValueError(_NO_ANNOTATION)
+
+
+def _item(node: ast.expr, outer: str, names: set[str]) -> str:
+    """The text of what stands in the brackets of the type `outer`."""
+    match node:
+        case ast.Constant(value=bool() | int() | str() as value) if outer == "Literal":
+            return repr(value)
+        case ast.Constant(value=value) if value is ... and outer == "tuple":
+            return "..."
+        case _:
+            return _written(node, names)

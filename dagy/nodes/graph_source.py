@@ -203,7 +203,6 @@ class _Writer:
         self._plan = plan
         self._names = _Names()
         self._imports: dict[str, dict[str, str]] = {}  # by module: names, and what they are called here
-        self._modules: set[str] = set()  # imported as they are
         self._texts: dict[str, str] = {}  # long texts by their names
         self._variables: dict[str, str] = {}
         self._kinds: dict[int, str] = {}  # what is called for a kind, by identity
@@ -213,12 +212,9 @@ class _Writer:
         for each in self._graph.parameters:
             self._names.keep(each.name)
         for annotation in self._plan.annotations.values():
-            self._modules |= annotation.modules
-            for module, name in annotation.imported:
+            for name, module in annotation.modules.items():
                 self._names.keep(name)
                 self._imports.setdefault(module, {})[name] = name
-            for module in annotation.modules:
-                self._names.keep(module.partition(".")[0])
         decorator = self._import("dagy", "flow")
         self._import_kinds()
         function = self._names.new(self._graph.name.lower(), "graph")
@@ -265,11 +261,8 @@ class _Writer:
         groups = [["from __future__ import annotations"]]
         if all(each.is_plain for each in self._plan.annotations.values()):
             groups.clear()
-        for modules in _by_origin({*self._modules, *self._imports}):
-            group = [f"import {module}" for module in sorted(modules & self._modules)]
-            for module in sorted(modules & self._imports.keys()):
-                group += self._from_import(module)
-            groups.append(group)
+        for modules in _by_origin(self._imports):
+            groups.append([line for module in sorted(modules) for line in self._from_import(module)])
         return [line for group in groups for line in ("", *group)][1:]
 
     def _from_import(self, module: str) -> list[str]:
@@ -443,10 +436,10 @@ def _is_plain(task: Task[..., object]) -> bool:
     return all(each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) for each in parameters)
 
 
-def _by_origin(modules: set[str]) -> Sequence[set[str]]:
+def _by_origin(modules: Iterable[str]) -> Sequence[set[str]]:
     """Python's own modules, then others, leaving out what is empty."""
     own = {each for each in modules if each.partition(".")[0] in sys.stdlib_module_names}
-    return [each for each in (own, modules - own) if each]
+    return [each for each in (own, {*modules} - own) if each]
 
 
 def _import_order(name: str) -> tuple[int, str]:

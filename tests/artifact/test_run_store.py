@@ -13,6 +13,7 @@ from dagy.artifact.outcomes import GONE, Outcome, mapped_outcome, without_upstre
 from dagy.artifact.references import Values
 from dagy.artifact.run_store import OVERLAP_SECONDS, RunStore
 from dagy.errors import StoreError
+from dagy.spec import FromTask, TaskSpec
 from dagy.states import State, StateType, cancelled, completed, crashed, failed, skipped, timed_out
 
 
@@ -151,12 +152,14 @@ def test_the_store_may_be_one_that_is_at_hand(tmp_path: Path, url: str) -> None:
         ({"a": Outcome(cancelled("no time"), 1.0)}, cancelled("not started, because 'a' was not")),
         ({"a": Outcome(skipped("no files"), 1.0)}, skipped("not started, because 'a' was skipped")),
         ({"c": Outcome(skipped("no files"), 1.0)}, None),  # it can do without
+        ({"a": Outcome(completed(), 1.0), "c": Outcome(skipped("no files"), 2.0)}, None),
         ({"a": Outcome(skipped("no files"), 1.0), "b": Outcome(failed("x"), 2.0)},
          skipped("not started, because 'b' failed")),
     ],
 )  # fmt: skip
 def test_what_is_missing_upstream_says_how_a_task_ends(upstream: dict[str, Any], state: State | None) -> None:
-    found = without_upstream(upstream, {"a", "b"}, 9.0)
+    inputs = {name: FromTask(name) for name in "abcd"}
+    found = without_upstream(TaskSpec("t", "t", "m:t", inputs, optional=("c", "d")), upstream, 9.0)
     assert (None if found is None else found.state) == state
 
 

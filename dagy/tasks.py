@@ -423,7 +423,7 @@ class Task(Generic[P, R]):
         waiting.waits_for = (*self.waits_for, *outputs)
         return waiting
 
-    def with_options(self, **options: Any) -> Self:
+    def with_options(self, /, **options: Any) -> Self:
         """This task, as one with these options of `@task`: `fetch.with_options(name="rows", retries=3)(url)`.
 
         Raises `DefinitionError` for an option that there is none of, or that has no meaning.

@@ -400,9 +400,10 @@ def _statements(cell: Cell, text: str, as_typed: Sequence[str]) -> tuple[Stateme
         except SyntaxError as error:  # what only Python's scoping finds, such as two parameters of one name
             raise DefinitionError(f"{cell.label}, line {first}: {error.msg}: {typed!r}") from error
         statement = Statement(node, names, source, above, typed)
-        if statement.needs_ipython and re.search(r"magic\('%?%?dagy_(task|flow|node)'", source):
+        misplaced = re.search(r"magic\('%?%?(dagy_(?:task|flow|node))'", source)
+        if statement.needs_ipython and misplaced:
             raise DefinitionError(
-                f"{cell.label}, line {first}: %%dagy_task and %%dagy_flow must be the first line of their cell; "
+                f"{cell.label}, line {first}: %%{misplaced[1]} must be the first line of its cell; "
                 "move what stands above into a cell of its own"
             )
         found.append(statement)

@@ -20,16 +20,15 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 from dagy.errors import DefinitionError, did_you_mean
 from dagy.executors import EXECUTORS
 from dagy.nodes import ConfigFieldType, DataType, NodeCategory, NodeConfigField, SelectOption
 
 _FIRST_LINE = re.compile(r"(?:%%|%|#\|[ \t]*)dagy_(task|flow|node)(?!\w)(.*)")
-_MEANT = re.compile(
-    r"\s*#\s*\|?\s*%*dagy[-_ ]?(task|flow|node|export)s?(?!\w)", re.IGNORECASE
-)  # a comment much like one
+# A comment much like one.
+_MEANT = re.compile(r"\s*#\s*\|?\s*%*dagy[-_ ]?(task|flow|node|export)s?(?!\w)", re.IGNORECASE)
 _MARK_LINE = re.compile(r"#\|[ \t]*(dagy_export|dagy_try)(?!\w)(.*)")
 _FIELD = re.compile(r"(?P<id>[^\W\d]\w*)(?::(?P<type>\w+)(?:\((?P<more>[^)]*)\))?)?(?:=(?P<default>.*))?", re.DOTALL)
 _CONNECTOR = re.compile(r"(?P<id>[^\W\d]\w*)(?::(?P<types>\w+(?:\|\w+)*))?")
@@ -108,7 +107,7 @@ def find_directive(source: str) -> tuple[Directive, int] | None:
 def written_directive(line: str) -> tuple[DirectiveKind, str] | None:
     """What a line in one of the three spellings makes its cell, and all that follows; None for any other line."""
     found = _FIRST_LINE.match(line)
-    return None if found is None else (_kind(found[1]), found[2])
+    return None if found is None else (cast(DirectiveKind, found[1]), found[2])
 
 
 def near_miss(source: str) -> str | None:
@@ -317,10 +316,6 @@ def split_line(line: str) -> list[str]:
         except ValueError:  # the mark is inside quotes
             continue
     return shlex.split(line)
-
-
-def _kind(text: str) -> DirectiveKind:
-    return "task" if text == "task" else "flow" if text == "flow" else "node"
 
 
 def _by_id(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

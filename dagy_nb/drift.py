@@ -46,12 +46,13 @@ def drifts(
     at: float,
     labels: Mapping[str, str],
     is_same_code: bool = True,
+    unnamed: str = "a cell without an id",
 ) -> tuple[Drift, ...]:
     """What differs between the cells that a build would hold now and those that an earlier one was `built` from.
 
     `since` says which one that was, and `at` when. One entry says so when nothing does. `labels` are what messages call
     the cells, by id. `is_same_code` says whether all of the code is what it was: it also changes with the cells' order,
-    and with cells without an id, which are not known one by one.
+    and with what is `unnamed`, because its cells are not known one by one.
     """
     before = {each.id: each for each in built}
     found: list[tuple[CellEntry, Change]] = []
@@ -64,7 +65,7 @@ def drifts(
     found += [(each, "gone") for each in built if each.id not in there]
     if not found and not is_same_code:
         is_moved = [each.id for each in now] != [each.id for each in built]
-        what = "the cells' order" if is_moved else "a cell without an id"
+        what = "the cells' order" if is_moved else unnamed
         return (Drift(flow, "edited", what, since=since, at=at),)
     if not found:
         return (Drift(flow, "none", since=since, at=at),)

@@ -118,8 +118,9 @@ def plan_node(cell: NodeCell, tools: Collection[str]) -> NodePlan:
                 _refuse_unknown(cell, option, name, known, f"the function {cell.bound[0]!r} has no parameter {name!r}")
         return NodePlan(cell, cell.bound[0], cell.directive.takes, cell.directive.gives)
     fields = [each.id for each in cell.directive.fields]
-    for name in fields:
-        _refuse_unknown(cell, "--config", name, cell.reads, f"the cell reads no {name!r}")
+    for option, names in {"--config": fields, "--takes": cell.directive.takes}.items():
+        for name in names:
+            _refuse_unknown(cell, option, name, cell.reads, f"the cell reads no {name!r}")
     late = {name for each in cell.statements for name in each.names.late}
     read = [
         name

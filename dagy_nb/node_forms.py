@@ -7,7 +7,6 @@ entered as the name of the environment variable that holds it: no value of one i
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dagy.drawing import markup_line, plain_line
 from dagy.errors import MissingExtraError, NodeConfigError
 from dagy.nodes import ConfigFieldType, FlowNode, NodeConfigField, Secret, definition_of
+from dagy.nodes.config import visibility
 from dagy_nb.node_pages import example_of
 from dagy_nb.tables import NO_MATH, html_table, text_lines
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import ipywidgets  # type: ignore[import-untyped]  # it has no types
 
 _HEAD = ("FIELD", "VALUE", "")
+_VALUE = re.compile(r"'\w+' can't be .* \(\w+\): ", re.DOTALL)  # how a problem begins, which its field shows already
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WIDTH = "min(100%, 640px)"
 _LABELS = 180  # pixels for the labels, left of the inputs
@@ -46,10 +47,13 @@ class NodeForm:
         is_live: bool = True,
         answered: Callable[[Callable[[], Any]], Any] = lambda action: action(),
     ) -> None:
-        """`given` are values to begin with; `answered` calls what may raise a user's mistake, and tells it."""
+        """`given` are values to begin with; `answered` calls what may raise a user's mistake, and tells it.
+
+        Raises `NodeConfigError` for values that the node's fields don't take.
+        """
         self.cls = cls
         self.fields = {each.id: each for each in definition_of(cls).fields}
-        self._given = dict(given or {})
+        self._given = definition_of(cls).config.read(given or {})
         self._is_live = is_live
         self._answered = answered
         self._inputs: dict[str, ipywidgets.Widget] = {}
@@ -86,23 +90,21 @@ class NodeForm:
             self._refresh()
         return self._widget
 
-    def visible(self, field_id: str) -> bool:
-        """Whether the field is shown, for what the others are now."""
-        return _is_visible(self.fields[field_id], self.fields, self._entered())
-
     # -- what is entered
 
-    def _entered(self) -> dict[str, Any]:
-        """What each field is set to, as far as it can be told."""
+    def _entered(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """What each field is set to, and what is wrong with a text that was typed in, by field."""
         found: dict[str, Any] = {}
+        wrong: dict[str, str] = {}
         for name, field in self.fields.items():
             try:
                 value = self._value(field)
-            except ValueError:
+            except ValueError as error:
+                wrong[name] = str(error)
                 continue
             if value is not _NOTHING:
                 found[name] = value
-        return found
+        return found, wrong
 
     def _value(self, field: NodeConfigField) -> Any:
         """What the field is set to, or `_NOTHING`; `ValueError` with what is wrong with the text that was typed."""
@@ -110,24 +112,21 @@ class NodeForm:
             return self._given.get(field.id, _NOTHING if field.default is None else field.default)
         return _read(field, self._inputs[field.id].value)
 
+    def _shown(self, entered: Mapping[str, Any]) -> list[NodeConfigField]:
+        """The fields that are shown, for what is entered."""
+        fields = list(self.fields.values())
+        visible = visibility(fields, {**dict.fromkeys(self.fields), **entered})
+        return [each for each in fields if visible[each.id]]
+
     def _checked(self) -> tuple[FlowNode, dict[str, Any]]:
         """The node, and the values that it is made of: of the fields that are shown, those that are no defaults."""
-        entered = self._entered()
-        values: dict[str, Any] = {}
-        problems: dict[str, str] = {}
-        for name, field in self.fields.items():
-            if not _is_visible(field, self.fields, entered):
-                continue
-            try:
-                value = self._value(field)
-            except ValueError as error:
-                problems[name] = str(error)
-                continue
-            if value is not _NOTHING and value != field.default:
-                values[name] = value
+        entered, wrong = self._entered()
+        shown = self._shown(entered)
+        problems = {each.id: wrong[each.id] for each in shown if each.id in wrong}
         if problems:
             told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
             raise NodeConfigError(f"node {definition_of(self.cls).node_type!r}: {told}", problems)
+        values = {each.id: entered[each.id] for each in shown if entered.get(each.id, each.default) != each.default}
         return self.cls(**values), values
 
     # -- the widget
@@ -146,8 +145,8 @@ class NodeForm:
             made = _input(field, self._given.get(name, field.default))
             alarm = ipywidgets.HTML()
             parts = [made, alarm]
-            if field.description or field.type is ConfigFieldType.SECRET:
-                parts.insert(1, ipywidgets.HTML(f'<div style="{_HELP}">{markup_line(_help(field))}</div>'))
+            if told := _help(field):
+                parts.insert(1, ipywidgets.HTML(f'<div style="{_HELP}">{markup_line(told)}</div>'))
             self._inputs[name], self._alarms[name] = made, alarm
             self._rows[name] = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width=_WIDTH, margin="0 0 6px 0"))
             made.observe(lambda _, name=name: self._changed(name), "value")
@@ -165,14 +164,14 @@ class NodeForm:
 
     def _refresh(self) -> None:
         """Show and hide fields, and say what is wrong."""
-        entered = self._entered()
-        for name, field in self.fields.items():
-            is_shown = _is_visible(field, self.fields, entered)
-            self._rows[name].layout.display = "" if is_shown else "none"
+        entered, _ = self._entered()
+        shown = {each.id for each in self._shown(entered)}
+        for name, row in self._rows.items():
+            row.layout.display = "" if name in shown else "none"
         problems = self.problems
         for name, alarm in self._alarms.items():
             is_told = name in problems and (name in self._touched or name in entered or name in self._given)
-            alarm.value = _alarm(problems[name]) if is_told else ""
+            alarm.value = _alarm(_short(name, problems[name])) if is_told else ""
         if self._code is not None:
             self._code.value = self._told(problems)
 
@@ -188,11 +187,14 @@ class NodeForm:
     # -- where no page is
 
     def _table(self) -> list[tuple[str, ...]]:
-        problems, entered = self.problems, self._entered()
-        shown = [each for each in self.fields.values() if _is_visible(each, self.fields, entered)]
+        problems, (entered, _) = self.problems, self._entered()
         return [
-            (each.label, repr(entered[each.id]) if each.id in entered else "", problems.get(each.id, ""))
-            for each in shown
+            (
+                each.label,
+                repr(entered[each.id]) if each.id in entered else "",
+                _short(each.id, problems.get(each.id, "")),
+            )
+            for each in self._shown(entered)
         ]
 
     def __repr__(self) -> str:
@@ -209,13 +211,22 @@ class NodeForm:
         return {**made, **still}
 
 
-def _is_visible(field: NodeConfigField, fields: Mapping[str, NodeConfigField], entered: Mapping[str, Any]) -> bool:
-    return all(entered.get(name) in values for name, values in field.conditions.items())
+def _short(name: str, problem: str) -> str:
+    """A problem as it stands beside its field, which need not be named again."""
+    return "it needs a value" if problem == f"it needs a value for {name!r}" else _VALUE.sub("", problem, count=1)
 
 
 def _help(field: NodeConfigField) -> str:
-    where = "the name of the environment variable that holds it" if field.type is ConfigFieldType.SECRET else ""
-    return "; ".join(filter(None, [field.description, where]))
+    """The line below a field's input: what the field is, and what it takes."""
+    where = "The name of the environment variable that holds it." if field.type is ConfigFieldType.SECRET else ""
+    return " ".join(filter(None, [field.description, where or _bounds(field)]))
+
+
+def _bounds(field: NodeConfigField) -> str:
+    low, high = field.minimum, field.maximum
+    bounds = " to ".join(f"{each:g}" for each in (low, high) if each is not None)
+    named = "From " if high is None else "Up to " if low is None else ""
+    return f"{named}{bounds}." if bounds else ""
 
 
 def _alarm(text: str) -> str:
@@ -237,14 +248,13 @@ def _input(field: NodeConfigField, value: Any) -> ipywidgets.Widget:
             return ipywidgets.Checkbox(value=bool(value), **common)
         case ConfigFieldType.SELECT:
             choices = [(each.label, each.value) for each in field.options]  # type: ignore[union-attr]  # all are options
-            options = choices if value in field.choices else [("", None), *choices]
-            return ipywidgets.Dropdown(options=options, value=value if value in field.choices else None, **common)
+            options = [("", None), *choices] if value is None else choices
+            return ipywidgets.Dropdown(options=options, value=value, **common)
         case ConfigFieldType.MULTI_SELECT:
             choices = [(each.label, each.value) for each in field.options]  # type: ignore[union-attr]  # all are options
-            chosen = tuple(each for each in value or () if each in field.choices)
-            return ipywidgets.SelectMultiple(options=choices, value=chosen, rows=min(8, len(choices)), **common)
+            return ipywidgets.SelectMultiple(options=choices, value=value or (), rows=min(8, len(choices)), **common)
         case ConfigFieldType.DATE:
-            return ipywidgets.DatePicker(value=_date(value), **common)
+            return ipywidgets.DatePicker(value=value, **common)
         case ConfigFieldType.TEXT | ConfigFieldType.CODE | ConfigFieldType.JSON:
             rows = 8 if field.type is ConfigFieldType.CODE else 4
             return ipywidgets.Textarea(value=_typed(field, value), rows=rows, placeholder=_placeholder(field), **common)
@@ -255,13 +265,16 @@ def _input(field: NodeConfigField, value: Any) -> ipywidgets.Widget:
 
 
 def _placeholder(field: NodeConfigField) -> str:
-    if field.placeholder or not field.type.is_number:
-        return field.placeholder or ("NAME_OF_A_VARIABLE" if field.type is ConfigFieldType.SECRET else field.language)
-    low, high = field.minimum, field.maximum
-    bounds = " to ".join(f"{each:g}" for each in (low, high) if each is not None)
-    named = "from " if high is None else "up to " if low is None else ""
-    kind = "a whole number" if field.type is ConfigFieldType.INTEGER else "a number"
-    return f"{kind} {named}{bounds}".rstrip()
+    match field.type:
+        case ConfigFieldType.SECRET:
+            other = "NAME_OF_A_VARIABLE"
+        case ConfigFieldType.INTEGER:
+            other = "a whole number"
+        case ConfigFieldType.NUMBER:
+            other = "a number"
+        case _:
+            other = field.language
+    return field.placeholder or other
 
 
 def _typed(field: NodeConfigField, value: Any) -> str:
@@ -270,8 +283,6 @@ def _typed(field: NodeConfigField, value: Any) -> str:
         return ""
     if isinstance(value, Secret):
         return value.name
-    if isinstance(value, Mapping) and "$secret" in value and field.type is ConfigFieldType.SECRET:
-        return str(value["$secret"])
     if field.type is ConfigFieldType.JSON:
         return json.dumps(value, ensure_ascii=False, indent=2 if isinstance(value, dict | list) else None)
     return str(value)
@@ -311,12 +322,3 @@ def _number(field: NodeConfigField, text: str) -> int | float:
     except ValueError:
         kind = "a whole number" if field.type is ConfigFieldType.INTEGER else "a number"
         raise ValueError(f"{text!r} is not {kind}") from None
-
-
-def _date(value: Any) -> datetime.date | None:
-    if isinstance(value, str):
-        try:
-            return datetime.date.fromisoformat(value[:10])
-        except ValueError:
-            return None
-    return value if isinstance(value, datetime.date) else None

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagy.drawing import markup_line, plain_line
-from dagy.errors import did_you_mean
 from dagy.nodes import ConfigFieldType, ConnectorDef, FlowNode, NodeConfigField, NodeDefinition, definition_of
 from dagy_nb.tables import NO_MATH, Listing, html_table, text_lines
 
@@ -33,17 +32,12 @@ class NodeRow:
     cls: type[FlowNode]
 
 
-def node_listing(
-    classes: Iterable[type[FlowNode]], cells: Mapping[str, str], *, asked: str, known: Sequence[str]
-) -> Listing[NodeRow]:
+def node_listing(classes: Iterable[type[FlowNode]], cells: Mapping[str, str], *, nothing: str) -> Listing[NodeRow]:
     """The node types as a table; `cells` are the labels of those that the notebook's own cells define, by type.
 
-    `asked` is what was looked for; where nothing was found, the nearest of the `known` types is named.
+    `nothing` is what it says when there are none.
     """
     rows = tuple(_row(each, cells) for each in classes)
-    nothing = (
-        f"no node type fits {asked}{did_you_mean(asked.strip(chr(39)), known)}" if asked else "no node type is known"
-    )
     note = "%dagy_nodes TYPE shows one, with its connectors and its configuration" if rows else ""
     return Listing(
         rows,
@@ -87,10 +81,11 @@ class NodePage:
     @property
     def _tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         definition = self.definition
+        fields = {each.id: each for each in definition.fields}
         connectors = [_connector(each, "in") for each in definition.inbound]
         connectors += [_connector(each, "out") for each in definition.outbound]
-        found = [(_CONNECTORS, connectors), (_FIELDS, [_field(each) for each in definition.fields])]
-        return [(head, rows) for head, rows in found if rows]
+        found = [(_CONNECTORS, connectors), (_FIELDS, [_field(each, fields) for each in definition.fields])]
+        return [_without_empty_columns(head, rows) for head, rows in found if rows]
 
     def __repr__(self) -> str:
         description = self.definition.metadata.description
@@ -133,8 +128,9 @@ def example_of(cls: type[FlowNode], config: Mapping[str, object] | None = None) 
     wanted = [each for each in definition.inbound if each.required]
     told = config
     if told is None:
-        shown = tuple(each for each in definition.fields if each.required and not each.visible_when)
-        shown = shown or (() if wanted else definition.fields[:1])
+        free = [each for each in definition.fields if not each.visible_when]
+        shown = [each for each in free if each.required]
+        shown = shown or [each for each in free if each.default in (None, "") or not wanted][:1]
         told = {each.id: _example_value(each) for each in shown}
     values = ", ".join(f"{name}={value!r}" for name, value in told.items())
     inputs = ", ".join(f"{each.id}={each.id}" for each in wanted)
@@ -175,13 +171,21 @@ def _types(connector: ConnectorDef) -> str:
     return " | ".join(sorted(map(str, connector.data_types)))
 
 
+def _without_empty_columns(
+    head: tuple[str, ...], rows: list[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    kept = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    first, *others = [tuple(row[place] for place in kept) for row in (head, *rows)]
+    return first, others
+
+
 def _connector(each: ConnectorDef, way: str) -> tuple[str, ...]:
     many = _HOW_MANY[str(each.cardinality)] + (", each item by itself" if each.each else "")
     name = each.description or ("" if each.name.casefold() == each.id.casefold() else each.name)
     return each.id, way, _types(each), many, name
 
 
-def _field(each: NodeConfigField) -> tuple[str, ...]:
+def _field(each: NodeConfigField, others: Mapping[str, NodeConfigField]) -> tuple[str, ...]:
     kind = str(each.type)
     if each.choices:
         kind = f"{kind}: {', '.join(map(str, each.choices))}"
@@ -189,10 +193,17 @@ def _field(each: NodeConfigField) -> tuple[str, ...]:
         low, high = ("" if bound is None else f"{bound:g}" for bound in (each.minimum, each.maximum))
         kind = f"{kind} {low}..{high}"
     default = "" if each.default in (None, "") else repr(each.default)
-    conditions = [f"{name} is {' or '.join(map(str, values))}" for name, values in each.conditions.items()]
-    when = f"when {' and '.join(conditions)}" if conditions else ""
+    conditions = [_condition(others[name], values) for name, values in each.conditions.items()]
+    when = f"Only when {' and '.join(conditions)}." if conditions else ""
     needed = "needed" if each.required and each.default is None else default
-    return each.id, kind, needed, "; ".join(filter(None, [each.description, when]))
+    return each.id, kind, needed, " ".join(filter(None, [each.description, when]))
+
+
+def _condition(field: NodeConfigField, values: Sequence[object]) -> str:
+    """`mode is 'append'`, or the values that it is not where these are fewer."""
+    others = [each for each in field.choices if each not in values]
+    told, is_it = (others, "is not") if 0 < len(others) < len(values) else (values, "is")
+    return f"{field.id} {is_it} {' or '.join(map(repr, told))}"
 
 
 def _example_value(each: NodeConfigField) -> object:
@@ -204,7 +215,8 @@ def _example_value(each: NodeConfigField) -> object:
         case ConfigFieldType.JSON:
             return _json(each.placeholder)
         case ConfigFieldType.NUMBER | ConfigFieldType.INTEGER:
-            return each.minimum if each.minimum is not None else 1
+            low = max(1, each.minimum or 0)
+            return low if each.maximum is None else min(low, each.maximum)
         case ConfigFieldType.BOOLEAN:
             return True
         case ConfigFieldType.SECRET:

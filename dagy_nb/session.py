@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import time
@@ -19,7 +20,7 @@ from dagy.errors import (
     ExportError,
     MissingExtraError,
     NetworkError,
-    NodeConfigError,
+    NodeGraphError,
     NotebookError,
     ParameterError,
     UnknownRunError,
@@ -140,9 +141,12 @@ class Session:
 
     def flow_names(self) -> list[str]:
         """What a flow may be called by here: those of the cells, and the variables that hold node graphs."""
-        names = list(self.notebook.namespace.items())
-        graphs = [name for name, value in names if isinstance(value, nodes.NodeGraph) and name[0] != "_"]
-        return [*self.notebook.flow_names(), *graphs]
+        return [*self.notebook.flow_names(), *self._graphs()]
+
+    def _graphs(self) -> dict[str, NodeGraph]:
+        """The variables that hold node graphs."""
+        variables = list(self.notebook.namespace.items())
+        return {name: each for name, each in variables if isinstance(each, nodes.NodeGraph) and name[0] != "_"}
 
     def graph_called(self, flow: object) -> NodeGraph | None:
         """The node graph that `flow` is or names, where it names no flow; see `flow`."""
@@ -372,10 +376,11 @@ class Session:
                 if text in (definition_of(each).node_type, each.__name__):
                     return NodePage(each, origin_of(each, cells))
         found = node_registry.find(text, category=category, accepts=accepts, gives=gives)
-        asked = [repr(text) if text else "", *(f"--{key} {value}" for key, value in
-                 [("category", category), ("accepts", accepts), ("gives", gives)] if value)]  # fmt: skip
-        known = [] if found else [definition_of(each).node_type for each in node_registry.find()]
-        return node_listing(found, cells, asked=" ".join(filter(None, asked)), known=known)
+        filters = {"category": category, "accepts": accepts, "gives": gives}
+        asked = [*([repr(text)] if text else []), *(f"--{name} {each}" for name, each in filters.items() if each)]
+        hint = did_you_mean(text, self.node_types()) if not found else ""
+        nothing = f"no node type fits {' '.join(asked)}{hint}" if asked else "no node type is known"
+        return node_listing(found, cells, nothing=nothing)
 
     def node_types(self) -> list[str]:
         """The node types there are."""
@@ -394,14 +399,10 @@ class Session:
     def node_form(self, node: str | type[FlowNode] | FlowNode, values: Mapping[str, Any]) -> NodeForm:
         """A form for a node's configuration: of its type, its class, or a node that is configured already.
 
-        Raises `UnknownNodeError`, and `NodeConfigError` for values that it has no field for.
+        Raises `UnknownNodeError`, and `NodeConfigError` for values that its fields don't take.
         """
         given = {**(node.given if isinstance(node, FlowNode) else {}), **values}
         cls = node_registry.get(node) if isinstance(node, str) else node if isinstance(node, type) else type(node)
-        fields = [each.id for each in definition_of(cls).fields]
-        for name in given.keys() - fields:
-            told = f"node {definition_of(cls).node_type!r} has no field {name!r}{did_you_mean(name, fields)}"
-            raise NodeConfigError(told, {name: told})
         return NodeForm(cls, given, is_live=self.screen.is_live, answered=self.answered)
 
     def past_runs(self, flow: str | None = None, *, limit: int = 20, profile: str | None = None) -> Listing[PastRun]:
@@ -454,6 +455,7 @@ class Session:
         """
         self.look()
         flows = self.notebook.flow_names() if flow is None else (self.flow(flow).name,)
+        graphs = [each for each in (self.graph_called(flow), *self._graphs().values()) if each is not None]
         found: list[Drift] = []
         for name in flows:
             newest = artifact.newest_artifact(name, Path(output_dir))
@@ -461,31 +463,44 @@ class Session:
                 found.append(Drift(name, "never built"))
             else:
                 built_at = newest.path.stat().st_mtime
-                found += self._drifts(newest.manifest, f"build {newest.manifest.build_id}", built_at)
+                found += self._drifts(newest.manifest, f"build {newest.manifest.build_id}", built_at, graphs)
         note = ""
         try:
             asked = self.planes.client_if_any(profile)
             if asked is not None:
                 for each in deployments_of(asked, flows):
                     what = f"deployment {each.reference}"
-                    found += self._drifts(manifest_of(asked, each), what, each.updated_at.timestamp())
+                    found += self._drifts(manifest_of(asked, each), what, each.updated_at.timestamp(), graphs)
         except NetworkError as error:
             note = f"without what is deployed: {error}"
         return drift_listing(found, note)
 
-    def _drifts(self, manifest: Manifest, since: str, at: float) -> tuple[Drift, ...]:
-        """How the cells differ from those that the artifact with this manifest was made of."""
-        export = self._exported()
+    def _drifts(self, manifest: Manifest, since: str, at: float, graphs: Sequence[NodeGraph]) -> tuple[Drift, ...]:
+        """How the cells differ from those that the artifact with this manifest was made of.
+
+        It may have been made of one of the `graphs`: the export that is nearest to it counts.
+        """
         module = next((each for each in manifest.files if each.path == manifest.module_path), None)
-        return drifts(
-            manifest.flow_name,
-            export.cells,
-            manifest.cells,
-            since=since,
-            at=at,
-            labels={each.id: each.label for each in self.notebook.cells if each.id},
-            is_same_code=module is not None and module.sha256 == hashlib.sha256(export.text.encode()).hexdigest(),
-        )
+        labels = {each.id: each.label for each in self.notebook.cells if each.id}
+        exports = [(self._exported(), "a cell without an id")] if self.notebook.flow_names() else []
+        for graph in graphs:
+            if graph.name == manifest.flow_name:
+                with contextlib.suppress(NodeGraphError):  # of another variable, broken now
+                    exports.append((self.export_graph(graph), "the graph"))
+        found = [
+            drifts(
+                manifest.flow_name,
+                export.cells,
+                manifest.cells,
+                since=since,
+                at=at,
+                labels=labels,
+                is_same_code=module is not None and module.sha256 == hashlib.sha256(export.text.encode()).hexdigest(),
+                unnamed=unnamed,
+            )
+            for export, unnamed in exports
+        ]
+        return min(found, key=lambda each: sum(drift.change in ("new", "gone") for drift in each))
 
     def load(self, task: str, *, run: str | None = None) -> Loaded:
         """A task's source for a cell that tries it by hand; with `run`, what it was given there is in `inputs`.

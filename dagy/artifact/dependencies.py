@@ -39,7 +39,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class AskedFor(Reached):
-    """A distribution that a kind of node asks for by its name, as if there were an import of it."""
+    """A distribution that a node asks for by its name, or that of a module in it, as if there were an import of it."""
 
     @property
     def module(self) -> str:
@@ -66,7 +66,7 @@ def _reached(path: str, wanted: Import, here: Installed) -> Reached:
     if wanted.line:
         return Reached(wanted, path, tuple(_holders(wanted, here)))
     found = here.called(wanted.module)
-    return AskedFor(wanted, path, () if found is None else (found,))
+    return AskedFor(wanted, path, tuple(_holders(wanted, here)) if found is None else (found,))
 
 
 def check_reached(imports: Iterable[Reached], declared: str = "") -> None:

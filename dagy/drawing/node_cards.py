@@ -6,6 +6,7 @@ the right edge; where it goes down, they stand side by side at the upper and at 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -24,6 +25,7 @@ _PORT_AT = 21.0  # across, of a line that meets no connector, where a picture go
 _MOST_SETTINGS = 38  # columns
 _LONGEST_VALUE = 20
 _LONGEST_NAME = 18
+_NUMBER = re.compile(r"-?[\d.,]+")
 
 
 class NodeCard:
@@ -82,7 +84,7 @@ class NodeCard:
             )
         way = "from" if side == "in" else "to"
         joined = f", {way} {_some(port.ends)}" if port.joined else ""
-        title = "" if is_still else f"<title>{markup_line(port.words + joined)}</title>"
+        title = "" if is_still else f"<title>{markup_line(port.title + joined)}</title>"
         known = "" if is_still else f' data-port="{markup_line(port.id)}" data-side="{side}"'
         free = "" if port.is_used else " dagy-free"
         name, types = _said(port.label, port.types)
@@ -106,16 +108,20 @@ class NodeCard:
 
 
 def settings_line(node: Connectors) -> str:
-    """What the node is set to, in one short line, without what is off or secret; `…` stands for what has no room."""
-    said = [
-        f"{each.name} {elided(plain_line(each.value.strip()), _LONGEST_VALUE)}"
-        for each in node.settings
-        if not each.is_secret and each.value not in ("", "None", "False")
-    ]
+    """What the node is set to, in one short line, without what is off or secret; `…` stands for what has no room.
+
+    Where there is room, each setting has its name: `column age · above 30`; else words stand alone: `age · above 30`.
+    """
+    told = [each for each in node.settings if not each.is_secret and each.value not in ("", "None", "False")]
+    values = {each.name: elided(plain_line(each.value.strip()), _LONGEST_VALUE) for each in told}
+    line = " · ".join(f"{name} {value}" for name, value in values.items())
+    if columns(line) <= _MOST_SETTINGS:
+        return line
     line = ""
-    for place, each in enumerate(said):
+    for name, value in values.items():
+        each = name if value == "True" else f"{name} {value}" if _NUMBER.fullmatch(value) else value
         longer = f"{line} · {each}" if line else each
-        if place and columns(longer) > _MOST_SETTINGS:
+        if line and columns(longer) > _MOST_SETTINGS:
             return f"{line} · …"
         line = longer
     return elided(line, _MOST_SETTINGS)

@@ -60,7 +60,8 @@ class Port:
     """A connector on a picture."""
 
     id: str
-    label: str  # what to call it: its id, unless it has a name of its own
+    label: str  # its id in one line, which is what one writes
+    name: str  # what people call it, where that says more; else empty
     types: str  # in words: "dataframe", "string or number", "any"
     kind: str  # the family of types: one of `dagy.drawing.style.PORTS`
     joined: tuple[Joint, ...]
@@ -68,8 +69,13 @@ class Port:
 
     @property
     def words(self) -> str:
-        """All of it in one line, but for what it is joined to: `frame: dataframe`."""
+        """It and its types in one line: `frame: dataframe`."""
         return f"{self.label}: {self.types}"
+
+    @property
+    def title(self) -> str:
+        """All of it in one line, but for what it is joined to: `value (first value): any`."""
+        return f"{self.label} ({self.name}): {self.types}" if self.name else self.words
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -195,7 +201,8 @@ def _port(port: PortSpec, joined: Sequence[Joint], *, is_used: bool) -> Port:
     kinds = {_KINDS.get(each, _ANY) for each in types}
     return Port(
         port.id,
-        _named(port),
+        plain_line(port.id),
+        _name(port),
         " or ".join(sorted("JSON" if each == "json" else each for each in types)),
         kinds.pop() if len(kinds) == 1 else _ANY,
         tuple(joined),
@@ -203,11 +210,11 @@ def _port(port: PortSpec, joined: Sequence[Joint], *, is_used: bool) -> Port:
     )
 
 
-def _named(port: PortSpec) -> str:
-    """The connector's label as a word among others, or its id where that says the same."""
+def _name(port: PortSpec) -> str:
+    """The connector's label as a word among others; empty where its id says the same."""
     label = plain_line(port.label)
     if not label or label.replace(" ", "_").lower() == port.id.lower():
-        return plain_line(port.id)
+        return ""
     return label if label[1:2].isupper() else label[0].lower() + label[1:]
 
 

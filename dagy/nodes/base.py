@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dagy.errors import SkipTask, sentence
+from dagy.errors import NodeConfigError, SkipTask, sentence, shown
 from dagy.nodes import calling
 from dagy.nodes.config import Secret, config_model, config_schema
 from dagy.nodes.connectors import ConnectorDef
@@ -18,7 +18,7 @@ from dagy.nodes.registry import DEFINED, define
 from dagy.nodes.value_checks import check_inputs, check_outputs
 from dagy.spec import Json
 from dagy.states import StateType
-from dagy.tasks import Task, check_options
+from dagy.tasks import TRACE, Task, check_options, user_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -36,7 +36,8 @@ class FlowNode(ABC):
     anywhere else it does its work at once. Values come in by position, in the order of the inbound connectors, or by
     their ids: `Filter(column="age", value=30)(frame=read())`.
 
-    The value of a call is that of the node's one outbound connector, a dict by id where it has several, or None.
+    The value of a call is that of the node's one outbound connector, a dict by id where it has several, or None. What
+    was left out is `dagy.values.ABSENT` there, which is false.
     `execute` and the hooks may be `async def` or plain. Each execution has an instance of its own.
     """
 
@@ -54,8 +55,19 @@ class FlowNode(ABC):
             define(cls)
 
     @by_default
-    def __init__(self, /, **config: Any) -> None:
-        self.config = definition_of(type(self)).config.checked(config)
+    def __init__(self, /, *inputs: object, **config: Any) -> None:
+        definition = definition_of(type(self))
+        try:
+            if inputs:
+                raise NodeConfigError(
+                    f"node {definition.node_type!r} takes its configuration first, by name, and what comes in in "
+                    f"brackets of their own: {type(self).__name__}(...)({shown(inputs[0])})"
+                )
+            self.config = definition.config.checked(config)
+        except NodeConfigError as error:
+            if TRACE.get() is None:
+                raise
+            raise NodeConfigError(f"{user_line()}: {error}", error.problems) from None
         self.given = config
 
     @classmethod
@@ -82,6 +94,15 @@ class FlowNode(ABC):
     def config_schema(cls) -> dict[str, Json]:
         """Its configuration as JSON Schema."""
         return config_schema(definition_of(cls).fields, f"{cls.__name__}Config")
+
+    @classmethod
+    @by_default
+    def requirements(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """The packages that a node of this configuration needs where it runs; those of the metadata, unless it says so.
+
+        `config` has every field by id, but for those whose value is known only when the flow runs.
+        """
+        return cls.metadata().requires
 
     @abstractmethod
     def execute(self, context: ExecutionContext) -> Any:
@@ -123,12 +144,14 @@ class FlowNode(ABC):
                 result = ExecutionResult(StateType.SKIPPED, error=skip)
             except Exception as error:  # noqa: BLE001 (the user's code)
                 result = ExecutionResult.from_error(error)
-            if result.state is StateType.FAILED:
-                result = await self._failed(context, definition, result)
+            if result.error is not None and context.secrets:
+                result = result._replace(error=masked(result.error, context.secrets.values()))
+            if result.state is StateType.FAILED and "on_error" in definition.hooks:
+                await _called(context, self.on_error, result.error)
             return result
         finally:
             if "cleanup" in definition.hooks:
-                await _called(context, "cleanup", self.cleanup)
+                await _called(context, self.cleanup)
             context.close()
 
     async def _executed(self, context: ExecutionContext, definition: NodeDefinition) -> ExecutionResult:
@@ -148,15 +171,6 @@ class FlowNode(ABC):
                 await _done(self.after_execute(context, result))
         return result
 
-    async def _failed(
-        self, context: ExecutionContext, definition: NodeDefinition, result: ExecutionResult
-    ) -> ExecutionResult:
-        error = result.error or RuntimeError(f"node {definition.node_type!r} gave no error with which it failed")
-        error = masked(error, context.secrets.values())
-        if "on_error" in definition.hooks:
-            await _called(context, "on_error", self.on_error, error)
-        return ExecutionResult.from_error(error)
-
     def _secrets(self, definition: NodeDefinition) -> dict[str, str]:
         found = {each: self.config[each] for each in definition.secrets}
         return {name: each.value() for name, each in found.items() if isinstance(each, Secret)}
@@ -169,10 +183,10 @@ class FlowNode(ABC):
         """One execution for each item of `items`, as `Task.map`: a list of the values, or what stands for it."""
         return calling.mapped(self, items, same)
 
-    def with_options(self, **options: Any) -> Self:
+    def with_options(self, /, **options: Any) -> Self:
         """This node, as one that runs so: `name`, `retries`, `timeout_seconds` and what else `@task` takes.
 
-        Raises `DefinitionError` when an option has no meaning.
+        They count in a run of a flow; a call outside of a flow just does the work. Raises `DefinitionError` when an option has no meaning.
         """
         if not options.keys() <= _TASK_OPTIONS:
             check_options("task", options, Task)
@@ -201,9 +215,9 @@ async def _done(value: Any) -> None:
         await value
 
 
-async def _called(context: ExecutionContext, name: str, hook: Callable[..., Any], *args: object) -> None:
+async def _called(context: ExecutionContext, hook: Callable[..., Any], *args: object) -> None:
     """Call a hook; what it raises is logged."""
     try:
         await _done(hook(context, *args))
     except Exception as error:  # noqa: BLE001 (the user's code)
-        context.logger.warning("%s raised %s", name, sentence(error))
+        context.logger.warning("%s raised %s", hook.__qualname__, sentence(error))

@@ -8,6 +8,7 @@ has tasks, some of which say what kind of node they are.
 from __future__ import annotations
 
 import contextvars
+import copy
 import functools
 import inspect
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dagy.errors import ConnectorError, SkipTask, did_you_mean, shown
+from dagy.errors import ConnectorError, DefinitionError, SkipTask, did_you_mean, sentence, shown
 from dagy.nodes.config import written
 from dagy.nodes.connectors import (
     ANYTHING,
@@ -36,7 +37,7 @@ from dagy.parameters import Parameters
 from dagy.program import TaskCode
 from dagy.spec import NodeSpec, PortSpec
 from dagy.states import StateType
-from dagy.tasks import TRACE, FlowParameter, Task, TaskOutput, Trace, user_line
+from dagy.tasks import TRACE, FlowParameter, Task, TaskOutput, Trace, holds_reference, user_line
 from dagy.values import ABSENT
 
 if TYPE_CHECKING:
@@ -119,8 +120,25 @@ def task_of(node: FlowNode) -> NodeTask:
     task = _task_of_class(type(node))
     if node.task_options:
         task = task.with_options(**node.task_options)
-    node._task = task = task.after(*node.waits_for) if node.waits_for else task
+    task = task.after(*node.waits_for) if node.waits_for else task
+    if not hasattr(type(node).requirements, "by_default"):
+        task = copy.copy(task)
+        task.node = replace(task.function.spec, requires=_requirements(node, task.function.definition))
+    node._task = task
     return task
+
+
+def _requirements(node: FlowNode, definition: NodeDefinition) -> tuple[str, ...]:
+    config = {name: value for name, value in node.config.items() if not holds_reference(value)}
+    try:
+        found = node.requirements(config)
+    except Exception as error:
+        raise DefinitionError(f"node {definition.node_type!r}: requirements() raised {sentence(error)}") from error
+    if isinstance(found, str) or not all(isinstance(each, str) for each in found):
+        raise DefinitionError(
+            f"node {definition.node_type!r}: requirements() must return a list of packages' names, not {shown(found)}"
+        )
+    return tuple(found)
 
 
 def connectors_of(task: Task[..., Any] | TaskCode) -> Connectors:

@@ -83,8 +83,26 @@ class ConfigFields:
             return self._checked_slowly(values)
         return {**self._own_defaults(), **values}
 
+    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` as `checked` has them, without the defaults and without a word about fields that are missing."""
+        config, problems = self._sorted_out(values)
+        if problems:
+            raise NodeConfigError(_told(self.node_type, list(problems.values())), problems)
+        return config
+
     def _checked_slowly(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        config = self._own_defaults()
+        found, problems = self._sorted_out(values)
+        config = {**self._own_defaults(), **found}
+        for name in missing(self.fields, config):
+            if name not in problems:
+                problems[name] = f"it needs a value for {name!r}"
+        if problems:
+            raise NodeConfigError(_told(self.node_type, list(problems.values())), problems)
+        return config
+
+    def _sorted_out(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values that are good, each of its field's type, and what is wrong with the others."""
+        config: dict[str, Any] = {}
         problems: dict[str, str] = {}
         for name, value in values.items():
             field = self._by_id.get(name)
@@ -101,12 +119,7 @@ class ConfigFields:
                     config[name] = self._converted(field, value)
                 except ValueError as error:
                     problems[name] = str(error)
-        for name in missing(self.fields, config):
-            if name not in problems:
-                problems[name] = f"it needs a value for {name!r}"
-        if problems:
-            raise NodeConfigError(_told(self.node_type, list(problems.values())), problems)
-        return config
+        return config, problems
 
     def _own_defaults(self) -> dict[str, Any]:
         """The defaults, with copies of those that somebody could change."""
@@ -160,13 +173,20 @@ class ConfigFields:
 
 def missing(fields: Sequence[NodeConfigField], config: Mapping[str, Any]) -> Iterator[str]:
     """The ids of the fields that are visible and required, and have no value in `config`, which has all the fields."""
-    visible: dict[str, bool | None] = {}  # None: it depends on a value that is not there yet
+    visible = visibility(fields, config)
     for field in fields:
-        conditions = [_holds(visible[name], config[name], allowed) for name, allowed in field.conditions.items()]
-        visible[field.id] = False if False in conditions else None if None in conditions else True
         value = config[field.id]
         if field.required and visible[field.id] and (value is None or (isinstance(value, str) and not value)):
             yield field.id
+
+
+def visibility(fields: Sequence[NodeConfigField], config: Mapping[str, Any]) -> dict[str, bool | None]:
+    """Which fields are visible for the values in `config`; None: that depends on a value that is not there yet."""
+    visible: dict[str, bool | None] = {}
+    for field in fields:
+        conditions = [_holds(visible[name], config[name], allowed) for name, allowed in field.conditions.items()]
+        visible[field.id] = False if False in conditions else None if None in conditions else True
+    return visible
 
 
 def written(value: object) -> object:

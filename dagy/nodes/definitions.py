@@ -99,6 +99,13 @@ class NodeDefinition:
         `ConnectorError` when it has several outbound connectors and gave no dict.
         """
         if isinstance(given, ExecutionResult):
+            if not isinstance(given.outputs, Mapping):
+                raise ConnectorError(
+                    f"node {self.node_type!r}: the outputs of an ExecutionResult are a dict by connector id, such as "
+                    f"{{{', '.join(f'{each.id!r}: ...' for each in self.outbound)}}}, not {shown(given.outputs)}"
+                )
+            if given.state is StateType.FAILED and given.error is None:
+                return ExecutionResult.from_error(f"node {self.node_type!r} gave no error with which it failed")
             return given
         if hasattr(given, "__await__"):
             if inspect.iscoroutine(given):

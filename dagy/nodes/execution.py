@@ -207,7 +207,9 @@ def masked(error: BaseException, secrets: Iterable[str]) -> BaseException:
         seen.append(each)
         told = f"{sentence(each)} {shown(vars(each))} {each.args!r}"
         if any(text in told for text in hidden):
-            return DagyError(_mask(sentence(error), hidden)).with_traceback(error.__traceback__)
+            kind = SkipTask if isinstance(error, SkipTask) else DagyError
+            text = str(error) if kind is SkipTask else sentence(error)
+            return kind(_mask(text, hidden)).with_traceback(error.__traceback__)
         each = each.__cause__ or each.__context__
     return error
 
@@ -224,6 +226,9 @@ def _masking(logger: logging.Logger, secrets: Iterable[str]) -> logging.Logger:
 
     def mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = _mask(record.getMessage(), hidden), ()
+        if record.exc_info:  # the error itself may show a secret: only its text goes on
+            record.exc_text = _mask(logging.Formatter().formatException(record.exc_info), hidden)
+            record.exc_info = None
         return True
 
     masking = logging.Logger(logger.name)

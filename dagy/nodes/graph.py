@@ -5,19 +5,21 @@
     graph.run_local(city="Bonn")  # as a flow, through the same engine
     print(graph.to_python())      # as the code that a person would have written
 
-Reading and writing a document runs nothing. To check it, draw it or run it, the modules that define its nodes are
-imported.
+Reading and writing a document runs nothing. To check it or to draw it, the modules that it names are imported, those
+that lie beside it first: this runs their code, as an `import` does, and nothing else. So look at `modules`, and at the
+types with a colon, of a document that you do not trust. To run it runs its nodes, which may hold code themselves.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from dagy.artifact.half_made import half_made
 from dagy.artifact.origin import provide_sources
 from dagy.artifact.source import Source, module_name
 from dagy.errors import DagyError, NodeGraphError, did_you_mean, shown
@@ -27,11 +29,12 @@ from dagy.nodes.config import written
 from dagy.nodes.graph_drawn import drawn_parts
 from dagy.nodes.graph_faults import checked
 from dagy.nodes.graph_flow import GraphFunction, drawing, graph_flow
-from dagy.nodes.graph_kinds import own_module, type_name
+from dagy.nodes.graph_kinds import is_node_class, look_beside, only_connector, own_module, type_name
 from dagy.nodes.graph_parts import GraphEdge, GraphFault, GraphNode, GraphParameter, Position
 from dagy.nodes.graph_source import python_source
 from dagy.spec import FlowSpec, Json
 from dagy.tasks import Task
+from dagy.values import is_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -97,26 +100,34 @@ class NodeGraph:
         place = Path(path)
         text = self.model_dump_json(indent=2) + "\n"
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=place.absolute().parent, prefix=f".{place.name}.", delete=False
-            ) as half:
-                half.write(text)
-            Path(half.name).replace(place)
+            with half_made(place.absolute()) as half:
+                half.write_text(text, "utf-8")
+                half.replace(place)
         except OSError as error:
             raise NodeGraphError(f"{str(place)!r} can't be written: {error.strerror or error}") from error
         return place
 
     def model_dump(self) -> dict[str, Json]:
-        """The document as dicts and lists; what is as it is by default is left out, but for the schema's version."""
-        return {"schema_version": self.schema_version, **_written(self)}
+        """The document as dicts and lists; what is as it is by default is left out, but for the schema's version.
+
+        Raises `NodeGraphError` when it holds what JSON can't.
+        """
+        odd = [f"node {each.id!r}" for each in self.nodes if not _is_json(each.config, each.options, each.metadata)]
+        if not _is_json(self.options, self.metadata, self.result, *(each.default for each in self.parameters)):
+            odd.append("the graph itself")
+        if odd:
+            raise NodeGraphError(f"graph {self.name!r} can't be written as JSON, which can't hold what is in:", odd)
+        found = _adapter().dump_python(self, mode="json", exclude_defaults=True, warnings=False)
+        return {"schema_version": self.schema_version, **found}
 
     def model_dump_json(self, *, indent: int | None = None) -> str:
         """The document as JSON text; the same graph gives the same text."""
         from pydantic_core import PydanticSerializationError, to_json
 
+        document = self.model_dump()
         try:
-            return to_json(self.model_dump(), indent=indent).decode()
-        except (PydanticSerializationError, ValueError) as error:  # half of a surrogate pair, a list that holds itself
+            return to_json(document, indent=indent).decode()
+        except (PydanticSerializationError, ValueError) as error:  # half of a surrogate pair
             raise NodeGraphError(f"graph {self.name!r} can't be written as JSON: {error}") from error
 
     @classmethod
@@ -148,7 +159,7 @@ class NodeGraph:
         from pydantic_core import from_json
 
         try:
-            data = from_json(text)
+            data = from_json(text, allow_inf_nan=False)
         except ValueError as error:
             raise NodeGraphError(f"not JSON: {error}") from error
         return cls.model_validate(data)
@@ -171,6 +182,7 @@ class NodeGraph:
     def flow(self) -> Flow[..., Any]:
         """The graph as a flow, which runs, builds and deploys as any other. `NodeGraphError` when it has faults."""
         plan = checked(self).plan()
+        look_beside(self.path)
         return graph_flow(self, self.parameters, plan.annotations, drawing(plan))
 
     @property
@@ -215,15 +227,33 @@ class NodeGraph:
         if isinstance(node, FlowNode):
             config = {**{name: written(value) for name, value in node.given.items()}, **(config or {})}
             node = type(node)
+        if not isinstance(node, str | Task) and not is_node_class(node):
+            raise NodeGraphError(
+                f"node {node_id!r} is made of {shown(node)}; give a node class, a @task, or the text of a type"
+            )
         module = None if isinstance(node, str) else own_module(node)
         kind = node if isinstance(node, str) else type_name(node)
         modules = (*self.modules, module) if module and module not in self.modules else self.modules
         added = GraphNode(node_id, kind, dict(config or {}), **more)
         return self._but(nodes=(*self.nodes, added), modules=modules)
 
-    def with_edge(self, source: str, source_connector: str, target: str, target_connector: str) -> NodeGraph:
-        """The graph with one more edge: `graph.with_edge("rows", "frame", "adults", "frame")`."""
-        edge = GraphEdge(source, source_connector, target, target_connector)
+    @overload
+    def with_edge(self, source: str, target: str, /) -> NodeGraph: ...
+    @overload
+    def with_edge(self, source: str, source_connector: str, target: str, target_connector: str, /) -> NodeGraph: ...
+    def with_edge(self, *ends: str) -> NodeGraph:
+        """The graph with one more edge: `graph.with_edge("rows", "result", "adults", "frame")`.
+
+        `graph.with_edge("rows", "adults")` is short for it where the one has a single outbound connector and the other
+        a single inbound one; else it is a `NodeGraphError` that names them.
+        """
+        if len(ends) == 2:
+            kinds = {each.id: each.type for each in self.nodes}
+            out, into = only_connector(kinds, ends[0], "outbound"), only_connector(kinds, ends[1], "inbound")
+            edge = GraphEdge(ends[0], out, ends[1], into)
+        else:
+            source, source_connector, target, target_connector = ends
+            edge = GraphEdge(source, source_connector, target, target_connector)
         return self._but(edges=(*self.edges, edge))
 
     def with_parameter(self, name: str, type: str = "", **more: Any) -> NodeGraph:  # noqa: A002 (the document's word)
@@ -249,49 +279,22 @@ class NodeGraph:
         return f"<NodeGraph {self.name!r}: {len(self.nodes)} nodes, {len(self.edges)} edges>"
 
 
-def _default(each: Field[Any]) -> Any:
-    value = each.default if each.default_factory is MISSING else each.default_factory()
-    return list(value) if type(value) is tuple else value
+def _is_json(*values: Json) -> bool:
+    return is_json([dict(each) if isinstance(each, Mapping) else each for each in values])
 
 
-# For each class of the document its fields: name, and default as the document has it.
-_FIELDS: Mapping[type, tuple[tuple[str, Any], ...]] = {
-    kind: tuple((each.name, _default(each)) for each in fields(kind))
-    for kind in (NodeGraph, GraphNode, GraphEdge, GraphParameter, Position)
-}
+_PARTS: Mapping[str, type] = {
+    "nodes": GraphNode, "edges": GraphEdge, "parameters": GraphParameter, "position": Position,
+}  # fmt: skip
 
 
-def _written(part: Any) -> dict[str, Json]:
-    """A part of the document as JSON-ready dicts and lists, without what is as by default."""
-    found: dict[str, Json] = {}
-    for name, default in _FIELDS[type(part)]:
-        value = getattr(part, name)
-        if type(value) is tuple:
-            value = [_written(each) if type(each) in _FIELDS else each for each in value]
-        elif type(value) is Position:
-            value = {"x": _number(value.x), "y": _number(value.y)}
-        elif isinstance(value, Mapping):
-            value = dict(value)
-        if type(value) is not type(default) or value != default:
-            found[name] = value
-    return found
-
-
-def _number(value: float) -> float:
-    return int(value) if value == value // 1 else value
-
-
-_ADAPTERS: list[TypeAdapter[NodeGraph]] = []  # made once: building it costs milliseconds
-
-
+@cache
 def _adapter() -> TypeAdapter[NodeGraph]:
-    if not _ADAPTERS:
-        from pydantic import ConfigDict, TypeAdapter
+    from pydantic import ConfigDict, TypeAdapter
 
-        for each in _FIELDS:
-            each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]  # pydantic reads it
-        _ADAPTERS.append(TypeAdapter(NodeGraph))
-    return _ADAPTERS[0]
+    for each in (NodeGraph, *_PARTS.values()):
+        each.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]  # pydantic reads it
+    return TypeAdapter(NodeGraph)
 
 
 def _fault_of_form(fault: Any, data: Mapping[str, Json]) -> str:
@@ -316,17 +319,12 @@ def _fault_of_form(fault: Any, data: Mapping[str, Json]) -> str:
         case "missing":
             return f"{where} has no {last!r}, which it needs"
         case "unexpected_keyword_argument" | "extra_forbidden":
-            hint = did_you_mean(str(last), [name for name, _ in _FIELDS[kind]])
+            hint = did_you_mean(str(last), [each.name for each in fields(kind)])
             return f"{where} has the unknown field {last!r}{hint or '; what is your own belongs into metadata'}"
         case _:
             message = fault["msg"][:1].lower() + fault["msg"][1:]
             value = part[last] if _has(part, last) else part
             return f"{where}: {last!r} is {shown(value)}: {message}"
-
-
-_PARTS: Mapping[str, type] = {
-    "nodes": GraphNode, "edges": GraphEdge, "parameters": GraphParameter, "position": Position,
-}  # fmt: skip
 
 
 def _has(part: Any, key: str | int) -> bool:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from inspect import cleandoc, unwrap
 from typing import Any
 
+from dagy.drawing.layout import layout
 from dagy.errors import NodeGraphError, shown
 from dagy.flows import Flow
 from dagy.nodes.base import FlowNode
 from dagy.nodes.calling import NodeCode
 from dagy.nodes.graph_annotations import read_annotation
 from dagy.nodes.graph_kinds import Kind, UnknownKindError, held_at, kind_of, own_module, type_name
-from dagy.nodes.graph_layout import positions
 from dagy.nodes.graph_names import TaskNames
-from dagy.nodes.graph_parts import GraphEdge, GraphNode, GraphParameter
+from dagy.nodes.graph_parts import GraphEdge, GraphNode, GraphParameter, Position
 from dagy.nodes.graph_values import GraphValueError, split_path, written_value
 from dagy.nodes.metadata import ConfigFieldType
 from dagy.program import TaskCode
 from dagy.spec import Binding, Constant, FlowSpec, FromTask, Json, ListOf, TaskOptions, TaskSpec
 from dagy.tasks import Task
 from dagy.values import is_json
+
+_NODE_SIZE = (200.0, 80.0)  # width and height, in pixels, as designers draw a node
 
 
 def drawn_parts(flow: Flow[..., Any]) -> dict[str, Any]:
@@ -42,7 +44,9 @@ class _Drawn:
         for task in spec.tasks:
             self._find_kind(task, self._program.code[task.id])
         self._raise_faults()
-        places = positions(spec.needs, flow=spec.name)
+        sizes = dict.fromkeys(spec.needs, _NODE_SIZE)
+        boxes = layout(spec.needs, sizes, direction="right", flow=spec.name).boxes
+        places = {name: Position(round(box.x), round(box.y)) for name, box in boxes.items()}
         nodes = tuple(self._node(task, places[task.id]) for task in spec.tasks)
         parts = {
             "name": spec.name,
@@ -70,7 +74,7 @@ class _Drawn:
         except UnknownKindError as error:
             self._faults.append(f"task {task.id!r} {error}")
 
-    def _node(self, task: TaskSpec, place: Any) -> GraphNode:
+    def _node(self, task: TaskSpec, place: Position) -> GraphNode:
         kind = self._kinds[task.id]
         config: dict[str, Json] = {}
         for name, binding in task.inputs.items():

@@ -6,11 +6,10 @@ Every part is looked at by itself, whatever is wrong with the others, so that a 
 from __future__ import annotations
 
 import keyword
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dagy.errors import (
     CycleError,
@@ -20,6 +19,7 @@ from dagy.errors import (
     NodeGraphError,
     ParameterError,
     did_you_mean,
+    or_what_there_is,
     sentence,
     shown,
 )
@@ -29,8 +29,8 @@ from dagy.nodes.calling import task_of
 from dagy.nodes.config import Secret
 from dagy.nodes.connectors import ANYTHING, ConnectorDef, DataType, Fit, fit, takes, type_names, type_of
 from dagy.nodes.graph_annotations import Annotation, read_annotation
-from dagy.nodes.graph_flow import graph_flow
-from dagy.nodes.graph_kinds import Kind, UnknownKindError, fault_of_importing, kind_called
+from dagy.nodes.graph_flow import Plan, PlannedNode, graph_flow
+from dagy.nodes.graph_kinds import Kind, UnknownKindError, fault_of_importing, kind_called, look_beside
 from dagy.nodes.graph_names import TaskNames
 from dagy.nodes.graph_parts import GraphEdge, GraphFault, GraphNode, GraphParameter
 from dagy.nodes.graph_values import (
@@ -55,29 +55,6 @@ _LONGEST_NAME = 200
 _MOST_HINTS = 50  # on nodes that are not there: each is looked for among all
 _OWN_FIELDS = frozenset({"name", "version", "description"})  # of a graph, and so no options
 _LIST = frozenset({DataType.LIST})
-
-
-class PlannedNode(NamedTuple):
-    """A node as a call of its kind: `made_by(**config).with_options(**options).after(*after)(**inputs)`."""
-
-    id: str
-    label: str
-    kind: Kind
-    config: Mapping[str, Binding | Secret]  # of a node class
-    inputs: Mapping[str, Binding]
-    over: tuple[str, ...]  # the inputs that it is mapped over
-    after: tuple[str, ...]
-    options: Mapping[str, Json]  # the name too, where the task would get another id without
-    made: FlowNode | Task[..., Any] | None  # all but `after` of it; None: its config is known only while it is drawn
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a graph without faults means as a flow: calls in an order in which they can be made."""
-
-    nodes: tuple[PlannedNode, ...]
-    result: Binding | None
-    annotations: Mapping[str, Annotation]  # of the parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +147,8 @@ class _Check:
             self._say(
                 None, f"options.{option}", f"the graph's options hold {option!r}; it is a field of the graph itself"
             )
-        if graph.path is not None and (folder := str(graph.path.parent)) not in sys.path:
-            sys.path.insert(0, folder)
+        if graph.modules or any(":" in each.type for each in graph.nodes):
+            look_beside(graph.path)
         for module in dict.fromkeys(graph.modules):
             if fault := fault_of_importing(module):
                 self._say(None, "modules", f"module {module!r}, which the graph names, can't be imported: {fault}")
@@ -263,7 +240,7 @@ class _Check:
     def _read_config(self, node: _Node, kind: Kind, name: str, value: Json) -> None:
         node_id, where = node.given.id, f"config.{name}"
         if name not in kind.inputs:
-            hint = did_you_mean(name, kind.inputs) or f"; it has {', '.join(map(repr, kind.inputs)) or 'none'}"
+            hint = or_what_there_is(name, kind.inputs)
             self._say(node_id, where, f"node {node_id!r} has no config field or inbound connector {name!r}{hint}")
             return
         declared = kind.fields.get(name)
@@ -335,7 +312,7 @@ class _Check:
             return
         for name in each:
             if name not in kind.inbound:
-                hint = did_you_mean(name, kind.inbound) or f"; it has {', '.join(map(repr, kind.inbound)) or 'none'}"
+                hint = or_what_there_is(name, kind.inbound)
                 self._say(node_id, "each", f"node {node_id!r} is to run for each {name!r}, no inbound connector{hint}")
             elif name not in node.values and name not in node.edges:
                 self._say(node_id, "each", f"node {node_id!r} is to run for each {name!r}, where nothing comes in")
@@ -368,13 +345,12 @@ class _Check:
                 self._say(given.id, "config", f"node {given.id!r} can't be made: {sentence(error)}")
                 return
             node.is_fixed = not any(type(node.values[name]) in _REFERRING for name in config)
-        if given.options:
-            try:
-                made = with_options(made, given.options)
-            except DagyError as error:
-                self._say(given.id, "options", f"node {given.id!r}: {error}")
-                return
-        node.made = made
+        try:
+            node.made = made.with_options(**given.options) if given.options else made
+            if isinstance(node.made, FlowNode):
+                task_of(node.made)
+        except DagyError as error:
+            self._say(given.id, "options", f"node {given.id!r}: {error}")
 
     def _stand_in(self, value: Binding | Secret) -> Any:
         """The value, in which something stands for what is known only when the flow runs."""
@@ -414,8 +390,7 @@ class _Check:
         if target is None:
             self._say(edge.target, "edges", f"{of} leads to {self._no_node(edge.target)}")
         elif target.kind is not None and edge.target_connector not in target.kind.inputs:
-            known = target.kind.inputs
-            hint = did_you_mean(edge.target_connector, known) or f"; it has {', '.join(map(repr, known)) or 'none'}"
+            hint = or_what_there_is(edge.target_connector, target.kind.inputs)
             self._say(
                 edge.target, "edges",
                 f"{of} leads to {edge.target_connector!r} of node {edge.target!r}, which has no such inbound "
@@ -452,8 +427,10 @@ class _Check:
         self, edge: GraphEdge, source: Kind, target: Kind, connector: ConnectorDef, *, is_only: bool
     ) -> None:
         """Say so if what passes along the edge can't come in, or may turn out not to."""
-        gives_list = bool(source.each or self._nodes[edge.source].given.each)
-        path = edge.path
+        origin, path = self._nodes[edge.source], edge.path
+        gives_list = bool(origin.given.each) or any(
+            each in origin.given.config or each in origin.edges for each in source.each
+        )
         if gives_list and len(source.outbound) == 1 and path and type(path[0]) is int:  # one of its items
             gives_list, path = False, path[1:]
         out = ANYTHING if path else source.outbound[edge.source_connector].value_types
@@ -546,14 +523,6 @@ class _StandIns(dict[str, Any]):
 
 
 _REFERRING = (FromTask, FromParameter, ListOf, DictOf)
-
-
-def with_options(made: FlowNode | Task[..., Any], options: Mapping[str, Any]) -> FlowNode | Task[..., Any]:
-    """What is made, as one that runs so. Raises `DefinitionError` for options that mean nothing."""
-    found = made.with_options(**options)
-    if isinstance(found, FlowNode):
-        task_of(found)
-    return found
 
 
 def _planned(node: _Node, name: str | None) -> PlannedNode:

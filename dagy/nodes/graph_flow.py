@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagy.flows import Flow, flow
 from dagy.nodes.base import FlowNode
@@ -18,10 +19,33 @@ from dagy.tasks import Task
 
 if TYPE_CHECKING:
     from dagy.nodes.graph import NodeGraph
-    from dagy.nodes.graph_faults import Plan, PlannedNode
-    from dagy.spec import Binding
+    from dagy.nodes.graph_kinds import Kind
+    from dagy.spec import Binding, Json
 
 _NAME = inspect.Parameter
+
+
+class PlannedNode(NamedTuple):
+    """A node as a call of its kind: `made_by(**config).with_options(**options).after(*after)(**inputs)`."""
+
+    id: str
+    label: str
+    kind: Kind
+    config: Mapping[str, Binding | Secret]  # of a node class
+    inputs: Mapping[str, Binding]
+    over: tuple[str, ...]  # the inputs that it is mapped over
+    after: tuple[str, ...]
+    options: Mapping[str, Json]  # the name too, where the task would get another id without
+    made: FlowNode | Task[..., Any] | None  # all but `after` of it; None: its config is known only while it is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a graph without faults means as a flow: calls in an order in which they can be made."""
+
+    nodes: tuple[PlannedNode, ...]
+    result: Binding | None
+    annotations: Mapping[str, Annotation]  # of the parameters
 
 
 class GraphFunction:
@@ -43,7 +67,7 @@ class GraphFunction:
             self.__globals__.update(each.names)
         self._draw = draw
 
-    def __call__(self, **parameters: Any) -> Any:
+    def __call__(self, /, **parameters: Any) -> Any:
         """Draw the flow."""
         return self._draw(parameters)
 

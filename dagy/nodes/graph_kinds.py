@@ -11,9 +11,10 @@ import keyword
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypeGuard
 
-from dagy.errors import UnknownNodeError, did_you_mean, sentence, shown
+from dagy.errors import NodeGraphError, UnknownNodeError, did_you_mean, sentence, shown
 from dagy.nodes.base import FlowNode
 from dagy.nodes.calling import connectors_of
 from dagy.nodes.connectors import ConnectorDef
@@ -107,6 +108,32 @@ def own_module(made_by: type[FlowNode] | Task[..., Any]) -> str | None:
     return made_by.__module__
 
 
+def only_connector(kinds: Mapping[str, str], node_id: str, way: Literal["inbound", "outbound"]) -> str:
+    """The id of the one connector of a node that goes that way, given what each node's kind is called.
+
+    `NodeGraphError` when there is no such node, or kind, or several connectors.
+    """
+    if node_id not in kinds:
+        raise NodeGraphError(f"there is no node {node_id!r} to lead an edge to{did_you_mean(node_id, kinds)}")
+    try:
+        kind = kind_called(kinds[node_id])
+    except UnknownKindError as error:
+        raise NodeGraphError(f"node {node_id!r}: {error}") from error
+    found = kind.inbound if way == "inbound" else kind.outbound
+    if len(found) != 1:
+        told = f"the {way} connectors {', '.join(map(repr, found))}" if found else f"no {way} connector"
+        raise NodeGraphError(
+            f"node {node_id!r} has {told}; name both: with_edge(source, source_connector, target, target_connector)"
+        )
+    return next(iter(found))
+
+
+def look_beside(path: Path | None) -> None:
+    """Let modules be found that lie beside the file at `path`, before any others."""
+    if path is not None and (folder := str(path.parent)) not in sys.path:
+        sys.path.insert(0, folder)
+
+
 def fault_of_importing(name: str) -> str:
     """Import the module; what went wrong, if something did, else nothing."""
     try:
@@ -122,9 +149,9 @@ def _at(module: str, name: str) -> type[FlowNode] | Task[..., Any]:
         raise UnknownKindError(f"module {module!r} can't be imported: {fault}")
     held = vars(sys.modules[module])
     found = held.get(name)
-    if isinstance(found, Task) or (isinstance(found, type) and issubclass(found, FlowNode)):
+    if isinstance(found, Task) or is_node_class(found):
         return found
-    known = [each for each, value in held.items() if isinstance(value, Task) or _is_node(value)]
+    known = [each for each, value in held.items() if isinstance(value, Task) or is_node_class(value)]
     if name in held:
         raise UnknownKindError(
             f"{name!r} of module {module!r} is {shown(found)}, no task; decorate a function with @task"
@@ -132,7 +159,8 @@ def _at(module: str, name: str) -> type[FlowNode] | Task[..., Any]:
     raise UnknownKindError(f"module {module!r} has no task {name!r}{did_you_mean(name, known)}")
 
 
-def _is_node(value: object) -> bool:
+def is_node_class(value: object) -> TypeGuard[type[FlowNode]]:
+    """Whether it is a class of nodes."""
     return isinstance(value, type) and issubclass(value, FlowNode)
 
 

@@ -12,8 +12,8 @@ from dagy.spec import Json, Path
 class Position:
     """Where a node stands in the designer, in pixels from the upper left corner."""
 
-    x: float
-    y: float
+    x: int | float
+    y: int | float
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from dagy.tasks import Task
 if TYPE_CHECKING:
     from dagy.nodes.base import FlowNode
     from dagy.nodes.graph import NodeGraph
-    from dagy.nodes.graph_faults import Plan, PlannedNode
+    from dagy.nodes.graph_flow import Plan, PlannedNode
 
 _WIDTH = 88
 _INDENT = "    "
@@ -261,8 +261,10 @@ class _Writer:
         groups = [["from __future__ import annotations"]]
         if all(each.is_plain for each in self._plan.annotations.values()):
             groups.clear()
-        for modules in _by_origin(self._imports):
-            groups.append([line for module in sorted(modules) for line in self._from_import(module)])
+        groups += [
+            [line for module in sorted(modules) for line in self._from_import(module)]
+            for modules in _by_origin(self._imports)
+        ]
         return [line for group in groups for line in ("", *group)][1:]
 
     def _from_import(self, module: str) -> list[str]:

@@ -13,7 +13,13 @@ from dagy.errors import ArtifactError
 from dagy.spec import FlowSpec, NodeSpec, TaskSpec
 
 READ = NodeSpec("read", "input", requires=("pandas", "openpyxl"))
-HERE = Installed({"pandas": Distribution("pandas", "3.0", ("pandas",), "/site/pandas")}, (Path("/site"),))
+HERE = Installed(
+    {
+        "pandas": Distribution("pandas", "3.0", ("pandas",), "/site/pandas"),
+        "scikit-learn": Distribution("scikit-learn", "1.7", ("sklearn",), "/site/sklearn"),
+    },
+    (Path("/site"),),
+)
 
 
 def spec(*nodes: NodeSpec | None) -> FlowSpec:
@@ -30,6 +36,11 @@ def test_each_kind_of_node_asks_once_for_what_it_requires() -> None:
 def test_a_distribution_is_found_by_its_name() -> None:
     found = reached(asked_by_nodes(spec(READ)), HERE)
     assert [[one.requirement for one in each.distributions] for each in found] == [[], ["pandas==3.0"]]
+
+
+def test_a_distribution_is_found_by_a_module_that_it_holds() -> None:
+    (found,) = reached(asked_by_nodes(spec(NodeSpec("code", "code", requires=("sklearn",)))), HERE)
+    assert [each.requirement for each in found.distributions] == ["scikit-learn==1.7"]
 
 
 def test_a_distribution_that_is_not_installed_is_named_with_who_asks_for_it() -> None:

@@ -41,17 +41,21 @@ pytestmark = pytest.mark.program
 class Behaviour:
     """What a task does: it fails `failures` times, of which it is tried again `retries` times.
 
-    When it does not, it may find that it has nothing to do; and it may be a branch, which gives "yes" or "no".
+    When it does not, it may find that it has nothing to do, or give nothing; and it may be a branch, which gives "yes"
+    or "no".
     """
 
     failures: int = 0
     retries: int = 0
-    mapped: bool = False
+    mapped: str = ""  # over the "first" that it needs, or "all"; or a list of the flow's "own"
     width: int = 0  # of the list that it returns
     on_ecs: bool = False
     skips: int = 0  # inputs whose texts have a length that is a multiple of this; 0: none
     branches: bool = False
     optional: bool = False  # whether it can do without what it takes
+    gives_nothing: bool = False
+    has_hole: bool = False  # in the list that it returns
+    follows: bool = False  # it only comes after the last of what it needs
 
 
 @dataclass
@@ -85,14 +89,17 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, tuple[str, ...]], dict[str, Be
         name: Behaviour(
             failures=draw(st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2, 9])),
             retries=draw(st.sampled_from([0, 0, 1, 2])),
-            mapped=bool(given_names) and draw(st.booleans()),
+            mapped=draw(st.sampled_from(["", "", "", "first", "first", "all", "own"])),
             width=draw(st.integers(0, 3)),
             on_ecs=draw(st.sampled_from([False, False, True])),
             skips=draw(st.sampled_from([0, 0, 0, 0, 2, 3])),
             branches=draw(st.booleans()),
             optional=draw(st.booleans()),
+            gives_nothing=draw(st.sampled_from([False, False, False, True])),
+            has_hole=draw(st.sampled_from([False, False, True])),
+            follows=draw(st.sampled_from([False, False, True])),
         )
-        for name, given_names in needs.items()
+        for name in needs
     }
     numbers = st.frozensets(st.integers(0, 20), max_size=3)
     return needs, behaviours, Flaws(draw(st.sampled_from([1, 9])), draw(numbers), draw(numbers))
@@ -109,9 +116,18 @@ def made_flow(needs: Mapping[str, tuple[str, ...]], behaviours: Mapping[str, Beh
         for name, given_names in needs.items():
             way = "yes" if int(name[1:]) % 2 else "no"
             upstream = [outputs[each][way] if behaviours[each].branches else outputs[each] for each in given_names]
-            outputs[name] = (
-                tasks[name].map(upstream[0], upstream[1:]) if behaviours[name].mapped else tasks[name](upstream)
-            )
+            work, behaviour = tasks[name], behaviours[name]
+            if behaviour.follows and upstream:
+                work = work.after(outputs[given_names[-1]])
+                upstream.pop()
+            if not upstream or not behaviour.mapped:
+                outputs[name] = work(upstream[:1], upstream[1:])
+            elif behaviour.mapped == "own":
+                outputs[name] = work.map(["1", "22"], others=upstream)
+            elif behaviour.mapped == "first":
+                outputs[name] = work.map(upstream[0], others=upstream[1:])
+            else:
+                outputs[name] = work.map(upstream[0], upstream[1:])
         return list(outputs.values())
 
     return dagy.flow(name="etl")(etl), calls
@@ -127,7 +143,10 @@ def made_task(name: str, behaviour: Behaviour, calls: Counter[Any], lock: thread
         length = len(repr(first))
         if behaviour.skips and length % behaviour.skips == 0:
             raise SkipTask(f"{name} has nothing to do")
-        value = [f"{name}{each}" for each in range(behaviour.width)]
+        if behaviour.gives_nothing:
+            return ABSENT
+        value: list[Any] = [f"{name}{each}" for each in range(behaviour.width)]
+        value[1:2] = [ABSENT] if behaviour.has_hole and behaviour.width > 1 else value[1:2]
         if not behaviour.branches:
             return value
         return {"yes": value, "no": ABSENT} if length % 2 else {"yes": ABSENT, "no": value}

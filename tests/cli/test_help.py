@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,7 +92,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "path", list(sys.path))
         assert [app.run(shlex.split(line)) for line in PREPARED] == [*[0] * (len(PREPARED) - 1), 1]
         sys.modules.pop("my_flows", None)
-    gc.collect()  # a connection that is closed later changes files while they are copied
+    # A connection that is closed later changes files while they are copied.
+    for thread in threading.enumerate():
+        if thread.name.endswith("-recorder"):
+            thread.join(20)
+    gc.collect()
     built = next((folder / "dist/web_scraper").iterdir())
     built.rename(built.with_name("0123456789ab"))
     (folder / "mended").touch()

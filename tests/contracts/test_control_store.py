@@ -70,22 +70,14 @@ def together(local_dir: Path) -> Run:
     """Processes that do a job at the same time: what each printed, and how those ended that printed nothing."""
 
     def run(job: str, url: str | None, *, processes: int = PROCESSES, number: int = 0, faults: str = "") -> list[Any]:
-        command = [sys.executable, str(JOBS), job, str(local_dir), url or "", str(number)]
+        command = [sys.executable, str(JOBS), job, str(local_dir), url or "", str(number), str(processes)]
         environment = os.environ | {"DAGY_FAULTS": faults, "PYTHONPATH": str(JOBS.parents[2])}
-        started = [
-            subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, env=environment, text=True)
-            for _ in range(processes)
-        ]
-        results = []
-        for each in started:
-            assert each.stdin is not None
-            each.stdin.write("\n")
-            each.stdin.flush()
-        for each in started:
-            out, err = each.communicate(timeout=100)
-            assert each.returncode in (0, KILLED), err
-            results.append(json.loads(out) if each.returncode == 0 else each.returncode)
-        return results
+        done = subprocess.run(command, capture_output=True, env=environment, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        ends = json.loads(done.stdout)
+        assert len(ends) == processes
+        assert all(code in (0, KILLED) for code, _ in ends), done.stderr
+        return [told if code == 0 else code for code, told in ends]
 
     return run
 

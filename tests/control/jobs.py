@@ -1,7 +1,7 @@
-"""What processes of their own do to a control plane: `python jobs.py JOB LOCAL_DIR URL [NUMBER]`; an empty URL is none.
+"""What processes of their own do to a control plane: `python jobs.py JOB LOCAL_DIR URL [NUMBER [PROCESSES]]`.
 
-Each waits for a line on its standard input before it begins, so that several begin together, and prints what it did
-as JSON. DAGY_FAULTS says where it dies.
+An empty URL is none. The processes are forked from one that has loaded what they need, open the plane each for itself,
+and begin at the same moment. It prints, as JSON, the exit code of each and what it did; DAGY_FAULTS says where it dies.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from dagy.control import ControlPlane, Report, open_plane
 from dagy.errors import StoreError
@@ -77,8 +79,47 @@ def fork(plane: ControlPlane, number: int) -> object:
     return [os.waitstatus_to_exitcode(status), sorted(run.parameters["limit"] for run in plane.runs())]
 
 
-if __name__ == "__main__":
-    job, local_dir, url, *rest = sys.argv[1:]
-    sys.stdin.readline()
+def do(job: str, local_dir: str, url: str, number: str = "0") -> object:
     with open_plane(Path(local_dir), url or None) as plane:
-        print(json.dumps(globals()[job](plane, int(rest[0]) if rest else 0)))
+        return globals()[job](plane, int(number))
+
+
+def begin_and_tell(begin: int, tell: int, *given: str) -> NoReturn:
+    """Be one of the processes: wait until nobody has the other end of `begin`, and write to `tell` what was done."""
+    status = 1
+    try:
+        os.read(begin, 1)
+        os.write(tell, json.dumps(do(*given)).encode())
+        status = 0
+    except BaseException:  # noqa: BLE001 (it must not go on as its parent)
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def main(*given: str, processes: int) -> list[tuple[int, object]]:
+    """The exit code of each process, and what it told."""
+    waits, begin = os.pipe()
+    started = []
+    for _ in range(processes):
+        reads, tell = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(begin)
+            begin_and_tell(waits, tell, *given)
+        os.close(tell)
+        started.append((child, reads))
+    os.close(begin)
+    ends = []
+    for child, reads in started:
+        with os.fdopen(reads) as told:
+            text = told.read()
+        ends.append((os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), json.loads(text or "null")))
+    return ends
+
+
+if __name__ == "__main__":
+    import alembic.command  # noqa: F401
+    import psycopg  # noqa: F401
+
+    print(json.dumps(main(*sys.argv[1:5], processes=int((sys.argv[5:] or ["1"])[0]))))

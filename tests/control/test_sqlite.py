@@ -132,13 +132,13 @@ def test_what_can_not_be_written_can_be_read(tmp_path: Path) -> None:
         command = [sys.executable, str(JOBS), "look", str(local_dir), ""]
         done = subprocess.run(
             ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command] if os.geteuid() == 0 else command,
-            input="\n", capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=60, check=False,
             env=os.environ | {"PYTHONPATH": str(JOBS.parents[2])},
         )  # fmt: skip
     finally:
         local_dir.chmod(0o700)
     assert done.returncode == 0, done.stderr
-    found, refused = json.loads(done.stdout)
+    ((_, (found, refused)),) = json.loads(done.stdout)
     assert found == [run.run_id]
     assert "can't be written: it is read-only here; set DAGY_LOCAL_DIR" in refused
 

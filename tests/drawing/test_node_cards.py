@@ -108,6 +108,13 @@ def test_a_connector_says_in_its_title_what_it_takes_and_whence():
     ]
 
 
+def test_a_connector_is_called_by_its_id_and_its_own_name_is_in_its_title():
+    merge = card(svg(FlowSpec("f", tasks=(task("merge", MERGE),))), "merge")
+    _, value = of_class(merge, "dagy-port")
+    assert ["".join(each.itertext()) for each in value if each.tag.endswith("text")] == ["value"]
+    assert value[0].text == "value (first value): any"
+
+
 @pytest.mark.parametrize("direction", ["right", "down"])
 def test_every_line_meets_the_connectors_that_it_joins(direction):
     picture = svg(REPORT, {}, direction=direction)
@@ -192,7 +199,18 @@ def test_a_card_says_how_its_node_is_set_and_never_a_secret():
 def test_settings_that_have_no_room_are_left_out_and_told_of():
     inputs = {f"option_{number}": Constant(f"value {number}") for number in range(9)}
     (line,) = texts(card(svg(FlowSpec("f", tasks=(task("read", READ, **inputs),))), "read"), "dagy-settings")
-    assert line == "option_0 value 0 · option_1 value 1 · …"
+    assert line == "value 0 · value 1 · value 2 · value 3 · …"
+
+
+def test_where_settings_have_no_room_for_their_names_words_stand_alone_and_numbers_do_not():
+    inputs: dict[str, Binding] = {
+        "column": Constant("Body Mass (g)"),
+        "above": Constant(30),
+        "operator": Constant("is not null"),
+        "strict": Constant(True),
+    }
+    (line,) = texts(card(svg(FlowSpec("f", tasks=(task("read", READ, **inputs),))), "read"), "dagy-settings")
+    assert line == "Body Mass (g) · above 30 · is not null · …"
 
 
 def test_code_keeps_its_lines_and_a_long_setting_is_cut():
@@ -206,7 +224,7 @@ def test_code_keeps_its_lines_and_a_long_setting_is_cut():
     assert code == "a = 1\nreturn a"
     assert rows == ", ".join(["a: 1"] * 50 + ["…"])
     assert text == "x" * 2_000 + "…"
-    assert "code a = 1␊return a" in "".join(texts(card(svg(spec), "read"), "dagy-settings"))
+    assert "a = 1␊return a" in "".join(texts(card(svg(spec), "read"), "dagy-settings"))
 
 
 def test_the_category_of_a_node_is_its_icon():

@@ -54,7 +54,7 @@ from dagy.errors import StoreError, WorkerDiedError
 from dagy.parameters import Parameters
 from dagy.program import Program, TaskCode
 from dagy.retry import RetryPolicy
-from dagy.spec import FlowOptions, FlowSpec, FromTask, ListOf, TaskOptions, TaskSpec
+from dagy.spec import Binding, Constant, FlowOptions, FlowSpec, FromTask, ListOf, TaskOptions, TaskSpec
 from dagy.states import StateType, check_move
 
 THOROUGH = int(os.environ.get("MODEL_EXAMPLES", "0"))
@@ -83,7 +83,16 @@ class Job:
     items: int | None  # None: it is not mapped
     reused_items: frozenset[int]
     before: StateType | None  # how it ended in the run that this one goes on with
-    may_lack: tuple[str, ...]  # of what it needs
+    may_lack: tuple[str, ...]  # of what it needs: what it is given, if there is something
+    takes: tuple[str, ...]  # what it must be given; after the others it only comes
+    is_one_list: bool  # what it may lack is in one input
+
+    def inputs(self) -> dict[str, Binding]:
+        """Where it takes its values from."""
+        found: dict[str, Binding] = {each: FromTask(each) for each in self.takes}
+        if self.is_one_list and self.may_lack:
+            return {**found, "some": ListOf((Constant(1), *map(FromTask, self.may_lack)))}
+        return {**found, **{each: FromTask(each) for each in self.may_lack}}
 
 
 @dataclass(frozen=True)
@@ -106,9 +115,9 @@ class Plan:
                 job.id,
                 job.id[0],
                 f"m:{job.id[0]}",
-                {each: FromTask(each) for each in job.may_lack},
-                after=tuple(each for each in job.needs if each not in job.may_lack),
-                optional=job.may_lack,
+                job.inputs(),
+                after=tuple(each for each in job.needs if each not in (*job.may_lack, *job.takes)),
+                optional=("some", *job.may_lack),
                 options=TaskOptions(timeout_seconds=job.seconds, concurrency_limit=job.limit),
                 mapped=() if job.items is None else ("x",),
             )
@@ -159,6 +168,7 @@ SHAPES = [
     (2, frozenset[int](), COMPLETED),
 ]
 WAYS_TO_END = ["return"] * 13 + ["raise"] * 4 + ["skip"] * 3 + ["exit", "die"]
+INPUTS = list(itertools.product((False, True), (0, 0, 1, 2, 3), (0, 1)))
 HOW = list(itertools.product((1, 2, 3, 9), (False, False, True), (0, 1, 2), (0.0, 5.0), (None, 60.0)))
 
 
@@ -174,8 +184,9 @@ def plans(draw: st.DrawFn) -> Plan:
         items, reused_items, before = draw(st.sampled_from(SHAPES))
         limit = limits[name[0]]
         ids = tuple(sorted(needs))
-        may_lack = ids[: draw(st.sampled_from((0, 0, 1, 3)))]
-        jobs.append(Job(name, ids, retries, delays, seconds, limit, items, reused_items, before, may_lack))
+        is_one_list, lacks, takes = draw(st.sampled_from(INPUTS))
+        given = ids[:lacks], ids[lacks : lacks + takes], is_one_list
+        jobs.append(Job(name, ids, retries, delays, seconds, limit, items, reused_items, before, *given))
     if draw(st.booleans()):
         jobs.reverse()
     returned = tuple(sorted(draw(st.sets(st.sampled_from(names), max_size=2)))) if names else ()
@@ -237,7 +248,11 @@ class Model:
         if not self.has_begun or self.is_ending or self.is_pausing:
             return []
         fresh = [each for each in self.tasks.values() if each.state is PENDING]
-        ready = [each for each in fresh if not any(map(partial(self.is_missed, each.job), each.job.needs))]
+        ready = [
+            each
+            for each in fresh
+            if not any(map(partial(self.is_missed, each.job), each.job.needs)) and not self.is_in_vain(each.job)
+        ]
         items = [each for some in self.items.values() for each in some if each.state is PENDING]
         return ready + items + self.waiting("room")
 
@@ -245,6 +260,11 @@ class Model:
         """Whether the job can't begin for want of that task, which it needs."""
         needed = self.tasks[name]
         return needed.state is not COMPLETED and not (needed.is_absent and name in job.may_lack)
+
+    def is_in_vain(self, job: Job) -> bool:
+        """Whether the job is to be given something, and there is nothing."""
+        given = [self.tasks[each].is_absent for each in (*job.may_lack, *job.takes)]
+        return bool(given) and all(given)
 
     def skip(self, call: Call) -> None:
         call.state, call.is_absent = SKIPPED, True
@@ -335,7 +355,7 @@ class Model:
                     task.state = SKIPPED
                 is_over = all(each.state is COMPLETED or each.is_absent for each in needed)
                 is_lacking = any(each.is_absent and each.job.id not in task.job.may_lack for each in needed)
-                if is_over and is_lacking and self.has_begun:
+                if is_over and (is_lacking or self.is_in_vain(task.job)) and self.has_begun:
                     self.skip(task)
         is_at_rest = not (self.running() or self.expanding() or self.waiting("timer") or self.may_begin())
         if self.waiting("run") and is_at_rest and not self.is_pausing and not self.is_ending:

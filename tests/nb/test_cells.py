@@ -85,8 +85,8 @@ def test_the_text_under_another_cell_magic_is_not_read() -> None:
         ("%matplotlib inline\nx = (", "cell 3, line 2: '(' was never closed"),
         ("x = '\0'", "cell 3"),
         ("%%dagy_task --retires 1\nx = 1", "cell 3: %%dagy_task has no option '--retires'"),
-        ("# first\n%%dagy_task clean\nx = 1", "cell 3, line 2: %%dagy_task and %%dagy_flow must be the first line"),
-        ("import os\n%dagy_flow\nx = 1", "cell 3, line 2: %%dagy_task and %%dagy_flow must be the first line"),
+        ("# first\n%%dagy_task clean\nx = 1", "cell 3, line 2: %%dagy_task must be the first line of its cell"),
+        ("import os\n%dagy_node\nx = 1", "cell 3, line 2: %%dagy_node must be the first line of its cell"),
     ],
 )
 def test_a_cell_that_cannot_be_read_is_refused_with_its_line(source: str, message: str) -> None:

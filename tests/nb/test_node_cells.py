@@ -130,6 +130,7 @@ def test_the_types_that_the_text_is_certain_of_are_known() -> None:
     [
         ("%%dagy_node\nx = rows", "cell [9]: the node has no name; write %%dagy_node NAME"),
         ("%%dagy_node n --config facto:number=2\nx = rows * factor", "reads no 'facto'; did you mean 'factor'?"),
+        ("%%dagy_node n --takes row:list\nx = rows", "--takes 'row': the cell reads no 'row'; did you mean 'rows'?"),
         ("%%dagy_node n --gives y\nx = rows", "--gives 'y': the cell binds no 'y'"),
         ("%%dagy_node --config n:integer=2\ndef f(rows): ...", "the function 'f' has no parameter 'n'"),
         ("%%dagy_node n\n", "has %%dagy_node but no code"),

@@ -104,6 +104,22 @@ def test_a_field_comes_with_its_condition_and_goes_again(cls: type[FlowNode]) ->
     assert form.problems == {}
 
 
+def test_a_field_goes_with_the_field_that_it_depends_on() -> None:
+    fields = [
+        NodeConfigField("deep", type=ConfigFieldType.BOOLEAN, default=False),
+        NodeConfigField("how", default="near", visible_when={"deep": True}),
+        NodeConfigField("far", visible_when={"how": "far"}),
+    ]
+
+    def searched(deep: bool, how: str, far: str) -> None: ...
+
+    with node_registry.isolated():
+        made = node(config=fields)(searched)
+    form = NodeForm(made, {"deep": True, "how": "far", "far": "x"}, is_live=False)
+    assert len(form._table()) == 3
+    assert len(NodeForm(made, {"deep": False, "how": "far", "far": "x"}, is_live=False)._table()) == 1
+
+
 def test_a_field_that_is_not_shown_is_not_passed_on(cls: type[FlowNode]) -> None:
     form = entered(NodeForm(cls), path="out.csv", mode="replace", key="id")
     entered(form, mode="append")
@@ -113,10 +129,10 @@ def test_a_field_that_is_not_shown_is_not_passed_on(cls: type[FlowNode]) -> None
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("path", "out.txt", "out.txt"),
-        ("share", "1.5", "1"),
+        ("path", "out.txt", ">string should match pattern"),  # the field itself and its value need not be told
+        ("share", "1.5", "less than or equal to 1<"),
         ("share", "half", "&#x27;half&#x27; is not a number"),
-        ("rows", "1.5", "1.5"),
+        ("rows", "1.5", "a valid integer"),
         ("extra", "{", "not JSON"),
     ],
 )
@@ -180,6 +196,33 @@ def test_a_form_begins_with_what_a_node_has(cls: type[FlowNode]) -> None:
     assert form.widget is not None
     assert (form._inputs["share"].value, form._inputs["some"].value) == ("0.25", ("b",))
     assert form.node.given == {"path": "a.csv", "share": 0.25, "some": ["b"], "day": datetime.date(2026, 2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"mode": "apend"}, "did you mean 'append'?"),
+        ({"some": 5}, "a valid list"),
+        ({"extra": {1}}, "a valid JSON value"),
+        ({"token": "s3cr3t/v4lue"}, "put it into an environment variable"),
+    ],
+)
+def test_a_form_begins_with_nothing_that_the_node_would_refuse(
+    cls: type[FlowNode], comms: list[RecordingComm], given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(NodeConfigError) as raised:
+        NodeForm(cls, given)
+    assert told in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)
+    assert comms == []
+
+
+def test_a_value_to_begin_with_means_what_it_means_to_the_node(cls: type[FlowNode]) -> None:
+    form = NodeForm(cls, {"path": "a.csv", "index": "true", "day": "2026-01-31", "token": {"$secret": "TOKEN"}})
+    assert form.widget is not None
+    assert form._inputs["index"].value is True
+    assert form.node.given["day"] == datetime.date(2026, 1, 31)
+    assert form.node.given["token"] == Secret("TOKEN")
 
 
 def test_without_a_page_the_form_is_a_table(cls: type[FlowNode], comms: list[RecordingComm]) -> None:

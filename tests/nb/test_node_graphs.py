@@ -86,6 +86,15 @@ def test_a_graph_is_loaded_as_the_flow_that_a_person_would_write(shell: Notebook
     assert shell.ok("dagy_nb.run('growing', by=4).wait().value").value == [4, 8]
 
 
+def test_the_build_of_a_graph_is_compared_with_the_graph(shell: NotebookShell) -> None:
+    shell.ok("from dagy import flow\n@flow\ndef growing(): return 7", "flow")  # of the graph's name, and not built
+    shell.ok("%dagy_build graph")
+    assert [each.change for each in shell.ok("%dagy_status growing").value] == ["none"]
+    assert [each.change for each in shell.ok("%dagy_status graph").value] == ["none"]
+    shell.ok("graph = graph.with_result('start')")
+    assert [(each.change, each.cell) for each in shell.ok("%dagy_status growing").value] == [("edited", "the graph")]
+
+
 @pytest.mark.parametrize("how", ["dagy_nb.build(graph)", "build_artifact(graph.flow())"])
 def test_a_graph_is_built_with_the_nodes_and_helpers_of_the_notebook(shell: NotebookShell, how: str) -> None:
     live = node_registry.get("scale")

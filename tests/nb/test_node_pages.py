@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dagy.nodes import node_registry
+from dagy.nodes import ConfigFieldType, NodeConfigField, node, node_registry
 from dagy_nb.node_pages import NodePage
 from dagy_nb.tables import Listing
 from tests.nb.conftest import NotebookShell
@@ -62,11 +62,11 @@ def test_a_types_name_shows_its_page(shell: NotebookShell) -> None:
         "scale: Scale (custom, version 1.0.0)",
         "Grows rows. By a factor",
         "",
-        "CONNECTOR       TYPE  HOW MANY  WHAT IT IS",
+        "CONNECTOR       TYPE  HOW MANY",
         "rows       in   list  one",
         "scaled     out  list  one",
         "",
-        "FIELD   TYPE          DEFAULT  WHAT IT IS",
+        "FIELD   TYPE          DEFAULT",
         "factor  number 0..10  2",
         "",
         "scaled = scale()(rows=rows)",
@@ -74,6 +74,21 @@ def test_a_types_name_shows_its_page(shell: NotebookShell) -> None:
         "from cell [2]",
     ]
     assert "<th" in page._repr_html_()
+
+
+def test_a_field_says_in_the_fewest_words_when_it_is_shown() -> None:
+    fields = [
+        NodeConfigField("how", type=ConfigFieldType.SELECT, options=["a", "b", "c"], default="a", description="How."),
+        NodeConfigField("most", visible_when={"how": ["a", "b"]}, description="What."),
+        NodeConfigField("one", visible_when={"how": "c"}),
+    ]
+    with node_registry.isolated():
+        page = repr(NodePage(node(config=fields)(called), "cell [1]"))
+    assert "What. Only when how is not 'c'." in page
+    assert "Only when how is 'c'." in page
+
+
+def called(how: str, most: str, one: str) -> None: ...
 
 
 def test_the_example_of_a_library_node_runs_as_it_stands() -> None:

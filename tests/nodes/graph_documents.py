@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -97,11 +98,22 @@ class Frame(FlowNode):
 
     @classmethod
     def metadata(cls) -> NodeMetadata:
-        return NodeMetadata("doc_frame", requires=("pandas",))
+        return NodeMetadata("doc_frame")
 
     @classmethod
     def connectors(cls) -> list[ConnectorDef]:
         return [ConnectorDef("frame", "", OUTBOUND, frozenset({DataType.DATAFRAME}))]
+
+    @classmethod
+    def config_fields(cls) -> list[NodeConfigField]:
+        return [NodeConfigField("engine", default="pandas")]
+
+    @classmethod
+    def requirements(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """By its engine."""
+        if "engine" not in config:
+            return ["pandas", "polars"]
+        return "dask" if config["engine"] == "dask" else [config["engine"]]
 
     def execute(self, context: ExecutionContext) -> None:
         """Nothing."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from dagy import flow
 from dagy.errors import NodeGraphError
 from dagy.nodes import GraphEdge, GraphParameter, NodeGraph, Position, Secret
-from dagy.spec import Constant, FromParameter, FromTask, ListOf
+from dagy.spec import Constant, FromParameter, FromTask, Json, ListOf
 
 from .graph_documents import HERE, Frame, Halves, Number, Total, add, documents, gather, square
 
@@ -68,7 +68,9 @@ def test_a_document_that_is_loaded_and_saved_has_the_same_bytes(tmp_path: Path) 
     loaded = NodeGraph.load(path)
     assert loaded == sums()
     assert loaded.save(tmp_path / "again.json").read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_what_is_a_designers_own_is_kept() -> None:
@@ -115,6 +117,7 @@ def test_all_that_is_wrong_with_a_documents_form_is_said_at_once(data: Any, faul
         ("[" * 100_000, "not JSON"),
         ("[]", r"a graph's document is an object with 'name' and 'nodes', not \[\]"),
         ('{"name": "\ud800"}', "not JSON"),
+        ('{"name": "g", "metadata": {"zoom": NaN}}', "not JSON"),
         ('{"name": "g", "schema_version": 2}', "schema_version is 2, and this Dagy reads up to 1; upgrade dagy"),
         ('{"name": "g", "schema_version": "1"}', "schema_version is '1', which no Dagy has written"),
     ],
@@ -131,8 +134,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         NodeGraph.load(tmp_path / "none.json")
 
 
-def test_what_json_can_not_hold_is_not_saved(tmp_path: Path) -> None:
-    graph = NodeGraph("g").with_node("a", "doc_number", {"value": object()})
+@pytest.mark.parametrize("value", [object(), float("nan"), "\ud800"])
+def test_what_json_can_not_hold_is_not_saved(tmp_path: Path, value: object) -> None:
+    graph = NodeGraph("g").with_node("a", "doc_number", {"value": value})
     with pytest.raises(NodeGraphError, match="graph 'g' can't be written as JSON"):
         graph.save(tmp_path / "g.json")
     assert list(tmp_path.iterdir()) == []
@@ -142,6 +146,33 @@ def test_the_json_schema_describes_the_document() -> None:
     jsonable = json.loads(json.dumps(NodeGraph.model_json_schema()))
     assert jsonable["required"] == ["name"]
     assert jsonable["additionalProperties"] is False
+
+
+# Building one.
+
+
+def test_an_edge_between_single_connectors_needs_no_names() -> None:
+    graph = sums().with_node("more", square).with_edge("eight", "more")
+    assert graph.edges[-1] == GraphEdge("eight", "result", "more", "number")
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        (("halves", "total"), "node 'halves' has the outbound connectors 'low', 'high'; name both: with_edge"),
+        (("sum", "eight"), "node 'eight' has no inbound connector"),
+        (("eigt", "sum"), "there is no node 'eigt' to lead an edge to; did you mean 'eight'"),
+        (("odd", "sum"), "node 'odd': there is no node type 'doc_odd'"),
+    ],
+)
+def test_an_edge_without_names_is_refused_where_it_is_not_clear(ends: tuple[str, str], message: str) -> None:
+    with pytest.raises(NodeGraphError, match=message):
+        sums().with_node("odd", "doc_odd").with_edge(*ends)
+
+
+def test_a_node_of_something_else_is_refused() -> None:
+    with pytest.raises(NodeGraphError, match="node 'a' is made of 5; give a node class, a @task, or the text of a ty"):
+        NodeGraph("g").with_node("a", 5)  # type: ignore[arg-type]  # what is refused
 
 
 # The flow.
@@ -280,6 +311,16 @@ def test_any_graph_is_the_same_through_json_and_through_its_flow(graph: NodeGrap
 
 
 def test_what_a_node_requires_is_in_the_spec() -> None:
-    node = NodeGraph("g", modules=(HERE,)).with_node("f", Frame).spec.task("f").node
+    assert requirements() == ("pandas",)
+    assert requirements(engine="polars") == ("polars",)
+    assert requirements(engine={"$parameter": "engine"}) == ("pandas", "polars")
+    with pytest.raises(NodeGraphError, match=r"requirements\(\) must return a list of packages' names, not 'dask'"):
+        requirements(engine="dask")
+
+
+def requirements(**config: Json) -> tuple[str, ...]:
+    """What a frame of that configuration requires."""
+    graph = NodeGraph("g", modules=(HERE,)).with_parameter("engine").with_node("f", Frame, config)
+    node = graph.spec.task("f").node
     assert node is not None
-    assert node.requires == ("pandas",)
+    return node.requires

@@ -102,6 +102,7 @@ def test_a_sound_graph_has_no_faults() -> None:
             "node 'a': @task has no option 'retires'; did you mean 'retries'?",
         ),
         (node("a", "doc_number", options={"retries": -1}), "node 'a': "),
+        (node("a", "doc_number", options={"self": 1}), "node 'a': @task has no option 'self'"),
         (
             node("a", "doc_number", options={"name": "b"}),
             "node 'a' has the option name='b', with which its task would not",
@@ -179,6 +180,9 @@ def test_a_sound_graph_has_no_faults() -> None:
             "is no annotation; write a type, such as 'str' or 'int | None'",
         ),
         ({"parameters": (GraphParameter("x", "int[str]"),)}, "its type 'int[str]' is no type"),
+        ({"parameters": (GraphParameter("x", "'print()'"),)}, "is no annotation"),  # which would be evaluated
+        ({"parameters": (GraphParameter("x", "list['print()']"),)}, "is no annotation"),
+        ({"parameters": (GraphParameter("x", "Literal['a'] | Optional['print()']"),)}, "is no annotation"),
         ({"parameters": (GraphParameter("x", "int", False, "a"),)}, "flow 'g': 'x' can't be 'a' (str)"),
         ({"parameters": (GraphParameter("x", "int", True, 1),)}, "parameter 'x' is required and has the default 1"),
         (

@@ -13,62 +13,52 @@ from types import FunctionType
 from typing import Any
 
 from dagy.errors import CodeFailedError, DagyError, sentence, shown
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectionCardinality, ConnectorDef, ConnectorDirection
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
-from dagy.nodes.library.tables import fault
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
+from dagy.nodes.connectors import ConnectionCardinality
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import LibraryNode, fault, field, inbound, json_field, outbound
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 
 _NAMES = ("value", "values", "parameters", "logger")
 
 
-class PythonCode(FlowNode):
+class PythonCode(LibraryNode):
     """What a few lines of Python make of what came in."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="python_code",
-            label="Python code",
-            description="Runs the body of a function. It gives what it returns, or else the value of its last line. "
-            "The code can do all that you can: run none that you do not trust.",
-            category=NodeCategory.CODE,
-            tags=("script", "function", "expression"),
-        )
-
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        many = ConnectionCardinality.ZERO_OR_MANY
-        return [
-            ConnectorDef(
-                "value", "Value", ConnectorDirection.INBOUND, description="'value' in the code, None if none."
-            ),
-            ConnectorDef("values", "Values", ConnectorDirection.INBOUND, cardinality=many, description="A list."),
-            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        names = "An object: its fields are names in the code. There are also " + ", ".join(_NAMES) + "."
-        return [
-            NodeConfigField(
-                "code",
-                "Code",
-                ConfigFieldType.CODE,
-                required=True,
-                language="python",
-                placeholder="return [each for each in value if each > limit]",
-                description="The body of a function, or one expression.",
-            ),
-            NodeConfigField("arguments", "More values", ConfigFieldType.JSON, description=names),
-        ]
+    about = NodeMetadata(
+        "python_code",
+        "Python code",
+        "Runs the body of a function. It gives what it returns, or else the value of its last line. The "
+        "code can do all that you can: run none that you do not trust.",
+        NodeCategory.CODE,
+        tags=("script", "function", "expression"),
+    )
+    ports = (
+        inbound("value", description="'value' in the code, None if none."),
+        inbound("values", cardinality=ConnectionCardinality.ZERO_OR_MANY, description="A list."),
+        outbound("result"),
+    )
+    fields = (
+        field(
+            "code",
+            "The body of a function, or one expression.",
+            ConfigFieldType.CODE,
+            required=True,
+            language="python",
+            placeholder="return [each for each in value if each > limit]",
+        ),
+        json_field(
+            "arguments",
+            "An object: its fields are names in the code. There are also " + ", ".join(_NAMES) + ".",
+            label="More values",
+        ),
+    )
 
     def __init__(self, /, **config: Any) -> None:
         super().__init__(**config)
         if isinstance(self.config["code"], str):  # and not an output of a task, which is there when the flow runs
             _function(self.config["code"], _NAMES)
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         arguments = _checked(context.config["arguments"] or {})
         given = {
             "value": context.get_upstream_data("value", default=None),
@@ -80,7 +70,7 @@ class PythonCode(FlowNode):
         code = context.config["code"]
         function = _function(code, tuple(given))
         try:
-            return ExecutionResult.from_success({"result": function(**given)})
+            return function(**given)
         except DagyError:  # such as a SkipTask
             raise
         except Exception as error:

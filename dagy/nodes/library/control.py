@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from dagy.errors import ConnectorError, did_you_mean, shown
 from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectionCardinality, ConnectorDef, ConnectorDirection, DataType, takes
+from dagy.nodes.connectors import ConnectionCardinality, DataType, takes
 from dagy.nodes.definitions import definition_of
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.conversions import value_at
-from dagy.nodes.library.tables import fault, same_kind, table
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.library.descriptions import LibraryNode, choice, fault, field, inbound, json_field, outbound
+from dagy.nodes.library.tables import same_kind, table
+from dagy.nodes.metadata import NodeCategory, NodeMetadata
 from dagy.nodes.registry import node_registry
 from dagy.values import ABSENT
 
@@ -46,93 +47,70 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "matches": lambda value, pattern: re.search(pattern, value) is not None,
 }
 _OPERATORS = (*_ALONE, *_COMPARISONS)
-_FIELD = NodeConfigField(
-    "field", "Field", placeholder="order.total", description="What of an object is compared; all of it when empty."
-)
+_FIELD = field("field", "What of an object is compared; all of it when empty.", placeholder="order.total")
+_MAYBE = ConnectionCardinality.ZERO_OR_ONE
 _WAYS = ("case_1", "case_2", "case_3", "case_4", "case_5")
 
 
-class Branch(FlowNode):
+class Branch(LibraryNode):
     """What came in goes one of two ways."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="branch",
-            label="Branch",
-            description="Passes what came in on to 'yes' if it meets a condition, else to 'no'. What needs the other "
-            "way is skipped. Where something comes in at 'condition', that decides.",
-            category=NodeCategory.CONTROL,
-            tags=("if", "else", "condition", "route"),
-        )
+    about = NodeMetadata(
+        "branch",
+        "Branch",
+        "Passes what came in on to 'yes' if it meets a condition, else to 'no'. What needs the other way "
+        "is skipped. Where something comes in at 'condition', that decides.",
+        NodeCategory.CONTROL,
+        tags=("if", "else", "condition", "route"),
+    )
+    ports = (
+        inbound("value", required=True),
+        inbound("condition", DataType.BOOLEAN),
+        outbound("yes", cardinality=_MAYBE),
+        outbound("no", cardinality=_MAYBE),
+    )
+    fields = (
+        _FIELD,
+        choice("operator", "How it is compared.", _OPERATORS),
+        json_field(
+            "compared_with",
+            "A list for 'in', [lowest, highest] for 'between', ISO text for dates and times.",
+            visible_when={"operator": list(_COMPARISONS)},
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        truth, maybe = frozenset({DataType.BOOLEAN}), ConnectionCardinality.ZERO_OR_ONE
-        return [
-            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, required=True),
-            ConnectorDef("condition", "Condition", ConnectorDirection.INBOUND, truth),
-            ConnectorDef("yes", "Yes", ConnectorDirection.OUTBOUND, cardinality=maybe),
-            ConnectorDef("no", "No", ConnectorDirection.OUTBOUND, cardinality=maybe),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            _FIELD,
-            NodeConfigField(
-                "operator",
-                "Operator",
-                ConfigFieldType.SELECT,
-                default="is true",
-                options=_OPERATORS,
-                description="How it is compared.",
-            ),
-            NodeConfigField(
-                "compared_with",
-                "Compared with",
-                ConfigFieldType.JSON,
-                description="A list for 'in', [lowest, highest] for 'between', ISO text for dates and times.",
-                visible_when={"operator": list(_COMPARISONS)},
-            ),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         value, config = context.get_upstream_data("value"), context.config
         met = context.get_upstream_data("condition", default=None)
         if met is None:
             met = meets(_part(value, config["field"]), config["operator"], config["compared_with"])
-        return ExecutionResult.from_success({"yes" if met else "no": value})
+        return {"yes" if met else "no": value}
 
 
-class Switch(FlowNode):
+class Switch(LibraryNode):
     """What came in goes one of several ways."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="switch",
-            label="Switch",
-            description="Passes what came in on to the way of the first case that it meets, or to 'otherwise'.",
-            category=NodeCategory.CONTROL,
-            tags=("case", "match", "route"),
-        )
+    about = NodeMetadata(
+        "switch",
+        "Switch",
+        "Passes what came in on to the way of the first case that it meets, or to 'otherwise'.",
+        NodeCategory.CONTROL,
+        tags=("case", "match", "route"),
+    )
+    ports = (
+        inbound("value", required=True),
+        *(outbound(each, cardinality=_MAYBE) for each in (*_WAYS, "otherwise")),
+    )
+    fields = (
+        _FIELD,
+        json_field(
+            "cases",
+            f'Up to {len(_WAYS)}: each a value to be equal to, or a condition: {{"operator": ">", "value": 100}}.',
+            required=True,
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        maybe = ConnectionCardinality.ZERO_OR_ONE
-        ways = [*((each, each.replace("_", " ").capitalize()) for each in _WAYS), ("otherwise", "Otherwise")]
-        return [
-            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, required=True),
-            *(ConnectorDef(way, name, ConnectorDirection.OUTBOUND, cardinality=maybe) for way, name in ways),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        form = f'Up to {len(_WAYS)}: each a value to be equal to, or a condition: {{"operator": ">", "value": 100}}.'
-        return [_FIELD, NodeConfigField("cases", "Cases", ConfigFieldType.JSON, required=True, description=form)]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         value, cases = context.get_upstream_data("value"), context.config["cases"]
         if not isinstance(cases, (list, tuple)) or len(cases) > len(_WAYS):
             raise fault("cases", f"'cases' is {shown(cases)}; give a list of at most {len(_WAYS)}")
@@ -140,46 +118,37 @@ class Switch(FlowNode):
         for way, case in zip(_WAYS, cases, strict=False):
             condition = case if isinstance(case, Mapping) and "operator" in case else {"operator": "==", "value": case}
             if meets(compared, condition["operator"], condition.get("value"), field="cases"):
-                return ExecutionResult.from_success({way: value})
-        return ExecutionResult.from_success({"otherwise": value})
+                return {way: value}
+        return {"otherwise": value}
 
 
-class Merge(FlowNode):
+class Merge(LibraryNode):
     """What arrived from several ways, as one."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="merge",
-            label="Merge",
-            description="Joins ways: takes what arrived, and nothing of those that were not taken. It is skipped "
-            "itself when nothing arrived.",
-            category=NodeCategory.CONTROL,
-            tags=("join", "collect", "concat", "union"),
-        )
+    about = NodeMetadata(
+        "merge",
+        "Merge",
+        "Joins ways: takes what arrived, and nothing of those that were not taken. It is skipped itself "
+        "when nothing arrived.",
+        NodeCategory.CONTROL,
+        tags=("join", "collect", "concat", "union"),
+    )
+    ports = (inbound("values", cardinality=ConnectionCardinality.ONE_OR_MANY), outbound("result"))
+    fields = (
+        choice(
+            "how",
+            "What becomes of several that arrived.",
+            {
+                "first": "the first that arrived",
+                "list": "a list of all",
+                "rows": "the rows of all frames, or the items of all lists",
+                "fields": "the fields of all objects",
+            },
+            label="Gives",
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        many = ConnectionCardinality.ONE_OR_MANY
-        return [
-            ConnectorDef("values", "Values", ConnectorDirection.INBOUND, cardinality=many),
-            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        ways = (
-            SelectOption("first", "the first that arrived"),
-            SelectOption("list", "a list of all"),
-            SelectOption("rows", "the rows of all frames, or the items of all lists"),
-            SelectOption("fields", "the fields of all objects"),
-        )
-        told = "What becomes of several that arrived."
-        return [
-            NodeConfigField("how", "Gives", ConfigFieldType.SELECT, default="first", options=ways, description=told)
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         arrived = context.get_upstream_data("values")
         match context.config["how"]:
             case "first":
@@ -192,42 +161,39 @@ class Merge(FlowNode):
                 merged = [each for one in _all(arrived, _LIST, "a list") for each in one]
             case _:
                 merged = _rows([table(each, "values") for each in arrived]).to_native()
-        return ExecutionResult.from_success({"result": merged})
+        return merged
 
 
-class ForEach(FlowNode):
+class ForEach(LibraryNode):
     """Another node, once for each item of a list."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="for_each",
-            label="For each",
-            description="Runs a node once for each item of a list, side by side, and gives the list of its values. "
-            "(Any node does so for what is connected to it item by item; this one takes the node by its name.)",
-            category=NodeCategory.CONTROL,
-            tags=("loop", "map", "iterate", "items"),
-        )
-
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        others = "What comes in at the node's other connectors, the same for each item: an object, by connector."
-        return [
-            ConnectorDef("items", "Items", ConnectorDirection.INBOUND, required=True, each=True),
-            ConnectorDef("others", "Others", ConnectorDirection.INBOUND, _OBJECT, description=others),
-            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        takes_item = "Which of the node's connectors takes the item: its first one, when empty."
-        return [
-            NodeConfigField(
-                "node_type", "Node", required=True, placeholder="http_request", description="Its type: what runs."
-            ),
-            NodeConfigField("config", "Its configuration", ConfigFieldType.JSON, description="An object, by field."),
-            NodeConfigField("connector", "Takes the item", description=takes_item),
-        ]
+    about = NodeMetadata(
+        "for_each",
+        "For each",
+        "Runs a node once for each item of a list, side by side, and gives the list of its values. (Any "
+        "node does so for what is connected to it item by item; this one takes the node by its name.)",
+        NodeCategory.CONTROL,
+        tags=("loop", "map", "iterate", "items"),
+    )
+    ports = (
+        inbound("items", required=True, each=True),
+        inbound(
+            "others",
+            DataType.OBJECT,
+            description="What comes in at the node's other connectors, the same for each item: "
+            "an object, by connector.",
+        ),
+        outbound("result"),
+    )
+    fields = (
+        field("node_type", "Its type: what runs.", required=True, placeholder="http_request", label="Node"),
+        json_field("config", "An object, by field.", label="Its configuration"),
+        field(
+            "connector",
+            "Which of the node's connectors takes the item: its first one, when empty.",
+            label="Takes the item",
+        ),
+    )
 
     def __init__(self, /, **config: Any) -> None:
         super().__init__(**config)
@@ -235,39 +201,31 @@ class ForEach(FlowNode):
         if all(each is None or isinstance(each, (str, Mapping)) for each in given.values()):  # no outputs of tasks
             _looped(given["node_type"], given["config"], given["connector"])
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         config = context.config
         node, connector = _looped(config["node_type"], config["config"], config["connector"])
         others = context.get_upstream_data("others", default=None) or {}
         value = node(**{**others, connector: context.get_upstream_data("items")})
         if isinstance(value, dict):  # of several outputs, from which some may be left out
             value = {key: each for key, each in value.items() if each is not ABSENT}
-        return ExecutionResult.from_success({"result": value})
+        return value
 
 
-class Flatten(FlowNode):
+class Flatten(LibraryNode):
     """One list of the items of several."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="flatten",
-            label="Flatten",
-            description="Makes one list of a list of lists, such as 'for each' gives; what is null in it is left out.",
-            category=NodeCategory.CONTROL,
-            tags=("concat", "chain", "collect"),
-        )
+    about = NodeMetadata(
+        "flatten",
+        "Flatten",
+        "Makes one list of a list of lists, such as 'for each' gives; what is null in it is left out.",
+        NodeCategory.CONTROL,
+        tags=("concat", "chain", "collect"),
+    )
+    ports = (inbound("value", DataType.LIST, required=True, name="Lists"), outbound("result", DataType.LIST))
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef("value", "Lists", ConnectorDirection.INBOUND, _LIST, required=True),
-            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND, _LIST),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         lists = [each for each in context.get_upstream_data("value") if each is not None]
-        return ExecutionResult.from_success({"result": [item for one in _all(lists, _LIST, "a list") for item in one]})
+        return [item for one in _all(lists, _LIST, "a list") for item in one]
 
 
 def meets(value: Any, operation: str, other: Any, *, field: str = "compared_with") -> bool:

@@ -10,27 +10,26 @@ import math
 import mimetypes
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dagy.errors import ConnectorError, MissingExtraError, did_you_mean, shown
 from dagy.local_artifact import LocalArtifact
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType, type_of
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
-from dagy.nodes.library.tables import fault, table
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.connectors import ConnectorDef, DataType, type_of
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import LibraryNode, choice, count, fault, field, flag, inbound, outbound
+from dagy.nodes.library.tables import records, table
+from dagy.nodes.metadata import NodeCategory, NodeMetadata
 
 if TYPE_CHECKING:
-    from dagy.nodes.library.tables import Column, Table
+    from dagy.nodes.library.tables import Table
 
 _JSON = frozenset({DataType.JSON})
 _YES_NO = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-class _Converter(FlowNode):
+class _Converter(LibraryNode):
     """One value in, the same as another type out: a subclass says in `converted` how, and in its docstring what."""
 
     node_type: ClassVar[str]
@@ -42,25 +41,15 @@ class _Converter(FlowNode):
 
     @classmethod
     def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type=cls.node_type,
-            label=cls.label,
-            description=" ".join((cls.__doc__ or "").split()),
-            category=NodeCategory.CONVERT,
-            tags=cls.tags,
-            requires=cls.requires,
-        )
+        told = " ".join((cls.__doc__ or "").split())
+        return NodeMetadata(cls.node_type, cls.label, told, NodeCategory.CONVERT, tags=cls.tags, requires=cls.requires)
 
     @classmethod
     def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, cls.takes, required=True),
-            ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND, frozenset({cls.gives})),
-        ]
+        return [inbound("value", *cls.takes, required=True), outbound("result", cls.gives)]
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
-        converted = self.converted(context.get_upstream_data("value"), context.config)
-        return ExecutionResult.from_success({"result": converted})
+    def execute(self, context: ExecutionContext) -> object:
+        return self.converted(context.get_upstream_data("value"), context.config)
 
     @abstractmethod
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
@@ -79,15 +68,7 @@ class ToDataframe(_Converter):
     tags = ("table", "rows", "pandas", "polars")
     requires = ("narwhals", "pandas")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        engines = ("pandas", "polars")
-        told = "Whose frame it becomes."
-        return [
-            NodeConfigField(
-                "engine", "Engine", ConfigFieldType.SELECT, default="pandas", options=engines, description=told
-            )
-        ]
+    fields = (choice("engine", "Whose frame it becomes.", ("pandas", "polars")),)
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         engine = config["engine"]
@@ -114,10 +95,7 @@ class ToRecords(_Converter):
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         """`[{"city": "Oslo", "visits": 3}, ...]`"""
-        frame = table(value, "value")
-        names = [str(each) for each in frame.columns]
-        columns = [_plain_cells(each) for each in frame.iter_columns()]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return records(table(value, "value"))
 
 
 class ParseJson(_Converter):
@@ -142,20 +120,10 @@ class ToJsonText(_Converter):
     gives = DataType.STRING
     tags = ("serialize", "dump")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "indent", "Indent", ConfigFieldType.INTEGER, minimum=0, description="None: all in one line."
-            ),
-            NodeConfigField(
-                "sort_keys",
-                "Sort keys",
-                ConfigFieldType.BOOLEAN,
-                default=False,
-                description="Else they stay in the object's order.",
-            ),
-        ]
+    fields = (
+        count("indent", "None: all in one line."),
+        flag("sort_keys", "Else they stay in the object's order.", default=False),
+    )
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         return _json_text(value, indent=config["indent"], sort_keys=config["sort_keys"])
@@ -172,9 +140,7 @@ class ToText(_Converter):
     gives = DataType.STRING
     tags = ("string", "decode")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [NodeConfigField("encoding", "Encoding", default="utf-8", description="Of bytes and files.")]
+    fields = (field("encoding", "Of bytes and files.", default="utf-8"),)
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         match value:
@@ -201,9 +167,7 @@ class ToBytes(_Converter):
     gives = DataType.BYTES
     tags = ("encode", "read")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [NodeConfigField("encoding", "Encoding", default="utf-8", description="Of a text.")]
+    fields = (field("encoding", "Of a text.", default="utf-8"),)
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         if not isinstance(value, str):
@@ -223,9 +187,7 @@ class ToFile(_Converter):
     gives = DataType.FILE
     tags = ("artifact",)
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [NodeConfigField("name", "Name", default="output.txt", description="Its ending says what it holds.")]
+    fields = (field("name", "Its ending says what it holds.", default="output.txt"),)
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         if isinstance(value, str):
@@ -256,10 +218,14 @@ class ToInteger(_Converter):
     gives = DataType.INTEGER
     tags = ("int", "round")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        told = "Gives the nearest whole number, and of two the even one."
-        return [NodeConfigField("rounded", "Round fractions", ConfigFieldType.BOOLEAN, default=False, description=told)]
+    fields = (
+        flag(
+            "rounded",
+            "Gives the nearest whole number, and of two the even one.",
+            default=False,
+            label="Round fractions",
+        ),
+    )
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         number = _number(value)
@@ -293,10 +259,7 @@ class ToDatetime(_Converter):
     gives = DataType.DATETIME
     tags = ("date", "timestamp", "parse")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        form = "As Python's strptime takes it; ISO when it is empty."
-        return [NodeConfigField("format", "Format", placeholder="%d.%m.%Y %H:%M", description=form)]
+    fields = (field("format", "As Python's strptime takes it; ISO when it is empty.", placeholder="%d.%m.%Y %H:%M"),)
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         form = config["format"]
@@ -329,9 +292,7 @@ class ToList(_Converter):
     gives = DataType.LIST
     tags = ("items", "split", "array")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [NodeConfigField("separator", "Separator", placeholder=",", description="Lines, when it is empty.")]
+    fields = (field("separator", "Lines, when it is empty.", placeholder=","),)
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         match value:
@@ -358,10 +319,14 @@ class ToObject(_Converter):
     gives = DataType.OBJECT
     tags = ("dict", "map", "index")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        form = "Which field of a list's objects names them. When it is empty they are {key, value}."
-        return [NodeConfigField("key", "Key field", placeholder="id", description=form)]
+    fields = (
+        field(
+            "key",
+            "Which field of a list's objects names them. When it is empty they are {key, value}.",
+            placeholder="id",
+            label="Key field",
+        ),
+    )
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         value = _parsed(value) if isinstance(value, str) else value
@@ -386,22 +351,15 @@ class Pick(_Converter):
     gives = DataType.JSON
     tags = ("get", "path", "field", "key")
 
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        options = (SelectOption("error", "it is an error"), SelectOption("null", "it is null"))
-        return [
-            NodeConfigField(
-                "path", "Path", required=True, placeholder="items.0.price", description="Names and places, with dots."
-            ),
-            NodeConfigField(
-                "if_missing",
-                "If there is none",
-                ConfigFieldType.SELECT,
-                default="error",
-                options=options,
-                description="What a path to nothing means.",
-            ),
-        ]
+    fields = (
+        field("path", "Names and places, with dots.", required=True, placeholder="items.0.price"),
+        choice(
+            "if_missing",
+            "What a path to nothing means.",
+            {"error": "it is an error", "null": "it is null"},
+            label="If there is none",
+        ),
+    )
 
     def converted(self, value: Any, config: Mapping[str, Any]) -> object:
         try:
@@ -475,40 +433,6 @@ def _frame_of(columns: dict[str, list[Any]], engine: Literal["pandas", "polars"]
 def _as_floats(values: list[Any]) -> list[Any]:
     """With floats for its integers: Polars takes a column of one type only, where pandas finds the wider one."""
     return [float(each) if type(each) is int else each for each in values]
-
-
-def _plain_cells(column: Column) -> list[Any]:
-    """A column's cells as JSON holds them."""
-    import narwhals as nw
-
-    is_plain = column.dtype.is_integer() or column.dtype in (nw.String, nw.Boolean)
-    cells = column.to_list()
-    return cells if is_plain and not column.is_null().any() else list(map(_plain, cells))
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON holds it."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, (float, Decimal)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if hasattr(value, "tolist"):  # numpy's
-        return _plain(value.tolist())
-    if (value == value) is not True:  # as it is with what is missing in pandas: NaT, NA
-        return None
-    match value:
-        case timedelta():
-            return value.total_seconds()
-        case date() | time():
-            return value.isoformat()
-        case bytes():
-            raise ConnectorError(f"the frame holds bytes, {shown(value)}, for which JSON has no form")
-        case _:
-            return str(value)
 
 
 def _parsed(text: str | bytes) -> Any:

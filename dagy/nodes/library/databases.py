@@ -23,12 +23,12 @@ from dagy.errors import (
     sentence,
     shown,
 )
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.connectors import DataType
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import LibraryNode, choice, fault, field, inbound, json_field, outbound
 from dagy.nodes.library.files import pandas_for, polars_for
-from dagy.nodes.library.tables import fault, table
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.library.tables import table
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
 
 if TYPE_CHECKING:
     from narwhals.dtypes import DType
@@ -40,76 +40,55 @@ _KINDS = (bool, int, float, Decimal, datetime, date, time, bytes, dict, list)  #
 
 
 def _url() -> NodeConfigField:
-    return NodeConfigField(
+    return field(
         "url",
-        "URL",
+        "The database's URL, as SQLAlchemy takes it: postgresql://user:password@host/name, sqlite:///file.db.",
         ConfigFieldType.SECRET,
         required=True,
-        description="The database's URL, as SQLAlchemy takes it: postgresql://user:password@host/name, sqlite:///file.db.",
+        label="URL",
     )
 
 
-class ReadSql(FlowNode):
+class ReadSql(LibraryNode):
     """The rows that a query gives."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="read_sql",
-            label="Read SQL",
-            description="Asks a database and gives the rows. What a query changes is not kept.",
-            category=NodeCategory.INPUT,
-            tags=("database", "query", "select", "postgresql", "sqlite", "table"),
-            requires=("pandas", "sqlalchemy"),
-        )
+    about = NodeMetadata(
+        "read_sql",
+        "Read SQL",
+        "Asks a database and gives the rows. What a query changes is not kept.",
+        NodeCategory.INPUT,
+        tags=("database", "query", "select", "postgresql", "sqlite", "table"),
+        requires=("pandas", "sqlalchemy"),
+    )
+    ports = (
+        inbound(
+            "values",
+            DataType.OBJECT,
+            description="Values for the names in the query, beside those in 'parameters' and before them.",
+        ),
+        outbound("result", *ROWS, description="The rows, as 'gives' says.", name="Rows"),
+    )
+    fields = (
+        _url(),
+        field(
+            "query",
+            "What to ask. A name with a colon stands for a value; a list may stand behind IN: SELECT * FROM "
+            "sales WHERE city = :city AND year IN :years.",
+            ConfigFieldType.CODE,
+            required=True,
+            language="sql",
+        ),
+        json_field(
+            "parameters", 'An object with the values of the names in the query: {"city": "Bern", "years": [2025]}.'
+        ),
+        choice(
+            "gives",
+            "What the rows come as.",
+            {"pandas": "a pandas frame", "polars": "a Polars frame", "rows": "a list with an object a row"},
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "values",
-                "Values",
-                ConnectorDirection.INBOUND,
-                frozenset({DataType.OBJECT}),
-                description="Values for the names in the query, beside those in 'parameters' and before them.",
-            ),
-            ConnectorDef("result", "Rows", ConnectorDirection.OUTBOUND, ROWS, description="The rows, as 'gives' says."),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            _url(),
-            NodeConfigField(
-                "query",
-                "Query",
-                ConfigFieldType.CODE,
-                required=True,
-                language="sql",
-                description="What to ask. A name with a colon stands for a value; a list may stand behind IN: "
-                "SELECT * FROM sales WHERE city = :city AND year IN :years.",
-            ),
-            NodeConfigField(
-                "parameters",
-                "Parameters",
-                ConfigFieldType.JSON,
-                description='An object with the values of the names in the query: {"city": "Bern", "years": [2025]}.',
-            ),
-            NodeConfigField(
-                "gives",
-                "Gives",
-                ConfigFieldType.SELECT,
-                default="pandas",
-                description="What the rows come as.",
-                options=(
-                    SelectOption("pandas", "a pandas frame"),
-                    SelectOption("polars", "a Polars frame"),
-                    SelectOption("rows", "a list with an object a row"),
-                ),
-            ),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """The rows."""
         config = context.config
         given = config["parameters"] or {}
@@ -124,68 +103,49 @@ class ReadSql(FlowNode):
             rows = [tuple(each) for each in found]
         if twice := next((each for each in columns if columns.count(each) > 1), None):
             raise fault("query", f"the query gives two columns called {twice!r}; name one of them with AS")
-        return ExecutionResult.from_success({"result": _as(config["gives"], rows, columns)})
+        return _as(config["gives"], rows, columns)
 
 
-class WriteSql(FlowNode):
+class WriteSql(LibraryNode):
     """Rows, into a table."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="write_sql",
-            label="Write SQL",
-            description="Writes rows to a table of a database: all of them, or none when something is wrong. "
-            "A table that is not there is made.",
-            category=NodeCategory.OUTPUT,
-            tags=("database", "insert", "postgresql", "sqlite", "table"),
-            requires=("narwhals", "sqlalchemy"),
-        )
+    about = NodeMetadata(
+        "write_sql",
+        "Write SQL",
+        "Writes rows to a table of a database: all of them, or none when something is wrong. A table "
+        "that is not there is made.",
+        NodeCategory.OUTPUT,
+        tags=("database", "insert", "postgresql", "sqlite", "table"),
+        requires=("narwhals", "sqlalchemy"),
+    )
+    ports = (
+        inbound(
+            "frame",
+            *ROWS,
+            required=True,
+            description="A frame, or a list with an object a row. The index of a pandas frame is left out.",
+            name="Rows",
+        ),
+        outbound("result", DataType.INTEGER, description="How many rows were written.", name="Count"),
+    )
+    fields = (
+        _url(),
+        field("table", "The table's name.", required=True, placeholder="sales"),
+        field("schema", "The schema that it is in. Empty: the user's own one.", default=""),
+        choice(
+            "mode",
+            "What becomes of a table that is there already.",
+            {
+                "append": "add the rows",
+                "empty": "take its rows out first, and keep its columns, indexes and grants",
+                "replace": "drop it, and make it anew",
+                "fail": "fail",
+            },
+            label="If it is there",
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "frame",
-                "Rows",
-                ConnectorDirection.INBOUND,
-                ROWS,
-                required=True,
-                description="A frame, or a list with an object a row. The index of a pandas frame is left out.",
-            ),
-            ConnectorDef(
-                "result",
-                "Count",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.INTEGER}),
-                description="How many rows were written.",
-            ),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            _url(),
-            NodeConfigField("table", "Table", required=True, description="The table's name.", placeholder="sales"),
-            NodeConfigField(
-                "schema", "Schema", default="", description="The schema that it is in. Empty: the user's own one."
-            ),
-            NodeConfigField(
-                "mode",
-                "If it is there",
-                ConfigFieldType.SELECT,
-                default="append",
-                description="What becomes of a table that is there already.",
-                options=(
-                    SelectOption("append", "add the rows"),
-                    SelectOption("empty", "take its rows out first, and keep its columns, indexes and grants"),
-                    SelectOption("replace", "drop it, and make it anew"),
-                    SelectOption("fail", "fail"),
-                ),
-            ),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """How many rows were written."""
         config = context.config
         given = _rows(context.get_upstream_data("frame"))
@@ -196,7 +156,7 @@ class WriteSql(FlowNode):
             connection.begin(),
         ):
             _write(connection, given, config["table"], config["schema"] or None, config["mode"])
-        return ExecutionResult.from_success({"result": len(given.rows)})
+        return len(given.rows)
 
 
 @contextmanager

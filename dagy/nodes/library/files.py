@@ -14,7 +14,6 @@ import gzip
 import io
 import json
 import lzma
-import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +24,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from dagy.errors import DagyError, MissingExtraError, StoreError, did_you_mean, sentence, shown
 from dagy.local_artifact import LocalArtifact
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
-from dagy.nodes.library.tables import fault, names, table
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.connectors import ConnectorDef, DataType
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import (
+    LibraryNode,
+    choice,
+    count,
+    fault,
+    field,
+    flag,
+    inbound,
+    json_field,
+    outbound,
+)
+from dagy.nodes.library.tables import names, records, table
+from dagy.nodes.metadata import NodeCategory, NodeConfigField, NodeMetadata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,126 +136,76 @@ def polars_for(node: str) -> Any:
     return pl
 
 
-class _Reader(FlowNode):
+class _Reader(LibraryNode):
     """Reads a file: a subclass says how in `read`, what it is called in `kind`. `fields` come behind `path`."""
 
-    about: ClassVar[NodeMetadata]
     kind: ClassVar[str]
-    fields: ClassVar[tuple[NodeConfigField, ...]]
-    gives: ClassVar = ConnectorDef(
-        "result", "Frame", ConnectorDirection.OUTBOUND, FRAME, description="The table in the file."
-    )
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return cls.about
+    gives: ClassVar = outbound("result", DataType.DATAFRAME, description="The table in the file.", name="Frame")
 
     @classmethod
     def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "file",
-                "File",
-                ConnectorDirection.INBOUND,
-                frozenset({DataType.FILE, DataType.BYTES}),
-                description="A file, or what is in one, in place of 'path'.",
-            ),
-            cls.gives,
-        ]
+        told = "A file, or what is in one, in place of 'path'."
+        return [inbound("file", DataType.FILE, DataType.BYTES, description=told), cls.gives]
 
     @classmethod
     def config_fields(cls) -> list[NodeConfigField]:
-        path = NodeConfigField(
-            "path", "Path", default="", description="The file to read, unless one comes in.", placeholder="data/in.csv"
-        )
-        return [path, *cls.fields]
+        told = "The file to read, unless one comes in."
+        return [field("path", told, default="", placeholder="data/in.csv"), *cls.fields]
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """What is in the file."""
         file = incoming(context)
         with _told(f"{file.name!r} can't be read as {self.kind}"):
-            return ExecutionResult.from_success({"result": self.read(file, context.config)})
+            return self.read(file, context.config)
 
     @abstractmethod
     def read(self, file: File, config: Mapping[str, Any]) -> object:
         """What is in `file`."""
 
 
-class _Writer(FlowNode):
+class _Writer(LibraryNode):
     """Writes a file: as `_Reader`, the other way. `usual_name` is what a file is called that is kept nowhere."""
 
-    about: ClassVar[NodeMetadata]
     kind: ClassVar[str]
     usual_name: ClassVar[str]
-    fields: ClassVar[tuple[NodeConfigField, ...]]
-    takes: ClassVar = ConnectorDef(
-        "frame", "Frame", ConnectorDirection.INBOUND, FRAME, required=True, description="The table to write."
-    )
-
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return cls.about
+    takes: ClassVar = inbound("frame", DataType.DATAFRAME, required=True, description="The table to write.")
 
     @classmethod
     def connectors(cls) -> list[ConnectorDef]:
-        return [
-            cls.takes,
-            ConnectorDef(
-                "result",
-                "File",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.FILE}),
-                description="Where it is, as a Path; or the file itself, as a LocalArtifact, if there is no 'path'.",
-            ),
-        ]
+        told = "Where it is, as a Path; or the file itself, as a LocalArtifact, if there is no 'path'."
+        return [cls.takes, outbound("result", DataType.FILE, description=told, name="File")]
 
     @classmethod
     def config_fields(cls) -> list[NodeConfigField]:
-        path = NodeConfigField(
-            "path",
-            "Path",
-            default="",
-            description="Where to write it; a file that is there is replaced. "
-            f"Empty: the file is kept nowhere and goes on, as {cls.usual_name!r}, to the next node.",
-            placeholder=f"data/{cls.usual_name}",
+        told = (
+            "Where to write it; a file that is there is replaced. "
+            f"Empty: the file is kept nowhere and goes on, as {cls.usual_name!r}, to the next node."
         )
-        return [path, *cls.fields]
+        return [field("path", told, default="", placeholder=f"data/{cls.usual_name}"), *cls.fields]
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """The file that was written."""
         given = context.config["path"]
         path = local_path(given) if given else context.temp_dir / self.usual_name
-        with (
-            _told(f"{str(path) if given else self.usual_name!r} can't be written as {self.kind}"),
-            written(path) as half,
-        ):
+        failure = f"{str(path) if given else self.usual_name!r} can't be written as {self.kind}"
+        with _told(failure), written(path) as half:
             self.write(context.get_upstream_data(self.takes.id), half, context.config)
-        return ExecutionResult.from_success({"result": path if given else LocalArtifact.file(path)})
+        return path if given else LocalArtifact.file(path)
 
     @abstractmethod
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write `value` to `path`."""
 
 
-_ENGINE = NodeConfigField(
-    "engine",
-    "Engine",
-    ConfigFieldType.SELECT,
-    default="pandas",
-    description="Which library reads it, and so which kind of frame comes out.",
-    options=(SelectOption("pandas"), SelectOption("polars", "Polars")),
+_ENGINE = choice(
+    "engine", "Which library reads it, and so which kind of frame comes out.", {"pandas": "pandas", "polars": "Polars"}
 )
-_COLUMNS = NodeConfigField(
-    "columns", "Columns", ConfigFieldType.JSON, description='A list of the columns to read: ["city"]. Empty: all.'
-)
-_SEPARATOR = NodeConfigField(
-    "separator", "Separator", default=",", description="The one character between two values; \\t for a tab."
-)
-_ENCODING = NodeConfigField(
+_COLUMNS = json_field("columns", 'A list of the columns to read: ["city"]. Empty: all.')
+_SEPARATOR = field("separator", "The one character between two values; \\t for a tab.", default=",")
+_ENCODING = field(
     "encoding",
-    "Encoding",
+    "How its text is coded: utf-8, utf-8-sig (as Excel wants it), cp1252, latin-1, utf-16 ...",
     default="utf-8",
-    description="How its text is coded: utf-8, utf-8-sig (as Excel wants it), cp1252, latin-1, utf-16 ...",
 )
 
 
@@ -265,17 +224,11 @@ class ReadCsv(_Reader):
     fields = (
         _SEPARATOR,
         _ENCODING,
-        NodeConfigField(
-            "header",
-            "Header",
-            ConfigFieldType.BOOLEAN,
-            default=True,
-            description="Whether the first line names the columns; if not they are column_1, column_2, ...",
+        flag(
+            "header", "Whether the first line names the columns; if not they are column_1, column_2, ...", default=True
         ),
         _COLUMNS,
-        NodeConfigField(
-            "dates", "Dates", ConfigFieldType.JSON, description='A list of the columns that hold dates: ["day"].'
-        ),
+        json_field("dates", 'A list of the columns that hold dates: ["day"].'),
         _ENGINE,
     )
 
@@ -319,13 +272,7 @@ class WriteCsv(_Writer):
     fields = (
         _SEPARATOR,
         _ENCODING,
-        NodeConfigField(
-            "header",
-            "Header",
-            ConfigFieldType.BOOLEAN,
-            default=True,
-            description="Whether the first line names the columns.",
-        ),
+        flag("header", "Whether the first line names the columns.", default=True),
     )
 
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
@@ -343,9 +290,7 @@ class ReadJson(_Reader):
     """The value in a JSON file."""
 
     kind = "JSON"
-    gives = ConnectorDef(
-        "result", "Data", ConnectorDirection.OUTBOUND, frozenset({DataType.JSON}), description="What the file holds."
-    )
+    gives = outbound("result", DataType.JSON, description="What the file holds.", name="Data")
 
     about = NodeMetadata(
         "read_json",
@@ -355,12 +300,8 @@ class ReadJson(_Reader):
         tags=("file", "jsonl", "ndjson"),
     )
     fields = (
-        NodeConfigField(
-            "lines",
-            "Lines",
-            ConfigFieldType.BOOLEAN,
-            default=False,
-            description="Whether each line is a value of its own (JSON Lines, NDJSON); they become a list.",
+        flag(
+            "lines", "Whether each line is a value of its own (JSON Lines, NDJSON); they become a list.", default=False
         ),
         _ENCODING,
     )
@@ -387,15 +328,13 @@ class WriteJson(_Writer):
 
     kind = "JSON"
     usual_name = "data.json"
-    takes = ConnectorDef(
+    takes = inbound(
         "data",
-        "Data",
-        ConnectorDirection.INBOUND,
-        frozenset({DataType.JSON, DataType.DATAFRAME}),
+        DataType.JSON,
+        DataType.DATAFRAME,
         required=True,
         description="The value to write; of a table, a list with an object a row.",
     )
-
     about = NodeMetadata(
         "write_json",
         "Write JSON",
@@ -404,21 +343,14 @@ class WriteJson(_Writer):
         tags=("file", "jsonl", "ndjson"),
     )
     fields = (
-        NodeConfigField(
-            "lines",
-            "Lines",
-            ConfigFieldType.BOOLEAN,
-            default=False,
-            description="Whether to write each value of the list as a line of its own (JSON Lines, NDJSON).",
+        flag(
+            "lines", "Whether to write each value of the list as a line of its own (JSON Lines, NDJSON).", default=False
         ),
-        NodeConfigField(
+        count(
             "indent",
-            "Indent",
-            ConfigFieldType.INTEGER,
+            "Spaces a level; 0 writes all of it in one line.",
             default=2,
-            minimum=0,
             maximum=8,
-            description="Spaces a level; 0 writes all of it in one line.",
             visible_when={"lines": False},
         ),
     )
@@ -426,9 +358,7 @@ class WriteJson(_Writer):
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write JSON, in UTF-8: what is missing in a table is null there, and a time is text as in ISO 8601."""
         if not isinstance(value, (dict, list, tuple, str, int, float, bool, type(None))):
-            value = [
-                {name: _plain(each) for name, each in row.items()} for row in table(value, "data").iter_rows(named=True)
-            ]
+            value = records(table(value, "data"))
         with _text_file(path, "utf-8") as file:
             if not config["lines"]:
                 file.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=config["indent"] or None))
@@ -476,20 +406,17 @@ class WriteParquet(_Writer):
     about = NodeMetadata(
         "write_parquet",
         "Write Parquet",
-        "Writes a table to a Parquet file, which keeps the types of its columns. "
-        "What a pandas frame has as its index is left out.",
+        "Writes a table to a Parquet file, which keeps the types of its columns. What a pandas frame has "
+        "as its index is left out.",
         NodeCategory.OUTPUT,
         tags=("file", "table", "arrow"),
         requires=("narwhals", "pandas", "pyarrow"),
     )
     fields = (
-        NodeConfigField(
+        choice(
             "compression",
-            "Compression",
-            ConfigFieldType.SELECT,
-            default="zstd",
-            description="How its columns are compressed; every reader of today knows zstd, the oldest know snappy.",
-            options=tuple(SelectOption(each) for each in ("zstd", "snappy", "gzip", "none")),
+            "How its columns are compressed; every reader of today knows zstd, the oldest know snappy.",
+            ("zstd", "snappy", "gzip", "none"),
         ),
     )
 
@@ -518,14 +445,9 @@ class ReadExcel(_Reader):
         requires=("narwhals", "openpyxl", "pandas"),
     )
     fields = (
-        NodeConfigField("sheet", "Sheet", default="", description="The sheet's name. Empty: the first one."),
-        NodeConfigField(
-            "skip_rows",
-            "Rows to skip",
-            ConfigFieldType.INTEGER,
-            default=0,
-            minimum=0,
-            description="How many rows stand above the one that names the columns.",
+        field("sheet", "The sheet's name. Empty: the first one.", default=""),
+        count(
+            "skip_rows", "How many rows stand above the one that names the columns.", default=0, label="Rows to skip"
         ),
         _COLUMNS,
     )
@@ -556,13 +478,13 @@ class WriteExcel(_Writer):
     about = NodeMetadata(
         "write_excel",
         "Write Excel",
-        "Writes a table to an Excel file (.xlsx) of one sheet. "
-        "What a pandas frame has as its index is left out, and text that looks like a formula stays text.",
+        "Writes a table to an Excel file (.xlsx) of one sheet. What a pandas frame has as its index is "
+        "left out, and text that looks like a formula stays text.",
         NodeCategory.OUTPUT,
         tags=("file", "table", "xlsx", "spreadsheet"),
         requires=("narwhals", "openpyxl", "pandas", "pyarrow"),
     )
-    fields = (NodeConfigField("sheet", "Sheet", default="Sheet1", description="What the sheet is called."),)
+    fields = (field("sheet", "What the sheet is called.", default="Sheet1"),)
 
     def write(self, value: Any, path: Path, config: Mapping[str, Any]) -> None:
         """Write a pandas or a Polars frame."""
@@ -606,23 +528,6 @@ def _one_character(separator: str) -> str:
 def _text_file(path: Path, encoding: str) -> codecs.StreamWriter:
     """A text file to write, compressed if its name says so; lines end as they are written."""
     return codecs.getwriter(encoding)(_COMPRESSED.get(path.suffix, open)(path, "wb"))
-
-
-def _plain(value: Any) -> object:
-    """A table's value as JSON has it."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if hasattr(value, "tolist"):  # NumPy's
-        return _plain(value.tolist())
-    if value != value:  # pandas' NaT
-        return None
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 @contextmanager

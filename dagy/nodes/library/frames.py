@@ -11,16 +11,25 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagy.errors import did_you_mean, shown
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.connectors import DataType
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import (
+    LibraryNode,
+    choice,
+    count,
+    fault,
+    field,
+    flag,
+    inbound,
+    json_field,
+    outbound,
+)
 from dagy.nodes.library.tables import (
     OPERATORS,
     UNARY,
     comparable,
     family,
     family_of,
-    fault,
     holds,
     known,
     names,
@@ -28,7 +37,7 @@ from dagy.nodes.library.tables import (
     table,
     without_nan,
 )
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -36,21 +45,20 @@ if TYPE_CHECKING:
     from dagy.nodes.library.tables import Table
 
 _FRAME = frozenset({DataType.DATAFRAME})
-_RESULT = ConnectorDef("result", "Result", ConnectorDirection.OUTBOUND, _FRAME)
+_RESULT = outbound("result", DataType.DATAFRAME)
+_CONDITION = '{"column": "age", "operator": ">", "value": 30}'
+_AGGREGATION = '{"column": "price", "function": "sum", "name": "total"}'
 _OF_NUMBERS = ("sum", "mean", "median", "std", "var")
 _FUNCTIONS = (*_OF_NUMBERS, "min", "max", "count", "unique", "first", "last", "rows")
 
 
-class _FrameNode(FlowNode):
+class _FrameNode(LibraryNode):
     """One frame in, one frame out: a subclass says in `change` what becomes of it."""
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [ConnectorDef("frame", "Frame", ConnectorDirection.INBOUND, _FRAME, required=True), _RESULT]
+    ports = (inbound("frame", DataType.DATAFRAME, required=True), _RESULT)
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
-        changed = self.change(table(context.get_upstream_data("frame")), context.config)
-        return ExecutionResult.from_success({"result": changed.to_native()})
+    def execute(self, context: ExecutionContext) -> object:
+        return self.change(table(context.get_upstream_data("frame")), context.config).to_native()
 
     @abstractmethod
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
@@ -60,51 +68,34 @@ class _FrameNode(FlowNode):
 class Filter(_FrameNode):
     """The rows for which a condition holds, or all or any of several."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="filter",
-            label="Filter rows",
-            description="Keeps the rows that meet a condition. What is missing meets none but 'is null'.",
-            category=NodeCategory.TRANSFORM,
-            tags=("rows", "where"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField("column", "Column", placeholder="age", description="Which column is compared."),
-            NodeConfigField(
-                "operator",
-                "Operator",
-                ConfigFieldType.SELECT,
-                default="==",
-                options=tuple(OPERATORS),
-                description="How it is compared: 'contains' looks for text, 'matches' for a regular expression.",
-            ),
-            NodeConfigField(
-                "value",
-                "Value",
-                ConfigFieldType.JSON,
-                description="A list for 'in', [lowest, highest] for 'between', ISO text for dates and times.",
-                visible_when={"operator": [each for each in OPERATORS if each not in UNARY]},
-            ),
-            NodeConfigField(
-                "conditions",
-                "More conditions",
-                ConfigFieldType.JSON,
-                description='A list of objects such as {"column": "age", "operator": ">", "value": 30}.',
-            ),
-            NodeConfigField(
-                "match",
-                "Rows must meet",
-                ConfigFieldType.SELECT,
-                default="all",
-                options=(SelectOption("all", "all conditions"), SelectOption("any", "any condition")),
-                description="Whether one condition of several is enough.",
-            ),
-        ]
+    about = NodeMetadata(
+        "filter",
+        "Filter rows",
+        "Keeps the rows that meet a condition. What is missing meets none but 'is null'.",
+        NodeCategory.TRANSFORM,
+        tags=("rows", "where"),
+        requires=("narwhals",),
+    )
+    fields = (
+        field("column", "Which column is compared.", placeholder="age"),
+        choice(
+            "operator",
+            "How it is compared: 'contains' looks for text, 'matches' for a regular expression.",
+            tuple(OPERATORS),
+        ),
+        json_field(
+            "value",
+            "A list for 'in', [lowest, highest] for 'between', ISO text for dates and times.",
+            visible_when={"operator": [each for each in OPERATORS if each not in UNARY]},
+        ),
+        json_field("conditions", f"A list of objects such as {_CONDITION}.", label="More conditions"),
+        choice(
+            "match",
+            "Whether one condition of several is enough.",
+            {"all": "all conditions", "any": "any condition"},
+            label="Rows must meet",
+        ),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """The rows that fit, in their order."""
@@ -113,8 +104,7 @@ class Filter(_FrameNode):
             kept.append(holds(frame, config["column"], config["operator"], config["value"], "column"))
         for each in config["conditions"] or []:
             if not isinstance(each, Mapping) or "column" not in each:
-                form = '{"column": "age", "operator": ">", "value": 30}'
-                raise fault("conditions", f"a condition is an object such as {form}, not {shown(each)}")
+                raise fault("conditions", f"a condition is an object such as {_CONDITION}, not {shown(each)}")
             operator = each.get("operator", "==")
             kept.append(holds(frame, each["column"], operator, each.get("value"), "conditions"))
         if not kept:
@@ -128,25 +118,19 @@ class Filter(_FrameNode):
 class Select(_FrameNode):
     """Some of a frame's columns, under other names where wished."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="select",
-            label="Select columns",
-            description="Keeps, drops and renames columns, in the order in which 'columns' names them.",
-            category=NodeCategory.TRANSFORM,
-            tags=("columns", "rename", "drop"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        new_names = 'New names by old ones: {"qty": "quantity"}.'
-        return [
-            NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="What to keep; all when empty."),
-            NodeConfigField("drop", "Drop", ConfigFieldType.JSON, description="What to leave out."),
-            NodeConfigField("rename", "Rename", ConfigFieldType.JSON, description=new_names),
-        ]
+    about = NodeMetadata(
+        "select",
+        "Select columns",
+        "Keeps, drops and renames columns, in the order in which 'columns' names them.",
+        NodeCategory.TRANSFORM,
+        tags=("columns", "rename", "drop"),
+        requires=("narwhals",),
+    )
+    fields = (
+        json_field("columns", "What to keep; all when empty."),
+        json_field("drop", "What to leave out."),
+        json_field("rename", 'New names by old ones: {"qty": "quantity"}.'),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """The columns that are kept."""
@@ -162,55 +146,49 @@ class Select(_FrameNode):
         return frame.rename({old: new for old, new in renamed.items() if old != new})
 
 
-class Join(FlowNode):
+class Join(LibraryNode):
     """The rows of two frames, side by side where their keys are equal."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="join",
-            label="Join",
-            description="Joins two frames where their keys are equal; a missing key equals nothing. "
-            "For a right join, swap the two. After 'full' the order of the rows is not said.",
-            category=NodeCategory.TRANSFORM,
-            tags=("merge", "lookup", "keys"),
-            requires=("narwhals",),
-        )
+    about = NodeMetadata(
+        "join",
+        "Join",
+        "Joins two frames where their keys are equal; a missing key equals nothing. For a right join, "
+        "swap the two. After 'full' the order of the rows is not said.",
+        NodeCategory.TRANSFORM,
+        tags=("merge", "lookup", "keys"),
+        requires=("narwhals",),
+    )
+    ports = (
+        inbound("left", DataType.DATAFRAME, required=True),
+        inbound("right", DataType.DATAFRAME, required=True),
+        _RESULT,
+    )
+    fields = (
+        json_field("on", "The key, called the same in both."),
+        json_field("left_on", "A column, or a list of them.", label="Left key"),
+        json_field("right_on", "As many as on the left.", label="Right key"),
+        choice(
+            "how",
+            "Which rows there are.",
+            {
+                "inner": "rows with a match",
+                "left": "all of the left",
+                "full": "all of both",
+                "semi": "of the left, those with a match",
+                "anti": "of the left, those without a match",
+                "cross": "each with each",
+            },
+        ),
+        field(
+            "suffix", "Goes behind the names of the right frame's columns that the left has as well.", default="_right"
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef("left", "Left", ConnectorDirection.INBOUND, _FRAME, required=True),
-            ConnectorDef("right", "Right", ConnectorDirection.INBOUND, _FRAME, required=True),
-            _RESULT,
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        ways = (
-            SelectOption("inner", "rows with a match"),
-            SelectOption("left", "all of the left"),
-            SelectOption("full", "all of both"),
-            SelectOption("semi", "of the left, those with a match"),
-            SelectOption("anti", "of the left, those without a match"),
-            SelectOption("cross", "each with each"),
-        )
-        suffix = "Goes behind the names of the right frame's columns that the left has as well."
-        return [
-            NodeConfigField("on", "On", ConfigFieldType.JSON, description="The key, called the same in both."),
-            NodeConfigField("left_on", "Left key", ConfigFieldType.JSON, description="A column, or a list of them."),
-            NodeConfigField("right_on", "Right key", ConfigFieldType.JSON, description="As many as on the left."),
-            NodeConfigField(
-                "how", "How", ConfigFieldType.SELECT, default="inner", options=ways, description="Which rows there are."
-            ),
-            NodeConfigField("suffix", "Suffix", default="_right", description=suffix),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         left = table(context.get_upstream_data("left"), "left")
         right = table(context.get_upstream_data("right"), "right")
         same_kind(left, right)
-        return ExecutionResult.from_success({"result": self._joined(left, right, context.config).to_native()})
+        return self._joined(left, right, context.config).to_native()
 
     def _joined(self, left: Table, right: Table, config: Mapping[str, Any]) -> Table:
         import narwhals as nw
@@ -235,31 +213,24 @@ class Join(FlowNode):
 class Aggregate(_FrameNode):
     """One row for each group, with sums, means, counts and the like."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="aggregate",
-            label="Aggregate",
-            description="One row for each group, in the order of the keys; one row in all when there are no keys. "
-            "What is missing is left out; only 'unique', 'first', 'last' and 'rows' count it.",
-            category=NodeCategory.TRANSFORM,
-            tags=("group", "sum", "count", "mean"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        form = 'A list of objects such as {"column": "price", "function": "sum", "name": "total"}; without a name it '
-        return [
-            NodeConfigField("by", "Group by", ConfigFieldType.JSON, description="A column, or a list of them."),
-            NodeConfigField(
-                "aggregations",
-                "Aggregations",
-                ConfigFieldType.JSON,
-                required=True,
-                description=f"{form}is called price_sum. Functions: {', '.join(_FUNCTIONS)}.",
-            ),
-        ]
+    about = NodeMetadata(
+        "aggregate",
+        "Aggregate",
+        "One row for each group, in the order of the keys; one row in all when there are no keys. What "
+        "is missing is left out; only 'unique', 'first', 'last' and 'rows' count it.",
+        NodeCategory.TRANSFORM,
+        tags=("group", "sum", "count", "mean"),
+        requires=("narwhals",),
+    )
+    fields = (
+        json_field("by", "A column, or a list of them.", label="Group by"),
+        json_field(
+            "aggregations",
+            f"A list of objects such as {_AGGREGATION}; without a name it is called price_sum. "
+            f"Functions: {', '.join(_FUNCTIONS)}.",
+            required=True,
+        ),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """A row for each group."""
@@ -275,31 +246,19 @@ class Aggregate(_FrameNode):
 class Sort(_FrameNode):
     """The rows in order."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="sort",
-            label="Sort",
-            description="Sorts the rows; those with equal keys stay in the order in which they came.",
-            category=NodeCategory.TRANSFORM,
-            tags=("order", "rank"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        ways = "true or false, or a list with one of them for each column."
-        return [
-            NodeConfigField("by", "By", ConfigFieldType.JSON, required=True, description="Columns, the first first."),
-            NodeConfigField("descending", "Descending", ConfigFieldType.JSON, default=False, description=ways),
-            NodeConfigField(
-                "nulls_last",
-                "Missing values last",
-                ConfigFieldType.BOOLEAN,
-                default=True,
-                description="In both directions; else they come first.",
-            ),
-        ]
+    about = NodeMetadata(
+        "sort",
+        "Sort",
+        "Sorts the rows; those with equal keys stay in the order in which they came.",
+        NodeCategory.TRANSFORM,
+        tags=("order", "rank"),
+        requires=("narwhals",),
+    )
+    fields = (
+        json_field("by", "Columns, the first first.", required=True),
+        json_field("descending", "true or false, or a list with one of them for each column.", default=False),
+        flag("nulls_last", "In both directions; else they come first.", default=True, label="Missing values last"),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """The same rows, in order."""
@@ -319,32 +278,26 @@ class Sort(_FrameNode):
 class Sample(_FrameNode):
     """Some rows, by chance."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="sample",
-            label="Sample rows",
-            description="Rows by chance, each at most once; all of them when there are fewer than asked for.",
-            category=NodeCategory.TRANSFORM,
-            tags=("random",),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        seed = "One seed gives the same rows of the same frame; none gives others each time."
-        return [
-            NodeConfigField("n", "Rows", ConfigFieldType.INTEGER, minimum=0, description="How many."),
-            NodeConfigField(
-                "fraction",
-                "Or a fraction",
-                ConfigFieldType.NUMBER,
-                minimum=0,
-                maximum=1,
-                description="Which part of them, from 0 to 1.",
-            ),
-            NodeConfigField("seed", "Seed", ConfigFieldType.INTEGER, minimum=0, description=seed),
-        ]
+    about = NodeMetadata(
+        "sample",
+        "Sample rows",
+        "Rows by chance, each at most once; all of them when there are fewer than asked for.",
+        NodeCategory.TRANSFORM,
+        tags=("random",),
+        requires=("narwhals",),
+    )
+    fields = (
+        count("n", "How many.", label="Rows"),
+        field(
+            "fraction",
+            "Which part of them, from 0 to 1.",
+            ConfigFieldType.NUMBER,
+            minimum=0,
+            maximum=1,
+            label="Or a fraction",
+        ),
+        count("seed", "One seed gives the same rows of the same frame; none gives others each time."),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """The rows that were drawn."""
@@ -357,32 +310,18 @@ class Sample(_FrameNode):
 class Limit(_FrameNode):
     """The first rows."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="limit",
-            label="First rows",
-            description="The first rows, after those that are left out.",
-            category=NodeCategory.TRANSFORM,
-            tags=("head", "top", "offset"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "n", "Rows", ConfigFieldType.INTEGER, required=True, minimum=0, description="How many at most."
-            ),
-            NodeConfigField(
-                "offset",
-                "After",
-                ConfigFieldType.INTEGER,
-                default=0,
-                minimum=0,
-                description="Rows left out before them.",
-            ),
-        ]
+    about = NodeMetadata(
+        "limit",
+        "First rows",
+        "The first rows, after those that are left out.",
+        NodeCategory.TRANSFORM,
+        tags=("head", "top", "offset"),
+        requires=("narwhals",),
+    )
+    fields = (
+        count("n", "How many at most.", required=True, label="Rows"),
+        count("offset", "Rows left out before them.", default=0, label="After"),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """`n` rows, or as many as there are."""
@@ -392,31 +331,18 @@ class Limit(_FrameNode):
 class DropDuplicates(_FrameNode):
     """Each row once."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="drop_duplicates",
-            label="Drop duplicates",
-            description="Keeps one of the rows that are equal, in all columns or in those named.",
-            category=NodeCategory.TRANSFORM,
-            tags=("unique", "distinct"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        kept = ("first", "last", SelectOption("none", "none of them"))
-        return [
-            NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="What to compare; all when empty."),
-            NodeConfigField(
-                "keep",
-                "Keep",
-                ConfigFieldType.SELECT,
-                default="first",
-                options=kept,
-                description="Which of equal rows.",
-            ),
-        ]
+    about = NodeMetadata(
+        "drop_duplicates",
+        "Drop duplicates",
+        "Keeps one of the rows that are equal, in all columns or in those named.",
+        NodeCategory.TRANSFORM,
+        tags=("unique", "distinct"),
+        requires=("narwhals",),
+    )
+    fields = (
+        json_field("columns", "What to compare; all when empty."),
+        choice("keep", "Which of equal rows.", {"first": "first", "last": "last", "none": "none of them"}),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """What is left, in its order."""
@@ -427,43 +353,33 @@ class DropDuplicates(_FrameNode):
 class FillMissing(_FrameNode):
     """Something in the place of what is missing."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="fill_missing",
-            label="Fill missing values",
-            description="Puts a value, or the nearest above or below, where one is missing; or drops such rows.",
-            category=NodeCategory.TRANSFORM,
-            tags=("null", "nan", "dropna", "fillna"),
-            requires=("narwhals",),
-        )
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        methods = (
-            SelectOption("value", "a value"),
-            SelectOption("forward", "the nearest above"),
-            SelectOption("backward", "the nearest below"),
-            SelectOption("drop", "nothing: drop the row"),
-        )
-        return [
-            NodeConfigField("columns", "Columns", ConfigFieldType.JSON, description="All when empty."),
-            NodeConfigField(
-                "method",
-                "Fill with",
-                ConfigFieldType.SELECT,
-                default="value",
-                options=methods,
-                description="What comes in the place of a missing value.",
-            ),
-            NodeConfigField(
-                "value",
-                "Value",
-                ConfigFieldType.JSON,
-                description="When no columns are named, it goes into those that hold its like: 0 into numbers only.",
-                visible_when={"method": "value"},
-            ),
-        ]
+    about = NodeMetadata(
+        "fill_missing",
+        "Fill missing values",
+        "Puts a value, or the nearest above or below, where one is missing; or drops such rows.",
+        NodeCategory.TRANSFORM,
+        tags=("null", "nan", "dropna", "fillna"),
+        requires=("narwhals",),
+    )
+    fields = (
+        json_field("columns", "All when empty."),
+        choice(
+            "method",
+            "What comes in the place of a missing value.",
+            {
+                "value": "a value",
+                "forward": "the nearest above",
+                "backward": "the nearest below",
+                "drop": "nothing: drop the row",
+            },
+            label="Fill with",
+        ),
+        json_field(
+            "value",
+            "When no columns are named, it goes into those that hold its like: 0 into numbers only.",
+            visible_when={"method": "value"},
+        ),
+    )
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """The frame with its columns filled, or without the rows in which one of them is empty."""
@@ -519,8 +435,7 @@ def _aggregation(frame: Table, given: object, by: Sequence[str]) -> tuple[str, n
     import narwhals as nw
 
     if not isinstance(given, Mapping) or "function" not in given:
-        form = '{"column": "price", "function": "sum", "name": "total"}'
-        raise fault("aggregations", f"an aggregation is an object such as {form}, not {shown(given)}")
+        raise fault("aggregations", f"an aggregation is an object such as {_AGGREGATION}, not {shown(given)}")
     function = given["function"]
     if function not in _FUNCTIONS:
         hint = did_you_mean(str(function), _FUNCTIONS) or f"; there are {', '.join(_FUNCTIONS)}"

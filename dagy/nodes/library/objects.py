@@ -10,34 +10,26 @@ from typing import Any
 from dagy import aws
 from dagy.errors import CloudError, ConflictError, StoreError
 from dagy.local_artifact import LocalArtifact
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.connectors import DataType
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import LibraryNode, field, flag, inbound, outbound
 from dagy.nodes.library.files import local_path, written
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
+from dagy.nodes.metadata import NodeCategory, NodeConfigField, NodeMetadata
 
 
-def _place() -> list[NodeConfigField]:
+def _place() -> tuple[NodeConfigField, ...]:
     """Which object it is."""
-    return [
-        NodeConfigField("bucket", "Bucket", required=True, description="The bucket's name.", placeholder="my-bucket"),
-        NodeConfigField(
-            "key", "Key", required=True, description="The object's key in the bucket.", placeholder="2026/cities.csv"
-        ),
-        NodeConfigField(
-            "region",
-            "Region",
-            default="",
-            description="The region, such as eu-central-1. Empty: what AWS's settings say.",
-        ),
-        NodeConfigField(
+    return (
+        field("bucket", "The bucket's name.", required=True, placeholder="my-bucket"),
+        field("key", "The object's key in the bucket.", required=True, placeholder="2026/cities.csv"),
+        field("region", "The region, such as eu-central-1. Empty: what AWS's settings say.", default=""),
+        field(
             "owner",
-            "Owner",
+            "The account that the bucket must belong to, twelve digits. Empty: the one that is signed in.",
             default="",
-            pattern=r"^(\d{12})?$",
-            description="The account that the bucket must belong to, twelve digits. Empty: the one that is signed in.",
+            pattern="^(\\d{12})?$",
         ),
-    ]
+    )
 
 
 @contextmanager
@@ -51,44 +43,36 @@ def _bucket(config: Mapping[str, Any]) -> Iterator[aws.Bucket]:
         raise StoreError(f"there is no bucket {config['bucket']!r}") from error
 
 
-class ReadS3(FlowNode):
+class ReadS3(LibraryNode):
     """An object in S3, as a file."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="read_s3",
-            label="Read from S3",
-            description="Gets an object from a bucket in S3, as a file that 'read_csv' and the like read.",
-            category=NodeCategory.INPUT,
-            tags=("aws", "bucket", "object", "file", "download"),
-            requires=("boto3",),
-        )
-
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "result",
-                "File",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.FILE}),
-                description="The file itself, as a LocalArtifact; or where it is, as a Path, if there is a 'path'.",
-            )
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        path = NodeConfigField(
+    about = NodeMetadata(
+        "read_s3",
+        "Read from S3",
+        "Gets an object from a bucket in S3, as a file that 'read_csv' and the like read.",
+        NodeCategory.INPUT,
+        tags=("aws", "bucket", "object", "file", "download"),
+        requires=("boto3",),
+    )
+    ports = (
+        outbound(
+            "result",
+            DataType.FILE,
+            description="The file itself, as a LocalArtifact; or where it is, as a Path, if there is a 'path'.",
+            name="File",
+        ),
+    )
+    fields = (
+        *_place(),
+        field(
             "path",
-            "Path",
+            "Where to keep it here; a file that is there is replaced. Empty: it is kept nowhere and goes on "
+            "to the next node.",
             default="",
-            description="Where to keep it here; a file that is there is replaced. "
-            "Empty: it is kept nowhere and goes on to the next node.",
-        )
-        return [*_place(), path]
+        ),
+    )
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """The object."""
         config = context.config
         with _bucket(config) as bucket:
@@ -97,59 +81,45 @@ class ReadS3(FlowNode):
             raise StoreError(f"there is no object {config['key']!r} in the bucket {config['bucket']!r}")
         if not config["path"]:
             name = Path(config["key"]).name or "object"
-            return ExecutionResult.from_success({"result": LocalArtifact(name, "application/octet-stream", content)})
+            return LocalArtifact(name, "application/octet-stream", content)
         path = local_path(config["path"])
         with written(path) as half:
             half.write_bytes(content)
-        return ExecutionResult.from_success({"result": path})
+        return path
 
 
-class WriteS3(FlowNode):
+class WriteS3(LibraryNode):
     """A file, bytes or a text as an object in S3."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="write_s3",
-            label="Write to S3",
-            description="Puts a file, bytes or a text into a bucket in S3, where it is there whole or not at all.",
-            category=NodeCategory.OUTPUT,
-            tags=("aws", "bucket", "object", "file", "upload"),
-            requires=("boto3",),
-        )
-
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "content",
-                "Content",
-                ConnectorDirection.INBOUND,
-                frozenset({DataType.FILE, DataType.BYTES, DataType.STRING}),
-                required=True,
-                description="What to put there; a text is put in UTF-8.",
-            ),
-            ConnectorDef(
-                "result",
-                "Address",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.STRING}),
-                description="Where it is: s3://my-bucket/2026/cities.csv.",
-            ),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        replace = NodeConfigField(
+    about = NodeMetadata(
+        "write_s3",
+        "Write to S3",
+        "Puts a file, bytes or a text into a bucket in S3, where it is there whole or not at all.",
+        NodeCategory.OUTPUT,
+        tags=("aws", "bucket", "object", "file", "upload"),
+        requires=("boto3",),
+    )
+    ports = (
+        inbound(
+            "content",
+            DataType.FILE,
+            DataType.BYTES,
+            DataType.STRING,
+            required=True,
+            description="What to put there; a text is put in UTF-8.",
+        ),
+        outbound("result", DataType.STRING, description="Where it is: s3://my-bucket/2026/cities.csv.", name="Address"),
+    )
+    fields = (
+        *_place(),
+        flag(
             "replace",
-            "Replace",
-            ConfigFieldType.BOOLEAN,
+            "Whether it may take the place of an object that is there; if not, that is a failure.",
             default=True,
-            description="Whether it may take the place of an object that is there; if not, that is a failure.",
-        )
-        return [*_place(), replace]
+        ),
+    )
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """Where it is."""
         config, given = context.config, context.get_upstream_data("content")
         content: bytes | Path
@@ -167,4 +137,4 @@ class WriteS3(FlowNode):
             is_put = bucket.put(config["key"], content, if_absent=not config["replace"])
         if not is_put:
             raise ConflictError(f"there is an object {address!r} already, and 'replace' is off; it was left as it is")
-        return ExecutionResult.from_success({"result": address})
+        return address

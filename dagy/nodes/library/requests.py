@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from dagy.errors import ConnectorError, NetworkError, sentence, shown
 from dagy.local_artifact import LocalArtifact
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
+from dagy.nodes.connectors import DataType
+from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.addresses import AddressRule, guarded_client
-from dagy.nodes.library.tables import fault
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.library.descriptions import LibraryNode, choice, count, fault, field, inbound, json_field, outbound
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
 from dagy.version import __version__
 
 if TYPE_CHECKING:
@@ -107,155 +106,95 @@ class _Exchange:
 
 
 def _timeout(seconds: float) -> NodeConfigField:
-    return NodeConfigField(
+    return field(
         "timeout",
-        "Time limit",
+        "Seconds until the answer must have come.",
         ConfigFieldType.NUMBER,
         default=seconds,
         minimum=0.1,
-        description="Seconds until the answer must have come.",
+        label="Time limit",
     )
 
 
 def _allowed_hosts() -> NodeConfigField:
-    return NodeConfigField(
+    return json_field(
         "allowed_hosts",
-        "Allowed hosts",
-        ConfigFieldType.JSON,
-        description="A list of what it may connect to beside the public internet: "
-        '["api.internal", "*.corp.example", "10.20.0.0/16", "localhost"]. '
-        "Addresses where clouds tell a machine its credentials are refused whatever is here.",
+        'A list of what it may connect to beside the public internet: ["api.internal", "*.corp.example", '
+        '"10.20.0.0/16", "localhost"]. Addresses where clouds tell a machine its credentials are refused '
+        "whatever is here.",
     )
 
 
 def _redirects() -> NodeConfigField:
-    return NodeConfigField(
+    return count(
         "redirects",
-        "Redirects",
-        ConfigFieldType.INTEGER,
+        "How many redirects are followed. Another host gets neither the headers nor the token.",
         default=5,
-        minimum=0,
         maximum=20,
-        description="How many redirects are followed. Another host gets neither the headers nor the token.",
     )
 
 
-class HttpRequest(FlowNode):
+class HttpRequest(LibraryNode):
     """The answer to an HTTP request."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="http_request",
-            label="HTTP request",
-            description="Asks a server, and gives what it answers. A status that is not 2xx is a failure. "
-            "Proxies of the environment are not used.",
-            category=NodeCategory.INPUT,
-            tags=("api", "rest", "download", "url"),
-            requires=("httpx",),
-        )
+    about = NodeMetadata(
+        "http_request",
+        "HTTP request",
+        "Asks a server, and gives what it answers. A status that is not 2xx is a failure. Proxies of the "
+        "environment are not used.",
+        NodeCategory.INPUT,
+        tags=("api", "rest", "download", "url"),
+        requires=("httpx",),
+    )
+    ports = (
+        inbound(
+            "content",
+            DataType.FILE,
+            DataType.BYTES,
+            DataType.JSON,
+            description="What to send, in place of 'json': text, bytes, files as they are, all else as JSON.",
+        ),
+        outbound(
+            "body",
+            DataType.JSON,
+            DataType.BYTES,
+            description="What came, as 'read_as' says. None when JSON is wished and nothing came.",
+        ),
+        outbound("status", DataType.INTEGER, description="200 and such."),
+        outbound("headers", DataType.OBJECT, description="The answer's headers by their names in lower case."),
+    )
+    fields = (
+        field(
+            "url",
+            "What to ask: https://api.example.com/v1/cities.",
+            required=True,
+            placeholder="https://api.example.com/v1/cities",
+            label="URL",
+        ),
+        choice("method", "What is asked of it.", _METHODS),
+        json_field("params", 'An object of what stands behind the "?" of the URL: {"page": 1}.', label="Parameters"),
+        json_field("headers", 'An object of headers to send: {"accept": "text/csv"}.'),
+        json_field("json", "A value to send as JSON.", label="JSON"),
+        field("token", "A secret to send in the header 'token_header'.", ConfigFieldType.SECRET),
+        field(
+            "token_header",
+            "'Authorization' says \"Bearer TOKEN\", any other header the token alone.",
+            default="Authorization",
+            label="Token's header",
+        ),
+        choice("read_as", "What to make of what comes.", {"json": "JSON", "text": "Text", "bytes": "Bytes"}),
+        json_field(
+            "accepted",
+            "A list of statuses that are no failure, though they are not 2xx: [404].",
+            label="Accepted statuses",
+        ),
+        _timeout(30.0),
+        count("most_bytes", "How many bytes may come, unpacked.", default=MOST_BYTES, minimum=1, label="Size limit"),
+        _redirects(),
+        _allowed_hosts(),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "content",
-                "Content",
-                ConnectorDirection.INBOUND,
-                frozenset({DataType.FILE, DataType.BYTES, DataType.JSON}),
-                description="What to send, in place of 'json': text, bytes, files as they are, all else as JSON.",
-            ),
-            ConnectorDef(
-                "body",
-                "Body",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.JSON, DataType.BYTES}),
-                description="What came, as 'read_as' says. None when JSON is wished and nothing came.",
-            ),
-            ConnectorDef(
-                "status",
-                "Status",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.INTEGER}),
-                description="200 and such.",
-            ),
-            ConnectorDef(
-                "headers",
-                "Headers",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.OBJECT}),
-                description="The answer's headers by their names in lower case.",
-            ),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "url",
-                "URL",
-                required=True,
-                description="What to ask: https://api.example.com/v1/cities.",
-                placeholder="https://api.example.com/v1/cities",
-            ),
-            NodeConfigField(
-                "method",
-                "Method",
-                ConfigFieldType.SELECT,
-                default="GET",
-                description="What is asked of it.",
-                options=tuple(SelectOption(each) for each in _METHODS),
-            ),
-            NodeConfigField(
-                "params",
-                "Parameters",
-                ConfigFieldType.JSON,
-                description='An object of what stands behind the "?" of the URL: {"page": 1}.',
-            ),
-            NodeConfigField(
-                "headers",
-                "Headers",
-                ConfigFieldType.JSON,
-                description='An object of headers to send: {"accept": "text/csv"}.',
-            ),
-            NodeConfigField("json", "JSON", ConfigFieldType.JSON, description="A value to send as JSON."),
-            NodeConfigField(
-                "token", "Token", ConfigFieldType.SECRET, description="A secret to send in the header 'token_header'."
-            ),
-            NodeConfigField(
-                "token_header",
-                "Token's header",
-                default="Authorization",
-                description="'Authorization' says \"Bearer TOKEN\", any other header the token alone.",
-            ),
-            NodeConfigField(
-                "read_as",
-                "Read as",
-                ConfigFieldType.SELECT,
-                default="json",
-                description="What to make of what comes.",
-                options=(SelectOption("json", "JSON"), SelectOption("text", "Text"), SelectOption("bytes", "Bytes")),
-            ),
-            NodeConfigField(
-                "accepted",
-                "Accepted statuses",
-                ConfigFieldType.JSON,
-                description="A list of statuses that are no failure, though they are not 2xx: [404].",
-            ),
-            _timeout(30.0),
-            NodeConfigField(
-                "most_bytes",
-                "Size limit",
-                ConfigFieldType.INTEGER,
-                default=MOST_BYTES,
-                minimum=1,
-                description="How many bytes may come, unpacked.",
-            ),
-            _redirects(),
-            _allowed_hosts(),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """The answer's body, status and headers."""
         config = context.config
         headers = {name.lower(): str(value) for name, value in _object(config, "headers").items()}
@@ -286,66 +225,45 @@ class HttpRequest(FlowNode):
             raise NetworkError(
                 f"{exchange.shown_as} answered what is not {config['read_as']}; choose another 'read_as': {began!r}"
             ) from error
-        return ExecutionResult.from_success({"body": body, "status": answer.status, "headers": answer.headers})
+        return {"body": body, "status": answer.status, "headers": answer.headers}
 
 
-class NotifyWebhook(FlowNode):
+class NotifyWebhook(LibraryNode):
     """A message, posted as JSON to a webhook."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="notify_webhook",
-            label="Notify a webhook",
-            description="Posts a message as JSON to a webhook: Slack, Teams, Discord, or a server of your own. "
-            "A status that is not 2xx is a failure. Proxies of the environment are not used.",
-            category=NodeCategory.NOTIFY,
-            tags=("slack", "alert", "message", "post"),
-            requires=("httpx",),
-        )
+    about = NodeMetadata(
+        "notify_webhook",
+        "Notify a webhook",
+        "Posts a message as JSON to a webhook: Slack, Teams, Discord, or a server of your own. A status "
+        "that is not 2xx is a failure. Proxies of the environment are not used.",
+        NodeCategory.NOTIFY,
+        tags=("slack", "alert", "message", "post"),
+        requires=("httpx",),
+    )
+    ports = (
+        inbound("payload", DataType.JSON, description="What to post, in place of 'text'."),
+        outbound("result", DataType.INTEGER, description="200 and such.", name="Status"),
+    )
+    fields = (
+        field(
+            "url",
+            "The webhook's URL, which is a secret: whoever knows it may post there.",
+            ConfigFieldType.SECRET,
+            required=True,
+            label="URL",
+        ),
+        field(
+            "text",
+            'What {"text": ...} says, which is how Slack and Teams take a message.',
+            ConfigFieldType.TEXT,
+            default="",
+        ),
+        _timeout(10.0),
+        _redirects(),
+        _allowed_hosts(),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "payload",
-                "Payload",
-                ConnectorDirection.INBOUND,
-                frozenset({DataType.JSON}),
-                description="What to post, in place of 'text'.",
-            ),
-            ConnectorDef(
-                "result",
-                "Status",
-                ConnectorDirection.OUTBOUND,
-                frozenset({DataType.INTEGER}),
-                description="200 and such.",
-            ),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "url",
-                "URL",
-                ConfigFieldType.SECRET,
-                required=True,
-                description="The webhook's URL, which is a secret: whoever knows it may post there.",
-            ),
-            NodeConfigField(
-                "text",
-                "Text",
-                ConfigFieldType.TEXT,
-                default="",
-                description='What {"text": ...} says, which is how Slack and Teams take a message.',
-            ),
-            _timeout(10.0),
-            _redirects(),
-            _allowed_hosts(),
-        ]
-
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         """The status that it answered with."""
         config = context.config
         payload = context.get_upstream_data("payload", default=None)
@@ -364,7 +282,7 @@ class NotifyWebhook(FlowNode):
             headers={"content-type": "application/json"},
             content=_json({"text": config["text"]} if payload is None else payload, "payload"),
         )
-        return ExecutionResult.from_success({"result": exchange.good().status})
+        return exchange.good().status
 
 
 def is_same_server(first: httpx.URL, then: httpx.URL) -> bool:

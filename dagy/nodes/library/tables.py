@@ -5,15 +5,18 @@ narwhals is the one way to say it to pandas and to Polars. A missing value is nu
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from dagy.errors import ConnectorError, MissingExtraError, NodeConfigError, did_you_mean, shown
+from dagy.errors import ConnectorError, MissingExtraError, did_you_mean, shown
+from dagy.nodes.library.descriptions import fault
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -75,9 +78,46 @@ def same_kind(left: Table, right: Table) -> None:
         )
 
 
-def fault(field: str, sentence: str) -> NodeConfigError:
-    """The error of one configuration field."""
-    return NodeConfigError(sentence, {field: sentence})
+def records(frame: Table) -> list[dict[str, Any]]:
+    """An object for each row, fit for JSON: null for what is missing, ISO text for dates and times, seconds for
+    durations. `ConnectorError` for bytes.
+    """
+    columns = [_plain_cells(each) for each in frame.iter_columns()]
+    return [dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _plain_cells(column: Column) -> list[Any]:
+    """A column's cells as JSON holds them."""
+    import narwhals as nw
+
+    is_plain = column.dtype.is_integer() or column.dtype in (nw.String, nw.Boolean)
+    cells = column.to_list()
+    return cells if is_plain and not column.is_null().any() else list(map(_plain, cells))
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, (float, Decimal)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):  # numpy's
+        return _plain(value.tolist())
+    if (value == value) is not True:  # as it is with what is missing in pandas: NaT, NA
+        return None
+    match value:
+        case timedelta():
+            return value.total_seconds()
+        case date() | time():
+            return value.isoformat()
+        case bytes():
+            raise ConnectorError(f"the frame holds bytes, {shown(value)}, for which JSON has no form")
+        case _:
+            return str(value)
 
 
 def known(frame: Table, name: str, field: str) -> str:

@@ -8,75 +8,62 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagy.errors import CodeFailedError, DagyError, MissingExtraError, did_you_mean, sentence, shown
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection, DataType
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
-from dagy.nodes.library.tables import fault
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata, SelectOption
+from dagy.nodes.connectors import DataType
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import LibraryNode, choice, fault, field, inbound, json_field, outbound
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 
 if TYPE_CHECKING:
     import jinja2
 
 
-class Template(FlowNode):
+class Template(LibraryNode):
     """A text, written with what came in."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="template",
-            label="Template",
-            description="Fills in a Jinja template. What came in is called 'value', and an object's fields have their "
-            "own names, as those of 'values' do. A name that is not there is an error.",
-            category=NodeCategory.TRANSFORM,
-            tags=("text", "jinja", "format", "mail", "html"),
-            requires=("jinja2",),
-        )
-
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef("value", "Value", ConnectorDirection.INBOUND, description="An object, or anything else."),
-            ConnectorDef("result", "Text", ConnectorDirection.OUTBOUND, frozenset({DataType.STRING})),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        escapes = (SelectOption("none", "nothing"), SelectOption("html", "HTML and XML"))
-        return [
-            NodeConfigField(
-                "template",
-                "Template",
-                ConfigFieldType.CODE,
-                required=True,
-                language="jinja2",
-                placeholder="{{ name }} has {{ items | length }} items.",
-                description="Text, with names in {{ }} and loops and conditions in {% %}.",
-            ),
-            NodeConfigField("values", "More values", ConfigFieldType.JSON, description="An object: its fields' names."),
-            NodeConfigField(
-                "autoescape",
-                "Escape for",
-                ConfigFieldType.SELECT,
-                default="none",
-                options=escapes,
-                description="Where the text goes: in HTML what comes in must not be read as markup.",
-            ),
-        ]
+    about = NodeMetadata(
+        "template",
+        "Template",
+        "Fills in a Jinja template. What came in is called 'value', and an object's fields have their "
+        "own names, as those of 'values' do. A name that is not there is an error.",
+        NodeCategory.TRANSFORM,
+        tags=("text", "jinja", "format", "mail", "html"),
+        requires=("jinja2",),
+    )
+    ports = (
+        inbound("value", description="An object, or anything else."),
+        outbound("result", DataType.STRING, name="Text"),
+    )
+    fields = (
+        field(
+            "template",
+            "Text, with names in {{ }} and loops and conditions in {% %}.",
+            ConfigFieldType.CODE,
+            required=True,
+            language="jinja2",
+            placeholder="{{ name }} has {{ items | length }} items.",
+        ),
+        json_field("values", "An object: its fields' names.", label="More values"),
+        choice(
+            "autoescape",
+            "Where the text goes: in HTML what comes in must not be read as markup.",
+            {"none": "nothing", "html": "HTML and XML"},
+            label="Escape for",
+        ),
+    )
 
     def __init__(self, /, **config: Any) -> None:
         super().__init__(**config)
         if isinstance(self.config["template"], str):  # and not an output of a task, which is there when the flow runs
             _compiled(self.config["template"], escapes=False)
 
-    def execute(self, context: ExecutionContext) -> ExecutionResult:
+    def execute(self, context: ExecutionContext) -> object:
         config, value = context.config, context.get_upstream_data("value", default=None)
         values = config["values"] or {}
         if not isinstance(values, Mapping):
             raise fault("values", f"'values' is {shown(values)}; give an object, whose fields' names the template has")
         named = {"value": value, **(value if isinstance(value, Mapping) else {}), **values}
         template = _compiled(config["template"], escapes=config["autoescape"] == "html")
-        return ExecutionResult.from_success({"result": _filled_in(template, named)})
+        return _filled_in(template, named)
 
 
 @functools.lru_cache(maxsize=128)

@@ -5,67 +5,47 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from dagy.errors import NodeConfigError
-from dagy.nodes.base import FlowNode
-from dagy.nodes.connectors import ConnectorDef, ConnectorDirection
-from dagy.nodes.execution import ExecutionContext, ExecutionResult
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
+from dagy.nodes.execution import ExecutionContext
+from dagy.nodes.library.descriptions import LibraryNode, field, inbound, outbound
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 
 _LONGEST_SLEEP = 60.0  # seconds; then the clock is read again, for a computer may have slept as well
 
 
-class Wait(FlowNode):
+class Wait(LibraryNode):
     """What came in, later."""
 
-    @classmethod
-    def metadata(cls) -> NodeMetadata:
-        return NodeMetadata(
-            node_type="wait",
-            label="Wait",
-            description="Waits for some seconds, or until a moment, and gives what came in. It can be cancelled. "
-            "Where it runs in a cloud, the time it waits is paid for.",
-            category=NodeCategory.CONTROL,
-            tags=("sleep", "delay", "pause", "until"),
-        )
+    about = NodeMetadata(
+        "wait",
+        "Wait",
+        "Waits for some seconds, or until a moment, and gives what came in. It can be cancelled. Where "
+        "it runs in a cloud, the time it waits is paid for.",
+        NodeCategory.CONTROL,
+        tags=("sleep", "delay", "pause", "until"),
+    )
+    ports = (
+        inbound("value", description="What goes on once the time has come."),
+        outbound("result", description="What came in; None when nothing did.", name="Value"),
+    )
+    fields = (
+        field("seconds", "How long to wait, unless 'until' is set.", ConfigFieldType.NUMBER, minimum=0),
+        field(
+            "until",
+            "When to go on, in ISO 8601 with its offset: 2026-01-31T08:00:00+01:00. A moment that is over is "
+            "not waited for.",
+            default="",
+            placeholder="2026-01-31T08:00:00Z",
+        ),
+    )
 
-    @classmethod
-    def connectors(cls) -> list[ConnectorDef]:
-        return [
-            ConnectorDef(
-                "value", "Value", ConnectorDirection.INBOUND, description="What goes on once the time has come."
-            ),
-            ConnectorDef(
-                "result", "Value", ConnectorDirection.OUTBOUND, description="What came in; None when nothing did."
-            ),
-        ]
-
-    @classmethod
-    def config_fields(cls) -> list[NodeConfigField]:
-        return [
-            NodeConfigField(
-                "seconds",
-                "Seconds",
-                ConfigFieldType.NUMBER,
-                minimum=0,
-                description="How long to wait, unless 'until' is set.",
-            ),
-            NodeConfigField(
-                "until",
-                "Until",
-                default="",
-                description="When to go on, in ISO 8601 with its offset: 2026-01-31T08:00:00+01:00. "
-                "A moment that is over is not waited for.",
-                placeholder="2026-01-31T08:00:00Z",
-            ),
-        ]
-
-    async def execute(self, context: ExecutionContext) -> ExecutionResult:
+    async def execute(self, context: ExecutionContext) -> object:
         """What came in, once the time has come."""
         import asyncio
 
         moment = _moment(context.config["seconds"], context.config["until"])
         while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
             await asyncio.sleep(min(left, _LONGEST_SLEEP))
-        return ExecutionResult.from_success({"result": context.get_upstream_data("value", default=None)})
+        return context.get_upstream_data("value", default=None)
 
 
 def _moment(seconds: float | None, until: str) -> datetime:

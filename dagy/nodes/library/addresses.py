@@ -36,7 +36,9 @@ _METADATA = [
 ]
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")  # Linux takes it for this machine
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_TRANSLATED = [  # to IPv4, which is in the last 32 bits
+    ipaddress.ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
+]
 _HOST = re.compile(r"(\*\.)?[^\s*:/@?#\[\]]+")
 
 
@@ -56,10 +58,12 @@ class AddressRule:
             raise _fault(entries)
         hosts, domains, networks = set(), [], []
         for each in entries:
+            if not isinstance(each, str):  # a number would be an address
+                raise _fault(each)
             try:
                 networks.append(ipaddress.ip_network(each, strict=False))
             except ValueError:
-                if not isinstance(each, str) or not _HOST.fullmatch(each):
+                if not _HOST.fullmatch(each):
                     raise _fault(each) from None
                 if each.startswith("*."):
                     domains.append(f".{_named(each[2:])}")
@@ -79,19 +83,15 @@ class AddressRule:
 
     def _allows(self, host: str, address: Address) -> bool:
         name = _named(host)
-        return (
-            name in self.hosts
-            or name.endswith(self.domains or ("\0",))
-            or any(address in each for each in self.networks)
-        )
+        return name in self.hosts or name.endswith(self.domains) or any(address in each for each in self.networks)
 
 
 def guarded_client(rule: AddressRule, *, seconds: float, **options: Any) -> httpx.Client:
     """An httpx client, with httpx's own `options`, that connects only to what `rule` lets it connect to.
 
     Anything else raises `AuthError`, in redirects too. All that it does must be over in so many seconds from now:
-    then httpcore's or httpx's `TimeoutException` ends it, also if a byte comes now and then. It knows nothing of
-    proxies: what a proxy connects to nobody here could judge.
+    then httpcore's or httpx's `TimeoutException` ends it, also if a byte comes now and then (only the system's look-up
+    of a name takes its own time). It knows nothing of proxies: what a proxy connects to nobody here could judge.
     """
     import httpcore
     import httpx
@@ -228,9 +228,9 @@ def _addresses(host: str, port: int) -> Sequence[str]:
 def _meant(address: Address) -> Address:
     """Where a packet ends that is sent to `address`: an IPv6 address may be a wrapping of an IPv4 one."""
     if isinstance(address, ipaddress.IPv6Address):
-        if wrapped := address.ipv4_mapped or address.sixtofour:
+        if wrapped := address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]:
             return wrapped
-        if address in _NAT64:
+        if any(address in each for each in _TRANSLATED):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from dagy.errors import ConnectorError, did_you_mean, shown
+from dagy.errors import ConnectorError, did_you_mean, or_what_there_is, shown
 from dagy.nodes.base import FlowNode
 from dagy.nodes.connectors import ConnectionCardinality, DataType, takes
 from dagy.nodes.definitions import definition_of
@@ -230,7 +230,7 @@ class Flatten(LibraryNode):
 
 def meets(value: Any, operation: str, other: Any, *, field: str = "compared_with") -> bool:
     """Whether `value` meets the condition. `ConnectorError` when it can't be compared so."""
-    if operation not in _OPERATORS:
+    if not isinstance(operation, str) or operation not in _OPERATORS:
         raise fault(field, f"there is no operator {operation!r}{did_you_mean(str(operation), _OPERATORS)}")
     if operation in ("is null", "is not null"):
         return (value is None) is (operation == "is null")
@@ -306,6 +306,6 @@ def _looped(node_type: str, config: Mapping[str, Any] | None, connector: str | N
     if not inbound:
         raise fault("node_type", f"the node {node_type!r} takes nothing in, so there is nothing to run it with")
     if connector and connector not in inbound:
-        hint = did_you_mean(connector, inbound) or f"; it has {', '.join(map(repr, inbound))}"
+        hint = or_what_there_is(connector, inbound)
         raise fault("connector", f"the node {node_type!r} has no connector {connector!r}{hint}")
     return kind(**(config or {})), connector or inbound[0]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dagy.errors import ConnectorError, MissingExtraError, did_you_mean, shown
 from dagy.local_artifact import LocalArtifact
-from dagy.nodes.connectors import ConnectorDef, DataType, type_of
+from dagy.nodes.connectors import ConnectorDef, DataType, takes, type_of
 from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.descriptions import LibraryNode, choice, count, fault, field, flag, inbound, outbound
 from dagy.nodes.library.tables import records, table
@@ -75,6 +75,8 @@ class ToDataframe(_Converter):
         try:
             if isinstance(value, (Mapping, list, tuple)):
                 return _frame_of(_columns(value), engine).to_native()
+            if takes(_JSON, value):
+                raise ConnectorError(f"{shown(value)} is no list and no object, of which a frame is made")
             frame = table(value, "value")
             return frame.to_pandas() if engine == "pandas" else frame.to_polars()
         except ModuleNotFoundError as error:
@@ -438,14 +440,14 @@ def _as_floats(values: list[Any]) -> list[Any]:
 def _parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ConnectorError(f"the text is no JSON: {error}; it begins {shown(text)}") from error
 
 
 def _json_text(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:
     try:
         return json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise ConnectorError(f"{shown(value)} can't be written as JSON: {error}") from error
 
 

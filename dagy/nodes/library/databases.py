@@ -19,7 +19,7 @@ from dagy.errors import (
     MissingExtraError,
     NetworkError,
     StoreError,
-    did_you_mean,
+    or_what_there_is,
     sentence,
     shown,
 )
@@ -182,6 +182,8 @@ def _engine(address: str) -> Iterator[Engine]:
         if error.name == "psycopg":
             raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
         raise fault("url", f"{url.drivername!r} needs the package {error.name!r}, which is not installed") from None
+    if engine.dialect.is_async:
+        raise fault("url", f"{url.drivername!r} is a driver for async code; name one that is not")
     if options:  # or SQLite's driver begins no transaction before a table is dropped or made
 
         @event.listens_for(engine, "begin")
@@ -201,6 +203,8 @@ def _connected(engine: Engine) -> Iterator[Connection]:
 
     try:
         connection = engine.connect()
+    except (TypeError, ValueError):  # whose message may show it
+        raise fault("url", "the secret 'url' has an option that the database's driver does not take") from None
     except exc.DBAPIError as error:
         raise NetworkError(f"the database can't be reached: {sentence(error.orig or error)}") from error
     with connection:
@@ -214,7 +218,7 @@ def _told(what: str) -> Iterator[None]:
 
     try:
         yield
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, OverflowError) as error:
         reason = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
         raise StoreError(f"the database refuses {what}: {sentence(reason)}") from error
 
@@ -227,7 +231,7 @@ def _statement(query: str, values: Mapping[str, Any]) -> TextClause:
     names = list(statement.compile().params)
     for each in values:
         if each not in names:
-            hint = did_you_mean(each, names) or (f"; it has: {', '.join(names)}" if names else "; it has no names")
+            hint = or_what_there_is(each, names)
             raise fault("parameters", f"there is a value for {each!r}, and no :{each} in the query{hint}")
     if missing := next((each for each in names if each not in values), None):
         raise fault("parameters", f"the query has :{missing}, and nothing gives a value for it")
@@ -333,7 +337,7 @@ def _write(connection: Connection, given: _Rows, name: str, schema: str | None, 
             target = None
         elif unknown := next((each for each in given.kinds if each not in target.columns), None):
             there = target.columns.keys()
-            hint = did_you_mean(unknown, there) or f"; it has: {', '.join(map(repr, there))}"
+            hint = or_what_there_is(unknown, there)
             raise ConnectorError(f"the table {name!r} has no column {unknown!r}{hint}")
         elif mode == "empty":
             connection.execute(sa.delete(target))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
-from dagy.errors import DagyError, MissingExtraError, StoreError, did_you_mean, sentence, shown
+from dagy.errors import DagyError, MissingExtraError, StoreError, did_you_mean, or_what_there_is, sentence, shown
 from dagy.local_artifact import LocalArtifact
 from dagy.nodes.connectors import ConnectorDef, DataType
 from dagy.nodes.execution import ExecutionContext
@@ -462,9 +462,7 @@ class ReadExcel(_Reader):
             raise MissingExtraError("openpyxl", "nodes", "the node 'read_excel'") from error
         with book:
             if sheet and sheet not in book.sheet_names:
-                there = ", ".join(map(repr, book.sheet_names))
-                hint = did_you_mean(sheet, book.sheet_names) or f"; it has: {there}"
-                raise fault("sheet", f"{file.name!r} has no sheet {sheet!r}{hint}")
+                raise fault("sheet", f"{file.name!r} has no sheet {sheet!r}{or_what_there_is(sheet, book.sheet_names)}")
             frame = pd.read_excel(book, sheet_name=sheet or 0, skiprows=config["skip_rows"])
         check_columns(frame.columns, columns, "columns", file.name)
         return frame[columns] if columns else frame

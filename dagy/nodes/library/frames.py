@@ -44,12 +44,15 @@ if TYPE_CHECKING:
 
     from dagy.nodes.library.tables import Table
 
-_FRAME = frozenset({DataType.DATAFRAME})
 _RESULT = outbound("result", DataType.DATAFRAME)
 _CONDITION = '{"column": "age", "operator": ">", "value": 30}'
 _AGGREGATION = '{"column": "price", "function": "sum", "name": "total"}'
 _OF_NUMBERS = ("sum", "mean", "median", "std", "var")
 _FUNCTIONS = (*_OF_NUMBERS, "min", "max", "count", "unique", "first", "last", "rows")
+
+
+def _about(node_type: str, label: str, description: str, *tags: str) -> NodeMetadata:
+    return NodeMetadata(node_type, label, description, NodeCategory.TRANSFORM, tags=tags, requires=("narwhals",))
 
 
 class _FrameNode(LibraryNode):
@@ -68,13 +71,12 @@ class _FrameNode(LibraryNode):
 class Filter(_FrameNode):
     """The rows for which a condition holds, or all or any of several."""
 
-    about = NodeMetadata(
+    about = _about(
         "filter",
         "Filter rows",
         "Keeps the rows that meet a condition. What is missing meets none but 'is null'.",
-        NodeCategory.TRANSFORM,
-        tags=("rows", "where"),
-        requires=("narwhals",),
+        "rows",
+        "where",
     )
     fields = (
         field("column", "Which column is compared.", placeholder="age"),
@@ -118,13 +120,13 @@ class Filter(_FrameNode):
 class Select(_FrameNode):
     """Some of a frame's columns, under other names where wished."""
 
-    about = NodeMetadata(
+    about = _about(
         "select",
         "Select columns",
         "Keeps, drops and renames columns, in the order in which 'columns' names them.",
-        NodeCategory.TRANSFORM,
-        tags=("columns", "rename", "drop"),
-        requires=("narwhals",),
+        "columns",
+        "rename",
+        "drop",
     )
     fields = (
         json_field("columns", "What to keep; all when empty."),
@@ -138,7 +140,7 @@ class Select(_FrameNode):
         chosen = [known(frame, each, "columns") for each in names(config["columns"], "columns")] or frame.columns
         frame = frame.select(each for each in dict.fromkeys(chosen) if each not in dropped)
         renamed = config["rename"] or {}
-        if not isinstance(renamed, Mapping):
+        if not isinstance(renamed, Mapping) or not all(isinstance(each, str) for each in renamed.values()):
             raise fault("rename", f"'rename' is {shown(renamed)}; give new names by old ones, as an object")
         for each in renamed:
             known(frame, each, "rename")
@@ -149,14 +151,14 @@ class Select(_FrameNode):
 class Join(LibraryNode):
     """The rows of two frames, side by side where their keys are equal."""
 
-    about = NodeMetadata(
+    about = _about(
         "join",
         "Join",
         "Joins two frames where their keys are equal; a missing key equals nothing. For a right join, "
         "swap the two. After 'full' the order of the rows is not said.",
-        NodeCategory.TRANSFORM,
-        tags=("merge", "lookup", "keys"),
-        requires=("narwhals",),
+        "merge",
+        "lookup",
+        "keys",
     )
     ports = (
         inbound("left", DataType.DATAFRAME, required=True),
@@ -213,14 +215,15 @@ class Join(LibraryNode):
 class Aggregate(_FrameNode):
     """One row for each group, with sums, means, counts and the like."""
 
-    about = NodeMetadata(
+    about = _about(
         "aggregate",
         "Aggregate",
         "One row for each group, in the order of the keys; one row in all when there are no keys. What "
         "is missing is left out; only 'unique', 'first', 'last' and 'rows' count it.",
-        NodeCategory.TRANSFORM,
-        tags=("group", "sum", "count", "mean"),
-        requires=("narwhals",),
+        "group",
+        "sum",
+        "count",
+        "mean",
     )
     fields = (
         json_field("by", "A column, or a list of them.", label="Group by"),
@@ -246,13 +249,8 @@ class Aggregate(_FrameNode):
 class Sort(_FrameNode):
     """The rows in order."""
 
-    about = NodeMetadata(
-        "sort",
-        "Sort",
-        "Sorts the rows; those with equal keys stay in the order in which they came.",
-        NodeCategory.TRANSFORM,
-        tags=("order", "rank"),
-        requires=("narwhals",),
+    about = _about(
+        "sort", "Sort", "Sorts the rows; those with equal keys stay in the order in which they came.", "order", "rank"
     )
     fields = (
         json_field("by", "Columns, the first first.", required=True),
@@ -278,13 +276,11 @@ class Sort(_FrameNode):
 class Sample(_FrameNode):
     """Some rows, by chance."""
 
-    about = NodeMetadata(
+    about = _about(
         "sample",
         "Sample rows",
         "Rows by chance, each at most once; all of them when there are fewer than asked for.",
-        NodeCategory.TRANSFORM,
-        tags=("random",),
-        requires=("narwhals",),
+        "random",
     )
     fields = (
         count("n", "How many.", label="Rows"),
@@ -310,14 +306,7 @@ class Sample(_FrameNode):
 class Limit(_FrameNode):
     """The first rows."""
 
-    about = NodeMetadata(
-        "limit",
-        "First rows",
-        "The first rows, after those that are left out.",
-        NodeCategory.TRANSFORM,
-        tags=("head", "top", "offset"),
-        requires=("narwhals",),
-    )
+    about = _about("limit", "First rows", "The first rows, after those that are left out.", "head", "top", "offset")
     fields = (
         count("n", "How many at most.", required=True, label="Rows"),
         count("offset", "Rows left out before them.", default=0, label="After"),
@@ -331,13 +320,12 @@ class Limit(_FrameNode):
 class DropDuplicates(_FrameNode):
     """Each row once."""
 
-    about = NodeMetadata(
+    about = _about(
         "drop_duplicates",
         "Drop duplicates",
         "Keeps one of the rows that are equal, in all columns or in those named.",
-        NodeCategory.TRANSFORM,
-        tags=("unique", "distinct"),
-        requires=("narwhals",),
+        "unique",
+        "distinct",
     )
     fields = (
         json_field("columns", "What to compare; all when empty."),
@@ -353,13 +341,14 @@ class DropDuplicates(_FrameNode):
 class FillMissing(_FrameNode):
     """Something in the place of what is missing."""
 
-    about = NodeMetadata(
+    about = _about(
         "fill_missing",
         "Fill missing values",
         "Puts a value, or the nearest above or below, where one is missing; or drops such rows.",
-        NodeCategory.TRANSFORM,
-        tags=("null", "nan", "dropna", "fillna"),
-        requires=("narwhals",),
+        "null",
+        "nan",
+        "dropna",
+        "fillna",
     )
     fields = (
         json_field("columns", "All when empty."),
@@ -441,7 +430,7 @@ def _aggregation(frame: Table, given: object, by: Sequence[str]) -> tuple[str, n
         hint = did_you_mean(str(function), _FUNCTIONS) or f"; there are {', '.join(_FUNCTIONS)}"
         raise fault("aggregations", f"there is no function {function!r}{hint}")
     if function == "rows":
-        return given.get("name") or "rows", nw.len()
+        return str(given.get("name") or "rows"), nw.len()
     if "column" not in given:
         raise fault("aggregations", f"{function!r} needs a 'column'")
     column = known(frame, given["column"], "aggregations")
@@ -454,4 +443,4 @@ def _aggregation(frame: Table, given: object, by: Sequence[str]) -> tuple[str, n
     method = "n_unique" if function == "unique" else function
     if column in by and function in ("first", "last"):
         method = "min"  # a key is the same in all of a group, and of an empty pandas frame narwhals finds no first key
-    return given.get("name") or f"{column}_{function}", getattr(nw.col(column), method)()
+    return str(given.get("name") or f"{column}_{function}"), getattr(nw.col(column), method)()

@@ -7,6 +7,7 @@ Both connect only to where `addresses.py` lets them. Neither tries again by itse
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 50 * 2**20  # of an answer, unless the node says otherwise
 _MOST_BYTES_OF_A_WEBHOOK = 2**20
-_FIRST_BYTES = 300  # of an answer that is a failure, in the message
+_FIRST_CHARACTERS = 300  # of an answer that is a failure, in the message
+_SECRET_LENGTH = 6  # of a part of a webhook's URL; shorter ones are words
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
@@ -55,6 +57,7 @@ class _Exchange:
     params: Mapping[str, Any]
     headers: Mapping[str, str]  # in lower case; no other server that it redirects to gets them
     content: bytes | None
+    hidden: frozenset[str] = frozenset()  # what no message shows, though the answer may
 
     def answer(self) -> _Answer:
         """Send it and read the answer, whatever its status. Raises `NetworkError`, and `AuthError` for the address."""
@@ -91,7 +94,13 @@ class _Exchange:
             raise NetworkError(f"{self.shown_as} redirects more than {self.redirects} times") from error
         except (httpx.TimeoutException, httpcore.TimeoutException) as error:
             raise NetworkError(f"{self.shown_as} did not answer in {self.timeout:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpcore.NetworkError, httpcore.ProtocolError) as error:
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.UnsupportedProtocol,
+        ) as error:
             raise NetworkError(f"{self.shown_as} failed: {sentence(error)}") from error
 
     def good(self, accepted: frozenset[int] = frozenset()) -> _Answer:
@@ -99,9 +108,11 @@ class _Exchange:
         answer = self.answer()
         if 200 <= answer.status < 300 or answer.status in accepted:
             return answer
-        began = answer.body[:_FIRST_BYTES].decode("utf-8", "replace")
-        more = "..." if len(answer.body) > _FIRST_BYTES else ""
-        said = f": {began!r}{more}" if answer.body else ""
+        body = answer.body.decode("utf-8", "replace")
+        for each in self.hidden:
+            body = body.replace(each, "***")
+        more = "..." if len(body) > _FIRST_CHARACTERS else ""
+        said = f": {body[:_FIRST_CHARACTERS]!r}{more}" if body else ""
         raise NetworkError(f"{self.shown_as} answered {answer.status} {answer.reason}{said}")
 
 
@@ -198,11 +209,15 @@ class HttpRequest(LibraryNode):
         """The answer's body, status and headers."""
         config = context.config
         headers = {name.lower(): str(value) for name, value in _object(config, "headers").items()}
+        if wrong := next((name for name, value in headers.items() if not _is_header(name, value)), None):
+            raise fault("headers", f"{wrong!r} can't be sent so: a header is one line of ASCII")
         content, media_type = _content(context.get_upstream_data("content", default=None), config["json"])
         if media_type:
             headers.setdefault("content-type", media_type)
-        if token := context.secrets.get("token"):
+        if token := context.secrets.get("token", "").strip():  # many a secret ends with the line end of its file
             name = config["token_header"].lower()
+            if not _is_header(name, token):  # the library's own message would show it
+                raise fault("token", "the secret 'token', or its 'token_header', is not one line of ASCII")
             headers[name] = f"Bearer {token}" if name == "authorization" else token
         url = _checked(config["url"])
         exchange = _Exchange(
@@ -220,8 +235,8 @@ class HttpRequest(LibraryNode):
         answer = exchange.good(_statuses(config["accepted"]))
         try:
             body = _read(answer, config["read_as"])
-        except ValueError as error:
-            began = answer.body[:_FIRST_BYTES].decode("utf-8", "replace")
+        except (LookupError, RecursionError, ValueError) as error:
+            began = answer.body[:_FIRST_CHARACTERS].decode("utf-8", "replace")
             raise NetworkError(
                 f"{exchange.shown_as} answered what is not {config['read_as']}; choose another 'read_as': {began!r}"
             ) from error
@@ -281,6 +296,7 @@ class NotifyWebhook(LibraryNode):
             params={},
             headers={"content-type": "application/json"},
             content=_json({"text": config["text"]} if payload is None else payload, "payload"),
+            hidden=frozenset(each for each in re.split("[/?&=]", url.raw_path.decode()) if len(each) >= _SECRET_LENGTH),
         )
         return exchange.good().status
 
@@ -302,6 +318,12 @@ def _checked(text: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise fault("url", "'url' must begin with https://, or http://, and a host's name")
     return url
+
+
+def _is_header(name: str, value: str) -> bool:
+    return (
+        re.fullmatch(r"[!#-'*+.^`|~\w-]+", name, re.ASCII) is not None and re.fullmatch(r"[ -~\t]*", value) is not None
+    )
 
 
 def _content(came: object, given: object) -> tuple[bytes | None, str]:
@@ -326,7 +348,7 @@ def _json(value: object, connector: str) -> bytes:
 
 
 def _read(answer: _Answer, as_what: str) -> object:
-    """The answer's body. Raises `ValueError` when it is not that."""
+    """The answer's body. Raises one of several errors when it is not that: hostile JSON is deep, a charset unknown."""
     match as_what:
         case "json":
             return json.loads(answer.body) if answer.body.strip() else None

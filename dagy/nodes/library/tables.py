@@ -49,7 +49,7 @@ def table(value: Any, connector: str = "frame") -> Table:
         ) from error
     except TypeError as error:
         raise ConnectorError(
-            f"{connector!r} takes a pandas or Polars frame, not {shown(value)} (a {type(value).__name__}); "
+            f"{connector!r} takes a pandas or Polars frame, not {shown(value)} (of type {type(value).__name__}); "
             "the node 'to_dataframe' makes a frame of a list of objects"
         ) from error
     if all(isinstance(each, str) for each in columns):
@@ -176,7 +176,7 @@ def holds(frame: Table, name: str, operation: str, value: Any, field: str) -> Co
     """Whether the condition holds, for each row. What is missing fits no condition but 'is null'."""
     import narwhals as nw
 
-    if operation not in OPERATORS:
+    if not isinstance(operation, str) or operation not in OPERATORS:
         known_ones = did_you_mean(str(operation), OPERATORS) or f"; there are {', '.join(OPERATORS)}"
         raise fault(field, f"there is no operator {operation!r}{known_ones}")
     column = without_nan(frame.select(known(frame, name, field)))[name]

@@ -18,7 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, GeneratorType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from dagy.errors import DefinitionError, GraphError, ValueNeededError, did_you_mean, shown
+from dagy.errors import (
+    ConnectorError,
+    DefinitionError,
+    GraphError,
+    ValueNeededError,
+    did_you_mean,
+    or_what_there_is,
+    shown,
+)
 from dagy.executors import Executor, wished
 from dagy.hooks import Hook, hooks_by_state
 from dagy.parameters import Parameters
@@ -61,9 +69,12 @@ class Reference:
                 f"{user_line()} takes {self._what()} apart by {shown(key)}; while the flow is drawn a part is named "
                 "by a text or a whole number; for anything else, take it apart inside a task"
             )
-        kind = type(self._binding)
-        name = self._binding.task if isinstance(self._binding, FromTask) else self._binding.name
-        return type(self)(self._trace, kind(name, (*self._binding.path, key)))
+        binding, path = self._binding, (*self._binding.path, key)
+        if type(binding) is FromParameter:
+            return FlowParameter(self._trace, FromParameter(binding.name, path))
+        if type(key) is str and not any(type(each) is str for each in binding.path):
+            self._trace.check_output(binding.task, key)
+        return TaskOutput(self._trace, FromTask(binding.task, path))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):  # what Python, IPython and others look for in any object
@@ -142,6 +153,7 @@ class Trace:
         self.inputs: dict[str, dict[str, Source]] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
         self.mapped: set[str] = set()  # the ids of tasks that give a list, with an item for each call
+        self.outputs: dict[str, tuple[str, ...]] = {}  # of tasks that are nodes with several, their ids
         self.group: tuple[str, ...] = ()
         self._used: dict[str, int] = {}
         self._groups: dict[tuple[str, ...], int] = {}
@@ -175,6 +187,8 @@ class Trace:
         self.tasks.append(spec)
         if mapped:
             self.mapped.add(task_id)
+        if task.node is not None and len(task.node.outbound) > 1:
+            self.outputs[task_id] = tuple([each.id for each in task.node.outbound])
         self.code[task_id] = task.code
         self.inputs[task_id] = sources
         self.needs[task_id] = (*needs, *(each for each in after if each not in needs)) if after else tuple(needs)
@@ -198,6 +212,13 @@ class Trace:
         binding = self._own(output)
         assert isinstance(binding, FromTask)
         return binding
+
+    def check_output(self, task: str, name: str) -> None:
+        """Raise `ConnectorError` if `task` is a node that gives several outputs, and none of them has that name."""
+        names = self.outputs.get(task)
+        if names is not None and name not in names:
+            hint = or_what_there_is(name, names)
+            raise ConnectorError(f"{user_line()}: task {task!r} has no outbound connector {name!r}{hint}")
 
     def bind(self, value: Any) -> tuple[Binding, Source]:
         """Where `value` comes from, as data and as this process holds it."""
@@ -499,7 +520,7 @@ def task(
 
 def check_options(kind: str, options: Mapping[str, object], made: type) -> None:
     """Raise `DefinitionError` for an option that `made`, which the decorator makes, does not take."""
-    known = _options_of(made) if options else ()
+    known = options_of(made) if options else ()
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known) or f"; its options: {', '.join(known)}"
@@ -507,7 +528,8 @@ def check_options(kind: str, options: Mapping[str, object], made: type) -> None:
 
 
 @functools.cache
-def _options_of(made: type) -> tuple[str, ...]:
+def options_of(made: type) -> tuple[str, ...]:
+    """The options that `made`, which a decorator makes of a function, takes."""
     return tuple(each for each in inspect.signature(made).parameters if each != "function")
 
 

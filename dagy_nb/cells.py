@@ -13,8 +13,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeAlias
 
 from dagy.errors import DefinitionError, MissingExtraError
 from dagy_nb.directives import (
@@ -148,14 +148,12 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TaskCell:
-    """What a cell with `%%dagy_task` defines."""
+class CellBody:
+    """A cell with one function, or of plain statements: what it reads, binds and changes."""
 
-    name: str
-    directive: TaskDirective
-    form: Form
     cell: Cell
     statements: tuple[Statement, ...]  # all of the cell's
+    form: Form
     parameters: tuple[Parameter, ...]  # of the function; none for statements
     needs: frozenset[str]  # read from outside before the cell can have bound them
     may_need: frozenset[str]  # read from outside on some path, or late
@@ -167,7 +165,7 @@ class TaskCell:
     holds: Mapping[str, frozenset[str]]  # names after it, and those others whose objects, or parts of them, they hold
     reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
     is_async: bool
-    returns: bool = False  # statements with a `return`: they make one value, under the task's name, and never run alone
+    returns: bool  # statements with a `return`: they make one value, and never run alone
 
     @property
     def rebinds(self) -> frozenset[str]:
@@ -177,66 +175,40 @@ class TaskCell:
         return frozenset(name for each in self.statements for name in _own_names(each.names))
 
     @property
+    def function(self) -> Statement:
+        """The statement that defines the function of a function cell; `LookupError` for statements."""
+        return next(each for each in self.statements if isinstance(each.node, Function))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskCell(CellBody):
+    """What a cell with `%%dagy_task` defines."""
+
+    name: str
+    directive: TaskDirective
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The names that other cells may give it: its parameters, or in order of appearance what it reads."""
         if self.form == "function":
             return tuple(each.name for each in self.parameters)
         return tuple(name for name in self.reads if name in self.needs | self.may_need)
 
-    @property
-    def function(self) -> Statement:
-        """The statement that defines the function of a function cell; `LookupError` for statements."""
-        return next(each for each in self.statements if isinstance(each.node, Function))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FlowCell:
+class FlowCell(CellBody):
     """What a cell with `%%dagy_flow` defines; `name` is None for statements that were given none."""
 
     name: str | None
     directive: FlowDirective
-    form: Form
-    cell: Cell
-    statements: tuple[Statement, ...]
-    needs: frozenset[str]
-    may_need: frozenset[str]
-    bound: tuple[str, ...]
-    returns: bool = False  # statements with a `return`
-
-    @property
-    def function(self) -> Statement:
-        """The statement that defines the function of a function cell; `LookupError` for statements."""
-        return next(each for each in self.statements if isinstance(each.node, Function))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NodeCell:
+class NodeCell(CellBody):
     """What a cell with `%%dagy_node` defines, when it holds a function or statements to make a node class of."""
 
     name: str
     directive: NodeDirective
-    form: Form
-    cell: Cell
-    statements: tuple[Statement, ...]
-    parameters: tuple[Parameter, ...]  # of the function; none for statements
-    needs: frozenset[str]  # read from outside before the cell can have bound them
-    may_need: frozenset[str]  # read from outside on some path, or late
-    bound: tuple[str, ...]  # the function's name, or what the statements bind, in order
-    surely: frozenset[str]  # of these, the ones bound on every path
-    mutates: frozenset[str]  # what it changes in place of what it reads
-    reads: Mapping[str, bool]  # what the statements read, in order of appearance: `{name: only ever called}`
-    is_async: bool
-    returns: bool = False  # statements with a `return`
-
-    @property
-    def function(self) -> Statement:
-        """The statement that defines the function of a function cell; `LookupError` for statements."""
-        return next(each for each in self.statements if isinstance(each.node, Function))
-
-    @property
-    def rebinds(self) -> frozenset[str]:
-        """The names that the statements would make a function's own."""
-        return frozenset(name for each in self.statements for name in _own_names(each.names))
 
 
 def read_cell(cell: Cell) -> ReadCell:
@@ -298,25 +270,7 @@ def task_cell(read: ReadCell, *, former_name: str | None = None) -> TaskCell:
         raise DefinitionError(
             f"{read.cell.label}: the task has no name, because the cell binds none; write %%dagy_task NAME"
         )
-    return TaskCell(
-        name=name,
-        directive=directive,
-        form=body.form,
-        cell=read.cell,
-        statements=read.statements,
-        parameters=body.parameters,
-        needs=body.needs,
-        may_need=body.may_need,
-        bound=body.bound,
-        surely=body.surely,
-        mutates=body.mutates,
-        may_mutate=body.may_mutate,
-        may_augment=body.may_augment,
-        holds=body.holds,
-        reads=body.reads,
-        is_async=body.is_async,
-        returns=body.returns,
-    )
+    return TaskCell(**_parts(body), name=name, directive=directive)
 
 
 def flow_cell(read: ReadCell) -> FlowCell:
@@ -328,9 +282,7 @@ def flow_cell(read: ReadCell) -> FlowCell:
     if body.is_async and body.form == "statements":
         raise DefinitionError(f"{read.cell.label}: a flow only calls its tasks and awaits none; drop the `await`")
     name = directive.name or (body.bound[-1] if body.form == "function" else None)
-    return FlowCell(
-        name, directive, body.form, read.cell, read.statements, body.needs, body.may_need, body.bound, body.returns
-    )
+    return FlowCell(**_parts(body), name=name, directive=directive)
 
 
 def node_cell(read: ReadCell) -> NodeCell | None:
@@ -351,22 +303,7 @@ def node_cell(read: ReadCell) -> NodeCell | None:
     body = _body(read, "node")
     if body.form == "statements" and not directive.name:
         raise DefinitionError(f"{read.cell.label}: the node has no name; write %%dagy_node NAME")
-    return NodeCell(
-        name=directive.name or body.bound[0],
-        directive=directive,
-        form=body.form,
-        cell=read.cell,
-        statements=read.statements,
-        parameters=body.parameters,
-        needs=body.needs,
-        may_need=body.may_need,
-        bound=body.bound,
-        surely=body.surely,
-        mutates=body.mutates,
-        reads=body.reads,
-        is_async=body.is_async,
-        returns=body.returns,
-    )
+    return NodeCell(**_parts(body), name=directive.name or body.bound[0], directive=directive)
 
 
 # -- from text to statements ------------------------------------------------------------------------------------------
@@ -472,45 +409,34 @@ def _without_blank_start(lines: Sequence[str]) -> Sequence[str]:
 # -- from statements to a body ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    form: Form
-    parameters: tuple[Parameter, ...]
-    needs: frozenset[str]
-    may_need: frozenset[str]
-    bound: tuple[str, ...]
-    surely: frozenset[str]
-    mutates: frozenset[str]
-    may_mutate: frozenset[str]
-    may_augment: frozenset[str]
-    holds: Mapping[str, frozenset[str]]
-    reads: Mapping[str, bool]
-    is_async: bool
-    returns: bool = False
+def _parts(body: CellBody) -> dict[str, Any]:
+    return {each.name: getattr(body, each.name) for each in fields(body)}
 
 
-def _body(read: ReadCell, kind: DirectiveKind) -> _Body:
+def _body(read: ReadCell, kind: DirectiveKind) -> CellBody:
     functions = [each for each in read.statements if isinstance(each.node, Function)]
     rest = [each for each in read.statements if each not in functions]
     for each in read.statements:
         _refuse(read.cell, each, kind)
     if len(functions) == 1 and all(each.is_import or each.is_docstring for each in rest):
-        return _function_body(read.cell, functions[0], kind)
+        return _function_body(read, functions[0], kind)
     return _statements_body(read, kind)
 
 
-def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
+def _function_body(read: ReadCell, function: Statement, kind: str) -> CellBody:
     node = function.node
     assert isinstance(node, Function)
     for decorator in node.decorator_list:
         name = _last_name(decorator)
         if name in ("task", "flow"):
             raise DefinitionError(
-                f"{cell.label}, line {decorator.lineno}: the function {node.name!r} has @{name} in a %%dagy_{kind} "
-                f"cell, which makes it a {kind} already; drop one of the two"
+                f"{read.cell.label}, line {decorator.lineno}: the function {node.name!r} has @{name} in a "
+                f"%%dagy_{kind} cell, which makes it a {kind} already; drop one of the two"
             )
     names = function.names
-    return _Body(
+    return CellBody(
+        cell=read.cell,
+        statements=read.statements,
         form="function",
         parameters=_parameters(node),
         needs=names.reads,
@@ -523,6 +449,7 @@ def _function_body(cell: Cell, function: Statement, kind: str) -> _Body:
         holds={},
         reads={},
         is_async=isinstance(node, ast.AsyncFunctionDef),
+        returns=False,
     )
 
 
@@ -540,7 +467,7 @@ def _last_name(node: ast.expr) -> str:
     return called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
 
 
-def _statements_body(read: ReadCell, kind: str) -> _Body:
+def _statements_body(read: ReadCell, kind: str) -> CellBody:
     if not any(not each.is_import and not each.is_docstring for each in read.statements):
         raise DefinitionError(
             f"{read.cell.label} has %%dagy_{kind} but no code; write a function or statements below the first line"
@@ -596,7 +523,9 @@ def _statements_body(read: ReadCell, kind: str) -> _Body:
             imported |= names.binds
         else:
             imported -= names.binds
-    return _Body(
+    return CellBody(
+        cell=read.cell,
+        statements=read.statements,
         form="statements",
         parameters=(),
         needs=frozenset(needs),

@@ -152,6 +152,9 @@ def parse_node(line: str) -> NodeDirective:
     takes = _by_id("--takes", options.pop("takes", ()))
     gives = _by_id("--gives", options.pop("gives")) if "gives" in options else None
     fields = tuple(_by_id("--config", [(each.id, each) for each in options.pop("config", ())]).values())
+    for each in fields:
+        if each.id in takes:
+            raise DefinitionError(f"%%dagy_node: {each.id!r} comes in (--takes) or is set (--config), not both")
     return NodeDirective(name, options, takes, gives, fields, help_wanted)
 
 

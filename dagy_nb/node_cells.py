@@ -186,6 +186,8 @@ def _gives(cell: NodeCell, takes: Collection[str]) -> tuple[Mapping[str, Types] 
     sure = [name for name in cell.bound if name in made & cell.surely and name[0] != "_"]
     chosen = [name for name in cell.bound if name in made & _chosen(cell.statements) and name[0] != "_"]
     found = sure or chosen or [name for name in takes if name in cell.mutates]
+    if not found and isinstance(last.node, ast.Expr) and isinstance(last.node.value, ast.Name):
+        return None, frozenset()  # what came in goes on
     return {name: certain.get(name, ()) for name in found}, _optional(cell, found, takes)
 
 

@@ -16,14 +16,15 @@ from dagy.drawing import markup_line, plain_line
 from dagy.errors import MissingExtraError, NodeConfigError
 from dagy.nodes import ConfigFieldType, FlowNode, NodeConfigField, Secret, definition_of
 from dagy.nodes.config import visibility
-from dagy_nb.node_pages import example_of
+from dagy_nb.node_pages import bounds_of, example_of
 from dagy_nb.tables import NO_MATH, html_table, text_lines
 
 if TYPE_CHECKING:
     import ipywidgets  # type: ignore[import-untyped]  # it has no types
 
 _HEAD = ("FIELD", "VALUE", "")
-_VALUE = re.compile(r"'\w+' can't be .* \(\w+\): ", re.DOTALL)  # how a problem begins, which its field shows already
+# How a problem begins: with what the field shows already.
+_VALUE = re.compile(r"'\w+'(?: can't be .* \(\w+\))?: ", re.DOTALL)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WIDTH = "min(100%, 640px)"
 _LABELS = 180  # pixels for the labels, left of the inputs
@@ -122,12 +123,18 @@ class NodeForm:
         """The node, and the values that it is made of: of the fields that are shown, those that are no defaults."""
         entered, wrong = self._entered()
         shown = self._shown(entered)
-        problems = {each.id: wrong[each.id] for each in shown if each.id in wrong}
-        if problems:
-            told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-            raise NodeConfigError(f"node {definition_of(self.cls).node_type!r}: {told}", problems)
         values = {each.id: entered[each.id] for each in shown if entered.get(each.id, each.default) != each.default}
-        return self.cls(**values), values
+        mistyped = {each.id: f"{each.id!r}: {wrong[each.id]}" for each in shown if each.id in wrong}
+        try:
+            made = self.cls(**values)
+        except NodeConfigError as error:
+            if not mistyped:
+                raise
+            mistyped = {**error.problems, **mistyped}
+        if mistyped:
+            told = "; ".join(mistyped.values())
+            raise NodeConfigError(f"node {definition_of(self.cls).node_type!r}: {told}", mistyped)
+        return made, values
 
     # -- the widget
 
@@ -176,9 +183,9 @@ class NodeForm:
             self._code.value = self._told(problems)
 
     def _told(self, problems: Mapping[str, str]) -> str:
-        """What is under the form: the node as Python, or what it still needs."""
+        """What is under the form: the node as Python, or the fields that keep it from being one."""
         if problems:
-            names = [self.fields[name].label if name in self.fields else problems[name] for name in problems]
+            names = [each.label for name, each in self.fields.items() if name in problems] or problems.values()
             return f'<div style="{_HELP}">to be set: {markup_line(", ".join(names))}</div>'
         _, values = self._checked()
         lines = example_of(self.cls, values).split("\n")
@@ -213,20 +220,18 @@ class NodeForm:
 
 def _short(name: str, problem: str) -> str:
     """A problem as it stands beside its field, which need not be named again."""
-    return "it needs a value" if problem == f"it needs a value for {name!r}" else _VALUE.sub("", problem, count=1)
+    return (
+        "it needs a value"
+        if problem == f"it needs a value for {name!r}"
+        else problem[found.end() if (found := _VALUE.match(problem)) else 0 :]
+    )
 
 
 def _help(field: NodeConfigField) -> str:
     """The line below a field's input: what the field is, and what it takes."""
-    where = "The name of the environment variable that holds it." if field.type is ConfigFieldType.SECRET else ""
-    return " ".join(filter(None, [field.description, where or _bounds(field)]))
-
-
-def _bounds(field: NodeConfigField) -> str:
-    low, high = field.minimum, field.maximum
-    bounds = " to ".join(f"{each:g}" for each in (low, high) if each is not None)
-    named = "From " if high is None else "Up to " if low is None else ""
-    return f"{named}{bounds}." if bounds else ""
+    is_secret = field.type is ConfigFieldType.SECRET
+    more = "The name of the environment variable that holds it." if is_secret else bounds_of(field).capitalize()
+    return " ".join(filter(None, [field.description, more]))
 
 
 def _alarm(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,6 +143,19 @@ def example_of(cls: type[FlowNode], config: Mapping[str, object] | None = None) 
     return "\n".join([*imported, call, *([", ".join(parts)] if parts else [])])
 
 
+def bounds_of(field: NodeConfigField) -> str:
+    """`from 1 to 9`, `1 or more`, `9 or less`; empty: it has none."""
+    match field.minimum, field.maximum:
+        case None, None:
+            return ""
+        case low, None:
+            return f"{low:g} or more"
+        case None, high:
+            return f"{high:g} or less"
+        case low, high:
+            return f"from {low:g} to {high:g}"
+
+
 def _row(cls: type[FlowNode], cells: Mapping[str, str]) -> NodeRow:
     definition = definition_of(cls)
     metadata = definition.metadata
@@ -157,9 +171,9 @@ def _row(cls: type[FlowNode], cells: Mapping[str, str]) -> NodeRow:
 
 
 def _short(text: str) -> str:
-    """Its first sentence, as far as it fits into a table."""
-    first = re.split(r"(?<=[.:;]) |\n", text, maxsplit=1)[0].rstrip(".:;")
-    return first if len(first) <= _LONGEST else f"{first[: _LONGEST - 1].rstrip()}…"
+    """Its first sentence, as many words of it as fit into a table."""
+    first = re.split(r"(?<=[.;]) |\n", text, maxsplit=1)[0].rstrip(".;")
+    return textwrap.shorten(first, _LONGEST, placeholder=" …")
 
 
 def _port(connector: ConnectorDef) -> str:
@@ -189,9 +203,7 @@ def _field(each: NodeConfigField, others: Mapping[str, NodeConfigField]) -> tupl
     kind = str(each.type)
     if each.choices:
         kind = f"{kind}: {', '.join(map(str, each.choices))}"
-    if (each.minimum, each.maximum) != (None, None):
-        low, high = ("" if bound is None else f"{bound:g}" for bound in (each.minimum, each.maximum))
-        kind = f"{kind} {low}..{high}"
+    kind = f"{kind} {bounds_of(each)}".rstrip()
     default = "" if each.default in (None, "") else repr(each.default)
     conditions = [_condition(others[name], values) for name, values in each.conditions.items()]
     when = f"Only when {' and '.join(conditions)}." if conditions else ""

@@ -178,6 +178,8 @@ def _task(run: BegunRun, spec: TaskSpec, payload: Payload, invocation: Invocatio
     outcome = standing.outcome
     if outcome is None:
         outcome = standing.hindrance(again=payload.attempt > 1)
+        if outcome is None and item is None:
+            outcome = on_another_way(spec, standing.upstream, time.time())
         if outcome is None:
             # Of the tries that whoever invokes has counted, some never came to the task.
             before = run.store.tries(spec.id, item) if payload.attempt > 1 else 0

@@ -12,7 +12,7 @@ from dagy.cli import output
 from dagy.cli.completing import node_types
 from dagy.cli.formats import Form, cut, facts, format_option, show, table
 from dagy.drawing import counted
-from dagy.errors import NodeGraphError, SourceError
+from dagy.errors import NodeGraphError, SourceError, UnknownNodeError
 from dagy.nodes import (
     ConnectorDef,
     DataType,
@@ -85,7 +85,7 @@ def list_nodes(
         gives=DataType(gives) if gives else None,
     )
     if not found and form == "table":
-        output.note("there is no such node type")
+        output.note("there is no such node type" + ("" if modules else "; --module names a module of your own"))
     wanted = {definition_of(each).node_type for each in found}
     catalog = [each for each in node_registry.catalog() if each["node_type"] in wanted]
     show(form, catalog, lambda: _listed(found))
@@ -104,7 +104,12 @@ def show_node(node_type: str, modules: Sequence[str], form: Form) -> None:
       dagy nodes show read_csv --format json
     """
     _import(modules)
-    found = node_registry.get(node_type)
+    try:
+        found = node_registry.get(node_type)
+    except UnknownNodeError:
+        if not modules:
+            output.note("--module names a module of your own that defines types")
+        raise
     data = next(each for each in node_registry.catalog() if each["node_type"] == node_type)
     show(form, data, lambda: facts([*_facts(found)]))
 
@@ -112,7 +117,9 @@ def show_node(node_type: str, modules: Sequence[str], form: Form) -> None:
 @command.command("validate", short_help="Check a graph of nodes; all that is wrong with it.")
 @click.argument("graph", type=click.Path(path_type=Path))
 def validate(graph: Path) -> None:
-    """Check the graph of nodes in the JSON file GRAPH, and say all that is wrong with it. Nothing of it is run.
+    """Check the graph of nodes in the JSON file GRAPH, and say all that is wrong with it.
+
+    Nothing of it is run, but the modules that it names are imported, which runs their code.
 
     \b
     Examples:
@@ -134,6 +141,8 @@ def _import(modules: Sequence[str]) -> None:
     if modules and here not in sys.path:
         sys.path.insert(0, here)
     for each in modules:
+        if each.endswith(".py"):
+            each = ".".join(Path(each).with_suffix("").parts)
         fault = fault_of_importing(each)
         if fault:
             raise SourceError(f"module {each!r} can't be imported: {fault}")

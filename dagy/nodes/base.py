@@ -23,8 +23,6 @@ from dagy.tasks import TRACE, Task, check_options, user_line
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_TASK_OPTIONS = inspect.signature(Task).parameters.keys() - {"function"}
-
 __all__ = ["FlowNode", "NodeDefinition", "definition_of"]
 
 
@@ -57,12 +55,12 @@ class FlowNode(ABC):
     @by_default
     def __init__(self, /, *inputs: object, **config: Any) -> None:
         definition = definition_of(type(self))
+        if inputs:
+            raise NodeConfigError(
+                f"{user_line()}: node {definition.node_type!r} takes its configuration first, by name, and values for "
+                f"its connectors in brackets of their own: {type(self).__name__}(...)({shown(inputs[0])})"
+            )
         try:
-            if inputs:
-                raise NodeConfigError(
-                    f"node {definition.node_type!r} takes its configuration first, by name, and what comes in in "
-                    f"brackets of their own: {type(self).__name__}(...)({shown(inputs[0])})"
-                )
             self.config = definition.config.checked(config)
         except NodeConfigError as error:
             if TRACE.get() is None:
@@ -186,10 +184,9 @@ class FlowNode(ABC):
     def with_options(self, /, **options: Any) -> Self:
         """This node, as one that runs so: `name`, `retries`, `timeout_seconds` and what else `@task` takes.
 
-        They count in a run of a flow; a call outside of a flow just does the work. Raises `DefinitionError` when an option has no meaning.
+        They count when a flow runs; a call outside a flow just does the work. Raises `DefinitionError` when an option has no meaning.
         """
-        if not options.keys() <= _TASK_OPTIONS:
-            check_options("task", options, Task)
+        check_options("task", options, Task)
         return self._but(task_options={**self.task_options, **options})
 
     def after(self, *outputs: object) -> Self:

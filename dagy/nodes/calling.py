@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dagy.errors import ConnectorError, DefinitionError, SkipTask, did_you_mean, sentence, shown
+from dagy.errors import ConnectorError, DefinitionError, SkipTask, or_what_there_is, sentence, shown
 from dagy.nodes.config import written
 from dagy.nodes.connectors import (
     ANYTHING,
@@ -205,9 +205,10 @@ class NodeCode:
             context.close()
         if type(result) is ExecutionResult and result.state is _COMPLETED and self._only is not None:
             outputs = result.outputs
-            value = outputs.get(self._only, ABSENT)
-            if len(outputs) == 1 and type(value) in self._went:
-                return value
+            if type(outputs) is dict and len(outputs) == 1:
+                value = outputs.get(self._only, ABSENT)
+                if type(value) in self._went:
+                    return value
         return self._given(definition.result_of(result))
 
     def _given(self, result: ExecutionResult) -> Any:
@@ -241,7 +242,10 @@ class NodeCode:
             elif connector.is_required and not connector.is_many:
                 raise SkipTask(f"nothing came in at {name!r}")
         for each in self._many:
-            inputs[each.id] = items = [item for item in _listed(inputs.get(each.id, ())) if item is not ABSENT]
+            came = _listed(inputs.get(each.id, ()))
+            if not takes(each.data_types, None):  # what an item of a mapped task leaves that gave nothing
+                came = [item for item in came if item is not None]
+            inputs[each.id] = items = [item for item in came if item is not ABSENT]
             if each.is_required and not items:
                 raise SkipTask(f"nothing came in at {each.id!r}")
         return inputs, config
@@ -317,9 +321,7 @@ def _called(task: NodeTask) -> str:
 def _lacks(definition: NodeDefinition, name: str) -> str:
     if any(each.id == name for each in definition.fields):
         return f"takes {name!r} before it is called: it is a field of its configuration, not a connector"
-    known = [each.id for each in definition.inbound]
-    hint = did_you_mean(name, known) or (f"; it has {', '.join(map(repr, known))}" if known else "; it has none")
-    return f"has no inbound connector {name!r}{hint}"
+    return f"has no inbound connector {name!r}{or_what_there_is(name, [each.id for each in definition.inbound])}"
 
 
 def _as_many(trace: Trace, value: Any) -> Any:
@@ -382,7 +384,7 @@ def _outgoing(trace: Trace, output: TaskOutput, *, as_items: bool) -> tuple[str,
     elif len(outbound) == 1:
         end, types = f"output {outbound[0].id!r} of {task!r}", outbound[0].value_types
     elif path:
-        connector = _part(task, outbound, path[0])
+        connector = next(each for each in outbound if each.id == path[0])
         end, types, path = f"output {connector.id!r} of {task!r}", connector.value_types, path[1:]
     else:
         end, types = f"the output of {task!r}, a dict of {', '.join(repr(each.id) for each in outbound)}", _OBJECT
@@ -392,15 +394,6 @@ def _outgoing(trace: Trace, output: TaskOutput, *, as_items: bool) -> tuple[str,
             raise ConnectorError(f"{user_line()}: {end} ({type_names(types)}) is gone through, so it must be a LIST")
         return end, ANYTHING
     return end, types if is_list is as_items else _LIST
-
-
-def _part(task: str, outbound: tuple[ConnectorDef, ...], name: str | int) -> ConnectorDef:
-    for each in outbound:
-        if each.id == name:
-            return each
-    known = [each.id for each in outbound]
-    hint = did_you_mean(str(name), known) or f"; it has {', '.join(map(repr, known))}"
-    raise ConnectorError(f"{user_line()}: task {task!r} has no outbound connector {name!r}{hint}")
 
 
 # ---- classes and functions as connectors

@@ -11,14 +11,14 @@ import datetime
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from dagy.errors import DefinitionError, MissingSecretError, NodeConfigError, did_you_mean, shown
+from dagy.errors import DefinitionError, MissingSecretError, NodeConfigError, did_you_mean, or_what_there_is, shown
 from dagy.nodes.metadata import ConfigFieldType, NodeConfigField
 from dagy.spec import Json
-from dagy.tasks import holds_reference
+from dagy.tasks import Task, holds_reference, options_of
 from dagy.values import is_json
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class ConfigFields:
     Raises `DefinitionError` when a field contradicts the others.
     """
 
-    def __init__(self, node_type: str, fields: Sequence[NodeConfigField]) -> None:
+    def __init__(self, node_type: str, fields: Sequence[NodeConfigField], *, inputs: Collection[str] = ()) -> None:
         self.node_type = node_type
+        self._inputs = inputs  # the ids of the inbound connectors
         self.fields = tuple(fields)
         self._by_id = {each.id: each for each in fields}
         self._fits = {each.id: _plain_check(each) for each in fields}
@@ -129,9 +130,11 @@ class ConfigFields:
         return config
 
     def _unknown(self, name: str) -> str:
-        known = list(self._by_id)
-        hint = did_you_mean(name, known) or (f"; it has {', '.join(map(repr, known))}" if known else "; it has none")
-        return f"it has no field {name!r}{hint}"
+        if name in self._inputs:
+            return f"{name!r} is no field but an inbound connector, whose value comes later: (...)({name}=...)"
+        if name in options_of(Task):
+            return f"{name!r} is no field but an option of how it runs: (...).with_options({name}=...)"
+        return f"it has no field {name!r}{or_what_there_is(name, self._by_id)}"
 
     def _converted(self, field: NodeConfigField, value: object) -> Any:
         """The value that `value` means for `field`; `ValueError`, whose text is the problem, when it means none."""
@@ -191,9 +194,16 @@ def visibility(fields: Sequence[NodeConfigField], config: Mapping[str, Any]) -> 
 
 def written(value: object) -> object:
     """A field's value as JSON, which a check takes back: {"$secret": "NAME"}, "2026-01-31"; else as it is."""
-    if isinstance(value, Secret):
-        return {_SECRET_KEY: value.name}
-    return value.isoformat() if type(value) is datetime.date else value
+    return {_SECRET_KEY: value.name} if isinstance(value, Secret) else _without_dates(value)
+
+
+def _without_dates(value: Any) -> Any:
+    """`value` with ISO text for the dates and times in it."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if type(value) is list:
+        return [_without_dates(each) for each in value]
+    return {key: _without_dates(each) for key, each in value.items()} if type(value) is dict else value
 
 
 def config_model(fields: Sequence[NodeConfigField], name: str) -> type[BaseModel]:
@@ -233,8 +243,11 @@ def config_schema(fields: Sequence[NodeConfigField], name: str = "Configuration"
     return config_model(fields, name).model_json_schema()
 
 
-def _read(field: NodeConfigField, value: Any) -> Secret | datetime.date | None:
-    """What `written` wrote; None when it is nothing of that."""
+def _read(field: NodeConfigField, value: Any) -> Any:
+    """What `written` wrote, and for a JSON field dates as it writes them; None when it is nothing of that."""
+    if field.type is ConfigFieldType.JSON:
+        without_dates = _without_dates(value)
+        return without_dates if without_dates is not None and is_json(without_dates) else None
     try:
         if field.type is ConfigFieldType.DATE and isinstance(value, str):
             return datetime.date.fromisoformat(value)

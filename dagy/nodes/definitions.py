@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
-from dagy.errors import ConnectorError, DefinitionError, did_you_mean, sentence, shown
+from dagy.errors import ConnectorError, DefinitionError, or_what_there_is, sentence, shown
 from dagy.nodes.config import ConfigFields
 from dagy.nodes.connectors import ConnectorDef
 from dagy.nodes.execution import ExecutionResult
@@ -76,10 +76,7 @@ class NodeDefinition:
         for each in among:
             if each.id == connector_id:
                 return each
-        known = [each.id for each in among]
-        hint = did_you_mean(connector_id, known) or (
-            f"; it has {', '.join(map(repr, known))}" if known else "; it has none"
-        )
+        hint = or_what_there_is(connector_id, [each.id for each in among])
         raise ConnectorError(f"node {self.node_type!r} has no {which} connector {connector_id!r}{hint}")
 
     def fresh(self, config: Mapping[str, Any]) -> FlowNode:
@@ -176,7 +173,7 @@ def _read(cls: type[FlowNode]) -> NodeDefinition:
         metadata,
         inbound,
         outbound,
-        ConfigFields(metadata.node_type, fields),
+        ConfigFields(metadata.node_type, fields, inputs=[each.id for each in inbound]),
         hooks=hooks,
         is_async=is_async,
         is_bare=not (is_async or hooks or has_secrets or _has_own(cls, "run")),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dagy.engine import current_context
-from dagy.errors import ConnectorError, DagyError, DefinitionError, SkipTask, sentence, shown
+from dagy.errors import ConnectorError, DagyError, DefinitionError, SkipTask, sentence
 from dagy.hooks import RunContext
 from dagy.states import StateType
 
@@ -200,12 +200,15 @@ def by_hand(coroutine: Coroutine[Any, Any, T], node_type: str) -> T:
 
 def masked(error: BaseException, secrets: Iterable[str]) -> BaseException:
     """`error`, or if its text or that of one of its causes shows a secret, an error that tells the same without it."""
-    hidden = [each for each in secrets if each]
+    hidden = _hidden(secrets)
     seen: list[BaseException] = []
     each: BaseException | None = error if hidden else None
     while each is not None and each not in seen:
         seen.append(each)
-        told = f"{sentence(each)} {shown(vars(each))} {each.args!r}"
+        try:
+            told = f"{sentence(each)} {each.args!r} {vars(each)!r}"
+        except Exception:  # noqa: BLE001 (the __repr__ of something in it)
+            told = hidden[0]
         if any(text in told for text in hidden):
             kind = SkipTask if isinstance(error, SkipTask) else DagyError
             text = str(error) if kind is SkipTask else sentence(error)
@@ -214,15 +217,20 @@ def masked(error: BaseException, secrets: Iterable[str]) -> BaseException:
     return error
 
 
-def _mask(text: str, secrets: Iterable[str]) -> str:
-    for each in secrets:
+def _hidden(secrets: Iterable[str]) -> list[str]:
+    """The secrets, each before those that it holds."""
+    return sorted(filter(None, secrets), key=len, reverse=True)
+
+
+def _mask(text: str, hidden: Iterable[str]) -> str:
+    for each in hidden:
         text = text.replace(each, _MASK)
     return text
 
 
 def _masking(logger: logging.Logger, secrets: Iterable[str]) -> logging.Logger:
     """A logger that logs to `logger`, without the secrets."""
-    hidden = [each for each in secrets if each]
+    hidden = _hidden(secrets)
 
     def mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = _mask(record.getMessage(), hidden), ()

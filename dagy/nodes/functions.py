@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, overload
 
-from dagy.errors import DefinitionError, did_you_mean, shown
+from dagy.errors import DefinitionError, did_you_mean, or_what_there_is, shown
 from dagy.nodes.base import FlowNode
 from dagy.nodes.config import Secret
 from dagy.nodes.connectors import (
@@ -24,7 +24,7 @@ from dagy.nodes.connectors import (
 from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
 from dagy.parameters import Parameters
-from dagy.tasks import Task, checked_name
+from dagy.tasks import Task, checked_name, options_of
 
 Port = Any  # a DataType, its text ("dataframe"), several of them, an annotation (`pd.DataFrame`), or a ConnectorDef
 
@@ -70,7 +70,7 @@ def node(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Raises `DefinitionError` when an option has no meaning.
     """
-    known = [*inspect.signature(_made).parameters][1:-1] + [*inspect.signature(Task).parameters][1:]
+    known = (*[*inspect.signature(_made).parameters][1:-1], *options_of(Task))
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known) or f"; its options: {', '.join(known)}"
@@ -206,8 +206,8 @@ def _asked_fields(
 
 def _check_parameter(of: str, parameters: Parameters, name: str, option: str) -> None:
     if name not in parameters:
-        hint = did_you_mean(name, parameters) or f"; it has {', '.join(map(repr, parameters)) or 'none'}"
-        raise DefinitionError(f"{of}: {option} names {name!r}, which is no parameter of it{hint}")
+        told = f"{of}: {option} names {name!r}, which is no parameter of it"
+        raise DefinitionError(told + or_what_there_is(name, parameters))
 
 
 def _is_setting(annotation: Any, default: object) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from dagy.artifact.half_made import half_made
 from dagy.artifact.origin import provide_sources
 from dagy.artifact.source import Source, module_name
-from dagy.errors import DagyError, NodeGraphError, did_you_mean, shown
+from dagy.errors import DagyError, NodeGraphError, did_you_mean, or_what_there_is, shown
 from dagy.flows import Flow
 from dagy.nodes.base import FlowNode
 from dagy.nodes.config import written
@@ -224,6 +224,13 @@ class NodeGraph:
         `node` is a node's class, a @task, or the text that a document has for its `type`; `more` are other fields of
         `GraphNode`. A node with a configuration, `ReadCsv(path="rows.csv")`, has its own.
         """
+        known = [each.name for each in fields(GraphNode)][3:]
+        for name in more:
+            if name not in known:
+                raise NodeGraphError(
+                    f"with_node takes no {name!r}{or_what_there_is(name, known)}; a node's configuration is a dict: "
+                    f"with_node({node_id!r}, ..., {{{name!r}: ...}})"
+                )
         if isinstance(node, FlowNode):
             config = {**{name: written(value) for name, value in node.given.items()}, **(config or {})}
             node = type(node)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 
-from dagy.errors import did_you_mean
+from dagy.errors import did_you_mean, shown
 
 _BUILTINS = (bool, bytes, complex, dict, float, frozenset, int, list, object, set, str, tuple)
 _PLAIN = frozenset(each.__name__ for each in _BUILTINS)
@@ -30,7 +30,6 @@ _MODULES: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
     (uuid, ("UUID",)),
 )
 _HOMES: Mapping[str, ModuleType] = MappingProxyType({name: module for module, names in _MODULES for name in names})
-_NO_ANNOTATION = "is no annotation; write a type, such as 'str' or 'int | None'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,17 @@ def read_annotation(text: str) -> Annotation:
     try:
         written = _written(ast.parse(text, mode="eval").body, names)
     except (SyntaxError, RecursionError, MemoryError):
-        raise ValueError(_NO_ANNOTATION) from None
+        raise _no_annotation(text) from None
     found = Annotation(written, {name: _HOMES[name].__name__ for name in sorted(names)})
     try:
         eval(written, found.names)
     except Exception as error:  # noqa: BLE001 (whatever the types make of one another)
-        raise ValueError(f"is no type: {error}") from None
+        raise ValueError(f"has the type {shown(text)}, which is none: {error}") from None
     return found
+
+
+def _no_annotation(text: str) -> ValueError:
+    return ValueError(f"has the type {shown(text)}, which is no annotation; write one, such as 'str' or 'int | None'")
 
 
 def _written(node: ast.expr, names: set[str]) -> str:
@@ -94,7 +97,7 @@ def _written(node: ast.expr, names: set[str]) -> str:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return f"{_written(left, names)} | {_written(right, names)}"
         case _:
-            raise ValueError(_NO_ANNOTATION)
+            raise _no_annotation(ast.unparse(node))
 
 
 def _item(node: ast.expr, outer: str, names: set[str]) -> str:

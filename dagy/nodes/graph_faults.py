@@ -168,7 +168,7 @@ class _Check:
             try:
                 self._annotations[each.name] = read_annotation(each.type)
             except ValueError as error:
-                self._say(None, where, f"{of}: its type {shown(each.type)} {error}")
+                self._say(None, where, f"{of} {error}")
         self._check_flow(self._graph.parameters if self._is_sound() else ())
 
     def _check_flow(self, parameters: Sequence[GraphParameter]) -> None:
@@ -265,6 +265,8 @@ class _Check:
             return None
         try:
             binding = read_value(value, self._outbound)
+        except UnknownKindError:  # of a node of which that is said already
+            return None
         except GraphValueError as error:
             self._say(node, where, f"{of} {error}")
             return None
@@ -286,7 +288,9 @@ class _Check:
         node = self._nodes.get(node_id)
         if node is None:
             raise GraphValueError(f"takes the output of {self._no_node(node_id)}")
-        return () if node.kind is None else node.kind.connectors
+        if node.kind is None:
+            raise UnknownKindError
+        return node.kind.connectors
 
     def _check_literal(self, node_id: str, kind: Kind, connector: ConnectorDef, value: Json) -> None:
         """Say so if a value that is in the document can't come in at the connector."""

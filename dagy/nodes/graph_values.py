@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from dagy.errors import did_you_mean, shown
 from dagy.spec import Binding, Constant, DictOf, FromParameter, FromTask, Held, Json, ListOf, Path
 
-# The ids of a node's outbound connectors, by the node's id. It may raise a `GraphValueError`.
+# The ids of a node's outbound connectors, by the node's id. It may raise a `GraphValueError`, or an `UnknownKindError`.
 Outbound: TypeAlias = Callable[[str], Sequence[str]]
 
 SECRET = "$secret"
@@ -120,13 +120,18 @@ def _read_dict(value: dict[str, Json], outbound: Outbound) -> Binding:
         case "$parameter":
             return FromParameter(_text(value, "$parameter"), _path(value))
         case "$output":
-            node = _text(value, "$output")
-            if value.get("connector") is None:
-                return FromTask(node, _path(value))
-            connector, connectors = _text(value, "connector"), outbound(node)
-            if connector not in connectors:
+            node, path = _text(value, "$output"), _path(value)
+            connector: str | int | None = None if value.get("connector") is None else _text(value, "connector")
+            if connector is None and not path:
+                return FromTask(node)
+            connectors = outbound(node)
+            if connector is not None:
+                path = output_path(str(connector), path, connectors)
+            elif len(connectors) > 1:
+                connector = path[0]
+            if connector is not None and connector not in connectors:
                 raise GraphValueError(f"takes {no_connector(node, connector, connectors)}")
-            return FromTask(node, output_path(connector, _path(value), connectors))
+            return FromTask(node, path)
         case "$literal":
             return Constant(value["$literal"])
         case "$dict":
@@ -153,11 +158,11 @@ def _read_pairs(pairs: Json, outbound: Outbound) -> Binding:
     return DictOf(tuple((key, read_value(each, outbound)) for key, each in pairs))
 
 
-def no_connector(node: str, connector: str, connectors: Sequence[str]) -> str:
+def no_connector(node: str, connector: str | int, connectors: Sequence[str]) -> str:
     """`'rows' of node 'read', which gives only 'result'`, and what may have been meant."""
     if not connectors:
         return f"{connector!r} of node {node!r}, which gives nothing"
-    hint = did_you_mean(connector, connectors) or f"; it gives {', '.join(map(repr, connectors))}"
+    hint = did_you_mean(str(connector), connectors) or f"; it gives {', '.join(map(repr, connectors))}"
     return f"{connector!r} of node {node!r}, which has no such outbound connector{hint}"
 
 

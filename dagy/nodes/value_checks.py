@@ -36,7 +36,12 @@ def check_outputs(definition: NodeDefinition, outputs: Mapping[str, Any]) -> Non
             found += 1
             _check_value(definition, connector, value)
         elif connector.required:
-            raise ConnectorError(f"node {definition.node_type!r} must give a value at {connector.id!r}, and gave none")
+            raise ConnectorError(
+                f"node {definition.node_type!r} must give a value at {connector.id!r}, and gave none; an output that may "
+                f"be left out is declared so: outputs={{{connector.id!r}: ConnectorDef({connector.id!r}, "
+                f"{connector.name!r}, ConnectorDirection.OUTBOUND, "
+                f"cardinality=ConnectionCardinality.ZERO_OR_{'MANY' if connector.is_many else 'ONE'})}}"
+            )
     if found < len(outputs):
         for connector_id in outputs:
             definition.outbound_connector(connector_id)

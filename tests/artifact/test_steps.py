@@ -119,14 +119,34 @@ def merge(first, second):
     return [each for each in (first, second) if each is not ABSENT]
 
 
+@task
+def pair(a, b):
+    return [each for each in (a, b) if each is not ABSENT]
+
+
+@task
+def holes(rows):
+    return [rows[0], ABSENT]
+
+
+@task
+def void():
+    return ABSENT
+
+
 merge.optional = ("first", "second")
+pair.optional = ("a", "b")
 
 
 @flow(name="skipping")
 def skipping(count: int = 3):
     out = branch(load(count))
     both = merge(total(out["yes"]), total(out["no"]))
-    return {"odd": odd.map(out["yes"]), "none": odd.map(out["no"]), "both": both, "after": alone.after(out)()}
+    return {
+        "odd": odd.map(out["yes"]), "none": odd.map(out["no"]), "both": both, "after": alone.after(out)(),
+        "parts": merge(out["yes"], out["no"]), "one": merge(out["no"], 1), "items": pair.map(out["yes"], b=out["no"]),
+        "same": pair.map([1, 2], b=out["no"]), "holes": pair.map(holes(out["yes"]), b=2), "void": merge(void(), 1),
+    }
 
 
 @flow(name="part")
@@ -192,8 +212,11 @@ def test_what_has_nothing_to_do_is_skipped_as_in_a_local_run(machine: Callable[.
     driven = machine("skipping")
     told = driven.run(parameters={"count": count})
     assert ends(told) == local(driven, count=count)
-    nothing = {"odd": None, "none": None, "both": [], "after": None}
-    value = nothing if not count else {"odd": [None, 1, None], "none": None, "both": [3], "after": 7}
+    names = ("odd", "none", "both", "after", "parts", "one", "items", "same", "holes", "void")
+    value: dict[str, Any] = dict.fromkeys(names)
+    if count:
+        value |= {"odd": [None, 1, None], "both": [3], "after": 7, "parts": [[0, 1, 2]]}
+        value |= {"items": [[0], [1], [2]], "holes": [[0, 2], None]}
     assert driven.store().values.opened(told["result"]) == value
 
 
@@ -209,6 +232,13 @@ def test_no_container_starts_for_a_way_that_was_not_taken(machine: Callable[...,
     assert outcome.state.message == "not started, because 'branch' took another way"
     driven.task("total")
     assert driven.ask("ready", task="merge") == {"state": "READY"}  # it can do without
+    assert driven.ask("ready", task="merge-2") == {"state": "READY"}
+    assert driven.ask("ready", task="merge-3") == {"state": "SKIPPED"}  # but not without everything
+    driven.task("void")
+    assert driven.ask("ready", task="merge-4") == {"state": "SKIPPED"}
+    outcome = driven.store().outcome("merge-4")
+    assert outcome is not None
+    assert outcome.state.message == "not started, because 'void' gave nothing"
 
 
 def test_code_learns_in_a_step_which_item_and_attempt_of_which_run_it_is(machine: Callable[..., Machine]) -> None:

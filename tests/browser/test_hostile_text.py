@@ -37,7 +37,11 @@ def view_of_all() -> dict[str, Any]:
                 "faults": [{"item": 0, "error": text}],
             }
         needs[name], tasks[name] = [*needs][-1:], head
-        about[name] = {"cell": {"id": text, "label": text, "number": 1}, "description": text}
+        joined = [{"task": name, "words": text}]
+        port = {"id": text, "label": text, "types": text, "kind": text, "shape": "M0 0", "joined": joined}
+        setting = {"name": text, "value": text, "is_secret": bool(number % 2)}
+        node = {"type": text, "category": text, "inbound": [port], "outbound": [port], "settings": [setting]}
+        about[name] = {"cell": {"id": text, "label": text, "number": 1}, "description": text, "node": node}
         field = {"name": text, "kind": "choice", "annotation": text, "required": True, "value": text, "choices": [text]}
         form.append(
             {**field, "kind": ("choice", "text", "json", "fixed")[number % 4], "description": text, "secret": False}

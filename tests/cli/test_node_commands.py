@@ -67,6 +67,7 @@ def test_a_module_of_the_working_directory_adds_its_node_types(workplace: Path, 
         code, out, _ = dagy("nodes", "show", "shout", "--module", "waiting")
         assert code is ExitCode.SUCCESS
         assert "Makes a text loud." in out
+        assert dagy("nodes", "list", "loud", "--module", "waiting.py")[1].splitlines()[1].split()[0] == "shout"
     code, _, err = dagy("nodes", "list", "--module", "nowhere")
     assert code is ExitCode.USAGE
     assert "module 'nowhere' can't be imported: ModuleNotFoundError" in err

@@ -167,6 +167,72 @@ def test_an_optional_input_keeps_what_is_absent_for_its_task_to_leave_out(wrap: 
     assert ran(lambda: merge_all(wrap(load(1), files()))).value == [1]
 
 
+# ---- nothing arrives
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("wrap", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": [b]}, lambda a, b: (a,)], ids="ldt")
+def test_a_task_to_which_nothing_comes_of_what_its_inputs_refer_to_is_skipped(
+    wrap: Callable[[Any, Any], Any], options: dict[str, Any]
+):
+    result = ran(lambda: merge_all(wrap(load(branch(1)["no"]), files())), **options)
+    assert ends(result)["merge_all"] == "SKIPPED: not started, because 'load' was skipped"
+    result = ran(lambda: merge_all(wrap(branch(1)["no"], branch(-1)["yes"])), **options)
+    assert ends(result)["merge_all"] == "SKIPPED: not started, because 'branch' took another way"
+    result = ran(lambda: load(merge_all(wrap(nothing(), nothing()))), **options)
+    assert ends(result)["merge_all"] == "SKIPPED: not started, because 'nothing' gave nothing"
+    assert ends(result)["load"] == "SKIPPED: not started, because 'merge_all' was skipped"
+
+
+def test_what_was_skipped_and_what_is_a_part_may_be_missing_together():
+    result = ran(lambda: merge(files(), second=branch(1)["no"]))
+    assert ends(result)["merge"] == "SKIPPED: not started, because 'branch' took another way"
+    assert ran(lambda: merge_all([files(), branch(1)["yes"], branch(1)["no"]])).value == [1]
+
+
+@pytest.mark.parametrize("number", [1, -1])
+def test_what_takes_one_way_of_a_branch_runs_when_it_is_taken(number: int):
+    result = ran(lambda number: [merge_all([branch(number)["yes"]]), merge(7, branch(number)["no"])], number=number)
+    assert result.value == ([[1], None] if number > 0 else [None, [7, -1]])
+
+
+def test_an_optional_input_that_refers_to_no_task_is_no_reason_to_skip():
+    result = ran(lambda given: [merge.after(load(1))(1), merge(None), merge(given, second=2)], given=ABSENT)
+    assert result.value == [[1, None], [None, None], [ABSENT, 2]]
+
+
+@pytest.mark.parametrize("max_workers", [1, 4])
+def test_a_task_to_which_nothing_comes_waits_for_all_that_it_only_follows(max_workers: int):
+    result = ran(lambda: merge.after(load(1))(files()), max_workers=max_workers)
+    assert ends(result)["merge"] == "SKIPPED: not started, because 'files' was skipped"
+    result = ran(lambda: merge.after(fail())(files()), max_workers=max_workers, fail_fast=False)
+    assert ends(result)["merge"] == "SKIPPED: not started, because 'fail' failed"
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+def test_a_mapped_task_to_which_nothing_comes_is_skipped_as_a_whole(options: dict[str, Any]):
+    result = ran(lambda: [merge.map([1, 2], second=files()), merge.map([1, 2], second=branch(1)["no"])], **options)
+    assert ends(result)["merge"] == "SKIPPED: not started, because 'files' was skipped"
+    assert ends(result)["merge-2"] == "SKIPPED: not started, because 'branch' took another way"
+    assert ran(lambda: merge.map(load([1, 2]), second=files()), **options).value == [[1, ABSENT], [2, ABSENT]]
+
+
+def test_nothing_is_started_of_what_nothing_comes_to():
+    told: list[str] = []
+
+    @task(cache=True, on_running=[lambda context, state: told.append("began")])
+    def take(row: Any = None) -> Any:
+        told.append("called")
+
+    @task(on_running=[lambda context, state: told.append("began")])
+    async def take_in_a_loop(row: Any = None) -> Any:
+        told.append("called")
+
+    take.optional = take_in_a_loop.optional = ("row",)
+    ran(lambda: [take(branch(1)["no"]), take_in_a_loop(branch(1)["no"]), take(files()), take_in_a_loop(nothing())])
+    assert told == []
+
+
 def test_a_part_of_what_is_absent_is_absent():
     result = ran(lambda: [load(branch(1)["no"]["rows"]), load(files()[0])])
     assert result.status is StateType.COMPLETED

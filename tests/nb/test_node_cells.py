@@ -105,8 +105,9 @@ def test_names_with_an_underscore_stay_inside() -> None:
     assert [*(plan("%%dagy_node n\n_half = rows / 2\nout = rows * 2").gives or ())] == ["out"]
 
 
-def test_a_cell_that_only_acts_gives_nothing() -> None:
+def test_a_cell_that_only_acts_gives_nothing_unless_it_ends_with_what_came_in() -> None:
     assert plan("%%dagy_node n\nprint(rows)").gives == {}
+    assert plan("%%dagy_node n\nprint(rows)\nrows").gives is None
 
 
 def test_the_two_ways_of_an_if_are_a_branch() -> None:
@@ -178,6 +179,7 @@ def test_a_number_has_bounds() -> None:
         ("n --config how:select=sum", "has no choices"),
         ("n --config token:secret=abc", "a secret, whose value never stands in a notebook"),
         ("n --config a --config a", "--config 'a' is given twice"),
+        ("n --takes rows:list --config rows", "'rows' comes in (--takes) or is set (--config), not both"),
         ("n --takes rows:frame", "'frame' is no data type; did you mean 'dataframe'?"),
         ("n --confg a", "%%dagy_node has no option '--confg'; did you mean '--config'?"),
     ],

@@ -146,6 +146,14 @@ def test_what_is_wrong_is_told_at_its_field(cls: type[FlowNode], field: str, val
     assert [name for name in form.fields if name != field and alarm(form, name)] == []
 
 
+def test_all_that_is_wrong_is_told_at_once(cls: type[FlowNode]) -> None:
+    form = entered(NodeForm(cls), rows="x", path="a.txt", mode="replace")
+    assert sorted(form.problems) == ["key", "path", "rows"]
+    assert [name for name in form.fields if alarm(form, name)] == ["path", "rows"]
+    assert form._code is not None
+    assert "to be set: Where to, Key column, Rows<" in form._code.value
+
+
 def test_nothing_is_said_to_be_missing_before_something_is_entered(cls: type[FlowNode]) -> None:
     form = NodeForm(cls)
     assert form.widget is not None

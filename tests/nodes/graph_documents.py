@@ -140,65 +140,17 @@ def no_task() -> None:
 
 
 # What is hard to write in code, or would be code if it were written without care.
-TEXTS = st.one_of(
-    st.text(max_size=12),
-    st.sampled_from(
-        [
-            "",
-            "'",
-            '"',
-            '"""',
-            "'''",
-            "\\",
-            "\\n",
-            "a\nb",
-            "line\nline\n",
-            'x = """\ny',
-            "print(1)\nprint(2)\n",
-            "{}",
-            "%s",
-            "'); import os #",
-            "\u2028",
-            "\x00",
-            "\u00a0",
-            "ﬁ",
-            "a\\\n",
-            "\tx\n\ty\n",
-            " a\n b",
-            "ends \nhere",
-            "# comment",
-        ]
-    ),
-)
+_ODD_TEXTS = [
+    "", "'", '"', '"""', "'''", "\\", "\\n", "a\nb", "line\nline\n", 'x = """\ny', "print(1)\nprint(2)\n", "{}", "%s",
+    "'); import os #", "\u2028", "\x00", "\u00a0", "ﬁ", "a\\\n", "\tx\n\ty\n", " a\n b", "ends \nhere", "# comment",
+]  # fmt: skip
+_ODD_IDS = [
+    "a", "a-2", "a-3", "add", "add-2", "square it", "doc_number", "doc_number-2", "class", "print", "flow", "x'", 'x"',
+    "x\\", "größe", "ﬁ", "1", "日本", "a b", "None", "-", "Number", "self", "a-02",
+]  # fmt: skip
+TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(_ODD_TEXTS))
 IDS = st.one_of(
-    st.sampled_from(
-        [
-            "a",
-            "a-2",
-            "a-3",
-            "add",
-            "add-2",
-            "square it",
-            "doc_number",
-            "doc_number-2",
-            "class",
-            "print",
-            "flow",
-            "x'",
-            'x"',
-            "x\\",
-            "größe",
-            "ﬁ",
-            "1",
-            "日本",
-            "a b",
-            "None",
-            "-",
-            "Number",
-            "self",
-            "a-02",
-        ]
-    ),
+    st.sampled_from(_ODD_IDS),
     st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=6),
 )
 NAMES = st.sampled_from(["city", "limit", "flow_", "add_", "date_", "x"])

@@ -200,7 +200,7 @@ class TestWhatExecuteGives:
         ("outbound", "given", "message"),
         [
             ({"yes": {}, "no": {}}, 3, "returns a dict with 'yes', 'no', or an ExecutionResult, not 3"),
-            ({"yes": {}, "no": {}}, {"yes": 1}, "must give a value at 'no', and gave none"),
+            ({"yes": {}, "no": {}}, {"yes": 1}, "must give a value at 'no', and gave none; an output that may"),
             ({"yes": {}, "no": {}}, {"yes": 1, "no": 2, "nay": 3}, "no outbound connector 'nay'; it has 'yes', 'no'"),
             ({"result": {"data_types": "json"}}, b"raw", "at 'result' passes JSON, and b'raw' (bytes) went out"),
             ({"result": {"cardinality": "one_or_many"}}, 3, "many values pass at 'result', as a list, not as 3 (int)"),

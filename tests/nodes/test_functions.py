@@ -12,7 +12,9 @@ import pytest
 from dagy import flow, task
 from dagy.errors import ConnectorError, DefinitionError, NodeConfigError
 from dagy.nodes import (
+    ConnectionCardinality,
     ConnectorDef,
+    ConnectorDirection,
     DataType,
     ExecutionContext,
     NodeConfigField,
@@ -168,6 +170,17 @@ class TestWhatItDoes:
             return split()([1])["yes"]
 
         assert run() == [1]
+
+    def test_an_output_left_out_that_must_be_given_is_refused_with_what_lets_it_be_left_out(self):
+        def split(rows: list):
+            return {"yes": rows}
+
+        with pytest.raises(ConnectorError, match="must give a value at 'no', and gave none") as refused:
+            node(outputs={"yes": "list", "no": "list"})(split)()([1])
+        remedy = str(refused.value).partition("outputs=")[2]
+        outputs = eval(remedy)  # noqa: S307 (what the message says to write)
+        kind = node(node_type="split_so", outputs={"yes": "list", **outputs})(split)
+        assert flow(name="run")(lambda: kind()([1])["yes"])() == [1]
 
     def test_a_function_that_returns_nothing_gives_nothing(self):
         calls = []

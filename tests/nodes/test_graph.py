@@ -173,6 +173,8 @@ def test_an_edge_without_names_is_refused_where_it_is_not_clear(ends: tuple[str,
 def test_a_node_of_something_else_is_refused() -> None:
     with pytest.raises(NodeGraphError, match="node 'a' is made of 5; give a node class, a @task, or the text of a ty"):
         NodeGraph("g").with_node("a", 5)  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(NodeGraphError, match=r"takes no 'value'; it has .*; a node's configuration is a dict: with_no"):
+        NodeGraph("g").with_node("a", Number, value=1)
 
 
 # The flow.

@@ -85,6 +85,24 @@ def test_a_sound_graph_has_no_faults() -> None:
             node("a", "doc_number", {"value": {"$output": "one", "connector": "r"}}),
             "'value' takes 'r' of node 'one', which has",
         ),
+        (
+            {
+                "nodes": (
+                    GraphNode("h", "doc_halves", {"number": 1}),
+                    GraphNode("a", "doc_number", {"value": {"$output": "h", "path": ["lo", "x"]}}),
+                )
+            },
+            "'value' takes 'lo' of node 'h', which has no such outbound connector; did you mean 'low'?",
+        ),
+        (
+            {
+                "nodes": (
+                    GraphNode("h", "doc_halfs"),
+                    GraphNode("a", "doc_number", {"value": {"$output": "h", "connector": "low"}}),
+                )
+            },
+            "node 'h': there is no node type 'doc_halfs'; did you mean 'doc_halves'?",
+        ),
         (node("a", "doc_number", {"value": {"$output": 1}}), "'value' has '$output' of 1; it takes a name"),
         (
             node("a", "doc_number", {"value": {"$parameter": "x", "path": 1}}),
@@ -172,14 +190,14 @@ def test_a_sound_graph_has_no_faults() -> None:
         ({"parameters": (GraphParameter("ﬁ"),)}, "parameter 'ﬁ' is the same as 'fi' to Python; write it so"),
         (
             {"parameters": (GraphParameter("x", "it"),)},
-            "parameter 'x': its type 'it' has the unknown type 'it'; did you mean 'int'?",
+            "parameter 'x' has the unknown type 'it'; did you mean 'int'?",
         ),
-        ({"parameters": (GraphParameter("x", "os.system"),)}, "its type 'os.system' has the unknown type 'os.system'"),
+        ({"parameters": (GraphParameter("x", "os.system"),)}, "parameter 'x' has the unknown type 'os.system'"),
         (
             {"parameters": (GraphParameter("x", "print('x')"),)},
-            "is no annotation; write a type, such as 'str' or 'int | None'",
+            "parameter 'x' has the type \"print('x')\", which is no annotation; write one, such as 'str' or",
         ),
-        ({"parameters": (GraphParameter("x", "int[str]"),)}, "its type 'int[str]' is no type"),
+        ({"parameters": (GraphParameter("x", "int[str]"),)}, "parameter 'x' has the type 'int[str]', which is none: "),
         ({"parameters": (GraphParameter("x", "'print()'"),)}, "is no annotation"),  # which would be evaluated
         ({"parameters": (GraphParameter("x", "list['print()']"),)}, "is no annotation"),
         ({"parameters": (GraphParameter("x", "Literal['a'] | Optional['print()']"),)}, "is no annotation"),

@@ -228,7 +228,7 @@ def _addresses(host: str, port: int) -> Sequence[str]:
 def _meant(address: Address) -> Address:
     """Where a packet ends that is sent to `address`: an IPv6 address may be a wrapping of an IPv4 one."""
     if isinstance(address, ipaddress.IPv6Address):
-        if wrapped := address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]:
+        if wrapped := address.ipv4_mapped or address.sixtofour:
             return wrapped
         if any(address in each for each in _TRANSLATED):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

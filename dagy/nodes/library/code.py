@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import keyword
 import linecache
+import sys
 import traceback
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -57,6 +59,17 @@ class PythonCode(LibraryNode):
         super().__init__(**config)
         if isinstance(self.config["code"], str):  # and not an output of a task, which is there when the flow runs
             _function(self.config["code"], _NAMES)
+
+    @classmethod
+    def requirements(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """The modules that the code imports, by their first name, without Python's own."""
+        imported = set()
+        for each in ast.walk(ast.parse(config.get("code", ""))):
+            if isinstance(each, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in each.names}
+            elif isinstance(each, ast.ImportFrom):
+                imported.add((each.module or "").partition(".")[0])
+        return sorted(imported - sys.stdlib_module_names - {"dagy", ""})
 
     def execute(self, context: ExecutionContext) -> object:
         arguments = _checked(context.config["arguments"] or {})
@@ -111,4 +124,6 @@ def _function(code: str, names: tuple[str, ...]) -> FunctionType:
     space: dict[str, Any] = {"__name__": "python_code"}
     exec(compiled, space)
     function: FunctionType = space["code"]
+    if function.__code__.co_flags & inspect.CO_GENERATOR:
+        raise fault("code", "the code has a 'yield', and so no value; return a list")
     return function

@@ -105,7 +105,7 @@ class Switch(LibraryNode):
         _FIELD,
         json_field(
             "cases",
-            f'Up to {len(_WAYS)}: each a value to be equal to, or a condition: {{"operator": ">", "value": 100}}.',
+            f'Up to {len(_WAYS)}: each a value to be equal to, or an object: {{"operator": ">", "value": 100}}.',
             required=True,
         ),
     )
@@ -116,7 +116,9 @@ class Switch(LibraryNode):
             raise fault("cases", f"'cases' is {shown(cases)}; give a list of at most {len(_WAYS)}")
         compared = _part(value, context.config["field"])
         for way, case in zip(_WAYS, cases, strict=False):
-            condition = case if isinstance(case, Mapping) and "operator" in case else {"operator": "==", "value": case}
+            condition = case if isinstance(case, Mapping) else {"operator": "==", "value": case}
+            if "operator" not in condition:
+                raise fault("cases", f"an object in 'cases' is a condition, and {shown(case)} has no 'operator'")
             if meets(compared, condition["operator"], condition.get("value"), field="cases"):
                 return {way: value}
         return {"otherwise": value}
@@ -200,6 +202,16 @@ class ForEach(LibraryNode):
         given = self.config
         if all(each is None or isinstance(each, (str, Mapping)) for each in given.values()):  # no outputs of tasks
             _looped(given["node_type"], given["config"], given["connector"])
+
+    @classmethod
+    def requirements(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """What the node that runs requires."""
+        if "node_type" not in config:  # which is known only when the flow runs
+            return ()
+        if "config" not in config:
+            return node_registry.get(config["node_type"]).requirements({})
+        node, _ = _looped(config["node_type"], config["config"], None)
+        return node.requirements(node.config)
 
     def execute(self, context: ExecutionContext) -> object:
         config = context.config

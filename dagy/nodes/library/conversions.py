@@ -156,7 +156,7 @@ class ToText(_Converter):
             return table(value, "value").write_csv()
         try:
             return _bytes_of(value).decode(config["encoding"])
-        except (LookupError, UnicodeDecodeError) as error:
+        except (LookupError, ValueError) as error:
             raise fault("encoding", f"the bytes are not text in {config['encoding']!r}: {error}") from error
 
 
@@ -176,7 +176,7 @@ class ToBytes(_Converter):
             return _bytes_of(value)
         try:
             return value.encode(config["encoding"])
-        except (LookupError, UnicodeEncodeError) as error:
+        except (LookupError, ValueError) as error:
             raise fault("encoding", f"the text can't be written in {config['encoding']!r}: {error}") from error
 
 

@@ -28,7 +28,7 @@ from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.descriptions import LibraryNode, choice, fault, field, inbound, json_field, outbound
 from dagy.nodes.library.files import pandas_for, polars_for
 from dagy.nodes.library.tables import table
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 
 if TYPE_CHECKING:
     from narwhals.dtypes import DType
@@ -39,14 +39,13 @@ ROWS = frozenset({DataType.DATAFRAME, DataType.LIST})
 _KINDS = (bool, int, float, Decimal, datetime, date, time, bytes, dict, list)  # of values; of all else, their text
 
 
-def _url() -> NodeConfigField:
-    return field(
-        "url",
-        "The database's URL, as SQLAlchemy takes it: postgresql://user:password@host/name, sqlite:///file.db.",
-        ConfigFieldType.SECRET,
-        required=True,
-        label="URL",
-    )
+_URL = field(
+    "url",
+    "The database's URL, as SQLAlchemy takes it: postgresql://user:password@host/name, sqlite:///file.db.",
+    ConfigFieldType.SECRET,
+    required=True,
+    label="URL",
+)
 
 
 class ReadSql(LibraryNode):
@@ -69,7 +68,7 @@ class ReadSql(LibraryNode):
         outbound("result", *ROWS, description="The rows, as 'gives' says.", name="Rows"),
     )
     fields = (
-        _url(),
+        _URL,
         field(
             "query",
             "What to ask. A name with a colon stands for a value; a list may stand behind IN: SELECT * FROM "
@@ -129,7 +128,7 @@ class WriteSql(LibraryNode):
         outbound("result", DataType.INTEGER, description="How many rows were written.", name="Count"),
     )
     fields = (
-        _url(),
+        _URL,
         field("table", "The table's name.", required=True, placeholder="sales"),
         field("schema", "The schema that it is in. Empty: the user's own one.", default=""),
         choice(
@@ -182,6 +181,8 @@ def _engine(address: str) -> Iterator[Engine]:
         if error.name == "psycopg":
             raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
         raise fault("url", f"{url.drivername!r} needs the package {error.name!r}, which is not installed") from None
+    except (TypeError, ValueError):  # whose message may show it
+        raise fault("url", "the secret 'url' has an option that the database's driver does not take") from None
     if engine.dialect.is_async:
         raise fault("url", f"{url.drivername!r} is a driver for async code; name one that is not")
     if options:  # or SQLite's driver begins no transaction before a table is dropped or made
@@ -203,8 +204,6 @@ def _connected(engine: Engine) -> Iterator[Connection]:
 
     try:
         connection = engine.connect()
-    except (TypeError, ValueError):  # whose message may show it
-        raise fault("url", "the secret 'url' has an option that the database's driver does not take") from None
     except exc.DBAPIError as error:
         raise NetworkError(f"the database can't be reached: {sentence(error.orig or error)}") from error
     with connection:

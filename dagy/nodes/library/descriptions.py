@@ -8,12 +8,13 @@ class Limit(LibraryNode):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from dagy.errors import NodeConfigError
 from dagy.nodes.base import FlowNode
 from dagy.nodes.connectors import ANYTHING, ConnectorDef, ConnectorDirection, DataType
+from dagy.nodes.definitions import definition_of
 from dagy.nodes.metadata import ConfigFieldType, NodeConfigField, NodeMetadata, SelectOption, title
 
 
@@ -38,6 +39,17 @@ class LibraryNode(FlowNode):
     def config_fields(cls) -> list[NodeConfigField]:
         """`fields`."""
         return list(cls.fields)
+
+    @classmethod
+    def requirements(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """What `about` says; where a field chooses whose frames there are, theirs in the place of pandas."""
+        definition = definition_of(cls)
+        chooses = next((each.id for each in definition.fields if each.id in ("engine", "gives")), None)
+        if chooses is None:
+            return definition.metadata.requires
+        chosen = {"pandas": ["pandas"], "polars": ["polars"], "rows": []}.get(config.get(chooses, ""))
+        others = [each for each in definition.metadata.requires if each != "pandas"]
+        return [*others, *(["pandas", "polars"] if chosen is None else chosen)]
 
 
 def inbound(connector_id: str, *types: DataType, name: str = "", **more: Any) -> ConnectorDef:

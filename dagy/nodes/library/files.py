@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import csv
 import gzip
 import io
 import json
@@ -19,6 +20,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
@@ -42,8 +44,6 @@ from dagy.nodes.metadata import NodeCategory, NodeConfigField, NodeMetadata
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FRAME = frozenset({DataType.DATAFRAME})
 
 _COMPRESSED: Mapping[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -90,7 +90,10 @@ def local_path(text: str) -> Path:
             "path",
             f"{shown(text)} is an address, not a path; 'http_request' and 'read_s3' fetch what is somewhere else",
         )
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise fault("path", f"{text!r} begins with the home of a user whom this machine does not know") from None
 
 
 @contextmanager
@@ -202,6 +205,7 @@ _ENGINE = choice(
 )
 _COLUMNS = json_field("columns", 'A list of the columns to read: ["city"]. Empty: all.')
 _SEPARATOR = field("separator", "The one character between two values; \\t for a tab.", default=",")
+_MISSING = ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan"]
 _ENCODING = field(
     "encoding",
     "How its text is coded: utf-8, utf-8-sig (as Excel wants it), cp1252, latin-1, utf-16 ...",
@@ -216,7 +220,7 @@ class ReadCsv(_Reader):
     about = NodeMetadata(
         "read_csv",
         "Read CSV",
-        "Reads a table from a CSV file, whatever separates its values.",
+        "Reads a table from a CSV file. Empty values, NA, N/A, null, NaN and the like are missing ones.",
         NodeCategory.INPUT,
         tags=("file", "table", "tsv"),
         requires=("narwhals", "pandas"),
@@ -238,12 +242,15 @@ class ReadCsv(_Reader):
         encoding, separator, header = _codec(config["encoding"]), _one_character(config["separator"]), config["header"]
         is_polars = config["engine"] == "polars"
         library = polars_for("read_csv") if is_polars else pandas_for("read_csv")
+        if header and not is_polars:
+            _check_first_row(file, separator, encoding)
         with file.opened() as binary:
             if is_polars:
                 text = binary.read().decode(encoding).encode()  # Polars reads UTF-8, and bears what is none
-                frame = library.read_csv(text, separator=separator, has_header=header)
+                frame = library.read_csv(text, separator=separator, has_header=header, null_values=_MISSING)
             else:
-                frame = library.read_csv(binary, sep=separator, encoding=encoding, header="infer" if header else None)
+                told: Any = {"sep": separator, "encoding": encoding, "header": "infer" if header else None}
+                frame = library.read_csv(binary, **told, na_values=_MISSING, keep_default_na=False)
         if not header:
             frame.columns = [f"column_{number}" for number in range(1, frame.shape[1] + 1)]
         check_columns(frame.columns, columns, "columns", file.name)
@@ -510,7 +517,7 @@ def check_columns(there: Sequence[Any], wanted: Sequence[str], field: str, name:
 def _codec(encoding: str) -> str:
     try:
         return codecs.lookup(encoding or "utf-8").name
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise fault(
             "encoding", f"there is no encoding {encoding!r}; such are utf-8, cp1252, latin-1, utf-16"
         ) from error
@@ -521,6 +528,18 @@ def _one_character(separator: str) -> str:
     if len(separator) != 1:
         raise fault("separator", f"the separator is one character, such as ',' or ';', not {separator!r}")
     return separator
+
+
+def _check_first_row(file: File, separator: str, encoding: str) -> None:
+    """`ValueError` when it has more values than there are names: pandas would make an index of its first ones."""
+    try:
+        with file.opened() as binary, io.TextIOWrapper(binary, encoding, newline="") as text:
+            header, row, *_ = [*islice(filter(None, csv.reader(text, delimiter=separator)), 2), [], []]
+    except csv.Error:  # such as a value of 128 KiB, which is none for pandas
+        return
+    if len(row) > len(header):
+        told = f"its first row has {len(row)} values, and its header {len(header)} names"
+        raise ValueError(f"{told}; is 'separator', which is {separator!r}, right?")
 
 
 def _text_file(path: Path, encoding: str) -> codecs.StreamWriter:
@@ -537,4 +556,6 @@ def _told(failure: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or sentence(error)
-        raise StoreError(f"{failure}: {reason}") from error
+        reason = reason.partition("\n\n")[0].strip()  # Polars goes on with its own functions' options
+        hint = "; if its text is coded otherwise, say so in 'encoding': 'cp1252'"
+        raise StoreError(f"{failure}: {reason}{hint * isinstance(error, UnicodeDecodeError)}") from error

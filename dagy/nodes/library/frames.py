@@ -104,7 +104,8 @@ class Filter(_FrameNode):
         kept = []
         if config["column"]:
             kept.append(holds(frame, config["column"], config["operator"], config["value"], "column"))
-        for each in config["conditions"] or []:
+        given = config["conditions"] or []
+        for each in given if isinstance(given, list) else [given]:
             if not isinstance(each, Mapping) or "column" not in each:
                 raise fault("conditions", f"a condition is an object such as {_CONDITION}, not {shown(each)}")
             operator = each.get("operator", "==")
@@ -239,6 +240,8 @@ class Aggregate(_FrameNode):
         """A row for each group."""
         by = [known(frame, each, "by") for each in names(config["by"], "by")]
         given = config["aggregations"]
+        if not given:
+            raise fault("aggregations", f"'aggregations' is empty; give a list of objects such as {_AGGREGATION}")
         wanted = [_aggregation(frame, each, by) for each in (given if isinstance(given, (list, tuple)) else [given])]
         _once([*by, *(name for name, _ in wanted)], "aggregations")
         columns = [expression.alias(name) for name, expression in wanted]

@@ -14,22 +14,19 @@ from dagy.nodes.connectors import DataType
 from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.descriptions import LibraryNode, field, flag, inbound, outbound
 from dagy.nodes.library.files import local_path, written
-from dagy.nodes.metadata import NodeCategory, NodeConfigField, NodeMetadata
+from dagy.nodes.metadata import NodeCategory, NodeMetadata
 
-
-def _place() -> tuple[NodeConfigField, ...]:
-    """Which object it is."""
-    return (
-        field("bucket", "The bucket's name.", required=True, placeholder="my-bucket"),
-        field("key", "The object's key in the bucket.", required=True, placeholder="2026/cities.csv"),
-        field("region", "The region, such as eu-central-1. Empty: what AWS's settings say.", default=""),
-        field(
-            "owner",
-            "The account that the bucket must belong to, twelve digits. Empty: the one that is signed in.",
-            default="",
-            pattern="^(\\d{12})?$",
-        ),
-    )
+_PLACE = (  # which object it is
+    field("bucket", "The bucket's name.", required=True, placeholder="my-bucket"),
+    field("key", "The object's key in the bucket.", required=True, placeholder="2026/cities.csv"),
+    field("region", "The region, such as eu-central-1. Empty: what AWS's settings say.", default=""),
+    field(
+        "owner",
+        "The account that the bucket must belong to, twelve digits. Empty: the one that is signed in.",
+        default="",
+        pattern=r"^(\d{12})?$",
+    ),
+)
 
 
 @contextmanager
@@ -63,7 +60,7 @@ class ReadS3(LibraryNode):
         ),
     )
     fields = (
-        *_place(),
+        *_PLACE,
         field(
             "path",
             "Where to keep it here; a file that is there is replaced. Empty: it is kept nowhere and goes on "
@@ -111,7 +108,7 @@ class WriteS3(LibraryNode):
         outbound("result", DataType.STRING, description="Where it is: s3://my-bucket/2026/cities.csv.", name="Address"),
     )
     fields = (
-        *_place(),
+        *_PLACE,
         flag(
             "replace",
             "Whether it may take the place of an object that is there; if not, that is a failure.",

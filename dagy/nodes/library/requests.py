@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from dagy.nodes.connectors import DataType
 from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.addresses import AddressRule, guarded_client
 from dagy.nodes.library.descriptions import LibraryNode, choice, count, fault, field, inbound, json_field, outbound
-from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeConfigField, NodeMetadata
+from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 from dagy.version import __version__
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 50 * 2**20  # of an answer, unless the node says otherwise
 _MOST_BYTES_OF_A_WEBHOOK = 2**20
+_MOST_SHOWN = 10_000  # bytes of an answer that are looked at for a message
 _FIRST_CHARACTERS = 300  # of an answer that is a failure, in the message
 _SECRET_LENGTH = 6  # of a part of a webhook's URL; shorter ones are words
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -48,13 +49,12 @@ class _Exchange:
     """A request, and the bounds of what it may come to. `shown_as` is its address in messages."""
 
     method: str
-    url: str
+    url: httpx.URL
     shown_as: str
     rule: AddressRule
     timeout: float  # seconds
     redirects: int
     most_bytes: int
-    params: Mapping[str, Any]
     headers: Mapping[str, str]  # in lower case; no other server that it redirects to gets them
     content: bytes | None
     hidden: frozenset[str] = frozenset()  # what no message shows, though the answer may
@@ -64,12 +64,8 @@ class _Exchange:
         import httpcore
         import httpx
 
-        first = httpx.URL(self.url)
-        if self.params:
-            first = first.copy_merge_params(self.params)
-
         def keep_to_ourselves(request: httpx.Request) -> None:
-            if not is_same_server(first, request.url):
+            if not is_same_server(self.url, request.url):
                 for name in self.headers.keys() - {"host", "content-type"}:
                     request.headers.pop(name, None)
 
@@ -82,7 +78,7 @@ class _Exchange:
             headers={"user-agent": f"dagy/{__version__}"},
         )
         try:
-            with client, client.stream(self.method, first, headers=self.headers, content=self.content) as answer:
+            with client, client.stream(self.method, self.url, headers=self.headers, content=self.content) as answer:
                 body = bytearray()
                 for piece in answer.iter_bytes():
                     body += piece
@@ -108,41 +104,37 @@ class _Exchange:
         answer = self.answer()
         if 200 <= answer.status < 300 or answer.status in accepted:
             return answer
-        body = answer.body.decode("utf-8", "replace")
-        for each in self.hidden:
-            body = body.replace(each, "***")
-        more = "..." if len(body) > _FIRST_CHARACTERS else ""
-        said = f": {body[:_FIRST_CHARACTERS]!r}{more}" if body else ""
+        said = f": {self.began(answer)}" if answer.body else ""
         raise NetworkError(f"{self.shown_as} answered {answer.status} {answer.reason}{said}")
 
-
-def _timeout(seconds: float) -> NodeConfigField:
-    return field(
-        "timeout",
-        "Seconds until the answer must have come.",
-        ConfigFieldType.NUMBER,
-        default=seconds,
-        minimum=0.1,
-        label="Time limit",
-    )
+    def began(self, answer: _Answer) -> str:
+        """How the answer's body begins, for a message: without what is `hidden`."""
+        text = answer.body[:_MOST_SHOWN].decode("utf-8", "replace")
+        for each in self.hidden:
+            text = text.replace(each, "***")
+        return f"{text[:_FIRST_CHARACTERS]!r}{'...' if len(text) > _FIRST_CHARACTERS else ''}"
 
 
-def _allowed_hosts() -> NodeConfigField:
-    return json_field(
-        "allowed_hosts",
-        'A list of what it may connect to beside the public internet: ["api.internal", "*.corp.example", '
-        '"10.20.0.0/16", "localhost"]. Addresses where clouds tell a machine its credentials are refused '
-        "whatever is here.",
-    )
-
-
-def _redirects() -> NodeConfigField:
-    return count(
-        "redirects",
-        "How many redirects are followed. Another host gets neither the headers nor the token.",
-        default=5,
-        maximum=20,
-    )
+_TIMEOUT = field(
+    "timeout",
+    "Seconds until the answer must have come.",
+    ConfigFieldType.NUMBER,
+    label="Time limit",
+    default=30.0,
+    minimum=0.1,
+)
+_REDIRECTS = count(
+    "redirects",
+    "How many redirects are followed. Another host gets neither the headers nor the token.",
+    default=5,
+    maximum=20,
+)
+_ALLOWED_HOSTS = json_field(
+    "allowed_hosts",
+    'A list of what it may connect to beside the public internet: ["api.internal", "*.corp.example", '
+    '"10.20.0.0/16", "localhost"]. Addresses where clouds tell a machine its credentials are refused '
+    "whatever is here.",
+)
 
 
 class HttpRequest(LibraryNode):
@@ -199,10 +191,10 @@ class HttpRequest(LibraryNode):
             "A list of statuses that are no failure, though they are not 2xx: [404].",
             label="Accepted statuses",
         ),
-        _timeout(30.0),
+        _TIMEOUT,
         count("most_bytes", "How many bytes may come, unpacked.", default=MOST_BYTES, minimum=1, label="Size limit"),
-        _redirects(),
-        _allowed_hosts(),
+        _REDIRECTS,
+        _ALLOWED_HOSTS,
     )
 
     def execute(self, context: ExecutionContext) -> object:
@@ -214,32 +206,31 @@ class HttpRequest(LibraryNode):
         content, media_type = _content(context.get_upstream_data("content", default=None), config["json"])
         if media_type:
             headers.setdefault("content-type", media_type)
-        if token := context.secrets.get("token", "").strip():  # many a secret ends with the line end of its file
+        token = context.secrets.get("token", "").strip()  # many a secret ends with the line end of its file
+        if token:
             name = config["token_header"].lower()
             if not _is_header(name, token):  # the library's own message would show it
                 raise fault("token", "the secret 'token', or its 'token_header', is not one line of ASCII")
             headers[name] = f"Bearer {token}" if name == "authorization" else token
-        url = _checked(config["url"])
+        url, params = _checked(config["url"]), _object(config, "params")
         exchange = _Exchange(
             method=config["method"],
-            url=str(url),
+            url=url.copy_merge_params(params) if params else url,
             shown_as=f"{config['method']} {url.scheme}://{url.netloc.decode('ascii')}{url.path}",
             rule=AddressRule.of(config["allowed_hosts"]),
             timeout=config["timeout"],
             redirects=config["redirects"],
             most_bytes=config["most_bytes"],
-            params=_object(config, "params"),
             headers=headers,
             content=content,
+            hidden=frozenset({token} - {""}),
         )
         answer = exchange.good(_statuses(config["accepted"]))
         try:
             body = _read(answer, config["read_as"])
         except (LookupError, RecursionError, ValueError) as error:
-            began = answer.body[:_FIRST_CHARACTERS].decode("utf-8", "replace")
-            raise NetworkError(
-                f"{exchange.shown_as} answered what is not {config['read_as']}; choose another 'read_as': {began!r}"
-            ) from error
+            told = f"{exchange.shown_as} answered what is not {config['read_as']}; choose another 'read_as'"
+            raise NetworkError(f"{told}: {exchange.began(answer)}") from error
         return {"body": body, "status": answer.status, "headers": answer.headers}
 
 
@@ -273,9 +264,9 @@ class NotifyWebhook(LibraryNode):
             ConfigFieldType.TEXT,
             default="",
         ),
-        _timeout(10.0),
-        _redirects(),
-        _allowed_hosts(),
+        replace(_TIMEOUT, default=10.0),
+        _REDIRECTS,
+        _ALLOWED_HOSTS,
     )
 
     def execute(self, context: ExecutionContext) -> object:
@@ -287,13 +278,12 @@ class NotifyWebhook(LibraryNode):
         url = _checked(context.secrets["url"])
         exchange = _Exchange(
             method="POST",
-            url=str(url),
+            url=url,
             shown_as=f"the webhook at {url.host}",
             rule=AddressRule.of(config["allowed_hosts"]),
             timeout=config["timeout"],
             redirects=config["redirects"],
             most_bytes=_MOST_BYTES_OF_A_WEBHOOK,
-            params={},
             headers={"content-type": "application/json"},
             content=_json({"text": config["text"]} if payload is None else payload, "payload"),
             hidden=frozenset(each for each in re.split("[/?&=]", url.raw_path.decode()) if len(each) >= _SECRET_LENGTH),

@@ -192,7 +192,7 @@ def holds(frame: Table, name: str, operation: str, value: Any, field: str) -> Co
     operand = _operand(column, operation, value, field)
     try:
         return there & OPERATORS[operation](column, operand).fill_null(value=False)
-    except TypeError as error:  # pandas, over a column that holds values of several types
+    except (OverflowError, TypeError) as error:  # a column of several types, a number that is too large for one
         raise fault(field, f"column {name!r} {operation} {shown(value)} can't be said: {error}") from error
 
 
@@ -208,7 +208,7 @@ def _operand(column: Column, operation: str, value: Any, field: str) -> Any:
             return found
         # Polars takes a list of the column's own type only; a number with a fraction is in no column of integers.
         kind = int if column.dtype.is_integer() else float
-        return [kind(each) for each in found if kind(each) == each]
+        return [kind(each) for each in found if math.isfinite(each) and kind(each) == each]
     if operation in _OF_TEXT and not (isinstance(value, str) and family(column.dtype) == "text"):
         told = f"column {column.name!r} is {column.dtype} and the value {shown(value)}"
         raise fault(field, f"{operation!r} looks for text in text; {told}")

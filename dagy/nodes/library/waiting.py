@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from dagy.errors import NodeConfigError
 from dagy.nodes.execution import ExecutionContext
-from dagy.nodes.library.descriptions import LibraryNode, field, inbound, outbound
+from dagy.nodes.library.descriptions import LibraryNode, fault, field, inbound, outbound
 from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
 
 _LONGEST_SLEEP = 60.0  # seconds; then the clock is read again, for a computer may have slept as well
@@ -54,13 +54,16 @@ def _moment(seconds: float | None, until: str) -> datetime:
         message = "'wait' takes either 'seconds' or 'until'"
         raise NodeConfigError(message, {"seconds": message, "until": message})
     if seconds is not None:
-        return datetime.now(UTC) + timedelta(seconds=seconds)
+        try:
+            return datetime.now(UTC) + timedelta(seconds=seconds)
+        except OverflowError:
+            raise fault("seconds", f"'seconds' is {seconds!r}, more than a calendar has") from None
     try:
         moment = datetime.fromisoformat(until)
     except ValueError:
-        message = f"'until' is {until!r}, which is no moment such as '2026-01-31T08:00:00+01:00'"
-        raise NodeConfigError(message, {"until": message}) from None
+        told = f"'until' is {until!r}, which is no moment such as '2026-01-31T08:00:00+01:00'"
+        raise fault("until", told) from None
     if moment.tzinfo is None:
-        message = f"'until' is {until!r}, which does not say where: end it with Z for UTC, or with an offset as +01:00"
-        raise NodeConfigError(message, {"until": message})
+        told = f"'until' is {until!r}, which does not say where: end it with Z for UTC, or with an offset as +01:00"
+        raise fault("until", told)
     return moment

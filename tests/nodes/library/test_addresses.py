@@ -23,11 +23,11 @@ PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::8.8
 PRIVATE = [
     "127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1", "198.18.0.1", "203.0.113.5",
     "::1", "fc00::1", "fd12:3456::1", "fec0::1", "2001:db8::1", "64:ff9b:1::a00:1",
-    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "2002:a00:1::1", "2001:0:1::1",
+    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::10.0.0.1", "2002:a00:1::1", "2001:0:1::1",
 ]  # fmt: skip
 NEVER = [
     "169.254.169.254", "169.254.170.2", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200",
-    "168.63.129.16", "192.0.0.192", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
+    "168.63.129.16", "192.0.0.192", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "::ffff:0:169.254.169.254", "2002:a9fe:a9fe::1",
     "0.0.0.0", "0.1.2.3", "::", "::ffff:0.0.0.0", "::127.0.0.1", "224.0.0.1", "239.1.1.1", "ff02::1", "ff0e::1",
     "240.0.0.1", "255.255.255.255",
 ]  # fmt: skip
@@ -80,7 +80,9 @@ def test_what_is_allowed_allows_nothing_else(allowed: str, host: str, address: s
     assert AddressRule.of(allowed).refusal(host, address) is not None
 
 
-@pytest.mark.parametrize("entry", ["http://api.internal", "api.internal:8080", "*", "a b", "", 7.5, None, {"a": 1}])
+@pytest.mark.parametrize(
+    "entry", ["http://api.internal", "api.internal:8080", "*", "a b", "", 5, True, 7.5, None, {"a": 1}]
+)
 def test_an_entry_that_is_no_host_is_refused_by_name(entry: object) -> None:
     with pytest.raises(NodeConfigError, match=r"'allowed_hosts' has .*'10.20.0.0/16'") as caught:
         AddressRule.of([entry])

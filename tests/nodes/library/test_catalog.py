@@ -90,3 +90,28 @@ def test_importing_the_library_loads_none_of_what_its_nodes_need() -> None:
     code = "import sys, dagy.nodes.library; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert HEAVY & set(loaded) == set()
+
+
+@pytest.mark.parametrize(
+    ("node", "config", "needed"),
+    [
+        (library.ReadCsv, {"engine": "pandas"}, {"narwhals", "pandas"}),
+        (library.ReadCsv, {"engine": "polars"}, {"narwhals", "polars"}),
+        (library.ReadCsv, {}, {"narwhals", "pandas", "polars"}),
+        (library.ReadSql, {"gives": "rows"}, {"sqlalchemy"}),
+        (library.Filter, {}, {"narwhals"}),
+        (library.ForEach, {"node_type": "to_dataframe", "config": {"engine": "polars"}}, {"narwhals", "polars"}),
+        (library.ForEach, {"node_type": "template"}, {"jinja2"}),
+        (library.ForEach, {"config": None}, set()),
+        (
+            library.PythonCode,
+            {"code": "import os, sklearn.svm\nfrom numpy import pi\nimport dagy"},
+            {"numpy", "sklearn"},
+        ),
+        (library.PythonCode, {}, set()),
+    ],
+)
+def test_what_a_node_needs_follows_from_its_configuration(
+    node: type[FlowNode], config: dict[str, Any], needed: set[str]
+) -> None:
+    assert set(node.requirements(config)) == needed

@@ -85,3 +85,8 @@ def test_outputs_and_parameters_of_a_flow_are_values_in_the_code() -> None:
         return PythonCode(code=code, arguments={"factor": factor})(numbers(count))
 
     assert total.run_local(count=4).value == 64
+
+
+def test_code_that_yields_is_refused() -> None:
+    with pytest.raises(NodeConfigError, match="the code has a 'yield', and so no value; return a list"):
+        PythonCode(code="yield 1")

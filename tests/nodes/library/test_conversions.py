@@ -78,7 +78,8 @@ def test_to_dataframe_makes_a_frame_of_the_other_engine(engine: str) -> None:
     [
         ({"a": [1, 2], "b": [1]}, "the columns have not the same length: {'a': 2, 'b': 1}"),
         ([{"a": 1}, 3], "some items are objects, but 3 is not"),
-        ("a,b", "takes a pandas or Polars frame, not 'a,b'"),
+        ("a,b", "'a,b' is no list and no object, of which a frame is made"),
+        (3, "3 is no list and no object"),
     ],
 )
 def test_to_dataframe_refuses_what_is_no_table(value: object, told: str) -> None:

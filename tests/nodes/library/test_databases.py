@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -295,3 +296,22 @@ def postgres_or_sqlite(url: str) -> Callable[[str], None]:
                 connection.execute(statement)  # type: ignore[call-overload]  # a text that is not a literal
 
     return carry_out
+
+
+def test_an_option_that_the_driver_does_not_take_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "sqlite:///a.db?timeout=s3cret")
+    with pytest.raises(NodeConfigError, match="has an option that the database's driver does not take") as caught:
+        read("SELECT 1")
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_driver_for_async_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql+psycopg_async://u:p@127.0.0.1:1/x")
+    with pytest.raises(NodeConfigError, match="'postgresql[+]psycopg_async' is a driver for async code"):
+        read("SELECT 1")
+
+
+def test_a_number_that_is_too_large_for_its_column_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", f"sqlite:///{tmp_path / 'a.db'}")
+    with pytest.raises(StoreError, match="the database refuses the rows: OverflowError"):
+        write([{"n": 2**70}])

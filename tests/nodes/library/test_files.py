@@ -25,6 +25,7 @@ from dagy.nodes.library.files import (
     WriteJson,
     WriteParquet,
 )
+from dagy.nodes.library.tables import records, table
 
 CITIES = {
     "city": ["Bern", "Genève, la ville", "Zürich"],
@@ -308,3 +309,32 @@ def test_a_package_that_is_missing_is_named(package: str, use: Any, monkeypatch:
     monkeypatch.setattr(builtins, "__import__", fake)
     with pytest.raises((MissingExtraError, NodeConfigError), match=f"{package}.*install|install {package}"):
         use()
+
+
+@pytest.mark.parametrize("engine", ["pandas", "polars"])
+def test_the_same_marks_stand_for_missing_values_whoever_reads(engine: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("n,text\n1,NA\nnull,x\nN/A,\n")
+    frame = ReadCsv(path=str(path), engine=engine)()
+    assert records(table(frame)) == [{"n": 1, "text": None}, {"n": None, "text": "x"}, {"n": None, "text": None}]
+
+
+@pytest.mark.parametrize("text", ["a;b\n1,5;2\n", "a,b\n0,2,3\n1,5,6\n"])
+def test_a_row_with_more_values_than_there_are_names_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(StoreError, match=r"its first row has \d values, and its header \d names; is 'separator'"):
+        ReadCsv(path=str(path))()
+
+
+def test_a_file_in_another_encoding_points_to_the_field(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("city\nZürich\n".encode("cp1252"))
+    with pytest.raises(StoreError, match="say so in 'encoding': 'cp1252'"):
+        ReadCsv(path=str(path))()
+    assert ReadCsv(path=str(path), encoding="cp1252")()["city"].tolist() == ["Zürich"]
+
+
+def test_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(NodeConfigError, match="the home of a user whom this machine does not know"):
+        ReadCsv(path="~nobody-of-this-name/a.csv")()

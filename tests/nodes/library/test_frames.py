@@ -16,8 +16,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from dagy import flow
 from dagy.errors import ConnectorError, MissingExtraError, NodeConfigError
 from dagy.nodes.library.control import Merge
+from dagy.nodes.library.conversions import ToDatetime
 from dagy.nodes.library.frames import (
     Aggregate,
     DropDuplicates,
@@ -60,6 +62,36 @@ def people(make: Make) -> Any:
 
 def the_names(frame: Any) -> list[Any]:
     return [row[0] for row in rows(frame)]
+
+
+def test_filter_takes_dates_for_values_and_gives_them_on_as_text(make: Make) -> None:
+    assert the_names(Filter(column="joined", operator=">", value=date(2021, 1, 1))(people(make))) == ["Bo", None]
+    days = [datetime(2020, 1, 1), datetime(2021, 12, 31, 12)]  # noqa: DTZ001 (the column has no zone)
+    between = Filter(column="joined", operator="between", value=days)
+    assert the_names(between(people(make))) == ["Ada", "Bo"]
+    assert between.config["value"] == ["2020-01-01T00:00:00", "2021-12-31T12:00:00"]
+
+
+def test_a_time_that_a_node_gives_may_be_the_value_of_filter() -> None:
+    @flow
+    def recent(frame: Any) -> Any:
+        return Filter(column="joined", operator=">", value=ToDatetime()("2021-01-01"))(frame)
+
+    assert the_names(recent.run_local(frame=people(pd.DataFrame)).value) == ["Bo", None]
+
+
+def test_one_condition_needs_no_list(make: Make) -> None:
+    assert the_names(Filter(conditions={"column": "visits", "value": 2})(people(make))) == ["Bo"]
+
+
+def test_a_number_that_no_column_can_hold_is_in_none(make: Make) -> None:
+    assert the_names(Filter(column="visits", operator="in", value=[1, math.inf])(people(make))) == ["Ada"]
+
+
+@pytest.mark.parametrize("by", [None, "name"])
+def test_aggregate_needs_an_aggregation(make: Make, by: str | None) -> None:
+    with pytest.raises(NodeConfigError, match="'aggregations' is empty"):
+        Aggregate(by=by, aggregations=[])(people(make))
 
 
 @pytest.mark.parametrize(
@@ -465,7 +497,7 @@ def test_arrow_tables_stay_arrow_tables() -> None:
     assert Merge(how="rows")([table, table]).num_rows == 6
 
 
-EXAMPLES = 15
+EXAMPLES = 8
 SCHEMA = {"i": pl.Int64, "x": pl.Float64, "t": pl.String}
 ROWS = st.lists(
     st.tuples(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,32 @@ def test_a_token_is_sent_in_its_header(web: Web, monkeypatch: pytest.MonkeyPatch
     assert web.asked[1].headers["x-api-key"] == "t0ken"
 
 
+def test_a_token_is_sent_without_the_line_end_of_its_file(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "t0ken\n")
+    web.answers["/"] = lambda asked: Answer(asked.headers["authorization"].encode(), 403)
+    with pytest.raises(NetworkError, match=r"answered 403 Forbidden: 'Bearer \*\*\*'"):
+        ask(web.url, token=Secret("API_TOKEN"))
+    assert web.asked[0].headers["authorization"] == "Bearer t0ken"
+
+
+@pytest.mark.parametrize("token", ["t0k\nen", "t0kén"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(
+    web: Web, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("API_TOKEN", token)
+    with pytest.raises(NodeConfigError, match="not one line of ASCII") as caught:
+        ask(web.url, token=Secret("API_TOKEN"))
+    assert "t0k" not in "".join(traceback.format_exception(caught.value))
+    assert web.asked == []
+
+
+@pytest.mark.parametrize("headers", [{"x y": "1"}, {"x": "a\r\nb: c"}, {"x": "é"}])
+def test_a_header_that_can_t_be_sent_is_named(web: Web, headers: dict[str, str]) -> None:
+    with pytest.raises(NodeConfigError, match=f"{next(iter(headers))!r} can't be sent so"):
+        ask(web.url, headers=headers)
+    assert web.asked == []
+
+
 # What comes back
 
 
@@ -149,6 +176,23 @@ def test_a_status_that_is_accepted_is_no_failure(web: Web) -> None:
 def test_an_answer_that_is_not_what_was_wished_is_shown(web: Web) -> None:
     web.answers["/"] = Answer(b"<html>Sign in</html>")
     with pytest.raises(NetworkError, match=r"answered what is not json; choose another 'read_as': '<html>Sign in"):
+        ask(web.url)
+
+
+@pytest.mark.parametrize(
+    ("read_as", "answer"),
+    [("text", Answer(b"a", headers={"content-type": "text/plain; charset=bogus"})), ("json", Answer(b"[" * 100_000))],
+)
+def test_an_answer_in_an_unknown_charset_or_too_deep_is_refused(web: Web, read_as: str, answer: Answer) -> None:
+    web.answers["/"] = answer
+    with pytest.raises(NetworkError, match=f"answered what is not {read_as}; choose another 'read_as'"):
+        ask(web.url, read_as=read_as)
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "file:///etc/passwd", "http://[::1"])
+def test_a_redirect_to_what_is_no_web_address_is_a_failure(web: Web, location: str) -> None:
+    web.answers["/"] = Answer(status=302, headers={"location": location})
+    with pytest.raises(NetworkError, match="failed: "):
         ask(web.url)
 
 
@@ -307,6 +351,13 @@ def test_a_webhook_that_says_no_is_a_failure_that_does_not_show_its_url(hook: We
     hook.answers["/T0/secret-part"] = Answer(b"invalid_token", 403)
     with pytest.raises(NetworkError, match=r"^the webhook at 127.0.0.1 answered 403 Forbidden: 'invalid_token'$"):
         notify(text="Done")()
+
+
+def test_a_webhook_that_says_its_own_path_does_not_show_it(hook: Web) -> None:
+    hook.answers["/T0/secret-part"] = lambda asked: Answer(f"Cannot POST {asked.path}".encode(), 404)
+    with pytest.raises(NetworkError, match="Cannot POST") as caught:
+        notify(text="hello")()
+    assert "secret-part" not in str(caught.value)
 
 
 def test_a_webhook_without_a_message_is_refused(hook: Web) -> None:

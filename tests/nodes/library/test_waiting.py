@@ -73,3 +73,8 @@ def test_a_moment_says_when_and_where(until: str, told: str) -> None:
 def test_no_time_is_negative() -> None:
     with pytest.raises(NodeConfigError, match="seconds"):
         Wait(seconds=-1)()
+
+
+def test_a_wait_that_is_longer_than_a_calendar_is_refused() -> None:
+    with pytest.raises(NodeConfigError, match="more than a calendar has"):
+        Wait(seconds=1e18)()

@@ -361,6 +361,14 @@ def sentence(error: BaseException) -> str:
     return f"{name}: {text[:500]}{'...' if len(text) > 500 else ''}" if text else name
 
 
+def without_our_frames(error: BaseException) -> BaseException:
+    """`error` with a traceback that begins in the user's code."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("dagy."):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The tail of a message: `; did you mean 'data'?`, or nothing when no known name is close."""
     import difflib

@@ -70,7 +70,7 @@ class Reference:
                 "by a text or a whole number; for anything else, take it apart inside a task"
             )
         binding, path = self._binding, (*self._binding.path, key)
-        if type(binding) is FromParameter:
+        if isinstance(binding, FromParameter):
             return FlowParameter(self._trace, FromParameter(binding.name, path))
         if type(key) is str and not any(type(each) is str for each in binding.path):
             self._trace.check_output(binding.task, key)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from dagy.drawing import markup_line, plain_line
 from dagy.errors import MissingExtraError, NodeConfigError
 from dagy.nodes import ConfigFieldType, FlowNode, NodeConfigField, Secret, definition_of
-from dagy.nodes.config import visibility
 from dagy_nb.node_pages import bounds_of, example_of
 from dagy_nb.tables import NO_MATH, html_table, text_lines
 
@@ -113,16 +112,10 @@ class NodeForm:
             return self._given.get(field.id, _NOTHING if field.default is None else field.default)
         return _read(field, self._inputs[field.id].value)
 
-    def _shown(self, entered: Mapping[str, Any]) -> list[NodeConfigField]:
-        """The fields that are shown, for what is entered."""
-        fields = list(self.fields.values())
-        visible = visibility(fields, {**dict.fromkeys(self.fields), **entered})
-        return [each for each in fields if visible[each.id]]
-
     def _checked(self) -> tuple[FlowNode, dict[str, Any]]:
         """The node, and the values that it is made of: of the fields that are shown, those that are no defaults."""
         entered, wrong = self._entered()
-        shown = self._shown(entered)
+        shown = definition_of(self.cls).config.visible(entered)
         values = {each.id: entered[each.id] for each in shown if entered.get(each.id, each.default) != each.default}
         mistyped = {each.id: f"{each.id!r}: {wrong[each.id]}" for each in shown if each.id in wrong}
         try:
@@ -172,7 +165,7 @@ class NodeForm:
     def _refresh(self) -> None:
         """Show and hide fields, and say what is wrong."""
         entered, _ = self._entered()
-        shown = {each.id for each in self._shown(entered)}
+        shown = {each.id for each in definition_of(self.cls).config.visible(entered)}
         for name, row in self._rows.items():
             row.layout.display = "" if name in shown else "none"
         problems = self.problems
@@ -201,7 +194,7 @@ class NodeForm:
                 repr(entered[each.id]) if each.id in entered else "",
                 _short(each.id, problems.get(each.id, "")),
             )
-            for each in self._shown(entered)
+            for each in definition_of(self.cls).config.visible(entered)
         ]
 
     def __repr__(self) -> str:

@@ -114,13 +114,10 @@ def origin_of(cls: type[FlowNode], cells: Mapping[str, str]) -> str:
 def card_of(cls: type[FlowNode]) -> str:
     """The node in a line: what it is called, takes, is configured with and gives."""
     definition = definition_of(cls)
-    parts = [f"node {definition.node_type!r}"]
-    if definition.inbound:
-        parts.append(f"takes {', '.join(map(_port, definition.inbound))}")
-    if definition.outbound:
-        parts.append(f"gives {', '.join(map(_port, definition.outbound))}")
+    takes = f"takes {', '.join(map(_port, definition.inbound))} and " if definition.inbound else ""
+    gives = f"gives {', '.join(map(_port, definition.outbound)) or 'nothing'}"
     configured = f"; configured by {', '.join(each.id for each in definition.fields)}" if definition.fields else ""
-    return f"{parts[0]} {' and '.join(parts[1:])}".rstrip() + configured
+    return f"node {definition.node_type!r} {takes}{gives}{configured}"
 
 
 def example_of(cls: type[FlowNode], config: Mapping[str, object] | None = None) -> str:

@@ -228,7 +228,7 @@ class _Build:
         packages = packages_of(
             files,
             source,
-            asked=asked_by_nodes(self._flow.spec),
+            asked=asked_by_nodes(self._flow.spec, code),
             target=options.target,
             declared=declared,
             on_progress=self._say,

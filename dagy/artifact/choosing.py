@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dagy.artifact.declared import Declared
-from dagy.artifact.dependencies import Reached, check_reached, reached
+from dagy.artifact.dependencies import AskedFor, Reached, check_reached, reached
 from dagy.artifact.imports import Import
 from dagy.artifact.installed import Distribution, Installed, applies, files_of, installed, normalized, requires
 from dagy.artifact.packages import Packages
@@ -42,6 +42,7 @@ def as_installed(
     """
     here = installed(local_dir)
     found = reached(imports, here)
+    said = with_nodes(said, found)
     asked = [each for each in map(parsed, said.requirements or ()) if _is_meant(each)]
     if not all(is_satisfied(each, here) for each in asked):
         choose = cast("Callable[..., Packages]", _load("as_resolved"))
@@ -67,6 +68,24 @@ def as_installed(
 
 
 _load, _ = lazily(__name__, {"as_resolved": "dagy.artifact.own_environment"})  # most projects get by without it
+
+
+def with_nodes(said: Declared, found: Iterable[Reached]) -> Declared:
+    """What is declared, and of what is installed here the distributions that nodes ask for beside it.
+
+    Nothing imports these, so nobody thinks of declaring them. A requirements file says it all: nothing is added to it.
+    """
+    if said.requirements is None or said.is_whole:
+        return said
+    named = {normalized(parsed(each).name) for each in said.requirements}
+    more = {
+        one.name: None
+        for each in found
+        if isinstance(each, AskedFor)
+        for one in each.distributions
+        if one.key not in named and not one.folder
+    }
+    return replace(said, requirements=(*said.requirements, *more))
 
 
 def by_key(found: Iterable[Reached]) -> dict[str, Distribution]:

@@ -46,6 +46,7 @@ class Declared:
     index_options: tuple[str, ...] = ()  # for the resolver: "--index-url=https://..."
     paths: tuple[Path, ...] = ()  # what was read or looked for: the answer holds while these are as they were
     warnings: tuple[str, ...] = ()
+    is_whole: bool = False  # by a requirements file, which says all that there is to be
 
 
 def read_declared(source: Source, requirements: Path | None = None) -> Declared:
@@ -146,7 +147,7 @@ class _RequirementsFile:
         """What it declares, with what was found elsewhere."""
         return Declared(
             tuple(self._found[False]), self._name, include, tuple(self._found[True]), self._hashes,
-            tuple(self._options), paths,
+            tuple(self._options), paths, is_whole=True,
         )  # fmt: skip
 
     def _read(self, path: Path, *, constraints: bool) -> None:

@@ -71,10 +71,16 @@ def packages_of(
     return choose(known, imports, said, folder, source.path.parent, using=using, on_progress=on_progress)
 
 
-def asked_by_nodes(spec: FlowSpec) -> tuple[tuple[str, Import], ...]:
-    """What the flow's nodes ask for, each with `node 'type'`, as imports that stand in no line."""
+def asked_by_nodes(spec: FlowSpec, own: Iterable[str] = ()) -> tuple[tuple[str, Import], ...]:
+    """What the flow's nodes ask for, each with `node 'type'`, as imports that stand in no line.
+
+    What they ask for of the files in `own` is left out: the flow has it.
+    """
+    here = {path.partition("/")[0].removesuffix(".py") for path in own}
     found = {(node.type, name) for task in spec.tasks if (node := task.node) is not None for name in node.requires}
-    return tuple((f"node {node!r}", Import(name, 0, (), 0, optional=False)) for node, name in sorted(found))
+    return tuple(
+        (f"node {node!r}", Import(name, 0, (), 0, optional=False)) for node, name in sorted(found) if name not in here
+    )
 
 
 _load, _ = lazily(__name__, {"as_installed": "dagy.artifact.choosing", "as_locked": "dagy.artifact.target_packages"})

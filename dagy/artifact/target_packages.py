@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dagy.artifact.choosing import OWN_NAMES, by_key, of_this_machine, parsed, pins, uncovered
+from dagy.artifact.choosing import OWN_NAMES, by_key, of_this_machine, parsed, pins, uncovered, with_nodes
 from dagy.artifact.declared import Declared
 from dagy.artifact.dependencies import Reached, check_reached, reached
 from dagy.artifact.fetching import wheel_path
@@ -42,6 +42,7 @@ def as_locked(
     """
     here = installed(local_dir)
     found = reached(imports, here)
+    said = with_nodes(said, found)
     requirements = (*_asked(found, said), *RUNTIME_REQUIREMENTS)
     wanted = Wanted(
         requirements=requirements,

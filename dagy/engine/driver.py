@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, assert_never
 
 from dagy.engine import processes
@@ -60,7 +59,7 @@ from dagy.engine.result import RunResult, TaskRun, TaskRuns, error_text
 from dagy.engine.run_values import RunValues, opened
 from dagy.engine.timers import ThreadTimers, Timers, steady_clock
 from dagy.engine.workers import Attempt, InlineWorker, LoopWorker, Stopped, ThreadWorker, Way, Worker
-from dagy.errors import SkipTask, StoreError, WorkerDiedError, sentence, shown
+from dagy.errors import SkipTask, StoreError, WorkerDiedError, sentence, shown, without_our_frames
 from dagy.hooks import Hook, RunContext
 from dagy.program import Program, TaskCode
 from dagy.spec import TaskOptions
@@ -323,7 +322,7 @@ class Driver:
         task, item, number = attempt.task, attempt.item, attempt.number
         if isinstance(error, WorkerDiedError):
             return WorkerDied(task, number, error, self._chance(), item)
-        error = _without_our_frames(error)
+        error = without_our_frames(error)
         if self.options.recorder is not None:
             self.options.recorder.write(self._clock(), task, number, "error", error_text(error))
         return TaskRaised(task, number, error, self._chance(), item)
@@ -410,7 +409,7 @@ class Driver:
         except SkipTask as reason:
             return TaskSkipped(task, 1, str(reason))
         except Exception as error:  # noqa: BLE001 (the user's own iterator may raise anything)
-            return TaskRaised(task, 1, _without_our_frames(error), 0.0)
+            return TaskRaised(task, 1, without_our_frames(error), 0.0)
 
     def _feed_items(self, task: str) -> None:
         self._feed(self._count_items(task))
@@ -762,11 +761,3 @@ class TaskSink:
     def show(self, data: Mapping[str, object], metadata: Mapping[str, object]) -> None:
         """Add a rich display to the log."""
         self._log.show(self._clock(), self._task, self._attempt, data, metadata)
-
-
-def _without_our_frames(error: BaseException) -> BaseException:
-    """`error` with a traceback that begins in the user's code."""
-    traceback: TracebackType | None = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("dagy."):
-        traceback = traceback.tb_next
-    return error.with_traceback(traceback)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dagy.errors import NodeConfigError, SkipTask, sentence, shown
@@ -54,6 +54,7 @@ class FlowNode(ABC):
 
     @by_default
     def __init__(self, /, *inputs: object, **config: Any) -> None:
+        __tracebackhide__ = True
         definition = definition_of(type(self))
         if inputs:
             raise NodeConfigError(
@@ -63,9 +64,8 @@ class FlowNode(ABC):
         try:
             self.config = definition.config.checked(config)
         except NodeConfigError as error:
-            if TRACE.get() is None:
-                raise
-            raise NodeConfigError(f"{user_line()}: {error}", error.problems) from None
+            where = "" if TRACE.get() is None else f"{user_line()}: "
+            raise NodeConfigError(f"{where}{error}", error.problems) from None
         self.given = config
 
     @classmethod
@@ -145,11 +145,11 @@ class FlowNode(ABC):
             if result.error is not None and context.secrets:
                 result = result._replace(error=masked(result.error, context.secrets.values()))
             if result.state is StateType.FAILED and "on_error" in definition.hooks:
-                await _called(context, self.on_error, result.error)
+                await self._call_hook(context, definition, "on_error", result.error)
             return result
         finally:
             if "cleanup" in definition.hooks:
-                await _called(context, self.cleanup)
+                await self._call_hook(context, definition, "cleanup")
             context.close()
 
     async def _executed(self, context: ExecutionContext, definition: NodeDefinition) -> ExecutionResult:
@@ -169,12 +169,20 @@ class FlowNode(ABC):
                 await _done(self.after_execute(context, result))
         return result
 
+    async def _call_hook(self, context: ExecutionContext, definition: NodeDefinition, hook: str, *args: object) -> None:
+        """Call a hook; what it raises is logged."""
+        try:
+            await _done(getattr(self, hook)(context, *args))
+        except Exception as error:  # noqa: BLE001 (the user's code)
+            context.logger.warning("node %r: %s raised %s", definition.node_type, hook, sentence(error))
+
     def _secrets(self, definition: NodeDefinition) -> dict[str, str]:
         found = {each: self.config[each] for each in definition.secrets}
         return {name: each.value() for name, each in found.items() if isinstance(each, Secret)}
 
     def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """While a flow is drawn, a `TaskOutput` that stands for the node's value; else its value, computed at once."""
+        __tracebackhide__ = True
         return calling.call(self, args, inputs)
 
     def map(self, /, *items: Any, **same: Any) -> Any:
@@ -184,7 +192,8 @@ class FlowNode(ABC):
     def with_options(self, /, **options: Any) -> Self:
         """This node, as one that runs so: `name`, `retries`, `timeout_seconds` and what else `@task` takes.
 
-        They count when a flow runs; a call outside a flow just does the work. Raises `DefinitionError` when an option has no meaning.
+        They count when a flow runs; a call outside a flow just does the work. Raises `DefinitionError` when an option
+        has no meaning.
         """
         check_options("task", options, Task)
         return self._but(task_options={**self.task_options, **options})
@@ -210,11 +219,3 @@ def _adds_nothing(cls: type) -> bool:
 async def _done(value: Any) -> None:
     if hasattr(value, "__await__"):
         await value
-
-
-async def _called(context: ExecutionContext, hook: Callable[..., Any], *args: object) -> None:
-    """Call a hook; what it raises is logged."""
-    try:
-        await _done(hook(context, *args))
-    except Exception as error:  # noqa: BLE001 (the user's code)
-        context.logger.warning("%s raised %s", hook.__qualname__, sentence(error))

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dagy.errors import ConnectorError, DefinitionError, SkipTask, or_what_there_is, sentence, shown
+from dagy.errors import ConnectorError, DefinitionError, SkipTask, or_what_there_is, sentence, shown, without_our_frames
 from dagy.nodes.config import written
 from dagy.nodes.connectors import (
     ANYTHING,
@@ -63,8 +63,13 @@ def call(node: FlowNode, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> An
     takes many is a list of one. `ConnectorError` when one is missing, unknown, or of a type that its connector does not
     take.
     """
+    __tracebackhide__ = True  # for those who show errors, such as IPython
     trace = TRACE.get()
-    return run_now(node, args, kwargs) if trace is None else record(trace, node, args, kwargs)
+    try:
+        return run_now(node, args, kwargs) if trace is None else record(trace, node, args, kwargs)
+    except Exception as error:
+        without_our_frames(error)
+        raise
 
 
 def mapped(node: FlowNode, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

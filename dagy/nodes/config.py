@@ -91,6 +91,11 @@ class ConfigFields:
             raise NodeConfigError(_told(self.node_type, list(problems.values())), problems)
         return config
 
+    def visible(self, config: Mapping[str, Any]) -> list[NodeConfigField]:
+        """The fields that are visible while they have these values; one that has none here has no value."""
+        found = _visibility(self.fields, {**dict.fromkeys(self._by_id), **config})
+        return [each for each in self.fields if found[each.id]]
+
     def _checked_slowly(self, values: Mapping[str, Any]) -> dict[str, Any]:
         found, problems = self._sorted_out(values)
         config = {**self._own_defaults(), **found}
@@ -176,14 +181,14 @@ class ConfigFields:
 
 def missing(fields: Sequence[NodeConfigField], config: Mapping[str, Any]) -> Iterator[str]:
     """The ids of the fields that are visible and required, and have no value in `config`, which has all the fields."""
-    visible = visibility(fields, config)
+    visible = _visibility(fields, config)
     for field in fields:
         value = config[field.id]
         if field.required and visible[field.id] and (value is None or (isinstance(value, str) and not value)):
             yield field.id
 
 
-def visibility(fields: Sequence[NodeConfigField], config: Mapping[str, Any]) -> dict[str, bool | None]:
+def _visibility(fields: Sequence[NodeConfigField], config: Mapping[str, Any]) -> dict[str, bool | None]:
     """Which fields are visible for the values in `config`; None: that depends on a value that is not there yet."""
     visible: dict[str, bool | None] = {}
     for field in fields:

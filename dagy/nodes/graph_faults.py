@@ -366,14 +366,24 @@ class _Check:
 
     def _add_edge(self, edge: GraphEdge) -> None:
         """Note where the edge leads to, when both of its ends are there."""
+        of, has_source = f"edge {edge.source!r} -> {edge.target!r}", False
         source, target = self._nodes.get(edge.source), self._nodes.get(edge.target)
-        has_source = source is not None and (source.kind is None or edge.source_connector in source.kind.outbound)
-        has_target = target is not None and (target.kind is None or edge.target_connector in target.kind.inputs)
-        if not (has_source and has_target):
-            self._say_ends(edge, source, target)
-        if source is not None and target is not None:
+        if source is None:
+            self._say(edge.target, "edges", f"{of} comes from {self._no_node(edge.source)}")
+        elif source.kind is not None and edge.source_connector not in source.kind.outbound:
+            told = no_connector(edge.source, edge.source_connector, source.kind.connectors)
+            self._say(edge.source, "edges", f"{of} comes from {told}")
+        else:
+            has_source = True
+        if target is None:
+            self._say(edge.target, "edges", f"{of} leads to {self._no_node(edge.target)}")
+            return
+        if source is not None:
             target.needs[edge.source] = None
-        if target is None or not has_target:
+        if target.kind is not None and edge.target_connector not in target.kind.inputs:
+            told = f"{edge.target_connector!r} of node {edge.target!r}, which has no such inbound connector"
+            hint = or_what_there_is(edge.target_connector, target.kind.inputs)
+            self._say(edge.target, "edges", f"{of} leads to {told}{hint}")
             return
         found = target.edges.setdefault(edge.target_connector, [])
         if edge in self._edges:
@@ -382,24 +392,6 @@ class _Check:
         elif has_source:
             self._edges.add(edge)
             found.append(edge)
-
-    def _say_ends(self, edge: GraphEdge, source: _Node | None, target: _Node | None) -> None:
-        """Say what is wrong with the ends of the edge."""
-        of = f"edge {edge.source!r} -> {edge.target!r}"
-        if source is None:
-            self._say(edge.target, "edges", f"{of} comes from {self._no_node(edge.source)}")
-        elif source.kind is not None and edge.source_connector not in source.kind.outbound:
-            told = no_connector(edge.source, edge.source_connector, source.kind.connectors)
-            self._say(edge.source, "edges", f"{of} comes from {told}")
-        if target is None:
-            self._say(edge.target, "edges", f"{of} leads to {self._no_node(edge.target)}")
-        elif target.kind is not None and edge.target_connector not in target.kind.inputs:
-            hint = or_what_there_is(edge.target_connector, target.kind.inputs)
-            self._say(
-                edge.target, "edges",
-                f"{of} leads to {edge.target_connector!r} of node {edge.target!r}, which has no such inbound "
-                f"connector{hint}",
-            )  # fmt: skip
 
     def _join(self, node: _Node, kind: Kind, name: str, edges: Sequence[GraphEdge]) -> None:
         """Make one value of the edges that lead to one input of a node."""

@@ -156,7 +156,10 @@ def _at(module: str, name: str) -> type[FlowNode] | Task[..., Any]:
         raise UnknownKindError(
             f"{name!r} of module {module!r} is {shown(found)}, no task; decorate a function with @task"
         )
-    raise UnknownKindError(f"module {module!r} has no task {name!r}{did_you_mean(name, known)}")
+    hint = did_you_mean(name, known)
+    if module == "__main__" and not hint:
+        hint = "; the program that made the graph may have: move it from there into a module"
+    raise UnknownKindError(f"module {module!r} has no task {name!r}{hint}")
 
 
 def is_node_class(value: object) -> TypeGuard[type[FlowNode]]:

@@ -37,8 +37,8 @@ def check_outputs(definition: NodeDefinition, outputs: Mapping[str, Any]) -> Non
             _check_value(definition, connector, value)
         elif connector.required:
             raise ConnectorError(
-                f"node {definition.node_type!r} must give a value at {connector.id!r}, and gave none; an output that may "
-                f"be left out is declared so: outputs={{{connector.id!r}: ConnectorDef({connector.id!r}, "
+                f"node {definition.node_type!r} must give a value at {connector.id!r}, and gave none; an output that "
+                f"may be left out is declared so: outputs={{{connector.id!r}: ConnectorDef({connector.id!r}, "
                 f"{connector.name!r}, ConnectorDirection.OUTBOUND, "
                 f"cardinality=ConnectionCardinality.ZERO_OR_{'MANY' if connector.is_many else 'ONE'})}}"
             )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dagy.artifact.choosing import with_nodes
+from dagy.artifact.declared import Declared
 from dagy.artifact.dependencies import check_reached, reached
 from dagy.artifact.installed import Distribution, Installed
 from dagy.artifact.packages import asked_by_nodes
@@ -33,6 +35,11 @@ def test_each_kind_of_node_asks_once_for_what_it_requires() -> None:
     assert [(who, wanted.module) for who, wanted in asked] == [("node 'read'", "openpyxl"), ("node 'read'", "pandas")]
 
 
+def test_the_flows_own_modules_are_nobody_elses() -> None:
+    own = ("etl.py", "openpyxl.py", "pandas/__init__.py")
+    assert asked_by_nodes(spec(READ), own) == ()
+
+
 def test_a_distribution_is_found_by_its_name() -> None:
     found = reached(asked_by_nodes(spec(READ)), HERE)
     assert [[one.requirement for one in each.distributions] for each in found] == [[], ["pandas==3.0"]]
@@ -41,6 +48,13 @@ def test_a_distribution_is_found_by_its_name() -> None:
 def test_a_distribution_is_found_by_a_module_that_it_holds() -> None:
     (found,) = reached(asked_by_nodes(spec(NodeSpec("code", "code", requires=("sklearn",)))), HERE)
     assert [each.requirement for each in found.distributions] == ["scikit-learn==1.7"]
+
+
+def test_what_nodes_ask_for_is_added_to_what_a_project_declares_but_not_to_a_requirements_file() -> None:
+    found = reached(asked_by_nodes(spec(READ)), HERE)
+    assert with_nodes(Declared(("numpy>=1",), origin="pyproject.toml"), found).requirements == ("numpy>=1", "pandas")
+    for said in (Declared(), Declared(("Pandas>2",)), Declared(("numpy",), is_whole=True)):
+        assert with_nodes(said, found) == said
 
 
 def test_a_distribution_that_is_not_installed_is_named_with_who_asks_for_it() -> None:

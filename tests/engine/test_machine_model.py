@@ -162,13 +162,13 @@ SHAPES = [
     PLAIN,
     PLAIN,
     (None, frozenset[int](), COMPLETED),
-    (None, frozenset[int](), SKIPPED),
+    *[(None, frozenset[int](), SKIPPED)] * 3,
     *((count, frozenset[int](), None) for count in range(5)),
     *((count, frozenset(some), None) for count, some in ((1, {0}), (2, {0}), (3, {1}), (3, {2}), (4, {0, 1, 3}))),
     (2, frozenset[int](), COMPLETED),
 ]
-WAYS_TO_END = ["return"] * 13 + ["raise"] * 4 + ["skip"] * 3 + ["exit", "die"]
-INPUTS = list(itertools.product((False, True), (0, 0, 1, 2, 3), (0, 1)))
+WAYS_TO_END = ["return"] * 11 + ["raise"] * 3 + ["skip"] * 6 + ["exit", "die"]
+INPUTS = list(itertools.product((False, True), (0, 1, 2, 3, 3), (0, 0, 1)))
 HOW = list(itertools.product((1, 2, 3, 9), (False, False, True), (0, 1, 2), (0.0, 5.0), (None, 60.0)))
 
 

@@ -233,6 +233,10 @@ def test_a_class_is_the_node_itself(notebook: NotebookShell) -> None:
     assert notebook.ok("Doubled()(4)").value == 8
 
 
+def test_a_node_that_gives_nothing_says_so(notebook: NotebookShell) -> None:
+    assert notebook.ok("%%dagy_node tell\nprint(rows)").text == "node 'tell' takes rows and gives nothing"
+
+
 def test_a_class_that_is_no_node_is_told_in_one_line(notebook: NotebookShell) -> None:
     told = notebook.fails("%%dagy_node\nclass Own:\n    def execute(self, context): ...")
     assert "'Own' is no node; write class Own(FlowNode)" in told

@@ -168,7 +168,7 @@ class TestEndsThatAreNobodysChoice:
     def test_what_a_hook_raises_after_the_end_is_logged(self, caplog):
         calls: list[str] = []
         ran(recording(calls, is_async=False, failing="cleanup"))
-        assert caplog.messages == ["cleanup raised ValueError: cleanup failed"]
+        assert caplog.messages == ["node 'made': cleanup raised ValueError: cleanup failed"]
 
     def test_an_error_hook_that_fails_hides_nothing(self, caplog):
         def fail(self: FlowNode, *rest: object) -> None:
@@ -178,7 +178,7 @@ class TestEndsThatAreNobodysChoice:
             raise OSError("can't tell")
 
         assert str(ran(made(execute=fail, on_error=fail_again)).error) == "no rows"
-        assert caplog.messages == ["on_error raised OSError: can't tell"]
+        assert caplog.messages == ["node 'made': on_error raised OSError: can't tell"]
 
 
 class TestWhatExecuteGives:
@@ -200,6 +200,10 @@ class TestWhatExecuteGives:
         ("outbound", "given", "message"),
         [
             ({"yes": {}, "no": {}}, 3, "returns a dict with 'yes', 'no', or an ExecutionResult, not 3"),
+            (
+                {"yes": {}, "no": {}}, ExecutionResult.from_success([1]),  # type: ignore[arg-type]  # as users do
+                "are a dict by connector id, such as {'yes': ..., 'no': ...}, not [1]",
+            ),
             ({"yes": {}, "no": {}}, {"yes": 1}, "must give a value at 'no', and gave none; an output that may"),
             ({"yes": {}, "no": {}}, {"yes": 1, "no": 2, "nay": 3}, "no outbound connector 'nay'; it has 'yes', 'no'"),
             ({"result": {"data_types": "json"}}, b"raw", "at 'result' passes JSON, and b'raw' (bytes) went out"),
@@ -300,6 +304,22 @@ class TestSecrets:
         assert "can't open ***" in str(error)
         assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r} {result!r}"
 
+    def test_neither_a_skip_nor_a_log_shows_it(self, monkeypatch, caplog):
+        monkeypatch.setenv("KEY", "hunter2")
+
+        def execute(self: FlowNode, context: ExecutionContext) -> None:
+            try:
+                raise OSError(context.secrets["key"])
+            except OSError:
+                context.logger.exception("no answer with %s", context.secrets["key"])
+            raise SkipTask(f"no rows for {context.secrets['key']}")
+
+        result = ran(made(fields=[NodeConfigField("key", type="secret")], execute=execute), key=Secret("KEY"))
+        assert (result.state, str(result.error)) == (NodeState.SKIPPED, "no rows for ***")
+        assert "no answer with ***" in caplog.text
+        assert "OSError: ***" in caplog.text
+        assert "hunter2" not in caplog.text
+
     def test_one_that_is_not_there_fails_before_the_work(self, opening, monkeypatch):
         monkeypatch.delenv("WAREHOUSE_URL")
         result = ran(opening, url=Secret("WAREHOUSE_URL"))
@@ -316,6 +336,25 @@ class TestInstances:
         node = cls(limit="5")
         assert (node.config, node.given) == ({"limit": 5, "name": None}, {"limit": "5"})
         assert repr(node) == "Made(limit='5')"
+
+    def test_what_is_no_configuration_is_refused_with_where_it_goes(self):
+        cls = made(inbound={"rows": {}})
+        with pytest.raises(
+            NodeConfigError, match=r"line \d+ of .*its connectors in brackets of their own: Made\(...\)"
+        ):
+            cls([1])
+        with pytest.raises(NodeConfigError) as caught:
+            cls(rows=[1], retries=2)
+        assert "'rows' is no field but an inbound connector, whose value comes later: (...)(rows=...)" in str(
+            caught.value
+        )
+        assert "'retries' is no field but an option of how it runs: (...).with_options(retries=...)" in str(
+            caught.value
+        )
+
+    def test_a_wrong_configuration_in_a_flow_is_told_with_its_line(self):
+        with pytest.raises(NodeConfigError, match=r"line \d+ of test_base.py: node 'made': it has no field 'limit'"):
+            _ = flow(lambda: made()(limit=5)()).spec
 
     def test_a_wrong_configuration_is_refused_at_once(self):
         with pytest.raises(NodeConfigError, match="node 'made': it has no field 'limit'; it has none"):

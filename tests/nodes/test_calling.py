@@ -364,6 +364,10 @@ def test_what_a_mapped_task_gives_is_the_list_for_a_connector_that_takes_many():
     assert value_of(lambda: Gathered()(Scaled().map([1, 2]))) == [10, 20]
 
 
+def test_items_that_gave_nothing_are_left_out_where_nothing_is_no_value():
+    assert value_of(lambda: Gathered()(Sorted().map([1, 2, 3])["odd"])) == [1, 3]
+
+
 def test_a_connector_with_each_runs_the_node_for_each_item():
     spec = drawn(lambda: Each(factor=2)([1, 2, 3]))
     assert spec.task("scaled_each").mapped == ("number",)
@@ -424,6 +428,8 @@ def test_an_output_of_any_type_is_checked_when_it_passes():
             lambda: Scaled()(Sorted()(1)["evn"]),
             r"task 'even_or_odd' has no outbound connector 'evn'; did you mean 'even'",
         ),
+        (lambda: anything(Sorted()(1)["evn"]), "no outbound connector 'evn'; did you mean 'even'"),
+        (lambda: Sorted().map([1])[0]["evn"], "no outbound connector 'evn'; did you mean 'even'"),
         (lambda: Labelled()(Sorted()(1)["odd"]), r"output 'odd' of 'even_or_odd'.* NUMBER"),
         (lambda: Scaled()(), "node 'scaled' needs a value at 'number'"),
         (lambda: Scaled()(1, 2), "gives node 'scaled' 2 values by position, and it takes 1: number"),
@@ -501,6 +507,13 @@ def test_outside_a_flow_too_there_must_be_a_list_to_go_through():
     for call in (lambda: Each()(5), lambda: Scaled().map("12")):
         with pytest.raises(ConnectorError, match=r"runs for each item at 'number', so that must be a list, not "):
             call()
+
+
+def test_outside_a_flow_an_error_shows_the_users_own_code_below_the_call():
+    with pytest.raises(ValueError, match="can't be labelled") as caught:
+        Labelled()("broken")
+    names = [each.name for each in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[1:] == ["__call__", "call", "execute"]
 
 
 def test_what_a_branch_left_out_skips_what_needs_it():

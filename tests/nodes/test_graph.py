@@ -302,7 +302,7 @@ def test_what_no_document_can_hold_is_refused_by_task() -> None:
         NodeGraph.from_flow(other)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(documents())
 def test_any_graph_is_the_same_through_json_and_through_its_flow(graph: NodeGraph) -> None:
     text = graph.model_dump_json(indent=2)

@@ -145,7 +145,7 @@ def test_no_text_of_a_graph_is_run(text: str) -> None:
     assert made.spec.task(plain).inputs["note"].value == text
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(documents())
 def test_the_code_of_any_graph_makes_the_same_flow(graph: NodeGraph) -> None:
     text = graph.to_python()

@@ -6,7 +6,6 @@ arrives from the ways that were taken.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -19,7 +18,7 @@ from dagy.nodes.definitions import definition_of
 from dagy.nodes.execution import ExecutionContext
 from dagy.nodes.library.conversions import value_at
 from dagy.nodes.library.descriptions import LibraryNode, choice, fault, field, inbound, json_field, outbound
-from dagy.nodes.library.tables import same_kind, table
+from dagy.nodes.library.tables import COMPARISONS, same_kind, table
 from dagy.nodes.metadata import NodeCategory, NodeMetadata
 from dagy.nodes.registry import node_registry
 from dagy.values import ABSENT
@@ -32,12 +31,7 @@ if TYPE_CHECKING:
 _OBJECT, _LIST = frozenset({DataType.OBJECT}), frozenset({DataType.LIST})
 _ALONE = ("is true", "is false", "is null", "is not null", "is empty", "is not empty")
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
+    **COMPARISONS,
     "in": lambda value, other: value in other,
     "not in": lambda value, other: value not in other,
     "between": lambda value, ends: ends[0] <= value <= ends[1],

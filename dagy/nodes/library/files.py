@@ -534,11 +534,12 @@ def _check_first_row(file: File, separator: str, encoding: str) -> None:
     """`ValueError` when it has more values than there are names: pandas would make an index of its first ones."""
     try:
         with file.opened() as binary, io.TextIOWrapper(binary, encoding, newline="") as text:
-            header, row, *_ = [*islice(filter(None, csv.reader(text, delimiter=separator)), 2), [], []]
+            rows = islice(filter(None, csv.reader(text, delimiter=separator)), 2)
+            names_there, values_there, *_ = [*map(len, rows), 0, 0]
     except csv.Error:  # such as a value of 128 KiB, which is none for pandas
         return
-    if len(row) > len(header):
-        told = f"its first row has {len(row)} values, and its header {len(header)} names"
+    if values_there > names_there:
+        told = f"its first row has {values_there} values, and its header {names_there} names"
         raise ValueError(f"{told}; is 'separator', which is {separator!r}, right?")
 
 

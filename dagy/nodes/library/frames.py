@@ -27,6 +27,7 @@ from dagy.nodes.library.descriptions import (
 from dagy.nodes.library.tables import (
     OPERATORS,
     UNARY,
+    check_condition,
     comparable,
     family,
     family_of,
@@ -38,6 +39,7 @@ from dagy.nodes.library.tables import (
     without_nan,
 )
 from dagy.nodes.metadata import ConfigFieldType, NodeCategory, NodeMetadata
+from dagy.tasks import holds_reference
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -98,6 +100,12 @@ class Filter(_FrameNode):
             label="Rows must meet",
         ),
     )
+
+    def __init__(self, /, **config: Any) -> None:
+        super().__init__(**config)
+        given = (self.config["operator"], self.config["value"])
+        if given[1] is not None and not holds_reference(given):  # an output of a task is there when the flow runs
+            check_condition(*given, "value")
 
     def change(self, frame: Table, config: Mapping[str, Any]) -> Table:
         """The rows that fit, in their order."""

@@ -201,11 +201,11 @@ class HttpRequest(LibraryNode):
         """The answer's body, status and headers."""
         config = context.config
         headers = {name.lower(): str(value) for name, value in _object(config, "headers").items()}
-        if wrong := next((name for name, value in headers.items() if not _is_header(name, value)), None):
-            raise fault("headers", f"{wrong!r} can't be sent so: a header is one line of ASCII")
         content, media_type = _content(context.get_upstream_data("content", default=None), config["json"])
         if media_type:
             headers.setdefault("content-type", media_type)
+        if wrong := next((name for name, value in headers.items() if not _is_header(name, value)), None):
+            raise fault("headers", f"{wrong!r} can't be sent so: a header is one line of ASCII")
         token = context.secrets.get("token", "").strip()  # many a secret ends with the line end of its file
         if token:
             name = config["token_header"].lower()

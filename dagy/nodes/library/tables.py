@@ -172,13 +172,28 @@ def comparable(column: Column, value: Any, field: str) -> Any:
     return value
 
 
+def check_condition(operation: str, value: Any, field: str) -> None:
+    """`NodeConfigError` when there is no such operator, or none that takes such a value, whatever the column."""
+    if not isinstance(operation, str) or operation not in OPERATORS:
+        known_ones = did_you_mean(str(operation), OPERATORS) or f"; there are {', '.join(OPERATORS)}"
+        raise fault(field, f"there is no operator {operation!r}{known_ones}")
+    is_list = isinstance(value, (list, tuple))
+    if operation in ("in", "not in") and not is_list:
+        raise fault(field, f"{operation!r} takes a list of values, not {shown(value)}")
+    if operation == "between" and not (is_list and len(value) == len(("lowest", "highest"))):
+        raise fault(field, f"{operation!r} takes [lowest, highest], not {shown(value)}")
+    if operation == "matches" and isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise fault(field, f"{value!r} is no regular expression: {error}") from error
+
+
 def holds(frame: Table, name: str, operation: str, value: Any, field: str) -> Column:
     """Whether the condition holds, for each row. What is missing fits no condition but 'is null'."""
     import narwhals as nw
 
-    if not isinstance(operation, str) or operation not in OPERATORS:
-        known_ones = did_you_mean(str(operation), OPERATORS) or f"; there are {', '.join(OPERATORS)}"
-        raise fault(field, f"there is no operator {operation!r}{known_ones}")
+    check_condition(operation, value, field)
     column = without_nan(frame.select(known(frame, name, field)))[name]
     if operation in UNARY:
         return OPERATORS[operation](column, None)
@@ -198,11 +213,6 @@ def holds(frame: Table, name: str, operation: str, value: Any, field: str) -> Co
 
 def _operand(column: Column, operation: str, value: Any, field: str) -> Any:
     if operation in ("in", "not in", "between"):
-        if not isinstance(value, (list, tuple)) or (
-            operation == "between" and len(value) != len(("lowest", "highest"))
-        ):
-            takes = "[lowest, highest]" if operation == "between" else "a list of values"
-            raise fault(field, f"{operation!r} takes {takes}, not {shown(value)}")
         found = [comparable(column, each, field) for each in value]
         if operation == "between" or not column.dtype.is_numeric():
             return found
@@ -212,11 +222,6 @@ def _operand(column: Column, operation: str, value: Any, field: str) -> Any:
     if operation in _OF_TEXT and not (isinstance(value, str) and family(column.dtype) == "text"):
         told = f"column {column.name!r} is {column.dtype} and the value {shown(value)}"
         raise fault(field, f"{operation!r} looks for text in text; {told}")
-    if operation == "matches":
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise fault(field, f"{value!r} is no regular expression: {error}") from error
     if value is None:
         raise fault(field, f"nothing is {operation} null; use the operator 'is null' or 'is not null'")
     return comparable(column, value, field)
@@ -241,13 +246,16 @@ def _as_date(column: Column, text: str, field: str) -> date:
 _MOST_NAMED = 8  # in a message
 UNARY = ("is null", "is not null")
 _OF_TEXT = ("contains", "starts with", "ends with", "matches")
-OPERATORS: Mapping[str, Test] = {
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+}
+OPERATORS: Mapping[str, Test] = {
+    **COMPARISONS,
     "in": lambda column, value: column.is_in(value),
     "not in": lambda column, value: ~column.is_in(value),
     "between": lambda column, value: column.is_between(*value),

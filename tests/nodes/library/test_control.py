@@ -170,7 +170,7 @@ def test_switch_refuses_more_cases_than_it_has_ways_and_operators_that_are_none(
         Switch(cases=[1, 2, 3, 4, 5, 6])(1)
     with pytest.raises(NodeConfigError, match="there is no operator 'contain'; did you mean 'contains'"):
         Switch(cases=[{"operator": "contain", "value": "a"}])("abc")
-    with pytest.raises(NodeConfigError, match="an object in 'cases' is a condition, and .* has no 'operator'"):
+    with pytest.raises(NodeConfigError, match=r"an object in 'cases' is a condition, and .* has no 'operator'"):
         Switch(cases=[{"op": ">", "value": 3}])(5)
 
 

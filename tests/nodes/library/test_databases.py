@@ -307,7 +307,7 @@ def test_an_option_that_the_driver_does_not_take_is_refused_and_not_shown(monkey
 
 def test_a_driver_for_async_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql+psycopg_async://u:p@127.0.0.1:1/x")
-    with pytest.raises(NodeConfigError, match="'postgresql[+]psycopg_async' is a driver for async code"):
+    with pytest.raises(NodeConfigError, match=r"'postgresql[+]psycopg_async' is a driver for async code"):
         read("SELECT 1")
 
 

@@ -80,6 +80,17 @@ def test_a_time_that_a_node_gives_may_be_the_value_of_filter() -> None:
     assert the_names(recent.run_local(frame=people(pd.DataFrame)).value) == ["Bo", None]
 
 
+@pytest.mark.parametrize(
+    ("operator", "value", "told"),
+    [("between", 5, r"takes \[lowest, highest\], not 5"), ("in", 5, "takes a list"), ("matches", "(", "no regular")],
+)
+def test_a_value_that_the_operator_does_not_take_is_refused_before_there_is_a_frame(
+    operator: str, value: object, told: str
+) -> None:
+    with pytest.raises(NodeConfigError, match=told):
+        Filter(column="age", operator=operator, value=value)
+
+
 def test_one_condition_needs_no_list(make: Make) -> None:
     assert the_names(Filter(conditions={"column": "visits", "value": 2})(people(make))) == ["Bo"]
 

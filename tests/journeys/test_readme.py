@@ -101,7 +101,9 @@ def test_the_notebook_blocks_run(tmp_path: Path, shell: InteractiveShell) -> Non
 def test_the_command_lines_run(site: str, tmp_path: Path, flows_file: Path, waking: Path) -> None:
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     script = "\n\n".join(each for each in blocks("python") if "long_trips" in each)
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True
+    )
     lines = command_lines(README.partition(ON_AWS)[0])
     assert len(lines) == 23
     for line in lines:

@@ -322,8 +322,11 @@ class LettingOthers(dict):
 
 class TestThreads:
     @pytest.fixture(autouse=True)
-    def _let_others(self, registry, monkeypatch):
-        monkeypatch.setattr(registry, "_types", LettingOthers())
+    def _let_others(self, registry):
+        """Undone here: monkeypatch may be older than `registry`, and would undo it after the types were put back."""
+        registry._types, types = LettingOthers(), registry._types
+        yield
+        registry._types = types
 
     def test_of_many_classes_of_one_type_exactly_one_is_registered(self, registry):
         for _ in range(5):

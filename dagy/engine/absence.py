@@ -20,7 +20,7 @@ from typing import Any
 from dagy.engine.reasons import gave_nothing, no_item, other_way
 from dagy.errors import SkipTask
 from dagy.program import Source, resolve
-from dagy.spec import DictOf, FromTask, ListOf, TaskSpec, references
+from dagy.spec import Binding, DictOf, FromTask, ListOf, TaskSpec, references
 from dagy.values import ABSENT
 
 
@@ -32,12 +32,14 @@ def lack(task: TaskSpec, absent: Sequence[str]) -> str | None:
     if not absent:
         return None
     required, referred = set(task.after), set[str]()
+    has_default = False
     for name, binding in task.inputs.items():
         found = [each.task for each in references(binding) if type(each) is FromTask]
         referred.update(found)
+        has_default = has_default or _has_default(binding)
         if name not in (task.optional or ()):
             required.update(found)
-    if referred.issubset(absent):
+    if referred.issubset(absent) and not has_default:
         return absent[0]
     return next((each for each in absent if each in required), None)
 
@@ -84,15 +86,22 @@ def check_present(
 
 
 def _has_arrived(task: TaskSpec, absent: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether something came from a task, or the task's inputs do not refer to any."""
+    """Whether something came from a task or stands in its place, or the task's inputs do not refer to any."""
     refers = False
     for name, binding in task.inputs.items():
+        if _has_default(binding):
+            return True
         for each in references(binding):
             if type(each) is FromTask:
                 refers = True
                 if name not in absent or not (absent[name] is ABSENT or _is_absent(each, values)):
                     return True
     return not refers
+
+
+def _has_default(binding: Binding) -> bool:
+    """Whether there is a list of what tasks return and of a value beside that: what is there when they gave nothing."""
+    return type(binding) is ListOf and not all(any(True for _ in references(each)) for each in binding.items)
 
 
 def _is_absent(source: FromTask, values: Mapping[str, Any]) -> bool:

@@ -247,10 +247,7 @@ class NodeCode:
             elif connector.is_required and not connector.is_many:
                 raise SkipTask(f"nothing came in at {name!r}")
         for each in self._many:
-            came = _listed(inputs.get(each.id, ()))
-            if not takes(each.data_types, None):  # what an item of a mapped task leaves that gave nothing
-                came = [item for item in came if item is not None]
-            inputs[each.id] = items = [item for item in came if item is not ABSENT]
+            inputs[each.id] = items = [item for item in _listed(inputs.get(each.id, ())) if item is not ABSENT]
             if each.is_required and not items:
                 raise SkipTask(f"nothing came in at {each.id!r}")
         return inputs, config

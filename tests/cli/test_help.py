@@ -18,6 +18,8 @@ import pytest
 
 from dagy.cli import app
 from dagy.cli.app import ExitCode
+from dagy.nodes import NodeGraph
+from dagy.nodes.library import ReadCsv
 
 from .conftest import FLOWS, Dagy, as_json
 
@@ -85,6 +87,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "\nfrom", "\nfrom pathlib import Path\nfrom", 1
         )
     )
+    NodeGraph("pages").with_node("read", ReadCsv(path="data/pages.csv")).save(folder / "graph.json")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DAGY_LOCAL_DIR", str(folder / "local"))

@@ -262,7 +262,9 @@ class Model:
         return needed.state is not COMPLETED and not (needed.is_absent and name in job.may_lack)
 
     def is_in_vain(self, job: Job) -> bool:
-        """Whether the job is to be given something, and there is nothing."""
+        """Whether the job is to be given something, and there is nothing, nor what stands in its place."""
+        if job.is_one_list and job.may_lack:  # its list has a value of its own
+            return False
         given = [self.tasks[each].is_absent for each in (*job.may_lack, *job.takes)]
         return bool(given) and all(given)
 

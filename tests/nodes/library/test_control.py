@@ -309,3 +309,12 @@ def test_a_node_that_could_do_without_a_value_is_skipped_too_when_its_way_is_not
 
     assert told.run_local(number=20).value == ["many"]
     assert told.run_local(number=3).value == ["few"]
+
+
+def test_a_merge_gives_what_stands_beside_a_way_that_was_not_taken():
+    @flow
+    def chosen(number: int):
+        ways = Branch(operator=">", compared_with=3)(number)
+        return Merge()([ways["yes"], "default"])
+
+    assert [chosen.run_local(number=each).value for each in (5, 1)] == [5, "default"]

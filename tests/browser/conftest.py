@@ -21,6 +21,13 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(autouse=True)
+def _own_requests(request: pytest.FixtureRequest) -> None:
+    """What pages of other tests asked for is not held against this one."""
+    if "browser" in request.fixturenames:
+        request.getfixturevalue("browser").outside.clear()
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     with LabServer(tmp_path_factory.mktemp("notebooks"), kernels=_kernels()) as server:

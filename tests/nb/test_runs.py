@@ -586,13 +586,13 @@ def test_a_task_is_known_with_its_cell_and_its_options(notebook: NotebookShell) 
 
 def test_a_node_is_known_with_its_cell_its_connectors_and_its_settings(notebook: NotebookShell) -> None:
     notebook.ok("from dagy import flow, task\nfrom dagy.nodes import node\n@task\ndef load():\n    return [1]", "first")
-    notebook.ok("@node\ndef scaled(rows: list, factor: int = 2) -> list:\n    return rows", "second")
-    notebook.ok("@flow\ndef both():\n    return scaled(factor=3)(rows=load())", "third")
+    notebook.ok("@node\ndef enlarged(rows: list, factor: int = 2) -> list:\n    return rows", "second")
+    notebook.ok("@flow\ndef both():\n    return enlarged(factor=3)(rows=load())", "third")
     program = notebook.session.flow("both").program()
     about = notebook.session.runs._about(program.spec, program)
     assert about["load"]["node"] is None
-    assert about["scaled"]["cell"]["id"] == "second"
-    known = about["scaled"]["node"]
+    assert about["enlarged"]["cell"]["id"] == "second"
+    known = about["enlarged"]["node"]
     assert [(port["id"], port["types"], port["joined"]) for port in known["inbound"]] == [
         ("rows", "list", [{"task": "load", "words": "load"}])
     ]

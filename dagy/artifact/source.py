@@ -270,7 +270,7 @@ def load_module(source: Source, *, called: str) -> ModuleType:
 
 def own_file(module: ModuleType) -> Path | None:
     """The file of a module that was not installed; None of one that was, or that is in no file."""
-    installed = (os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages")))  # noqa: PTH120
+    installed = (os.path.dirname(os.__file__), *(path for path in sys.path if path.endswith("-packages")))  # noqa: PTH120 (texts)
     file = getattr(module, "__file__", None)
     return Path(file) if isinstance(file, str) and not file.startswith(installed) else None
 
